@@ -1,0 +1,1 @@
+"""What runs on the controller: run record, history, reports and their languages."""
