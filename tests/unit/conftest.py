@@ -1,0 +1,23 @@
+"""Make the project importable the way Ansible makes it importable.
+
+``module_utils/`` is a flat directory, not a collection, so its true import name, the one the modules use, exists only
+inside Ansible's payload. Extending ``ansible.module_utils.__path__`` gives the tests the very same name.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import ansible.module_utils
+
+# Imported here, whole, so that the lean import of the database collector (without ``cryptography``) can't leave this
+# test process with a PyMySQL that other tests expect to be complete.
+import pymysql  # noqa: F401
+
+ROOT = Path(__file__).resolve().parents[2]
+
+if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))
+if str(ROOT / "module_utils") not in list(ansible.module_utils.__path__):
+    ansible.module_utils.__path__.append(str(ROOT / "module_utils"))
