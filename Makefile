@@ -1,0 +1,68 @@
+# Orquestrador Ops. `make demo` shows it, `make test` proves it; `make help` lists the rest.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+# Molecule, ansible-lint and ansible-compat keep what they cache inside the project.
+export ANSIBLE_HOME ?= $(CURDIR)/.cache/ansible
+
+LAB_DATABASE ?= mysql
+SCENARIOS ?= default mariadb
+LAB := molecule/shared/lab.sh
+
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+$(STAMP): pyproject.toml tools/ensure-venv.sh
+	@tools/ensure-venv.sh $(VENV)
+	@touch $@
+
+.PHONY: venv
+venv: $(STAMP) ## Install the Python side into .venv
+
+.PHONY: demo
+demo: ## From nothing: tools, lab, bootstrap, daily routine, report
+	@tools/demo.sh
+
+.PHONY: lab
+lab: $(STAMP) ## Build and start the lab (LAB_DATABASE=mysql|mariadb)
+	@LAB_DATABASE=$(LAB_DATABASE) $(LAB) up
+
+.PHONY: lab-down
+lab-down: ## Remove the lab and all that belongs to it
+	@$(LAB) down
+
+.PHONY: lint
+lint: $(STAMP) ## ruff, mypy, yamllint, ansible-lint, documentation up to date
+	@tools/lint.sh
+
+.PHONY: unit
+unit: $(STAMP) ## Unit tests
+	@$(BIN)/python -m pytest tests/unit -q -n 2
+
+.PHONY: molecule
+molecule: $(STAMP) ## Integration tests on real machines (SCENARIOS="default mariadb")
+	@tools/molecule.sh $(SCENARIOS)
+
+.PHONY: test
+test: $(STAMP) ## Everything CI runs
+	@tools/test.sh
+
+.PHONY: bench
+bench: $(STAMP) ## Timings on the lab, into var/bench/latest.json
+	@$(BIN)/python tools/bench.py
+
+.PHONY: docs
+docs: $(STAMP) ## Generate what is generated: role READMEs, procedure pages, catalogs
+	@$(BIN)/python tools/docs.py write
+	@$(BIN)/python -m orquestrador_ops.catalogs update
+	@$(BIN)/python -m orquestrador_ops.catalogs compile

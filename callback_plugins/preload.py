@@ -1,0 +1,49 @@
+"""Load what the end of a run needs while the hosts are busy with its beginning."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+from ansible.plugins.callback import CallbackBase
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+DOCUMENTATION = """
+name: preload
+type: aggregate
+short_description: Loads the controller's libraries while the hosts are being observed
+description:
+  - SQLAlchemy and the report templates take a quarter of a second to load, and every forked worker would pay for it.
+  - They are loaded once, in the controlling process, right after the first probe was sent off, so that the wait for
+    the host hides the cost. Without this plugin everything works as well, only slower.
+"""
+
+
+class CallbackModule(CallbackBase):  # type: ignore[misc]
+    """Arms a hook when a probe is about to be sent, and does its work in the parent after the fork."""
+
+    CALLBACK_VERSION = 2.0
+    CALLBACK_TYPE = "aggregate"
+    CALLBACK_NAME = "preload"
+    CALLBACK_NEEDS_ENABLED = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._armed = False
+        self._done = False
+
+    def v2_runner_on_start(self, host: Any, task: Any) -> None:
+        if not self._armed and task.action == "health_probe":
+            self._armed = True
+            os.register_at_fork(after_in_parent=self._load)
+
+    def _load(self) -> None:
+        if self._done:
+            return
+        self._done = True
+        from orquestrador_ops import runs  # noqa: PLC0415 - loading late is this plugin's purpose
+
+        runs.preload()

@@ -1,0 +1,59 @@
+"""What a probe brought back, also when it brought back nothing."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from typing import Any
+
+from module_utils.orquestrador.messages import msg
+
+# Ansible's own words for arguments that do not fit; those are the inventory's mistake, not the host's.
+_ARGUMENT_FAULT = re.compile(r"argument|required|Unsupported parameters|value of .* must be|missing parameter", re.I)
+
+
+def utc_now() -> str:
+    """ISO 8601 in UTC."""
+    return datetime.now(UTC).isoformat()
+
+
+def first_line(text: Any, limit: int = 300) -> str:
+    """The first line that says something, cut to ``limit`` characters."""
+    for line in str(text or "").splitlines():
+        if line.strip():
+            return line.strip()[:limit]
+    return ""
+
+
+def settle(result: dict[str, Any], *, host: str, started: str) -> dict[str, Any]:
+    """Turn any result of the module into one that the conclusion can judge.
+
+    Returns ``{changed, snapshot, verdict, memory, started_at, ended_at}``; for a host that could not be observed
+    ``snapshot`` and ``verdict`` are ``None``, ``outcome`` is ``unreachable`` or ``error`` and ``failure`` a message.
+    Arguments that do not fit stay a failure of the task, in one line.
+    """
+    times = {"started_at": started, "ended_at": utc_now()}
+    if isinstance(result.get("snapshot"), dict) and not result.get("failed"):
+        return {**result, **times}
+    reason = first_line(result.get("msg"))
+    if result.get("unreachable"):
+        failure = msg("{host} cannot be reached over SSH: {reason}", host=host, reason=reason)
+        return {"changed": False, **_nothing("unreachable", failure), **times}
+    if result.get("failed") and _ARGUMENT_FAULT.search(reason) and "module_stderr" not in result:
+        return {
+            "failed": True,
+            "changed": False,
+            "msg": f"health_probe on {host}: {reason} - correct the variable in the inventory",
+        }
+    detail = first_line(_last_line(result.get("module_stderr") or result.get("module_stdout"))) or reason
+    failure = msg("The probe could not run on {host}: {reason}", host=host, reason=detail)
+    return {"changed": False, **_nothing("error", failure), **times}
+
+
+def _nothing(outcome: str, failure: Any) -> dict[str, Any]:
+    return {"snapshot": None, "verdict": None, "memory": None, "outcome": outcome, "failure": failure}
+
+
+def _last_line(text: Any) -> str:
+    lines = [line for line in str(text or "").splitlines() if line.strip()]
+    return lines[-1] if lines else ""

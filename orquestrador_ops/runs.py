@@ -1,0 +1,169 @@
+"""A run from its opening to its conclusion, on the controller.
+
+A run is opened with an id, a start and a deadline; concluding it judges the steps, writes run, sample and memory into
+the history, writes the report and returns the checklist. Nothing in here knows Ansible.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import secrets
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+RunDict = dict[str, Any]
+
+
+def utc_now() -> datetime:
+    """The present moment, aware, in UTC."""
+    return datetime.now(UTC)
+
+
+def operator_name() -> str:
+    """Who runs this: ``OPS_OPERATOR`` (AWX and schedulers set it) before the login name."""
+    named = os.environ.get("OPS_OPERATOR", "").strip()
+    if named:
+        return named
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
+
+
+def open_run(*, procedure: str, host: str, budget_s: float, operator: str | None, check_mode: bool) -> RunDict:
+    """Give a run its identity.
+
+    Returns ``{run_id, procedure, host, operator, check_mode, started_at, deadline, budget_s}``; times are ISO 8601 in
+    UTC. ``run_id`` sorts by time and is unique among concurrent runs.
+
+    Raises:
+        ValueError: the budget is not positive.
+    """
+    if budget_s <= 0:
+        raise ValueError(f"budget_s is {budget_s}: a procedure needs a positive number of seconds")
+    started = utc_now()
+    return {
+        "run_id": f"{started:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}",
+        "procedure": procedure,
+        "host": host,
+        "operator": operator or operator_name(),
+        "check_mode": check_mode,
+        "started_at": started.isoformat(),
+        "deadline": (started + timedelta(seconds=budget_s)).isoformat(),
+        "budget_s": budget_s,
+    }
+
+
+@dataclass
+class Conclusion:
+    """What a concluded run leaves: its record, what to show, and what went wrong while telling."""
+
+    record: RunDict
+    checklist: str
+    reports: dict[str, str] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def met(self) -> bool:
+        """Whether the expected results were met *and* recorded: what nobody can look up later was not proven."""
+        return self.record["outcome"] == "met" and not self.problems
+
+
+def conclude(
+    run: RunDict,
+    probe: dict[str, Any],
+    results: dict[str, dict[str, Any]],
+    *,
+    state_dir: Path,
+    history_url: str | None,
+    locale: str,
+    timezone: str,
+    colour: bool = False,
+    width: int = 100,
+) -> Conclusion:
+    """Judge, record and tell.
+
+    Args:
+        run: what :func:`open_run` returned.
+        probe: result of ``health_probe``: ``{snapshot, verdict, memory}``, or ``{snapshot: None, failure: Message}``
+            for a host that could not be observed.
+        results: results of the acting steps by step id, as Ansible registered them; an empty one means not needed.
+        state_dir: where history and reports lie.
+        history_url: SQLAlchemy URL, or ``None`` for SQLite in ``state_dir``.
+        locale: language of report and checklist. timezone: IANA name for the times in them.
+        colour, width: of the terminal.
+
+    A history or a report that cannot be written becomes an entry in ``problems``; neither hides the checklist.
+
+    Raises:
+        ValueError: unknown locale or timezone.
+    """
+    from . import checklist, i18n, report, routines  # noqa: PLC0415 - opening a run must not pay for them
+
+    tr = i18n.translator(locale, timezone)
+    snapshot, verdict = probe.get("snapshot"), probe.get("verdict")
+    steps, outcome = routines.conclude(run["procedure"], snapshot, verdict, results)
+    record: RunDict = {
+        **run,
+        "ended_at": utc_now().isoformat(),
+        "steps": steps,
+        "verdict_before": verdict,
+        "verdict_after": verdict,
+        "outcome": probe.get("outcome") or outcome,
+        "failure": probe.get("failure"),
+        "escalated_to": None,
+        "previous_run": None,
+    }
+    problems: list[str] = []
+    memory = None if run["check_mode"] else probe.get("memory")
+    reports: dict[str, str] = {}
+    try:
+        record["previous_run"] = _record(record, snapshot, verdict, memory, state_dir, history_url)
+    except OSError as error:
+        problems.append(tr.t("The history could not be written: {reason}", reason=str(error)))
+    try:
+        reports = report.write(record, snapshot, verdict, reports_dir=state_dir / "reports", tr=tr)
+    except OSError as error:
+        problems.append(tr.t("The report could not be written: {reason}", reason=str(error)))
+    shown = checklist.render(record, snapshot, verdict, tr, reports=reports, colour=colour, width=width)
+    return Conclusion(record, shown, reports, problems)
+
+
+def _record(
+    record: RunDict,
+    snapshot: dict[str, Any] | None,
+    verdict: dict[str, Any] | None,
+    memory: dict[str, Any] | None,
+    state_dir: Path,
+    history_url: str | None,
+) -> dict[str, Any] | None:
+    """Write the run into the history and return the run before it."""
+    from . import history, memory as memories  # noqa: PLC0415 - SQLAlchemy is dear, and only needed here
+
+    with history.open_history(state_dir, history_url) as store:
+        previous = store.last_run(record["host"], record["procedure"])
+        store.conclude(record, snapshot, verdict, memory)
+    if memory is not None:
+        memories.cache(state_dir, history_url, record["host"], record["procedure"], memory)
+    return previous
+
+
+def failure_line(conclusion: Conclusion) -> str:
+    """One line for the exit status: what was not met, and where the report lies."""
+    record = conclusion.record
+    missed = [step["id"] for step in record["steps"] if step["status"] not in ("ok", "changed", "skipped")]
+    parts = [f"{record['procedure']} on {record['host']}: {record['outcome']}"]
+    if missed:
+        parts.append("steps: " + ", ".join(missed))
+    parts.extend(conclusion.problems)
+    if conclusion.reports.get("md"):
+        parts.append("report: " + conclusion.reports["md"])
+    return " - ".join(parts)
+
+
+def preload() -> None:
+    """Import and compile what :func:`conclude` needs."""
+    from . import checklist, history, i18n, report, routines  # noqa: F401, PLC0415

@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# From a bare machine to a checklist: tools, lab, bootstrap, daily routine, report. Prints every stage with its time.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+start=$SECONDS
+say() { printf '\n[%3ds] %s\n' "$((SECONDS - start))" "$*"; }
+
+say "Tools of the lab (packages)"
+tools/ensure-lab-tools.sh
+
+# The image and the Python side have nothing to do with each other, and both wait for the network.
+say "Python side and image of the lab, side by side"
+make venv &
+venv=$!
+LAB_DATABASE=${LAB_DATABASE:-mysql} molecule/shared/lab.sh image
+wait "$venv"
+
+say "Lab"
+make lab
+
+say "Bootstrap: everything a managed host needs"
+ansible-playbook playbooks/setup/bootstrap.yml --vault-password-file var/lab/orquestrador-lab/vault-password
+
+say "Daily routine"
+status=0
+ansible-playbook playbooks/routine/daily.yml || status=$?
+
+state=${OPS_STATE_DIR:-var}
+say "Done (status $status). Reports:"
+ls -1 "$state"/reports/lab/latest-daily.* 2>/dev/null | sed 's/^/  /'
+exit "$status"

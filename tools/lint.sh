@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Every static check, all of them even when one fails. The two slow ones run side by side.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+failed=0
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+
+ansible-lint --offline --strict --profile production -q >"$log" 2>&1 &
+slow=$!
+
+run() {
+  local name=$1
+  shift
+  if "$@"; then echo "  $name: ok"; else echo "  $name: FAILED"; failed=1; fi
+}
+run yamllint yamllint -s .
+run "ruff check" ruff check .
+run "ruff format" ruff format --check --quiet .
+run mypy mypy
+run "generated documentation" python tools/docs.py check
+run catalogs python -m orquestrador_ops.catalogs check
+if wait "$slow"; then echo "  ansible-lint: ok"; else cat "$log"; echo "  ansible-lint: FAILED"; failed=1; fi
+exit "$failed"
