@@ -1,0 +1,69 @@
+"""File names that cannot leave their directory, and writes that are whole or not there at all."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import re
+import tempfile
+from pathlib import Path
+
+MAX_NAME = 100
+_UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+
+
+def safe_name(name: str) -> str:
+    """Make one path component of ``name``.
+
+    Names of the usual form (``web-01.example.org``, ``daily``) come back unchanged. Everything else gets ``_`` for
+    what is not allowed and a digest of the original, so that two different names never share a file.
+    """
+    text = str(name)
+    cut = _UNSAFE.sub("_", text)[:MAX_NAME].lstrip(".")
+    if cut == text and cut:
+        return cut
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:10]
+    return f"{cut or 'unnamed'}-{digest}"
+
+
+def private_dir(path: Path) -> Path:
+    """Create ``path`` with mode 0700 (parents too); an existing directory keeps its mode. Raises ``OSError``."""
+    missing = []
+    step = path
+    while not step.exists():
+        missing.append(step)
+        step = step.parent
+    for directory in reversed(missing):
+        with contextlib.suppress(FileExistsError):  # another worker was quicker
+            directory.mkdir(mode=0o700)
+    return path
+
+
+def write_atomic(path: Path, data: bytes, *, sync: bool = True) -> None:
+    """Write ``data`` to ``path`` with mode 0600 so that a reader sees the old file or the new one, never a part.
+
+    ``sync=False`` leaves out the fsync, for caches that can be made again. Raises ``OSError``; then the old file
+    stands and no temporary file is left.
+    """
+    handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:40]}.", dir=path.parent)  # mkstemp gives 0600
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(data)
+            if sync:
+                stream.flush()
+                os.fsync(stream.fileno())
+        Path(temporary).replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            Path(temporary).unlink()
+        raise
+
+
+def link_latest(link: Path, target: Path) -> None:
+    """Point the symlink ``link`` at its sibling ``target``, atomically. Raises ``OSError``."""
+    temporary = link.with_name(f".{link.name}.{os.getpid()}")
+    with contextlib.suppress(FileNotFoundError):
+        temporary.unlink()
+    temporary.symlink_to(target.name)
+    temporary.replace(link)

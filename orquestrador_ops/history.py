@@ -1,0 +1,476 @@
+"""The history store: runs, samples, memories, planned restarts and what later procedures add.
+
+SQLAlchemy Core over SQLite (WAL) by default, or any other SQLAlchemy URL. A store is created and migrated when it is
+first opened; Alembic costs half a second to import and is imported only then. Connections are never pooled: Ansible
+forks its workers, and a connection must not cross a fork.
+
+Instants go in as ISO 8601 or epoch seconds and are kept as epoch seconds; records come out with ISO 8601 in UTC.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import math
+import os
+import random
+import time
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import mysql, sqlite
+from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+
+from . import schema
+from .errors import HistoryError
+from .files import private_dir
+from .i18n import parse_time
+from .memory import STORE, drop_cache, write_cache
+
+__all__ = ["History", "HistoryError", "open_history"]
+
+T = TypeVar("T")
+
+BUSY_TIMEOUT_S = 10
+LOCK_TIMEOUT_S = 60
+ATTEMPTS = 5
+_MYSQL_LOCK = "orquestrador_ops.migrate"
+_RUN_TIMES = ("started_at", "deadline", "ended_at")
+# What a driver says, and what the operator can do about it. The first that occurs in the text applies.
+_HINTS = (
+    ("not a database", "the file is damaged: move it away (it is made anew) or restore it from a backup"),
+    ("malformed", "the file is damaged: move it away (it is made anew) or restore it from a backup"),
+    ("disk is full", "the disk is full: free some space and run again"),
+    ("disk i/o error", "the disk is full or failing: check `df` and `dmesg`, then run again"),
+    ("readonly database", "it cannot be written: give this user write access to the file and its directory"),
+    ("unable to open", "it cannot be opened: give this user write access to its directory"),
+    ("locked", "another process holds it: wait for the other run to end and run again"),
+    ("access denied", "the database refused the account: check user and password of the history URL"),
+    ("connect", "the database does not answer: check that it runs and that host and port of the history URL are right"),
+)
+_TRANSIENT = ("locked", "busy", "deadlock", "lock wait timeout", "lost connection", "gone away")
+
+
+def _jsonable(value: Any) -> Any:
+    """Make anything storable: NaN and infinities become null, unknown types their text, half surrogates ``?``."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if value is None or isinstance(value, bool | int):
+        return value
+    if isinstance(value, Mapping):
+        return {_text(key): _jsonable(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_jsonable(item) for item in value]
+    return _text(value)
+
+
+def _text(value: object) -> str:
+    return str(value).encode("utf-8", "replace").decode()
+
+
+def _epoch(value: object) -> float | None:
+    moment = parse_time(value)
+    return None if moment is None else moment.timestamp()
+
+
+def _iso(value: float | None) -> str | None:
+    return None if value is None else datetime.fromtimestamp(value, UTC).isoformat()
+
+
+def _dig(value: Any, *path: str) -> Any:
+    for key in path:
+        value = value.get(key) if isinstance(value, Mapping) else None
+    return value
+
+
+def _number(value: Any) -> Any:
+    return value if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) else None
+
+
+def open_history(state_dir: Path, url: str | None = None) -> History:
+    """Open the default store ``<state_dir>/history.sqlite3``, or the one at ``url``; create and migrate as needed.
+
+    Raises :class:`HistoryError`.
+    """
+    if url is not None:
+        return History(url)
+    try:
+        private_dir(Path(state_dir))
+    except OSError as error:
+        raise HistoryError(
+            f"history store in {state_dir}: cannot create the directory ({error.strerror}): "
+            "give this user write access or set ops_state_dir to a directory that has it"
+        ) from error
+    store = (Path(state_dir) / STORE).resolve()
+    return History(sa.URL.create("sqlite", database=str(store)), state_dir=Path(state_dir))
+
+
+class History:
+    """One open store. Safe to use from several processes at once, each with its own object."""
+
+    def __init__(self, url: str | sa.URL, *, state_dir: Path | None = None) -> None:
+        self._state_dir = state_dir  # of the default store, whose memories are copied to files
+        try:
+            parsed = sa.make_url(url)
+            self.name = parsed.database if parsed.get_backend_name() == "sqlite" else parsed.render_as_string()
+            self._engine = sa.create_engine(
+                parsed,
+                poolclass=sa.NullPool,
+                connect_args=_connect_args(parsed),
+                json_serializer=lambda value: json.dumps(_jsonable(value), allow_nan=False),
+            )
+        except (ArgumentError, NoSuchModuleError, ImportError) as error:
+            # Without the URL: one that cannot be parsed may show its password anywhere.
+            raise HistoryError(
+                f"history URL: not usable ({type(error).__name__}): write it as mysql+pymysql://user@host/name or sqlite:///file"
+            ) from error
+        self._sqlite = self._engine.dialect.name == "sqlite"
+        if self._sqlite:
+            sa.event.listen(self._engine, "connect", _prepare_sqlite)
+        if self._revision() != schema.REVISION:
+            self._migrate(parsed)
+
+    def __enter__(self) -> History:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give back what the store holds."""
+        self._engine.dispose()
+
+    # ---------------------------------------------------------------- writing
+
+    def conclude(
+        self,
+        record: Mapping[str, Any],
+        snapshot: Mapping[str, Any] | None,
+        verdict: Mapping[str, Any] | None,
+        memory: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Store a run, the sample it took and what it remembers, all or nothing; doing it again changes nothing.
+
+        ``memory=None`` (check mode, an unreachable host) leaves the memory of the run before.
+        """
+        row, host, procedure = _run_row(record), str(record["host"]), str(record["procedure"])
+        sample = _sample_row(host, snapshot, verdict, procedure, row["run_id"]) if snapshot is not None else None
+
+        def write(connection: sa.Connection) -> None:
+            self._upsert(connection, schema.runs, row, ("run_id",))
+            if sample is not None:
+                self._upsert(connection, schema.samples, sample, ("run_id",))
+            if memory is not None:
+                self._upsert(connection, schema.memories, _memory_row(host, procedure, memory), ("host", "procedure"))
+
+        with self._copied(host, procedure, memory):
+            self._write(write)
+
+    def record_run(self, record: Mapping[str, Any]) -> None:
+        """Store or replace one run record (shape: ``docs/architecture.md``)."""
+        row = _run_row(record)
+        self._write(lambda connection: self._upsert(connection, schema.runs, row, ("run_id",)))
+
+    def record_sample(
+        self, host: str, snapshot: Mapping[str, Any] | None, verdict: Mapping[str, Any] | None, source: str
+    ) -> None:
+        """Store what one probe saw; ``source`` is the procedure that probed. ``snapshot=None``: host unreachable."""
+        row = _sample_row(host, snapshot, verdict, source, None)
+        self._write(lambda connection: connection.execute(sa.insert(schema.samples), row))
+
+    def remember(self, host: str, procedure: str, memory: Mapping[str, Any]) -> None:
+        """Store what the next run of ``procedure`` on ``host`` has to know."""
+        row = _memory_row(host, procedure, memory)
+        with self._copied(host, procedure, memory):
+            self._write(lambda connection: self._upsert(connection, schema.memories, row, ("host", "procedure")))
+
+    def record_planned_restart(
+        self, host: str, app: str, *, run_id: str | None = None, count: int = 1, at: object = None
+    ) -> None:
+        """Note that ``count`` restarts of ``app`` were ours, so that no later verdict takes them for failures."""
+        when = time.time() if at is None else _epoch(at)
+        if when is None:
+            raise HistoryError(f"history store {self.name}: {at!r} is not a time: give ISO 8601 or epoch seconds")
+        row = {"host": _text(host), "app": _text(app), "at": when, "run_id": run_id, "count": int(count)}
+        self._write(lambda connection: connection.execute(sa.insert(schema.planned_restarts), row))
+
+    # ---------------------------------------------------------------- reading
+
+    def recall(self, host: str, procedure: str) -> dict[str, Any]:
+        """What the last run remembered, or ``{}``."""
+        table = schema.memories
+        query = sa.select(table.c.data).where(table.c.host == host, table.c.procedure == procedure)
+        data = self._read(lambda connection: connection.execute(query).scalar())
+        return data if isinstance(data, dict) else {}
+
+    def planned_restarts(self, host: str, app: str, since: object) -> int:
+        """How many restarts of ``app`` after ``since`` (ISO 8601, epoch seconds, or ``None`` for ever) were ours."""
+        table = schema.planned_restarts
+        query = sa.select(sa.func.coalesce(sa.func.sum(table.c.count), 0)).where(
+            table.c.host == host, table.c.app == app, table.c.at > (_epoch(since) or 0.0)
+        )
+        return int(self._read(lambda connection: connection.execute(query).scalar()) or 0)
+
+    def last_run(self, host: str, procedure: str, *, check_mode: bool = False) -> dict[str, Any] | None:
+        """The newest run of ``procedure`` on ``host``; runs in check mode count only when asked for."""
+        found = self.runs(host=host, procedure=procedure, check_mode=check_mode, limit=1)
+        return found[0] if found else None
+
+    def runs(
+        self,
+        *,
+        host: str | None = None,
+        procedure: str | None = None,
+        since: object = None,
+        until: object = None,
+        check_mode: bool = True,
+        limit: int = 100,
+    ) -> list[dict[str, Any]]:
+        """Run records, newest first, of those that fit; ``check_mode=False`` leaves out runs in check mode."""
+        table = schema.runs
+        query = sa.select(table).order_by(table.c.started_at.desc(), table.c.run_id.desc()).limit(limit)
+        if host is not None:
+            query = query.where(table.c.host == host)
+        if procedure is not None:
+            query = query.where(table.c.procedure == procedure)
+        if not check_mode:
+            query = query.where(table.c.check_mode.is_(False))
+        query = _window(query, table.c.started_at, since, until)
+        rows = self._read(lambda connection: connection.execute(query).mappings().all())
+        return [{**row, **{name: _iso(row[name]) for name in _RUN_TIMES}} for row in rows]
+
+    def samples(
+        self, host: str, *, since: object = None, until: object = None, limit: int = 10_000
+    ) -> list[dict[str, Any]]:
+        """Samples of ``host``, oldest first; ``at`` is epoch seconds."""
+        table = schema.samples
+        query = _window(sa.select(table).where(table.c.host == host), table.c.at, since, until)
+        query = query.order_by(table.c.at, table.c.id).limit(limit)
+        return [dict(row) for row in self._read(lambda connection: connection.execute(query).mappings().all())]
+
+    # ---------------------------------------------------------------- inside
+
+    @contextlib.contextmanager
+    def _copied(self, host: str, procedure: str, memory: Mapping[str, Any] | None) -> Iterator[None]:
+        """Keep the file copy of a memory true: gone while the store changes, written when it has."""
+        if memory is None or self._state_dir is None:
+            yield
+            return
+        try:
+            drop_cache(self._state_dir, host, procedure)
+        except OSError as error:
+            raise HistoryError(
+                f"memory of {host} in {self._state_dir}: cannot be replaced ({error.strerror}): "
+                "give this user write access to the directory"
+            ) from error
+        yield
+        write_cache(self._state_dir, host, procedure, _jsonable(memory))
+
+    def _upsert(self, connection: sa.Connection, table: sa.Table, row: dict[str, Any], key: tuple[str, ...]) -> None:
+        new = {name: value for name, value in row.items() if name not in key}
+        if self._engine.dialect.name in {"mysql", "mariadb"}:
+            connection.execute(mysql.insert(table).values(row).on_duplicate_key_update(new))
+        elif self._sqlite:
+            statement = sqlite.insert(table).values(row)
+            connection.execute(statement.on_conflict_do_update(index_elements=list(key), set_=new))
+        else:
+            connection.execute(sa.delete(table).where(*(table.c[name] == row[name] for name in key)))
+            connection.execute(sa.insert(table), row)
+
+    def _write(self, work: Callable[[sa.Connection], Any]) -> None:
+        def transaction() -> None:
+            with self._engine.begin() as connection:
+                work(connection)
+
+        self._tried(transaction)
+
+    def _read(self, work: Callable[[sa.Connection], T]) -> T:
+        def look() -> T:
+            with self._engine.connect() as connection:
+                return work(connection)
+
+        return self._tried(look)
+
+    def _tried(self, work: Callable[[], T]) -> T:
+        """Run ``work``; again when another process was in the way, which is safe because every write is an upsert
+        or comes before the commit that was refused."""
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return work()
+            except SQLAlchemyError as error:
+                if attempt == ATTEMPTS or not any(word in str(error).lower() for word in _TRANSIENT):
+                    raise self._explained(error) from error
+                time.sleep(random.uniform(0.01, 0.05) * 2**attempt)  # noqa: S311 - spreads retries, guards nothing
+        raise AssertionError("unreachable")
+
+    def _explained(self, error: Exception) -> HistoryError:
+        said = str(error.orig) if isinstance(error, DBAPIError) else str(error)
+        said = " ".join(said.split())[:200]
+        hint = next((hint for word, hint in _HINTS if word in said.lower()), "check the store and run again")
+        return HistoryError(f"history store {self.name}: {hint} ({said})")
+
+    def _revision(self) -> str | None:
+        """Revision of the schema the store has; ``None`` when it has none yet."""
+
+        def look(connection: sa.Connection) -> str | None:
+            if not sa.inspect(connection).has_table("alembic_version"):
+                return None
+            return connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+
+        return self._read(look)
+
+    def _migrate(self, url: sa.URL) -> None:
+        with self._migration_lock(url):
+            if self._revision() == schema.REVISION:
+                return  # another process was quicker
+            from alembic import command  # noqa: PLC0415 - half a second, only when there is something to migrate
+            from alembic.config import Config  # noqa: PLC0415
+            from alembic.util import CommandError  # noqa: PLC0415
+
+            config = Config()
+            config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+            try:
+                with self._engine.begin() as connection:
+                    config.attributes["connection"] = connection
+                    command.upgrade(config, "head")
+            except CommandError as error:
+                raise HistoryError(
+                    f"history store {self.name}: its schema {self._revision()!r} is newer than this version knows "
+                    f"({schema.REVISION}): update the project, or name another store"
+                ) from error
+            except SQLAlchemyError as error:
+                raise self._explained(error) from error
+
+    @contextlib.contextmanager
+    def _migration_lock(self, url: sa.URL) -> Iterator[None]:
+        """Let one process at a time migrate."""
+        if self._sqlite and url.database and url.database != ":memory:":
+            with _file_lock(Path(f"{url.database}.lock"), self.name or ""):
+                yield
+        elif self._engine.dialect.name in {"mysql", "mariadb"}:
+            with self._engine.connect() as connection:
+                got = connection.execute(sa.select(sa.func.get_lock(_MYSQL_LOCK, LOCK_TIMEOUT_S))).scalar()
+                if got != 1:
+                    raise HistoryError(f"history store {self.name}: another process is migrating it: run again")
+                try:
+                    yield
+                finally:
+                    connection.execute(sa.select(sa.func.release_lock(_MYSQL_LOCK)))
+        else:
+            yield
+
+
+@contextlib.contextmanager
+def _file_lock(path: Path, name: str) -> Iterator[None]:
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise HistoryError(
+            f"history store {name}: cannot be opened ({error.strerror}): give this user write access to its directory"
+        ) from error
+    try:
+        until = time.monotonic() + LOCK_TIMEOUT_S
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > until:
+                    raise HistoryError(
+                        f"history store {name}: another process has been migrating it for {LOCK_TIMEOUT_S} s: "
+                        "wait for it or end it, then run again"
+                    ) from None
+                time.sleep(0.05)
+        yield
+    finally:
+        os.close(handle)  # releases the lock
+
+
+def _connect_args(url: sa.URL) -> dict[str, Any]:
+    backend = url.get_backend_name()
+    if backend == "sqlite":
+        return {"timeout": BUSY_TIMEOUT_S}
+    if backend in {"mysql", "mariadb"} and url.get_driver_name() == "pymysql":
+        return {"connect_timeout": 5, "read_timeout": 30, "write_timeout": 30, "charset": "utf8mb4"}
+    return {}
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    cursor = connection.cursor()
+    try:
+        # WAL stays with the file, and switching to it needs the whole store for itself: ask first.
+        if cursor.execute("PRAGMA journal_mode").fetchone()[0] not in {"wal", "memory"}:
+            with contextlib.suppress(Exception):  # refused while another process has the store open: next time
+                cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=NORMAL")
+    finally:
+        cursor.close()
+
+
+def _window(query: sa.Select[Any], column: sa.Column[Any], since: object, until: object) -> sa.Select[Any]:
+    start, end = _epoch(since), _epoch(until)
+    if start is not None:
+        query = query.where(column >= start)
+    if end is not None:
+        query = query.where(column < end)
+    return query
+
+
+def _run_row(record: Mapping[str, Any]) -> dict[str, Any]:
+    row: dict[str, Any] = {column.name: record.get(column.name) for column in schema.runs.columns}
+    for name in _RUN_TIMES:
+        row[name] = _epoch(row[name])
+    if row["started_at"] is None:
+        row["started_at"] = time.time()
+    row["check_mode"] = bool(row["check_mode"])
+    for name in ("run_id", "procedure", "host", "operator", "outcome", "escalated_to"):
+        row[name] = None if row[name] is None else _text(row[name])
+    return row
+
+
+def _memory_row(host: str, procedure: str, memory: Mapping[str, Any]) -> dict[str, Any]:
+    taken_at = _epoch(memory.get("taken_at"))
+    return {
+        "host": _text(host),
+        "procedure": _text(procedure),
+        "taken_at": time.time() if taken_at is None else taken_at,
+        "data": dict(memory),
+    }
+
+
+def _sample_row(
+    host: str,
+    snapshot: Mapping[str, Any] | None,
+    verdict: Mapping[str, Any] | None,
+    source: str,
+    run_id: str | None,
+) -> dict[str, Any]:
+    """One probe in a row. ``ok`` is what an SLO counts: HTTP 200, ``status: ok``, ``database: connected``."""
+    taken_at = _epoch(_dig(snapshot, "taken_at"))
+    checks = {str(check.get("id")): str(check.get("status")) for check in _dig(verdict, "checks") or []}
+    good = [checks.get(name) == "ok" for name in ("http.status", "app.status", "app.database")]
+    return {
+        "host": _text(host),
+        "at": time.time() if taken_at is None else taken_at,
+        "source": _text(source),
+        "run_id": run_id,
+        "ok": all(good),
+        "latency_ms": _number(_dig(snapshot, "http", "latency_median_ms")),
+        "overall": str(_dig(verdict, "overall") or "unknown"),
+        "status": _number(_dig(snapshot, "http", "status")),
+        "memory_bytes": _number(_dig(snapshot, "pm2", "app", "memory_bytes")),
+        "cpu_percent": _number(_dig(snapshot, "pm2", "app", "cpu_percent")),
+        "restarts": _number(_dig(snapshot, "pm2", "app", "restarts")),
+        "data": {
+            "checks": {name: status for name, status in checks.items() if status != "ok"},
+            "procedure": _dig(verdict, "procedure"),
+            "errors_day": _number(_dig(snapshot, "logs", "errors_day")),
+        },
+    }

@@ -1,0 +1,183 @@
+"""What each routine expects, as data: its steps, the checks that belong to them, and when the result counts as met.
+
+Source of the steps: the operational playbook, whose chapters are named by their slugs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from module_utils.orquestrador.messages import msg
+from module_utils.orquestrador.types import Message
+
+OK_STATUSES = frozenset({"ok", "changed"})
+STEP_STATUSES = ("ok", "changed", "skipped", "warn", "unknown", "failed")  # from best to worst
+_OF_CHECK = {"ok": "ok", "warn": "warn", "critical": "failed", "unknown": "unknown"}
+_OF_OVERALL = {"healthy": "ok", "degraded": "warn", "critical": "failed", "unknown": "unknown"}
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a routine.
+
+    ``checks`` are judged from the verdict; ``overall`` asks that the whole verdict be healthy as well; a step with
+    neither is an action, whose result the playbook hands in (``step_results``).
+    """
+
+    id: str
+    title: Message
+    source: str
+    checks: tuple[str, ...] = ()
+    overall: bool = False
+
+
+@dataclass(frozen=True)
+class Routine:
+    """A routine of the operational playbook; ``budget_s`` is the time it may take, in seconds."""
+
+    procedure: str
+    title: Message
+    source: str
+    budget_s: int
+    steps: tuple[Step, ...]
+
+
+DAILY = Routine(
+    procedure="daily",
+    title=msg("Daily routine"),
+    source="rotina-diaria",
+    budget_s=300,
+    steps=(
+        Step(
+            "pm2_status",
+            msg("Status of PM2"),
+            "rotina-diaria",
+            ("pm2.daemon", "pm2.online", "pm2.restarts"),
+        ),
+        Step(
+            "health_check",
+            msg("Health check"),
+            "rotina-diaria",
+            ("port.open", "mysql.reachable", "mysql.connections"),
+            overall=True,
+        ),
+        Step("error_logs", msg("Error logs"), "rotina-diaria", ("logs.errors",)),
+        Step(
+            "api",
+            msg("API reachable"),
+            "rotina-diaria",
+            ("http.status", "http.latency", "app.status", "app.database"),
+        ),
+        Step(
+            "resources",
+            msg("Use of resources"),
+            "rotina-diaria",
+            ("memory.app", "cpu.app", "host.memory", "host.disk"),
+        ),
+        Step("critical_files", msg("Backup of critical files"), "arquivos-criticos"),
+    ),
+)
+
+ROUTINES: Mapping[str, Routine] = {routine.procedure: routine for routine in (DAILY,)}
+
+# Names of every procedure of the project, so that a record of any of them can be shown.
+TITLES: Mapping[str, Message] = {
+    "daily": DAILY.title,
+    "weekly": msg("Weekly routine"),
+    "monthly": msg("Monthly routine"),
+    "quarterly": msg("Quarterly security audit"),
+    "triage": msg("Emergency triage"),
+    "offline": msg("Emergency: system offline"),
+    "performance": msg("Emergency: degraded performance"),
+    "database": msg("Emergency: database connection failed"),
+    "watch": msg("Watch"),
+}
+
+# The procedure a verdict calls for: where it lives.
+PLAYBOOKS: Mapping[str, str] = {
+    "database": "playbooks/emergency/database.yml",
+    "offline": "playbooks/emergency/offline.yml",
+    "performance": "playbooks/emergency/performance.yml",
+}
+
+
+def routine(procedure: str) -> Routine:
+    """The routine called ``procedure``; ``ValueError``, one line, when there is none."""
+    try:
+        return ROUTINES[procedure]
+    except KeyError:
+        raise ValueError(f"no routine {procedure!r}: use one of {', '.join(ROUTINES)}") from None
+
+
+def conclude(
+    procedure: str,
+    snapshot: Mapping[str, Any] | None,
+    verdict: Mapping[str, Any] | None,
+    step_results: Mapping[str, Mapping[str, Any]] | None = None,
+) -> tuple[list[dict[str, Any]], str]:
+    """Judge a run: ``(steps, outcome)``.
+
+    ``step_results`` maps a step's id to what the playbook knows of it: any of ``status`` (see ``STEP_STATUSES``),
+    ``started_at``, ``ended_at``, ``evidence``, ``note``. A status given there never hides a worse one of the checks.
+    ``outcome`` is ``met`` only when every step is ok (or ``changed``: an action that had to do something and did it),
+    ``unreachable`` when there is no snapshot, otherwise ``not_met``.
+    """
+    plan = routine(procedure)
+    results = step_results or {}
+    verdict = verdict if isinstance(verdict, Mapping) else {}
+    statuses = {str(c.get("id")): str(c.get("status")) for c in verdict.get("checks") or [] if isinstance(c, Mapping)}
+    steps = [_step(step, snapshot, verdict, statuses, results.get(step.id) or {}) for step in plan.steps]
+    if snapshot is None:
+        return steps, "unreachable"
+    return steps, "met" if all(step["status"] in OK_STATUSES for step in steps) else "not_met"
+
+
+def _step(
+    step: Step,
+    snapshot: Mapping[str, Any] | None,
+    verdict: Mapping[str, Any],
+    statuses: Mapping[str, str],
+    result: Mapping[str, Any],
+) -> dict[str, Any]:
+    note = result.get("note")
+    found = [_OF_CHECK.get(statuses.get(check, "unknown"), "unknown") for check in step.checks]
+    if step.overall:
+        found.append(_OF_OVERALL.get(str(verdict.get("overall")), "unknown"))
+    if "status" in result:
+        found.append(result["status"] if result["status"] in STEP_STATUSES else "unknown")
+    elif not found:
+        status, reason = _files_of(snapshot)
+        found, note = [status], note or reason
+    own = worst(found[: len(step.checks)] or ["ok"])
+    if step.overall and note is None and own in OK_STATUSES and worst(found) not in OK_STATUSES:
+        note = msg("The checks of this step are fine; another step is not, so the host as a whole is not healthy.")
+    return {
+        "id": step.id,
+        "title": step.title,
+        "source": step.source,
+        "status": worst(found),
+        "checks": list(step.checks),
+        "started_at": result.get("started_at"),
+        "ended_at": result.get("ended_at"),
+        "evidence": dict(result.get("evidence") or {}),
+        "note": note,
+    }
+
+
+def _files_of(snapshot: Mapping[str, Any] | None) -> tuple[str, Message]:
+    """Judge the backup of critical files from what the probe saw, where no action reported about it."""
+    files = (snapshot or {}).get("files")
+    if not isinstance(files, Mapping):
+        return "unknown", msg("The critical files were not inspected.")
+    if files.get("current"):
+        return "ok", msg("Every critical file has an identical copy.")
+    if files.get("missing"):
+        return "failed", msg("Required files are missing: {files}", files=", ".join(map(str, files["missing"])))
+    return "failed", msg("A critical file has no current copy.")
+
+
+def worst(statuses: Iterable[str]) -> str:
+    """The worst of some step statuses (``STEP_STATUSES`` gives the order)."""
+    return max(statuses, key=STEP_STATUSES.index)
