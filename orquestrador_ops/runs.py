@@ -141,7 +141,8 @@ def _record(
     history_url: str | None,
 ) -> dict[str, Any] | None:
     """Write the run into the history and return the run before it."""
-    from . import history, memory as memories  # noqa: PLC0415 - SQLAlchemy is dear, and only needed here
+    from . import history  # noqa: PLC0415 - SQLAlchemy is dear, and only needed here
+    from . import memory as memories
 
     with history.open_history(state_dir, history_url) as store:
         previous = store.last_run(record["host"], record["procedure"])
