@@ -142,7 +142,7 @@ def _record(
 ) -> dict[str, Any] | None:
     """Write the run into the history and return the run before it."""
     from . import history  # noqa: PLC0415 - SQLAlchemy is dear, and only needed here
-    from . import memory as memories
+    from . import memory as memories  # noqa: PLC0415
 
     with history.open_history(state_dir, history_url) as store:
         previous = store.last_run(record["host"], record["procedure"])
