@@ -18,6 +18,8 @@ from typing import Any, Optional
 VERSION = 1
 # A PM2 process weighs 5 to 10 KiB in the answer; 32 MiB is thousands of them.
 MAX_FRAME_BYTES = 32 * 1024 * 1024
+# Not the same as TimeoutError before Python 3.10.
+SocketTimeout = socket.timeout
 
 
 class AxonError(Exception):
@@ -82,21 +84,25 @@ def parse_argument(argument: bytes) -> Any:
 
 
 def parse_reply(arguments: list[bytes]) -> Any:
-    """Take the result out of an RPC reply, ``{"args": [error, result]}``.
+    """Take the result out of an RPC reply, ``{"args": [result]}``.
 
+    PM2 7.0.4 answers ``[result]``; an answer in Node's callback order, ``[error, result]``, is understood as well.
     Raises :class:`AxonError`: ``rubbish`` when the shape is another one, ``remote_error`` when PM2 reports an error
     (whose text is dropped: it may quote the environment).
     """
     value = parse_argument(arguments[0]) if arguments else None
-    args = value.get("args") if isinstance(value, dict) else None
-    if not isinstance(args, list):
-        # PM2 answers {"error": …} when it does not know the method.
-        if isinstance(value, dict) and value.get("error"):
-            raise AxonError("remote_error")
+    if not isinstance(value, dict):
         raise AxonError("rubbish", "not a reply")
-    if args and args[0]:
+    if value.get("error"):
         raise AxonError("remote_error")
-    return args[1] if len(args) > 1 else None
+    args = value.get("args")
+    if not isinstance(args, list) or not args:
+        raise AxonError("rubbish", "not a reply")
+    if len(args) == 1:
+        return args[0]
+    if args[0]:
+        raise AxonError("remote_error")
+    return args[1]
 
 
 def _receive(connection: socket.socket, deadline: float, max_bytes: int) -> list[bytes]:
@@ -110,7 +116,7 @@ def _receive(connection: socket.socket, deadline: float, max_bytes: int) -> list
         connection.settimeout(left)
         try:
             chunk = connection.recv(262144)
-        except socket.timeout:
+        except SocketTimeout:
             raise AxonError("timeout") from None
         except OSError as error:
             raise AxonError("closed_early", type(error).__name__) from None
@@ -144,12 +150,12 @@ def call(path: str, method: str, *, timeout_s: float, max_bytes: int = MAX_FRAME
         connection.settimeout(timeout_s)
         try:
             connection.connect(path)
-        except (socket.timeout, BlockingIOError):
+        except (SocketTimeout, BlockingIOError):
             # A Unix socket whose backlog is full: the daemon no longer accepts.
             raise AxonError("timeout") from None
         try:
             connection.sendall(encode([b"j:" + request.encode(), b"s:1:0"]))
-        except socket.timeout:
+        except SocketTimeout:
             raise AxonError("timeout") from None
         except OSError as error:
             raise AxonError("closed_early", type(error).__name__) from None

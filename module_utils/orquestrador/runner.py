@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import selectors
 import signal
@@ -23,12 +24,55 @@ class Completed(NamedTuple):
     error: Optional[str]  # exception class when it could not be started, e.g. "FileNotFoundError"
 
 
-def _kill_group(process: subprocess.Popen[bytes]) -> None:
-    """Kill the command and all it started and did not detach."""
+class _Output:
+    """The two streams of a process, read side by side and kept up to a bound each."""
+
+    def __init__(self, process: subprocess.Popen[bytes], max_bytes: int) -> None:
+        self.kept: dict[str, bytearray] = {"stdout": bytearray(), "stderr": bytearray()}
+        self.truncated = False
+        self._max_bytes = max_bytes
+        self._process = process
+
+    def read_until(self, deadline: float) -> None:
+        """Read until the command and its output have ended, or ``deadline`` (monotonic seconds)."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(cast("IO[bytes]", self._process.stdout), selectors.EVENT_READ, "stdout")
+            selector.register(cast("IO[bytes]", self._process.stderr), selectors.EVENT_READ, "stderr")
+            while selector.get_map() and (left := deadline - time.monotonic()) > 0:
+                events = selector.select(min(left, 0.1))
+                for key, _ in events:
+                    chunk = os.read(key.fd, 65536)
+                    if not chunk:
+                        selector.unregister(key.fileobj)
+                    self._keep(key.data, chunk)
+                # A child that was left behind may hold the pipes open after the command ended: the end of the command
+                # counts, not the end of the pipes.
+                if not events and self._process.poll() is not None:
+                    break
+
+    def _keep(self, stream: str, chunk: bytes) -> None:
+        room = max(self._max_bytes - len(self.kept[stream]), 0)
+        self.truncated = self.truncated or len(chunk) > room
+        self.kept[stream] += chunk[:room]
+
+
+def _end(process: subprocess.Popen[bytes], deadline: float) -> bool:
+    """Wait until ``deadline``, then kill the command and all it started and did not detach. True when it was killed."""
+    killed = False
     try:
-        os.killpg(process.pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        pass  # all gone, or (with sudo) running as somebody else and bounded by its own `timeout`
+        process.wait(max(deadline - time.monotonic(), 0.01))
+    except subprocess.TimeoutExpired:
+        killed = True
+        # Gone meanwhile, or (with sudo) running as somebody else and bounded by its own `timeout`.
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        # One in uninterruptible sleep is left rather than hung with.
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(1)
+    for stream in (process.stdout, process.stderr):
+        if stream is not None:
+            stream.close()
+    return killed
 
 
 def run(
@@ -45,7 +89,7 @@ def run(
     """
     deadline = time.monotonic() + timeout_s
     try:
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: S603 - an argv list, never a shell
             argv,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
@@ -55,45 +99,11 @@ def run(
         )
     except (OSError, ValueError) as error:
         return Completed(None, b"", b"", False, False, type(error).__name__)
-    kept: dict[str, bytearray] = {"stdout": bytearray(), "stderr": bytearray()}
-    truncated = timed_out = False
+    output = _Output(process, max_bytes)
     try:
-        with selectors.DefaultSelector() as selector:
-            selector.register(cast("IO[bytes]", process.stdout), selectors.EVENT_READ, "stdout")
-            selector.register(cast("IO[bytes]", process.stderr), selectors.EVENT_READ, "stderr")
-            # A child that was left behind may hold the pipes open after the command ended: the end of the command
-            # counts, not the end of the pipes.
-            while selector.get_map():
-                left = deadline - time.monotonic()
-                if left <= 0:
-                    timed_out = process.poll() is None
-                    break
-                events = selector.select(min(left, 0.1))
-                for key, _ in events:
-                    chunk = os.read(key.fd, 65536)
-                    if not chunk:
-                        selector.unregister(key.fileobj)
-                    room = max_bytes - len(kept[key.data])
-                    truncated = truncated or len(chunk) > room
-                    kept[key.data] += chunk[: max(room, 0)]
-                if not events and process.poll() is not None:
-                    break
-        if not timed_out:
-            try:
-                process.wait(max(deadline - time.monotonic(), 0.01))
-            except subprocess.TimeoutExpired:
-                timed_out = True
+        output.read_until(deadline)
     finally:
-        # Only one that still runs: the group id of one that was reaped may be somebody else's by now.
-        if process.poll() is None:
-            timed_out = True
-            _kill_group(process)
-        try:
-            process.wait(1)
-        except subprocess.TimeoutExpired:
-            pass  # unkillable (uninterruptible sleep): leave it rather than hang with it
-        for stream in (process.stdout, process.stderr):
-            if stream is not None:
-                stream.close()
+        timed_out = _end(process, deadline)
     code = None if timed_out else process.returncode
-    return Completed(code, bytes(kept["stdout"]), bytes(kept["stderr"]), timed_out, truncated, None)
+    stdout, stderr = bytes(output.kept["stdout"]), bytes(output.kept["stderr"])
+    return Completed(code, stdout, stderr, timed_out, output.truncated, None)
