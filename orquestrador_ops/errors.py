@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 
-class OpsError(Exception):
-    """Base of the errors that are shown as they are, without a traceback."""
+class HistoryError(OSError):
+    """The history store could not be opened, read or written.
+
+    An ``OSError``, so that whoever writes history and files catches one thing, and can do so without importing the
+    database library.
+    """
 
     def __init__(self, text: str) -> None:
         super().__init__(" ".join(str(text).split()))
-
-
-class HistoryError(OpsError):
-    """The history store could not be opened, read or written."""

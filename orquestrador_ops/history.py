@@ -30,7 +30,7 @@ from . import schema
 from .errors import HistoryError
 from .files import private_dir
 from .i18n import parse_time
-from .memory import STORE, drop_cache, write_cache
+from .memory import STORE, cache, drop_cache
 
 __all__ = ["History", "HistoryError", "open_history"]
 
@@ -107,6 +107,8 @@ def open_history(state_dir: Path, url: str | None = None) -> History:
             "give this user write access or set ops_state_dir to a directory that has it"
         ) from error
     store = (Path(state_dir) / STORE).resolve()
+    with contextlib.suppress(OSError):  # said better when it is opened
+        os.close(os.open(store, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # SQLite would make it 0644
     return History(sa.URL.create("sqlite", database=str(store)), state_dir=Path(state_dir))
 
 
@@ -271,7 +273,7 @@ class History:
                 "give this user write access to the directory"
             ) from error
         yield
-        write_cache(self._state_dir, host, procedure, _jsonable(memory))
+        cache(self._state_dir, None, host, procedure, _jsonable(memory))
 
     def _upsert(self, connection: sa.Connection, table: sa.Table, row: dict[str, Any], key: tuple[str, ...]) -> None:
         new = {name: value for name, value in row.items() if name not in key}

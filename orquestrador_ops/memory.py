@@ -71,8 +71,10 @@ def read_cache(state_dir: Path, host: str, procedure: str) -> dict[str, Any] | N
     return memory
 
 
-def write_cache(state_dir: Path, host: str, procedure: str, memory: dict[str, Any]) -> None:
-    """Write the copy; failing to is not an error, because the history has it."""
+def cache(state_dir: Path, url: str | None, host: str, procedure: str, memory: dict[str, Any]) -> None:
+    """Write the copy, if this history has copies at all. Failing to is not an error, because the history has it."""
+    if url is not None:
+        return
     path = cache_path(state_dir, host, procedure)
     held = {"schema": _SCHEMA, "host": host, "procedure": procedure, "memory": memory}
     with contextlib.suppress(OSError, ValueError):

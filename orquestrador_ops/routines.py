@@ -119,16 +119,19 @@ def conclude(
 ) -> tuple[list[dict[str, Any]], str]:
     """Judge a run: ``(steps, outcome)``.
 
-    ``step_results`` maps a step's id to what the playbook knows of it: any of ``status`` (see ``STEP_STATUSES``),
-    ``started_at``, ``ended_at``, ``evidence``, ``note``. A status given there never hides a worse one of the checks.
+    ``step_results`` maps a step's id to what the playbook knows of it: the registered result of an Ansible task
+    (``changed``, ``failed``, ``skipped``, ``unreachable``, ``msg``), or any of ``status`` (see ``STEP_STATUSES``),
+    ``started_at``, ``ended_at``, ``evidence``, ``note``. Empty or skipped: the action was not needed, the snapshot
+    has to show why. A result never hides a worse status of the step's checks.
+
     ``outcome`` is ``met`` only when every step is ok (or ``changed``: an action that had to do something and did it),
-    ``unreachable`` when there is no snapshot, otherwise ``not_met``.
+    ``unreachable`` when there is no snapshot, otherwise ``not_met``. Raises ``ValueError`` for an unknown procedure.
     """
     plan = routine(procedure)
     results = step_results or {}
     verdict = verdict if isinstance(verdict, Mapping) else {}
     statuses = {str(c.get("id")): str(c.get("status")) for c in verdict.get("checks") or [] if isinstance(c, Mapping)}
-    steps = [_step(step, snapshot, verdict, statuses, results.get(step.id) or {}) for step in plan.steps]
+    steps = [_step(step, snapshot, verdict, statuses, results.get(step.id)) for step in plan.steps]
     if snapshot is None:
         return steps, "unreachable"
     return steps, "met" if all(step["status"] in OK_STATUSES for step in steps) else "not_met"
@@ -139,20 +142,20 @@ def _step(
     snapshot: Mapping[str, Any] | None,
     verdict: Mapping[str, Any],
     statuses: Mapping[str, str],
-    result: Mapping[str, Any],
+    result: Mapping[str, Any] | None,
 ) -> dict[str, Any]:
-    note = result.get("note")
+    result = result if isinstance(result, Mapping) else {}
     found = [_OF_CHECK.get(statuses.get(check, "unknown"), "unknown") for check in step.checks]
+    status, note = _of_result(result)
+    if status is None and not found:
+        status, note = _files_of(snapshot)
     if step.overall:
-        found.append(_OF_OVERALL.get(str(verdict.get("overall")), "unknown"))
-    if "status" in result:
-        found.append(result["status"] if result["status"] in STEP_STATUSES else "unknown")
-    elif not found:
-        status, reason = _files_of(snapshot)
-        found, note = [status], note or reason
-    own = worst(found[: len(step.checks)] or ["ok"])
-    if step.overall and note is None and own in OK_STATUSES and worst(found) not in OK_STATUSES:
-        note = msg("The checks of this step are fine; another step is not, so the host as a whole is not healthy.")
+        overall = _OF_OVERALL.get(str(verdict.get("overall")), "unknown")
+        if overall not in OK_STATUSES and worst(found) in OK_STATUSES:
+            note = note or msg("The checks of this step are fine, but the host as a whole is not healthy.")
+        found.append(overall)
+    if status is not None:
+        found.append(status)
     return {
         "id": step.id,
         "title": step.title,
@@ -161,9 +164,31 @@ def _step(
         "checks": list(step.checks),
         "started_at": result.get("started_at"),
         "ended_at": result.get("ended_at"),
-        "evidence": dict(result.get("evidence") or {}),
+        "evidence": _evidence(result),
         "note": note,
     }
+
+
+def _of_result(result: Mapping[str, Any]) -> tuple[str | None, Any]:
+    """Status and note of an action; ``None`` when it was not needed."""
+    if "status" in result:
+        status = result["status"]
+        return (status if status in STEP_STATUSES else "unknown"), result.get("note")
+    if not result or result.get("skipped"):
+        return None, None
+    if result.get("unreachable"):
+        return "unknown", msg("The host could not be reached: {error}", error=str(result.get("msg", "")))
+    if result.get("failed"):
+        return "failed", msg("The step failed: {error}", error=str(result.get("msg", "")))
+    return ("changed" if result.get("changed") else "ok"), result.get("note")
+
+
+def _evidence(result: Mapping[str, Any]) -> dict[str, Any]:
+    """What an action leaves in the record: its own evidence, or the files it says it wrote."""
+    evidence = result.get("evidence")
+    if isinstance(evidence, Mapping):
+        return dict(evidence)
+    return {"files": result["files"]} if isinstance(result.get("files"), list) else {}
 
 
 def _files_of(snapshot: Mapping[str, Any] | None) -> tuple[str, Message]:

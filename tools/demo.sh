@@ -12,7 +12,7 @@ tools/ensure-lab-tools.sh
 say "Python side and image of the lab, side by side"
 make venv &
 venv=$!
-LAB_DATABASE=${LAB_DATABASE:-mysql} molecule/shared/lab.sh image
+LAB_DATABASE=${LAB_DATABASE:-mysql} molecule/shared/lab.sh build
 wait "$venv"
 
 say "Lab"

@@ -49,10 +49,14 @@ for ((i = 0; ; i++)); do
 done
 
 own "$APP_DIR"
-if ! as_user git rev-parse --verify --quiet HEAD >/dev/null 2>&1; then
+# The commit names the sources it was made of: others than these are copied over and committed further down.
+list() { (cd "$SOURCE" && find . -name node_modules -prune -o -type f ! -path ./install.sh ! -path ./README.md -print0 | sort -z); }
+DEPLOYED="Sources: $(list | (cd "$SOURCE" && xargs -0 sha256sum) | sha256sum | cut -c 1-16)"
+deployed() { as_user git log -1 --format=%B 2>/dev/null | grep -qxF "$DEPLOYED"; }
+if ! deployed; then
     step 'copying the sources'
-    tar -C "$SOURCE" --exclude=./node_modules --exclude=./install.sh --exclude=./README.md --no-same-owner -cf - . |
-        as_user tar -xf -
+    as_user git ls-files -z 2>/dev/null | as_user xargs -0 --no-run-if-empty rm -f --
+    list | tar -C "$SOURCE" --null --files-from=- -cf - | as_user tar --no-same-owner -xf -
 fi
 own "$APP_DIR"/{logs,backups,reports}
 
@@ -96,29 +100,32 @@ if [ -z "$(sql "$DATABASE" -e "SELECT 1 FROM schemaMigration WHERE name = '0002-
     sql "$DATABASE" <"$SOURCE/server/db/seed.sql"
 fi
 
-if [ ! -d "$APP_DIR/node_modules" ]; then
+if ! cmp -s "$SOURCE/node_modules/.package-lock.json" "$APP_DIR/node_modules/.package-lock.json"; then
     step 'copying the dependencies'
     rm -rf "$APP_DIR/node_modules.partial"
     cp -a "$SOURCE/node_modules" "$APP_DIR/node_modules.partial"
     chown -R "$APP_USER:$APP_USER" "$APP_DIR/node_modules.partial"
+    rm -rf "$APP_DIR/node_modules"
     mv "$APP_DIR/node_modules.partial" "$APP_DIR/node_modules"
 fi
-if [ ! -s "$APP_DIR/dist/server/index.js" ] || [ ! -s "$APP_DIR/dist/public/index.html" ]; then
+if ! deployed || [ ! -s "$APP_DIR/dist/server/index.js" ] || [ ! -s "$APP_DIR/dist/public/index.html" ]; then
     step 'building'
     as_user timeout 120 npm run --silent build
+    changed=yes
 fi
 
+# Last, so that an interruption before it has the sources built again.
 ORIGIN=$HOME_DIR/git/webapp.git
-if [ "$(as_user git rev-parse HEAD 2>/dev/null)" != "$(as_user git rev-parse --verify --quiet refs/remotes/origin/main)" ] ||
-    ! as_user git rev-parse --verify --quiet refs/remotes/origin/main >/dev/null; then
-    step 'making the git repository'
+if ! deployed; then
+    step 'committing to the git repository'
+    as_user git init --quiet --initial-branch=main
+    as_user git add --all
+    as_user git -c user.name=Orquestrador -c user.email=dev@example.invalid commit --quiet --allow-empty \
+        -m 'Orquestrador de IAs V3.4.0' -m "$DEPLOYED"
+fi
+if [ -z "$(as_user git rev-parse --verify --quiet refs/remotes/origin/main)" ] || [ "$changed" = yes ]; then
     own "$HOME_DIR/git"
     as_user git init --quiet --bare --initial-branch=main "$ORIGIN"
-    as_user git init --quiet --initial-branch=main
-    if ! as_user git rev-parse --verify --quiet HEAD >/dev/null; then
-        as_user git add --all
-        as_user git -c user.name=Orquestrador -c user.email=dev@example.invalid commit --quiet -m 'Orquestrador de IAs V3.4.0'
-    fi
     as_user git remote get-url origin >/dev/null 2>&1 || as_user git remote add origin "$ORIGIN"
     as_user git push --quiet --set-upstream origin main
 fi
