@@ -11,6 +11,7 @@ import argparse
 import json
 import os
 import platform
+import shlex
 import shutil
 import statistics
 import subprocess
@@ -58,7 +59,7 @@ class Lab:
         inventory_dir = str(ROOT / "inventory" / "lab")
         resolve = lambda value: str(value).replace("{{ inventory_dir }}", inventory_dir)  # noqa: E731 - one use
         self.key = resolve(variables["ansible_ssh_private_key_file"])
-        self.common = resolve(variables.get("ansible_ssh_common_args", "")).split()
+        self.common = shlex.split(resolve(variables.get("ansible_ssh_common_args", "")))
         self.variables = variables
 
     def ssh(self, command: str) -> list[str]:
@@ -129,7 +130,7 @@ def fleet_inventory(lab: Lab, names: int, directory: Path) -> Path:
         (folder / "group_vars").symlink_to(group)
     keep = {key: value for key, value in lab.variables.items() if key.startswith("ansible_")}
     keep["ansible_ssh_private_key_file"] = lab.key
-    keep["ansible_ssh_common_args"] = " ".join(lab.common)
+    keep["ansible_ssh_common_args"] = shlex.join(lab.common)
     hosts = {f"lab-{number:03}": keep for number in range(names)}
     path = folder / "hosts.yml"
     path.write_text(yaml.safe_dump({"orquestrador": {"hosts": hosts}}), encoding="utf-8")

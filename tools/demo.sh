@@ -27,5 +27,5 @@ ansible-playbook playbooks/routine/daily.yml || status=$?
 
 state=${OPS_STATE_DIR:-var}
 say "Done (status $status). Reports:"
-ls -1 "$state"/reports/lab/latest-daily.* 2>/dev/null | sed 's/^/  /'
+ls -1 "$state"/reports/orquestrador-lab/latest-daily.* 2>/dev/null | sed 's/^/  /'
 exit "$status"

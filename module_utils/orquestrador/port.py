@@ -103,7 +103,8 @@ def parse_diag(data: bytes, port: int) -> tuple[list[Socket], bool]:
 
     Raises ``ValueError`` or ``struct.error`` for what is no such answer.
     """
-    found, at = [], 0
+    found: list[Socket] = []
+    at = 0
     while at < len(data):
         length, kind = struct.unpack_from("=IH", data, at)
         if kind == NLMSG_DONE:

@@ -55,7 +55,7 @@ DEPLOYED="Sources: $(list | (cd "$SOURCE" && xargs -0 sha256sum) | sha256sum | c
 deployed() { as_user git log -1 --format=%B 2>/dev/null | grep -qxF "$DEPLOYED"; }
 if ! deployed; then
     step 'copying the sources'
-    as_user git ls-files -z 2>/dev/null | as_user xargs -0 --no-run-if-empty rm -f --
+    { as_user git ls-files -z 2>/dev/null || true; } | as_user xargs -0 --no-run-if-empty rm -f --
     list | tar -C "$SOURCE" --null --files-from=- -cf - | as_user tar --no-same-owner -xf -
 fi
 own "$APP_DIR"/{logs,backups,reports}
@@ -123,7 +123,7 @@ if ! deployed; then
     as_user git -c user.name=Orquestrador -c user.email=dev@example.invalid commit --quiet --allow-empty \
         -m 'Orquestrador de IAs V3.4.0' -m "$DEPLOYED"
 fi
-if [ -z "$(as_user git rev-parse --verify --quiet refs/remotes/origin/main)" ] || [ "$changed" = yes ]; then
+if [ "$(as_user git rev-parse HEAD)" != "$(as_user git rev-parse --verify --quiet refs/remotes/origin/main)" ]; then
     own "$HOME_DIR/git"
     as_user git init --quiet --bare --initial-branch=main "$ORIGIN"
     as_user git remote get-url origin >/dev/null 2>&1 || as_user git remote add origin "$ORIGIN"

@@ -43,7 +43,7 @@ INSERT INTO prompt (id, userId, title, content, useCount, createdAt)
          '2025-03-01' + INTERVAL n HOUR FROM number WHERE n <= 300 ORDER BY n;
 INSERT INTO promptVersion (promptId, version, content)
   SELECT 1 + n % 300, 1 + n DIV 300, CONCAT('Versão ', n) FROM number WHERE n <= 600 ORDER BY n;
-INSERT INTO tag (id, name, color) SELECT n, CONCAT('tag-', n), CONCAT('#', LEFT(MD5(n), 6)) FROM number WHERE n <= 20 ORDER BY n;
+INSERT INTO tag (id, name, color) SELECT n, CONCAT('tag-', n), CONCAT('#', LEFT(SHA2(n, 256), 6)) FROM number WHERE n <= 20 ORDER BY n;
 INSERT INTO promptTag (promptId, tagId) SELECT n, 1 + n % 20 FROM number WHERE n <= 300 ORDER BY n;
 
 INSERT INTO conversation (id, userId, projectId, modelId, title, createdAt)
@@ -51,7 +51,7 @@ INSERT INTO conversation (id, userId, projectId, modelId, title, createdAt)
     FROM number WHERE n <= 400 ORDER BY n;
 INSERT INTO conversationTag (conversationId, tagId) SELECT n, 1 + n % 20 FROM number WHERE n <= 400 ORDER BY n;
 INSERT INTO message (id, conversationId, `role`, content, tokens, createdAt)
-  SELECT n, 1 + n % 400, ELT(1 + n % 3, 'user', 'assistant', 'system'), REPEAT(CONCAT('Mensagem ', n, ' 🚀 ', MD5(n), '\n'), 1 + n % 6),
+  SELECT n, 1 + n % 400, ELT(1 + n % 3, 'user', 'assistant', 'system'), REPEAT(CONCAT('Mensagem ', n, ' 🚀 ', LEFT(SHA2(n, 256), 32), '\n'), 1 + n % 6),
          n * 31 % 900, '2025-04-10' + INTERVAL n * 97 SECOND FROM number WHERE n <= 4000 ORDER BY n;
 INSERT INTO messageAttachment (messageId, fileName, content)
   SELECT n * 10, CONCAT('anexo-', n, '.bin'), REPEAT(UNHEX(SHA2(n, 512)), 16) FROM number WHERE n <= 60 ORDER BY n;
