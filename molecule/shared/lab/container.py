@@ -1,0 +1,236 @@
+"""The container: created, started, filled and proven; every step can be taken up again where it was left."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import shutil
+import subprocess
+import tarfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import shell
+from podman import Podman, unified_cgroups
+from settings import ACCOUNT, APP_DIR, PROJECT, SHARED, LabError, Settings
+
+APP = SHARED / "app"
+APP_SOURCE = "/opt/app-src"
+INSTALLED = "/var/lib/orquestrador-lab/installed"
+LABELS = "orquestrador."
+SKIPPED = {"node_modules", "dist", "logs", ".git", "__pycache__", "backups", "reports", ".env"}
+
+
+def app_files() -> list[Path]:
+    """The application's sources in a stable order, without anything generated."""
+    if not APP.is_dir():
+        return []
+    return sorted(path for path in APP.rglob("*")
+                  if path.is_file() and not SKIPPED & set(path.relative_to(APP).parts))
+
+
+def app_hash(settings: Settings) -> str:
+    """What the installed application depends on: its sources and how the lab asks for it."""
+    digest = hashlib.sha256(f"{settings.database} {int(settings.debug)}\n".encode())
+    for path in app_files():
+        digest.update(f"{path.relative_to(APP)} {path.stat().st_mode & 0o111}\n".encode() + path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def labels(settings: Settings, image: str) -> dict[str, str]:
+    """What a container was created from; a difference means that it must be created anew."""
+    return {
+        f"{LABELS}image": image,
+        f"{LABELS}project": str(PROJECT),
+        f"{LABELS}ports": f"{settings.ssh_port},{settings.app_port}",
+    }
+
+
+def claim(settings: Settings, found: dict[str, Any] | None) -> None:
+    """Raise LabError when the container belongs to another checkout that still exists."""
+    if found is None:
+        return
+    owner = (found["Config"].get("Labels") or {}).get(f"{LABELS}project", "")
+    if owner and owner != str(PROJECT) and Path(owner).is_dir() and not settings.replace:
+        raise LabError(f"container {settings.name} belongs to the checkout in {owner}: `make lab-down` there, or take "
+                       "LAB_REPLACE=1 to replace it, or other LAB_NAME, LAB_SSH_PORT and LAB_APP_PORT")
+
+
+def ensure_keys(settings: Settings) -> None:
+    """Key pairs of this lab: the operator's and the host's, and the pinned known_hosts."""
+    settings.state.mkdir(parents=True, exist_ok=True)
+    settings.state.chmod(0o700)
+    for path, comment in ((settings.key, f"operator@{settings.name}"), (host_key(settings), settings.name)):
+        if not path.exists() or not path.with_suffix(".pub").exists():
+            path.unlink(missing_ok=True)
+            shell.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", comment, "-f", str(path)])
+    kind, public = host_key(settings).with_suffix(".pub").read_text().split()[:2]
+    line = f"[127.0.0.1]:{settings.ssh_port} {kind} {public}\n"
+    if not settings.known_hosts.exists() or settings.known_hosts.read_text() != line:
+        settings.known_hosts.write_text(line)
+
+
+def host_key(settings: Settings) -> Path:
+    """The host's own key, made here so that it is pinned before the first connection."""
+    return settings.state / "host_ed25519"
+
+
+def create(settings: Settings, podman: Podman, image: str) -> None:
+    """Create the container (not started) with ports on loopback only."""
+    command = ["/sbin/init"]
+    if not unified_cgroups():
+        command += ["SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1", "systemd.unified_cgroup_hierarchy=0"]
+    argv = ["create", "--name", settings.name, "--hostname", settings.name, "--privileged", "--systemd=always",
+            "--tmpfs", "/tmp", "--publish", f"127.0.0.1:{settings.ssh_port}:22",
+            "--publish", f"127.0.0.1:{settings.app_port}:3001"]
+    for name, value in labels(settings, image).items():
+        argv += ["--label", f"{name}={value}"]
+    podman.run(*argv, image, *command, timeout=120)
+
+
+def inject_keys(settings: Settings, podman: Podman) -> None:
+    """Put the host key and the operator's public key into the container, running or not."""
+    private = host_key(settings)
+    files = [
+        ("etc/ssh/ssh_host_ed25519_key", private.read_bytes(), 0o600, 0),
+        ("etc/ssh/ssh_host_ed25519_key.pub", private.with_suffix(".pub").read_bytes(), 0o644, 0),
+        (f"home/{ACCOUNT}/.ssh/authorized_keys", settings.key.with_suffix(".pub").read_bytes(), 0o644, 1000),
+    ]
+    # Podman 4 makes root the owner whatever the archive says; sshd accepts that, given that the file can be read.
+    podman.run("cp", "-a=true", "-", f"{settings.name}:/", stdin=_tar(files), timeout=60)
+
+
+def start(settings: Settings, podman: Podman) -> None:
+    """Start the container; LabError tells what else holds its ports, or what podman lacks."""
+    done = podman.run("start", settings.name, check=False, timeout=120)
+    if done.returncode != 0:
+        reason = (done.stderr.strip() or "no message").splitlines()[-1]
+        if "address already in use" in reason:
+            raise LabError(f"port {settings.ssh_port} or {settings.app_port} on 127.0.0.1 is taken: free it, or set "
+                           f"LAB_SSH_PORT and LAB_APP_PORT ({reason})")
+        raise LabError(f"container {settings.name} can't start: {reason}. {podman.advice()}")
+
+
+def wait_until(what: str, probe: Callable[[], str | None], timeout: float) -> None:
+    """Poll until `probe` returns None; what it returns instead is the reason, shown when time is up."""
+    deadline = time.monotonic() + timeout
+    told = time.monotonic()
+    pause = 0.1
+    while True:
+        reason = probe()
+        if reason is None:
+            return
+        now = time.monotonic()
+        if now > deadline:
+            raise LabError(f"{what}: not within {timeout:.0f} s: {reason}")
+        if now - told >= shell.HEARTBEAT:
+            told = now
+            shell.say(f"  ... {what}: {reason}")
+        time.sleep(pause)
+        pause = min(pause * 1.5, 1.0)
+
+
+def systemd_state(settings: Settings, podman: Podman) -> str | None:
+    """None once systemd has finished booting and nothing failed."""
+    state = podman.execute(settings.name, ["systemctl", "is-system-running"], check=False).stdout.strip()
+    if state == "running":
+        return None
+    if state == "degraded":
+        failed = podman.execute(settings.name, ["systemctl", "list-units", "--failed", "--plain", "--no-legend"],
+                                check=False).stdout
+        return "failed units: " + (", ".join(line.split()[0] for line in failed.splitlines() if line) or "unknown")
+    return f"systemd is {state or 'not answering'}"
+
+
+def database_state(settings: Settings, podman: Podman) -> str | None:
+    """None once the database answers on its socket."""
+    client = "mysqladmin" if settings.database == "mysql" else "mariadb-admin"
+    done = podman.execute(settings.name, [client, "ping"], check=False)
+    return None if done.returncode == 0 else (done.stderr.strip() or "no answer").splitlines()[-1]
+
+
+def ssh_argv(settings: Settings) -> list[str]:
+    """ssh to the lab exactly as the inventory does: pinned host key, own key, nothing of the user's configuration."""
+    return ["ssh", "-F", "/dev/null", "-i", str(settings.key), "-p", str(settings.ssh_port),
+            "-o", "IdentitiesOnly=yes", "-o", f'UserKnownHostsFile="{settings.known_hosts}"',
+            "-o", "GlobalKnownHostsFile=/dev/null", "-o", "StrictHostKeyChecking=yes", "-o", "BatchMode=yes",
+            "-o", "ConnectTimeout=5", "-o", "LogLevel=ERROR", f"{ACCOUNT}@127.0.0.1"]
+
+
+def ssh_state(settings: Settings) -> str | None:
+    """None when a login with the lab's key works."""
+    done = shell.run([*ssh_argv(settings), "true"], timeout=15, check=False)
+    return None if done.returncode == 0 else (done.stderr.strip() or f"exit {done.returncode}").splitlines()[-1]
+
+
+def app_state(settings: Settings) -> str | None:
+    """None when the application answers through the published port and says that its database is connected."""
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    try:
+        with opener.open(f"http://127.0.0.1:{settings.app_port}/api/health", timeout=5) as answer:
+            body = answer.read(4096)
+    except (OSError, ValueError) as error:
+        return f"the application does not answer: {error}"
+    return None if b'"connected"' in body else "the application is not connected to its database"
+
+
+def installed_hash(settings: Settings, podman: Podman) -> str:
+    """Which application is installed, empty when none or not completely."""
+    return podman.execute(settings.name, ["cat", INSTALLED], check=False).stdout.strip()
+
+
+def install_app(settings: Settings, podman: Podman) -> None:
+    """Copy the sources and run their installer; the marker is written last, so that an interrupted one runs again."""
+    installer = APP / "install.sh"
+    if not installer.is_file():
+        shell.say("molecule/shared/app/install.sh is missing: the lab is up without the application")
+        return
+    podman.execute(settings.name, ["rm", "-f", INSTALLED])
+    files = [(f"{APP_SOURCE.lstrip('/')}/{path.relative_to(APP)}", path.read_bytes(),
+              0o755 if os.access(path, os.X_OK) else 0o644, 0) for path in app_files()]
+    podman.run("cp", "-a=true", "-", f"{settings.name}:/", stdin=_tar(files), timeout=60)
+    argv = podman.argv("exec", "--env", f"LAB_DATABASE={settings.database}", "--env", "APP_PORT=3001",
+                       "--env", f"LAB_DEBUG={int(settings.debug)}", settings.name,
+                       "timeout", "-k", "10", "180", f"{APP_SOURCE}/install.sh", APP_SOURCE, ACCOUNT, APP_DIR)
+    shell.stage("installing the application", argv, timeout=200, log=settings.state / "install.log", echo=True)
+    podman.execute(settings.name, ["tee", INSTALLED], stdin=app_hash(settings).encode())
+
+
+def healthy(settings: Settings, podman: Podman) -> str | None:
+    """None when a running container is complete and answers by SSH and HTTP; otherwise what is wrong."""
+    if APP.joinpath("install.sh").is_file() and installed_hash(settings, podman) != app_hash(settings):
+        return "the application is not installed, or its sources have changed"
+    return ssh_state(settings) or (app_state(settings) if APP.joinpath("install.sh").is_file() else None)
+
+
+def remove(settings: Settings, podman: Podman) -> bool:
+    """Remove the container, whatever state it is in; True when there was one."""
+    there = podman.inspect(settings.name) is not None
+    podman.run("rm", "--force", "--time", "5", "--volumes", "--ignore", settings.name, timeout=90)
+    return there
+
+
+def remove_state(settings: Settings) -> None:
+    """Remove keys, known_hosts and generated secrets."""
+    shutil.rmtree(settings.state, ignore_errors=True)
+    settings.vault_file.unlink(missing_ok=True)
+
+
+def _tar(files: list[tuple[str, bytes, int, int]]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, content, mode, owner in files:
+            entry = tarfile.TarInfo(name)
+            entry.size, entry.mode, entry.uid, entry.gid = len(content), mode, owner, owner
+            archive.addfile(entry, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def attach(argv: list[str]) -> int:
+    """Run an interactive command in the foreground and return its status."""
+    return subprocess.run(argv, check=False).returncode

@@ -1,0 +1,173 @@
+"""The image: a Debian base, then packages, then the application's dependencies; reused while its inputs are the same."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+from pathlib import Path
+
+import shell
+from podman import Podman
+from settings import RELEASE, SHARED, LabError, Settings
+
+REPOSITORY = "localhost/orquestrador-lab"
+IMAGE = SHARED / "image"
+APP_INPUTS = ("package.json", "package-lock.json", ".npmrc")
+LOCAL_CERTIFICATES = Path("/usr/local/share/ca-certificates")
+# Slimmer than a real server only where nobody looks: manuals, documentation, translations.
+DPKG_OPTIONS = (
+    "force-unsafe-io",
+    "path-exclude=/usr/share/man/*",
+    "path-exclude=/usr/share/locale/*",
+    "path-exclude=/usr/share/doc/*",
+    "path-include=/usr/share/doc/*/copyright",
+)
+
+
+def packages() -> list[str]:
+    """The base's packages, from image/packages.txt."""
+    lines = (line.split("#")[0].strip() for line in (IMAGE / "packages.txt").read_text().splitlines())
+    return [line for line in lines if line]
+
+
+def apt_settings() -> list[str]:
+    """This machine's apt settings that the image needs to reach the same archive: proxies, dates, retries."""
+    found = []
+    wanted = re.compile(r"Acquire::(?:(?:http|https|ftp)::(?:Proxy|[\w.-]+::Proxy)|Check-Valid-Until|Check-Date|Retries) ")
+    if shutil.which("apt-config"):
+        found = [line for line in shell.run(["apt-config", "dump"]).stdout.splitlines() if wanted.match(line)]
+    for scheme in ("http", "https"):
+        proxy = os.environ.get(f"{scheme}_proxy") or os.environ.get(f"{scheme.upper()}_PROXY")
+        if proxy and not any(f"::{scheme}::Proxy " in line for line in found):
+            found.append(f'Acquire::{scheme}::Proxy "{proxy}";')
+    return found
+
+
+def machine_mirror() -> str | None:
+    """The Debian archive that this machine's apt uses, None on anything but Debian (mmdebstrap then has its default)."""
+    release = Path("/etc/os-release")
+    if not release.exists() or not re.search(r"^ID=debian$", release.read_text(), re.MULTILINE):
+        return None
+    targets = shell.run(["apt-get", "--no-release-info", "indextargets", "--format", "$(SITE) $(COMPONENT)",
+                         "Created-By: Packages"], check=False).stdout
+    for line in targets.splitlines():
+        site, _, component = line.partition(" ")
+        if component == "main" and "security" not in site and site.startswith(("http://", "https://")):
+            return site
+    return None
+
+
+def prepare_context(settings: Settings) -> tuple[Path, str, str]:
+    """Assemble the build context; returns (directory, hash of the base's inputs, hash of everything)."""
+    context = settings.cache / f"context-{settings.database}"
+    shutil.rmtree(context, ignore_errors=True)
+    shutil.copytree(IMAGE, context)
+    shutil.copy(context / "packages.txt", context / "setup" / "packages.txt")
+    apt = context / "etc" / "apt" / "apt.conf.d" / "90machine"
+    apt.parent.mkdir(parents=True, exist_ok=True)
+    apt.write_text("".join(line + "\n" for line in apt_settings()))
+    certificates = context / "ca-certificates"
+    certificates.mkdir()
+    if LOCAL_CERTIFICATES.is_dir():
+        for certificate in sorted(LOCAL_CERTIFICATES.rglob("*.crt")):
+            shutil.copy(certificate, certificates / certificate.name)
+    app = context / "app"
+    app.mkdir()
+    for name in APP_INPUTS:
+        if (SHARED / "app" / name).is_file():
+            shutil.copy(SHARED / "app" / name, app / name)
+    whole = hashlib.sha256(f"{RELEASE} {settings.base_image} {settings.mirror} {settings.database}\n".encode())
+    for path in sorted(context.rglob("*")):
+        if path.is_file():
+            path.chmod(0o755 if path.suffix == ".sh" else 0o644)
+            whole.update(f"{path.relative_to(context)} {path.stat().st_size}\n".encode() + path.read_bytes())
+        # Podman's layer cache looks at times as well.
+        os.utime(path, (0, 0))
+    base = hashlib.sha256("\n".join([RELEASE, str(settings.mirror), *DPKG_OPTIONS, *packages()]).encode())
+    return context, base.hexdigest()[:16], whole.hexdigest()[:16]
+
+
+def ensure(settings: Settings, podman: Podman) -> str:
+    """The name of an image that fits the present inputs, built if need be. Bounded by half an hour in all."""
+    with shell.lock(settings.cache / "build.lock", "the image build", timeout=1800):
+        context, base_hash, whole_hash = prepare_context(settings)
+        image = f"{REPOSITORY}-{settings.database}:{whole_hash}"
+        if _exists(podman, image):
+            return image
+        podman.usable()
+        base = settings.base_image or _ensure_base(settings, podman, base_hash)
+        _build(settings, podman, context, base, image)
+        _forget_older(podman, f"{REPOSITORY}-{settings.database}", image)
+        return image
+
+
+def _ensure_base(settings: Settings, podman: Podman, base_hash: str) -> str:
+    image = f"{REPOSITORY}-base:{base_hash}"
+    if _exists(podman, image):
+        return image
+    tarball = settings.cache / f"base-{base_hash}.tar"
+    if not tarball.exists():
+        part = tarball.with_suffix(".part")
+        scratch = settings.cache / "tmp"
+        # What a killed run left: mmdebstrap mounts in a namespace of its own, so these are plain files.
+        shell.run(shell.elevated(["rm", "-rf", "--one-file-system", str(scratch), str(part)]), timeout=120)
+        scratch.mkdir(parents=True)
+        scratch.chmod(0o755)
+        argv = ["mmdebstrap", "--mode=root", "--variant=minbase", "--format=tar", f"--include={','.join(packages())}"]
+        argv += [f"--aptopt={line}" for line in apt_settings()]
+        argv += [f"--dpkgopt={option}" for option in DPKG_OPTIONS]
+        argv += [RELEASE, str(part)]
+        mirror = settings.mirror or machine_mirror()
+        if mirror:
+            argv.append(mirror)
+        shell.stage(f"building the Debian {RELEASE} base (about a minute)",
+                    shell.elevated(argv, keep=[f"TMPDIR={scratch}"]), timeout=900, log=settings.cache / "base.log")
+        part.replace(tarball)
+        for older in settings.cache.glob("base-*.tar"):
+            if older != tarball:
+                older.unlink(missing_ok=True)
+    shell.stage("importing the base", podman.argv("import", str(tarball), image), timeout=300,
+                log=settings.cache / "import.log")
+    _forget_older(podman, f"{REPOSITORY}-base", image)
+    return image
+
+
+def _build(settings: Settings, podman: Podman, context: Path, base: str, image: str) -> None:
+    argv = podman.argv("build", "--jobs", "2", "--layers", "--network", "host", "--tag", image,
+                       "--build-arg", f"BASE={base}", "--build-arg", f"DATABASE={settings.database}",
+                       "--label", "orquestrador.lab=image", "--file", str(context / "Containerfile"), str(context))
+    log = settings.cache / f"build-{settings.database}.log"
+    try:
+        shell.stage(f"building the image with Node, PM2 and {settings.database} (about a minute)", argv,
+                    timeout=1200, log=log)
+    except LabError as error:
+        text = log.read_text(errors="replace")
+        if settings.database == "mysql" and re.search(r"database\.sh|mysql-server|\bsid\b.*(?:Err|Fail)", text[-4000:]):
+            raise LabError(f"{error}. If MySQL's packages can't be had here, LAB_DATABASE=mariadb works without "
+                           "them") from None
+        raise
+
+
+def _exists(podman: Podman, image: str) -> bool:
+    return podman.run("image", "exists", image, check=False).returncode == 0
+
+
+def _forget_older(podman: Podman, repository: str, keep: str) -> None:
+    """Untag images of earlier inputs; one that a container still uses stays."""
+    listed = podman.run("images", "--format", "{{.Repository}}:{{.Tag}}", "--filter", f"reference={repository}",
+                        check=False).stdout.split()
+    for name in listed:
+        if name != keep and name.startswith(repository + ":"):
+            podman.run("rmi", name, check=False, timeout=60)
+
+
+def purge(settings: Settings, podman: Podman) -> None:
+    """Remove every image of the labs that no container uses, and the caches."""
+    listed = podman.run("images", "--format", "{{.Repository}}:{{.Tag}}", check=False).stdout.split()
+    for name in listed:
+        if name.startswith(REPOSITORY + "-"):
+            podman.run("rmi", name, check=False, timeout=60)
+    podman.run("image", "prune", "--force", "--filter", "label=orquestrador.lab=image", check=False, timeout=120)
+    shell.run(shell.elevated(["rm", "-rf", "--one-file-system", str(settings.cache)]), timeout=120)
