@@ -32,10 +32,12 @@ _USERINFO = re.compile(r"^[a-z][a-z0-9+.-]*://[^\s/@:]*:(.+)@", re.I | re.S)
 _ENV_LINE = re.compile(r"^[ \t]*(?:export[ \t]+)?([A-Za-z_][\w.-]*)[ \t]*=[ \t]*", re.M)
 # A value that is also a word of the snapshot's own vocabulary would make the snapshot unreadable and is no secret.
 _VOCABULARY = frozenset(
-    """online stopped stopping launching errored connected disconnected healthy degraded critical unknown missing
-    foreign refused denied timeout cluster production development staging localhost memory mysql2 mariadb
-    127.0.0.1 0.0.0.0 unresponsive""".split()
-)
+    (
+        "online", "stopped", "stopping", "launching", "errored", "cluster", "unresponsive", "foreign", "missing",
+        "connected", "disconnected", "healthy", "degraded", "critical", "unknown", "refused", "denied", "timeout",
+        "production", "development", "staging", "localhost", "memory", "mysql2", "mariadb", "127.0.0.1",
+    )
+)  # fmt: skip
 
 _NAMES = (
     r"(?:(?<![a-z])pass(?:w(?:or)?d|phrase)?|pwd|passwd|password|passphrase|senha|secret|token|api[_-]?key"
@@ -61,7 +63,9 @@ _AUTHORIZATION = re.compile(
 _BEARER = re.compile(r"(?i)\b(bearer[ \t]+)[a-z0-9._~+/=-]{8,}")
 _COOKIE = re.compile(r"(?i)\b((?:set-)?cookie\\{0,3}[\"']?[ \t]{0,8}[:=][ \t]{0,8})(?!\*{3})[^\s][^\r\n]*")
 _MYSQL_P = re.compile(r"(?i)\b((?:mysql|mariadb)[\w-]*\b[^\r\n]{0,200}?[ \t]-p)(?!\*{3})[^\s\"']+")
-_IDENTIFIED = re.compile(r"(?i)\b(identified[ \t]+(?:with[ \t]+\S{1,64}[ \t]+)?(?:by|as)[ \t]+)(?!'\*{3}')'[^'\r\n]*(?:'|$)")
+_IDENTIFIED = re.compile(
+    r"(?i)\b(identified[ \t]+(?:with[ \t]+\S{1,64}[ \t]+)?(?:by|as)[ \t]+)(?!'\*{3}')'[^'\r\n]*(?:'|$)"
+)
 _PEM = re.compile(r"-----BEGIN [A-Z0-9 ]{0,40}-----.*?(?:-----END [A-Z0-9 ]{0,40}-----|\Z)", re.S)
 _SHAPES = re.compile(
     r"\beyJ[A-Za-z0-9_-]{5,}\.[A-Za-z0-9_-]{5,}(?:\.[A-Za-z0-9_-]*)?"  # JSON Web Token
@@ -114,6 +118,9 @@ def parse_env(text: str) -> list[tuple[str, str]]:
         end_of_line = text.find("\n", start)
         end_of_line = len(text) if end_of_line < 0 else end_of_line
         closing = text.find(quoting, start + 1) if quoting and quoting in "\"'`" else -1
+        if closing > end_of_line and _ENV_LINE.search(text, end_of_line, closing):
+            closing = -1  # a quote that is never closed must not swallow the assignments after it
+            start += 1
         if closing > 0:
             value, pos = text[start + 1 : closing], closing + 1
             if quoting == '"':
