@@ -8,6 +8,7 @@ import costs more than a whole checklist takes to render; Babel makes the catalo
 from __future__ import annotations
 
 import gettext
+import math
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -127,7 +128,7 @@ class Translator:
 
     def seconds(self, value: float) -> str:
         """Seconds as the two largest units: ``12,5 s``, ``4 min 10 s``, ``3 h 5 min``, ``7 d 4 h``."""
-        if value != value or value in (float("inf"), float("-inf")):
+        if not math.isfinite(value):
             return self.t("unknown")
         if value < 0:
             return "-" + self.seconds(-value)
