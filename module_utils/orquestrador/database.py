@@ -51,6 +51,16 @@ SERVER_ERRORS = {
     2026: "tls",
     2059: "unknown_plugin",
 }
+# Several reasons for which the probe, not the application, can't see the database share one code in findings.
+CODES = {
+    "denied_socket": "denied",
+    "denied_database": "denied",
+    "denied_table": "denied",
+    "password_expired": "denied",
+    "no_pymysql": "no_driver",
+    "no_cryptography": "no_driver",
+    "unknown_plugin": "no_driver",
+}
 
 
 def _finding(code: str, message: Message, hint: Optional[Message] = None) -> Finding:
@@ -176,7 +186,7 @@ def _defaults_error(code: str, message: Message) -> DatabaseError:
 def read_defaults(path: str, sockets: Sequence[str] = SOCKETS) -> tuple[Defaults, list[Finding]]:
     """Read where the server is from a ``my.cnf``-style file, section ``client``.
 
-    Raises :class:`DatabaseError`: ``no_credentials``, ``unreadable_credentials`` or ``bad_credentials_file``, whose
+    Raises :class:`DatabaseError`: ``no_credentials``, ``unreadable`` or ``bad_credentials_file``, whose
     messages never quote the file.
     """
     findings = []
@@ -197,7 +207,7 @@ def read_defaults(path: str, sockets: Sequence[str] = SOCKETS) -> tuple[Defaults
         raise _defaults_error("no_credentials", text) from None
     except OSError:
         text = msg("The file with the database credentials, {path}, can't be read", path=path)
-        raise _defaults_error("unreadable_credentials", text) from None
+        raise _defaults_error("unreadable", text) from None
     except (configparser.Error, ValueError):
         text = msg("The file with the database credentials, {path}, is not a valid option file", path=path)
         raise _defaults_error("bad_credentials_file", text) from None
@@ -247,11 +257,13 @@ def connect(defaults: Defaults, database: str, timeout_s: float) -> Any:
         read_timeout=timeout_s,
         write_timeout=timeout_s,
         autocommit=None,  # one statement less; nothing is written
+        # PyMySQL 1.2 prepares TLS before it knows whether it is wanted: loading the certificates takes 30 to 100 ms.
+        ssl_disabled=defaults.socket is not None,
     )
 
 
-def error_code(error: BaseException) -> str:
-    """A stable code for whatever a connection or a statement failed with."""
+def reason_of(error: BaseException) -> str:
+    """A stable word for whatever a connection or a statement failed with."""
     if isinstance(error, ImportError):
         return "no_pymysql"
     # PyMySQL keeps the cause as an attribute when connecting, and as the context when reading.
@@ -279,7 +291,7 @@ def _cause(cause: Optional[BaseException]) -> Optional[str]:
 
 def _failure(error: BaseException, where: str, database: str) -> Finding:
     """A finding for ``error``; its text is ours alone, since a server's text may quote anything."""
-    code = error_code(error)
+    reason = reason_of(error)
     number = error.args[0] if error.args and isinstance(error.args[0], int) else 0
     texts = {
         "no_pymysql": msg("PyMySQL is not installed for the Python that runs the probe"),
@@ -306,8 +318,8 @@ def _failure(error: BaseException, where: str, database: str) -> Finding:
     for dead in ("refused", "no_socket", "shutting_down"):
         hints[dead] = msg("Start the database service and look at its error log.")
     default = msg("The database server at {where} failed: error {number}", where=where, number=str(number))
-    hint = hints.get(code, msg("Look at the error log of the database server."))
-    return _finding(code, texts.get(code, default), hint)
+    hint = hints.get(reason, msg("Look at the error log of the database server."))
+    return _finding(CODES.get(reason, reason), texts.get(reason, default), hint)
 
 
 def _rows(connection: Any, statement: str, values: Sequence[Any] = ()) -> list[Sequence[Any]]:
@@ -336,7 +348,7 @@ def _processlist(connection: Any, product: Product, slow_s: float) -> list[Seque
         try:
             return _rows(connection, statement, (slow_s, FETCHED_QUERY))
         except Exception as error:  # no right or no such table: the next source may do
-            if error_code(error) in ("timeout", "lost"):
+            if reason_of(error) in ("timeout", "lost"):
                 raise
             failure = error
     raise failure or LookupError("no source for the list of threads")
@@ -379,7 +391,7 @@ def _observe(
         rows = _processlist(connection, product, slow_s)
     except Exception as error:  # noqa: BLE001 - whatever it is, the figures above stand
         findings.append(_finding("no_processlist", msg("The list of running statements can't be read"), _GRANT_HINT))
-        if error_code(error) in ("timeout", "lost"):
+        if reason_of(error) in ("timeout", "lost"):
             findings.append(_finding("timeout", msg("The database server stopped answering"), None))
         return findings
     state["slow"] = slow_queries(rows, _integer(own_id), slow_s)

@@ -1,0 +1,279 @@
+"""All collectors side by side, each bounded, into one snapshot.
+
+A collector that fails, hangs or answers rubbish leaves ``null`` and a finding; the others' results stand.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import math
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple, Optional, cast
+from urllib.parse import urlsplit
+
+from . import critical_files, database, http_health, logs, pm2, port, redact, resources
+from .messages import msg
+from .types import SNAPSHOT_SCHEMA, Finding, Message, Pm2State, PortState, Snapshot
+
+# In the order of the snapshot.
+COLLECTORS = ("pm2", "port", "http", "database", "resources", "logs", "files")
+# A collector is told a little less than it gets, so that it ends by itself rather than being abandoned.
+MARGIN = 0.9
+# How long the processor is not measured for want of PM2's answer, and requests wait for imports to end.
+PIDS_WAIT_S = 0.5
+IMPORTS_WAIT_S = 0.25
+
+
+class Options(NamedTuple):
+    """What to observe; the arguments of the ``health_probe`` module, checked."""
+
+    app_name: str
+    app_user: str
+    app_dir: str
+    app_port: int
+    app_health_url: str
+    app_env_file: str
+    pm2_home: str
+    mysql_defaults_file: str
+    mysql_database: str
+    log_globs: Sequence[str]
+    pm2_command: str = "pm2"
+    critical_files: Sequence[dict[str, Any]] = ()
+    critical_dest: Optional[str] = None
+    disk_paths: Sequence[str] = ("/",)
+    http_requests: int = 5
+    http_timeout: float = 3.0
+    collector_timeout: float = 5.0
+    timeout: float = 20.0
+    log_max_bytes: int = 64 * 1024 * 1024
+    slow_query_s: float = 2.0
+    cpu_interval: float = 0.1
+    cpu_percent: float = 80.0
+
+
+Collector = Callable[[float], tuple[Any, list[Finding]]]  # seconds it has → state and findings
+
+
+class _Slot:
+    """Where one collector's thread leaves its result; written once, read after ``done``."""
+
+    def __init__(self) -> None:
+        self.done = threading.Event()
+        self.state: Any = None
+        self.findings: list[Finding] = []
+
+
+def finding(collector: str, code: str, message: Message, hint: Optional[Message] = None) -> Finding:
+    """Build a finding about a collector as such."""
+    return {"collector": collector, "code": code, "message": message, "hint": hint}
+
+
+def _internal(name: str, error: BaseException) -> Finding:
+    # Its class only: an exception's text may quote whatever was being read.
+    text = msg("The collector {collector} failed unexpectedly: {reason}", collector=name, reason=type(error).__name__)
+    return finding(name, "internal", text, msg("Report it as a defect of the probe; the other checks are valid."))
+
+
+def _guard(name: str, slot: _Slot, collector: Collector, seconds: float) -> None:
+    """The body of a collector's thread."""
+    try:
+        slot.state, slot.findings = collector(seconds)
+    except BaseException as error:  # noqa: BLE001 - nothing a collector meets may end the probe
+        slot.state, slot.findings = None, [_internal(name, error)]
+    finally:
+        slot.done.set()
+
+
+def run_side_by_side(
+    collectors: Mapping[str, Collector], *, each_s: float, whole_s: float
+) -> tuple[dict[str, Any], list[Finding]]:
+    """Run each collector in a thread of its own; return their states by name and all findings, in order.
+
+    One that has not ended after ``each_s`` seconds, or when ``whole_s`` are over, is abandoned with the finding
+    ``timeout`` and the state ``None``; its thread is a daemon and does not keep the process alive.
+    """
+    began = time.monotonic()
+    limit = min(each_s, whole_s)
+    slots: dict[str, _Slot] = {}
+    for name, collector in collectors.items():
+        slots[name] = _Slot()
+        threading.Thread(
+            target=_guard, args=(name, slots[name], collector, limit * MARGIN), name=f"collect-{name}", daemon=True
+        ).start()
+    states: dict[str, Any] = {}
+    findings: list[Finding] = []
+    for name, slot in slots.items():
+        if slot.done.wait(max(began + limit - time.monotonic(), 0.0)):
+            states[name] = slot.state
+            findings += slot.findings
+            continue
+        states[name] = None
+        text = msg("The collector {collector} did not end within {limit_s}", collector=name, limit_s=round(limit, 1))
+        hint = msg("Look at what it reads on the host: a hanging disk, mount or server.")
+        findings.append(finding(name, "timeout", text, hint))
+    return states, findings
+
+
+def clean(value: Any, depth: int = 0) -> Any:
+    """Make a value survive JSON and UTF-8: no lone surrogates (file names), no NaN, no endless nesting."""
+    if isinstance(value, str):
+        return value if value.isascii() else value.encode("utf-8", "replace").decode("utf-8")
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if depth > 30:
+        return None
+    if isinstance(value, dict):
+        return {clean(str(key)): clean(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [clean(item, depth + 1) for item in value]
+    return value if value is None or isinstance(value, (bool, int)) else str(value)
+
+
+def _port_host(url: str, number: int) -> str:
+    """Where to try the port: at the health URL's host if it names this very port, else on loopback."""
+    host = None
+    with contextlib.suppress(ValueError):
+        parts = urlsplit(url)
+        host = parts.hostname if parts.port == number else None
+    return host or "127.0.0.1"
+
+
+class Probe:
+    """The collectors of one host, and what they need of each other."""
+
+    def __init__(self, options: Options, log_memory: Optional[dict[str, Any]]) -> None:
+        self._options = options
+        # What is remembered of the logs if reading them fails: the same as before, so that no event is lost.
+        self.log_memory: dict[str, Any] = dict(log_memory or {})
+        self._pids: list[int] = []
+        self._pids_known = threading.Event()
+        self._imported = threading.Event()
+
+    def collectors(self) -> dict[str, Collector]:
+        """The collectors by name; those that wait for something outside come first."""
+        found: dict[str, Collector] = {
+            "pm2": self._pm2,
+            "resources": self._resources,
+            "database": self._database,
+            "port": self._port,
+            "http": self._http,
+            "logs": self._logs,
+        }
+        if self._options.critical_files and self._options.critical_dest:
+            found["files"] = self._files
+        return found
+
+    def _pm2(self, seconds: float) -> tuple[Any, list[Finding]]:
+        options = self._options
+        try:
+            target = pm2.Target(options.pm2_home, options.app_name, options.pm2_command, options.app_user)
+            state, findings = pm2.collect(target, timeout_s=seconds)
+            self._pids = list(state["app"]["pids"]) if state["app"] else []
+            return state, findings
+        finally:
+            self._pids_known.set()
+
+    def _wait_for_pids(self) -> Sequence[int]:
+        self._pids_known.wait(PIDS_WAIT_S)
+        return self._pids
+
+    def _resources(self, seconds: float) -> tuple[Any, list[Finding]]:
+        options = self._options
+        limits = resources.Limits(options.cpu_interval, options.cpu_percent)
+        return resources.collect(options.disk_paths, self._wait_for_pids, timeout_s=seconds, limits=limits)
+
+    def _database(self, seconds: float) -> tuple[Any, list[Finding]]:
+        options = self._options
+        try:
+            # Importing takes the interpreter's lock for itself: done before, it does not count as the application's
+            # latency.
+            self._import()
+        finally:
+            self._imported.set()
+        return database.collect(
+            options.mysql_defaults_file, options.mysql_database, timeout_s=seconds, slow_s=options.slow_query_s
+        )
+
+    def _import(self) -> None:
+        import http.client  # noqa: F401, PLC0415 - see _database
+
+        try:
+            defaults, _ = database.read_defaults(self._options.mysql_defaults_file)
+            database.import_pymysql(lean=defaults.socket is not None)
+        except (database.DatabaseError, ImportError):
+            return  # the collector meets it again, and says so
+
+    def _port(self, seconds: float) -> tuple[Any, list[Finding]]:
+        number = self._options.app_port
+        return port.collect(number, timeout_s=seconds, host=_port_host(self._options.app_health_url, number))
+
+    def _http(self, seconds: float) -> tuple[Any, list[Finding]]:
+        options = self._options
+        began = time.monotonic()
+        self._imported.wait(IMPORTS_WAIT_S)
+        left = seconds - (time.monotonic() - began)
+        return http_health.collect(
+            options.app_health_url,
+            requests=options.http_requests,
+            timeout_s=left,
+            request_timeout_s=min(options.http_timeout, left),
+        )
+
+    def _logs(self, seconds: float) -> tuple[Any, list[Finding]]:
+        options = self._options
+        state, memory, findings = logs.collect(
+            list(options.log_globs),
+            self.log_memory or None,
+            now=time.time(),
+            deadline_s=seconds,
+            max_bytes=options.log_max_bytes,
+        )
+        self.log_memory = memory
+        return state, findings
+
+    def _files(self, _seconds: float) -> tuple[Any, list[Finding]]:
+        return critical_files.inspect(list(self._options.critical_files), str(self._options.critical_dest))
+
+
+def collect(options: Options, memory: Optional[Mapping[str, Any]] = None) -> tuple[Snapshot, dict[str, Any]]:
+    """Observe the host once: the snapshot, scrubbed of secrets, and what to remember of the logs.
+
+    ``memory`` is what the last run left (:class:`.types.Memory`). Bounded by ``options.timeout``; never raises for
+    something observed.
+    """
+    began, taken = time.monotonic(), datetime.datetime.now(datetime.timezone.utc)
+    # Collectors mostly wait; a thread that computes must not hold up the clock of one that measures latency.
+    switch = sys.getswitchinterval()
+    sys.setswitchinterval(0.001)
+    try:
+        remembered = memory.get("logs") if memory else None
+        probe = Probe(options, remembered if isinstance(remembered, dict) else None)
+        states, findings = run_side_by_side(
+            probe.collectors(), each_s=options.collector_timeout, whole_s=options.timeout * MARGIN
+        )
+        # An abandoned thread may still change it: what counts is what stands now, and only if the state does.
+        logs_read = states.get("logs") is not None
+        log_memory = probe.log_memory if logs_read else (remembered if isinstance(remembered, dict) else {})
+    finally:
+        sys.setswitchinterval(switch)
+    pm2_state = cast("Optional[Pm2State]", states.get("pm2"))
+    states["port"] = port.attribute(cast("Optional[PortState]", states.get("port")), pm2_state)
+    order = {name: at for at, name in enumerate(COLLECTORS)}
+    snapshot: dict[str, Any] = {
+        "schema": SNAPSHOT_SCHEMA,
+        "host": socket.gethostname() or os.uname().nodename,
+        "taken_at": taken.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "duration_ms": 0.0,
+        **{name: states.get(name) for name in COLLECTORS},
+        "errors": sorted(findings, key=lambda item: order.get(item["collector"], len(order))),
+    }
+    secrets = redact.load_secrets(options.app_env_file)
+    scrubbed = redact.scrub(clean(snapshot), secrets)
+    scrubbed["duration_ms"] = round((time.monotonic() - began) * 1000, 1)
+    return cast("Snapshot", scrubbed), log_memory
