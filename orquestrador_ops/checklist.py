@@ -104,7 +104,7 @@ def _lines(view: Mapping[str, Any], reports: Mapping[str, str], tr: Translator, 
     path = reports.get("md") or next(iter(reports.values()), "")
     if path:
         yield ""
-        yield paper.whole(f"{tr.t('Report')}: {clean(path)}")
+        yield paper.whole(tr.t("Report: {path}", path=clean(path)))
 
 
 def _step(step: Mapping[str, Any], tr: Translator, paper: _Paper) -> Iterator[str]:
@@ -142,20 +142,23 @@ def _rest(view: Mapping[str, Any], tr: Translator, paper: _Paper) -> Iterator[st
             yield from paper.block(f"  - {finding['collector']}: ", finding["text"])
             if finding["hint"]:
                 yield from paper.block("    → ", finding["hint"], "bold")
-        if len(findings) > MAX_FINDINGS:
-            yield paper.line((f"  - {tr.t('{count} more in the report', count=len(findings) - MAX_FINDINGS)}", ()))
+        yield from _more(len(findings) - MAX_FINDINGS, tr, paper)
     events = next((table for table in view["tables"] if table["id"] == "events"), None)
     if events:
         yield ""
         yield paper.line((events["title"], ("bold",)))
         for count, _, last, sample in events["rows"][:MAX_EVENTS]:
             yield paper.line((f"  {count}× ", ("warn",)), (f"{last}  {sample}", ()))
-        if len(events["rows"]) > MAX_EVENTS:
-            yield paper.line((f"  {tr.t('{count} more in the report', count=len(events['rows']) - MAX_EVENTS)}", ()))
+        yield from _more(len(events["rows"]) - MAX_EVENTS, tr, paper)
     call = view["call"]
     if call:
         yield ""
-        yield paper.line((f"{tr.t('Called for')}: ", ("bold",)), (call["title"], ("bad", "bold")))
+        yield paper.line((tr.t("Called for"), ("bold",)), (": ", ()), (call["title"], ("bad", "bold")))
         for reason in view["reasons"]:
             yield from paper.block("  - ", reason)
         yield paper.whole(f"  → {call['command']}")
+
+
+def _more(count: int, tr: Translator, paper: _Paper) -> Iterator[str]:
+    if count > 0:
+        yield paper.line(("  ", ()), (tr.t("{count} more in the report", count=count), ("dim",)))
