@@ -12,7 +12,10 @@ import secrets
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .i18n import Translator
 
 RunDict = dict[str, Any]
 
@@ -101,7 +104,7 @@ def conclude(
     Raises:
         ValueError: unknown locale or timezone.
     """
-    from . import checklist, i18n, report, routines  # noqa: PLC0415 - opening a run must not pay for them
+    from . import checklist, i18n, routines  # noqa: PLC0415 - opening a run must not pay for them
 
     tr = i18n.translator(locale, timezone)
     snapshot, verdict = probe.get("snapshot"), probe.get("verdict")
@@ -117,39 +120,47 @@ def conclude(
         "escalated_to": None,
         "previous_run": None,
     }
-    problems: list[str] = []
-    memory = None if run["check_mode"] else probe.get("memory")
-    reports: dict[str, str] = {}
+    told = _Told(record, snapshot, verdict, None if run["check_mode"] else probe.get("memory"), tr)
     try:
-        record["previous_run"] = _record(record, snapshot, verdict, memory, state_dir, history_url)
+        told.into_history(state_dir, history_url)
     except OSError as error:
-        problems.append(tr.t("The history could not be written: {reason}", reason=str(error)))
-    try:
-        reports = report.write(record, snapshot, verdict, reports_dir=state_dir / "reports", tr=tr)
-    except OSError as error:
-        problems.append(tr.t("The report could not be written: {reason}", reason=str(error)))
-    shown = checklist.render(record, snapshot, verdict, tr, reports=reports, colour=colour, width=width)
-    return Conclusion(record, shown, reports, problems)
+        told.problems.append(tr.t("The history could not be written: {reason}", reason=str(error)))
+        told.report(state_dir)
+    shown = checklist.render(record, snapshot, verdict, tr, reports=told.reports, colour=colour, width=width)
+    return Conclusion(record, shown, told.reports, told.problems)
 
 
-def _record(
-    record: RunDict,
-    snapshot: dict[str, Any] | None,
-    verdict: dict[str, Any] | None,
-    memory: dict[str, Any] | None,
-    state_dir: Path,
-    history_url: str | None,
-) -> dict[str, Any] | None:
-    """Write the run into the history and return the run before it."""
-    from . import history  # noqa: PLC0415 - SQLAlchemy is dear, and only needed here
-    from . import memory as memories  # noqa: PLC0415
+@dataclass
+class _Told:
+    """Writes what a run leaves. The history knows where the report lies, and the report names the run before."""
 
-    with history.open_history(state_dir, history_url) as store:
-        previous = store.last_run(record["host"], record["procedure"])
-        store.conclude(record, snapshot, verdict, memory)
-    if memory is not None:
-        memories.cache(state_dir, history_url, record["host"], record["procedure"], memory)
-    return previous
+    record: RunDict
+    snapshot: dict[str, Any] | None
+    verdict: dict[str, Any] | None
+    memory: dict[str, Any] | None
+    tr: Translator
+    reports: dict[str, str] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
+
+    def into_history(self, state_dir: Path, history_url: str | None) -> None:
+        from . import history  # noqa: PLC0415 - SQLAlchemy is dear, and only needed here
+
+        with history.open_history(state_dir, history_url) as store:
+            self.record["previous_run"] = store.last_run(self.record["host"], self.record["procedure"])
+            self.report(state_dir)
+            store.conclude(self.record, self.snapshot, self.verdict, self.memory)
+
+    def report(self, state_dir: Path) -> None:
+        from . import report  # noqa: PLC0415
+
+        if self.reports:
+            return
+        try:
+            directory = state_dir / "reports"
+            self.reports = report.write(self.record, self.snapshot, self.verdict, reports_dir=directory, tr=self.tr)
+        except OSError as error:
+            self.problems.append(self.tr.t("The report could not be written: {reason}", reason=str(error)))
+        self.record["reports"] = self.reports
 
 
 def failure_line(conclusion: Conclusion) -> str:
@@ -168,3 +179,5 @@ def failure_line(conclusion: Conclusion) -> str:
 def preload() -> None:
     """Import and compile what :func:`conclude` needs."""
     from . import checklist, history, i18n, report, routines  # noqa: F401, PLC0415
+
+    report.warm(i18n.translator())
