@@ -47,7 +47,7 @@ check_pm2() {
 
 check_http() {
     local answer code body seconds
-    if timeout 5 nc -z 127.0.0.1 "$PORT"; then
+    if timeout 5 nc -z 127.0.0.1 "$PORT" 2>/dev/null; then
         say INFO "Porta $PORT: aberta"
     else
         say ERROR "Porta $PORT: fechada"

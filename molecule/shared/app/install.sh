@@ -118,14 +118,14 @@ fi
 ORIGIN=$HOME_DIR/git/webapp.git
 if ! deployed; then
     step 'committing to the git repository'
-    as_user git init --quiet --initial-branch=main
+    [ -d "$APP_DIR/.git" ] || as_user git init --quiet --initial-branch=main
     as_user git add --all
     as_user git -c user.name=Orquestrador -c user.email=dev@example.invalid commit --quiet --allow-empty \
         -m 'Orquestrador de IAs V3.4.0' -m "$DEPLOYED"
 fi
 if [ "$(as_user git rev-parse HEAD)" != "$(as_user git rev-parse --verify --quiet refs/remotes/origin/main)" ]; then
     own "$HOME_DIR/git"
-    as_user git init --quiet --bare --initial-branch=main "$ORIGIN"
+    [ -f "$ORIGIN/HEAD" ] || as_user git init --quiet --bare --initial-branch=main "$ORIGIN"
     as_user git remote get-url origin >/dev/null 2>&1 || as_user git remote add origin "$ORIGIN"
     as_user git push --quiet --set-upstream origin main
 fi
