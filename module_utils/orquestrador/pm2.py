@@ -138,14 +138,14 @@ def parse_jlist(output: bytes) -> Any:
     """
     text = output.decode("utf-8", "replace")
     decoder = json.JSONDecoder()
-    # A banner may itself contain brackets ("[PM2] Spawning…"): try each line that could begin the list, the list being
-    # printed on a line of its own.
-    for match in re.finditer(r"(?m)^\s*(\[)", text):
+    # A banner may itself contain brackets ("[PM2] Spawning…"): the list is what fills its lines and is one of objects.
+    for match in re.finditer(r"(?m)^[ \t]*(\[)", text):
         try:
-            value, _ = decoder.raw_decode(text, match.start(1))
+            value, end = decoder.raw_decode(text, match.start(1))
         except (ValueError, RecursionError):
             continue
-        if isinstance(value, list) and all(isinstance(item, dict) for item in value):
+        alone = not text[end:].partition("\n")[0].strip()
+        if alone and isinstance(value, list) and all(isinstance(item, dict) for item in value):
             return value
     raise axon.AxonError("not_json", "no process list in the output")
 

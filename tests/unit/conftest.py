@@ -14,6 +14,11 @@ import ansible.module_utils
 # Imported here, whole, so that the lean import of the database collector (without ``cryptography``) can't leave this
 # test process with a PyMySQL that other tests expect to be complete.
 import pymysql  # noqa: F401
+from hypothesis import HealthCheck, settings
+
+# Time says nothing of correctness on a machine whose two cores are busy with something else.
+settings.register_profile("project", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("project")
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -1,0 +1,1 @@
+"""Servers that behave as production's do, and worse."""
