@@ -1,0 +1,98 @@
+"""What an operator sees on the terminal: a line a task, a line a failure, and nothing twice."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ansible import constants as C
+from ansible.plugins.callback.default import CallbackModule as Default
+
+DOCUMENTATION = """
+name: operator
+type: stdout
+short_description: One line per task and one line per failure
+description:
+  - A line for every task as it starts, hosts only where something changed, failed or could not be reached.
+  - A failure is one line that says what, where and why; no traceback and no dump of the result.
+  - With C(-v) and more it is Ansible's default callback in everything.
+extends_documentation_fragment:
+  - default_callback
+  - result_format_callback
+"""
+
+VALIDATION = "ansible.builtin.validate_argument_spec"
+
+
+def reason(result: dict[str, Any]) -> str:
+    """Why a task failed, in one line: the first item that failed speaks for a loop."""
+    for item in result.get("results") or []:
+        if isinstance(item, dict) and (item.get("failed") or item.get("unreachable")):
+            return reason(item)
+    parts = [str(result.get("msg") or "")]
+    if result.get("module_stderr"):
+        parts.append(str(result["module_stderr"]).strip().splitlines()[-1])
+    elif result.get("stderr"):
+        parts.append(str(result["stderr"]).strip().splitlines()[-1])
+    if result.get("argument_errors"):
+        parts = ["; ".join(map(str, result["argument_errors"])) + ": correct the variable in the inventory"]
+    return " - ".join(" ".join(part.split()) for part in parts if part.strip()) or "no reason given, see -v"
+
+
+class CallbackModule(Default):  # type: ignore[misc]
+    """Ansible's default callback, reduced to what an operator can act on."""
+
+    CALLBACK_VERSION = 2.0
+    CALLBACK_TYPE = "stdout"
+    CALLBACK_NAME = "operator"
+
+    def _brief(self) -> bool:
+        return not self._display.verbosity
+
+    def v2_playbook_on_play_start(self, play: Any) -> None:
+        if not self._brief():
+            super().v2_playbook_on_play_start(play)
+            return
+        self._play = play
+        mode = " (check mode: nothing is changed)" if play.check_mode else ""
+        self._display.display(f"\n{play.get_name().strip()}{mode}")
+
+    def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
+        if not self._brief():
+            super().v2_playbook_on_task_start(task, is_conditional)
+            return
+        self._last_task_banner = task._uuid
+        if task.action != VALIDATION:
+            name = task.get_name().strip()
+            self._display.display(f"  - {name}")
+
+    def v2_runner_on_ok(self, result: Any) -> None:
+        if not self._brief():
+            super().v2_runner_on_ok(result)
+        elif result.result.get("changed") and result.task.action != "ansible.builtin.include_tasks":
+            self._display.display(f"    changed: {result.host.get_name()}", color=C.COLOR_CHANGED)
+
+    def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
+        if not self._brief():
+            super().v2_runner_on_failed(result, ignore_errors)
+            return
+        line = f"    failed: {result.host.get_name()}: {reason(result.result)}"
+        self._display.display(line, color=C.COLOR_ERROR)
+
+    def v2_runner_on_unreachable(self, result: Any) -> None:
+        if not self._brief():
+            super().v2_runner_on_unreachable(result)
+            return
+        line = f"    unreachable: {result.host.get_name()}: {reason(result.result)}"
+        self._display.display(line, color=C.COLOR_UNREACHABLE)
+
+    def v2_runner_item_on_ok(self, result: Any) -> None:
+        if not self._brief():
+            super().v2_runner_item_on_ok(result)
+
+    def v2_runner_item_on_failed(self, result: Any) -> None:
+        if not self._brief():
+            super().v2_runner_item_on_failed(result)
+
+    def v2_playbook_on_include(self, included_file: Any) -> None:
+        if not self._brief():
+            super().v2_playbook_on_include(included_file)
