@@ -1,0 +1,69 @@
+"""The catalogs against the sources: a message id nobody translated fails here, not in front of an operator."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+from orquestrador_ops import catalogs
+
+SOURCES = ("module_utils", "orquestrador_ops", "action_plugins", "callback_plugins", "filter_plugins", "library")
+
+
+def test_catalogs_are_complete_and_compiled() -> None:
+    assert catalogs.problems() == []
+
+
+def test_extraction_misses_no_call() -> None:
+    """Found by a second path, because the extractor reads tokens and does not look into f-strings."""
+    found = set(catalogs.extracted())
+    missed = []
+    for directory in SOURCES:
+        for path in (catalogs.ROOT / directory).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if not isinstance(node, ast.Call) or not node.args:
+                    continue
+                name = getattr(node.func, "attr", getattr(node.func, "id", ""))
+                text = node.args[0]
+                is_text = isinstance(text, ast.Constant) and isinstance(text.value, str) and text.value
+                if name in {"msg", "t"} and is_text and text.value not in found:
+                    missed.append(f"{path.relative_to(catalogs.ROOT)}:{node.lineno} {text.value!r}")
+    assert missed == []
+
+
+@pytest.fixture
+def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The catalogs in a place where they can be spoiled."""
+    for locale in catalogs.TRANSLATED:
+        place = tmp_path / locale / "LC_MESSAGES"
+        place.mkdir(parents=True)
+        for suffix in (".po", ".mo"):
+            source = catalogs.po_path(locale).with_suffix(suffix)
+            (place / source.name).write_bytes(source.read_bytes())
+    monkeypatch.setattr(catalogs, "LOCALE_DIR", tmp_path)
+    return catalogs.po_path("pt_BR")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('msgstr "SAUDÁVEL"', 'msgstr ""', "no translation of 'HEALTHY'"),
+        ('msgstr "Relatório: {path}"', 'msgstr "Relatório: {caminho}"', "other placeholders"),
+        ('msgid "HEALTHY"', '#, fuzzy\nmsgid "HEALTHY"', "fuzzy"),
+        ('msgstr "SAUDÁVEL"', 'msgstr "SÃO"', "run compile"),
+    ],
+)
+def test_check_complains(copied: Path, old: str, new: str, said: str) -> None:
+    text = copied.read_text(encoding="utf-8")
+    assert old in text
+    copied.write_text(text.replace(old, new), encoding="utf-8")
+    assert any(said in line for line in catalogs.problems())
+
+
+def test_update_and_compile_change_nothing_when_nothing_changed(copied: Path) -> None:
+    before = copied.read_bytes(), copied.with_suffix(".mo").read_bytes()
+    assert catalogs.update() == 0
+    catalogs.compile_all()
+    assert (copied.read_bytes(), copied.with_suffix(".mo").read_bytes()) == before

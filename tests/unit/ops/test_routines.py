@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from module_utils.orquestrador.types import CHECK_IDS
+from orquestrador_ops import routines
+
+Make = Callable[..., dict[str, Any]]
+FILES_OK = {"files": {"current": True, "missing": [], "files": []}}
+
+
+def statuses(steps: list[dict[str, Any]]) -> dict[str, str]:
+    return {step["id"]: step["status"] for step in steps}
+
+
+def test_daily_has_the_five_steps_of_the_playbook_and_the_backup() -> None:
+    assert [step.id for step in routines.DAILY.steps] == [
+        "pm2_status",
+        "health_check",
+        "error_logs",
+        "api",
+        "resources",
+        "critical_files",
+    ]
+
+
+def test_every_check_belongs_to_exactly_one_step_of_the_daily_routine() -> None:
+    assert sorted(check for step in routines.DAILY.steps for check in step.checks) == sorted(CHECK_IDS)
+
+
+def test_healthy_is_met(make_verdict: Make) -> None:
+    steps, outcome = routines.conclude("daily", FILES_OK, make_verdict(), {})
+    assert outcome == "met"
+    assert set(statuses(steps).values()) == {"ok"}
+
+
+@pytest.mark.parametrize("check", CHECK_IDS)
+@pytest.mark.parametrize(
+    ("status", "overall", "shown"),
+    [("warn", "degraded", "warn"), ("unknown", "unknown", "unknown"), ("critical", "critical", "failed")],
+)
+def test_one_check_that_is_not_ok_fails_its_step_and_the_health_check(
+    make_verdict: Make, check: str, status: str, overall: str, shown: str
+) -> None:
+    verdict = make_verdict(overall, **{check.replace(".", "_"): status})
+    steps, outcome = routines.conclude("daily", FILES_OK, verdict, {})
+    owner = next(step.id for step in routines.DAILY.steps if check in step.checks)
+    expected = {step.id: "ok" for step in routines.DAILY.steps} | {owner: shown, "health_check": shown}
+    assert (statuses(steps), outcome) == (expected, "not_met")
+
+
+@pytest.mark.parametrize(
+    ("files", "result", "status", "outcome"),
+    [
+        ({"current": True}, None, "ok", "met"),
+        ({"current": True}, {}, "ok", "met"),
+        ({"current": True}, {"skipped": True, "changed": False}, "ok", "met"),
+        ({"current": False}, {"changed": True, "files": [{"name": ".env"}]}, "changed", "met"),
+        ({"current": False}, {"changed": False}, "ok", "met"),
+        ({"current": False}, {}, "failed", "not_met"),
+        ({"current": False}, {"skipped": True}, "failed", "not_met"),
+        ({"current": False, "missing": [".env"]}, {}, "failed", "not_met"),
+        ({"current": True}, {"failed": True, "msg": "no space left on /backups"}, "failed", "not_met"),
+        ({"current": True}, {"unreachable": True, "msg": "gone"}, "unknown", "not_met"),
+        ({"current": True}, {"status": "skipped"}, "skipped", "not_met"),
+        ({"current": True}, {"status": "splendid"}, "unknown", "not_met"),
+        (None, None, "unknown", "not_met"),
+    ],
+)
+def test_backup_of_critical_files(make_verdict: Make, files: Any, result: Any, status: str, outcome: str) -> None:
+    results = None if result is None else {"critical_files": result}
+    steps, got = routines.conclude("daily", {"files": files}, make_verdict(), results)
+    assert (steps[-1]["status"], got) == (status, outcome)
+    if status in {"failed", "unknown"} and "status" not in (result or {}):
+        assert steps[-1]["note"] is not None
+
+
+def test_failed_action_says_why(make_verdict: Make) -> None:
+    result = {"failed": True, "msg": "no space left on /backups"}
+    steps, _ = routines.conclude("daily", FILES_OK, make_verdict(), {"critical_files": result})
+    assert steps[-1]["note"]["args"] == {"error": "no space left on /backups"}
+
+
+def test_result_of_a_step_never_hides_a_failed_check(make_verdict: Make) -> None:
+    verdict = make_verdict("critical", logs_errors="critical")
+    steps, _ = routines.conclude("daily", FILES_OK, verdict, {"error_logs": {"status": "ok"}})
+    assert statuses(steps)["error_logs"] == "failed"
+
+
+@pytest.mark.parametrize("verdict", [None, {}, {"overall": "healthy", "checks": []}, {"checks": None}, {"checks": [3]}])
+def test_missing_checks_are_unknown_not_ok(verdict: Any) -> None:
+    steps, outcome = routines.conclude("daily", FILES_OK, verdict, {})
+    assert outcome == "not_met"
+    assert statuses(steps)["pm2_status"] == "unknown"
+
+
+def test_host_without_a_snapshot_is_unreachable(make_verdict: Make) -> None:
+    steps, outcome = routines.conclude("daily", None, None, {})
+    assert (set(statuses(steps).values()), outcome) == ({"unknown"}, "unreachable")
+
+
+def test_unknown_routine_names_the_known_ones() -> None:
+    with pytest.raises(ValueError, match="daily"):
+        routines.conclude("hourly", None, None, {})
+
+
+@given(st.lists(st.sampled_from(["ok", "warn", "critical", "unknown"]), min_size=15, max_size=15), st.data())
+def test_met_only_when_every_check_is_ok(found: list[str], data: st.DataObject) -> None:
+    overall = data.draw(st.sampled_from(["healthy", "degraded", "critical", "unknown"]))
+    checks = [{"id": name, "status": status} for name, status in zip(CHECK_IDS, found, strict=True)]
+    _, outcome = routines.conclude("daily", FILES_OK, {"overall": overall, "checks": checks}, {})
+    assert (outcome == "met") == (set(found) == {"ok"} and overall == "healthy")

@@ -1,0 +1,135 @@
+"""A run from its opening to its conclusion, on a real history."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orquestrador_ops import memory, observation, runs
+
+
+def opened(**changes: Any) -> dict[str, Any]:
+    arguments: dict[str, Any] = {
+        "procedure": "daily",
+        "host": "web-01",
+        "budget_s": 300.0,
+        "operator": "ana",
+        "check_mode": False,
+    }
+    return runs.open_run(**{**arguments, **changes})
+
+
+def concluded(run: dict[str, Any], probe: dict[str, Any], state: Path, **results: Any) -> runs.Conclusion:
+    return runs.conclude(
+        run, probe, results, state_dir=state, history_url=None, locale="pt_BR", timezone="America/Sao_Paulo"
+    )
+
+
+def test_a_run_has_a_deadline_and_an_id_of_its_own() -> None:
+    one, two = opened(), opened()
+    assert one["run_id"] != two["run_id"]
+    assert datetime.fromisoformat(one["deadline"]) - datetime.fromisoformat(one["started_at"]) == timedelta(seconds=300)
+
+
+@pytest.mark.parametrize("budget", [0, -1])
+def test_a_budget_has_to_be_positive(budget: float) -> None:
+    with pytest.raises(ValueError, match="positive"):
+        opened(budget_s=budget)
+
+
+def test_the_operator_is_who_the_scheduler_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPS_OPERATOR", "awx")
+    assert opened(operator=None)["operator"] == "awx"
+
+
+def test_a_met_run_is_recorded_reported_and_remembered(tmp_path: Path, healthy: dict[str, Any]) -> None:
+    run = opened()
+    conclusion = concluded(run, {**healthy, "memory": {"logs": {"x": 1}}}, tmp_path)
+    assert conclusion.met, conclusion.checklist
+    assert memory.recall(tmp_path, None, "web-01", "daily") == {"logs": {"x": 1}}
+    with sqlite3.connect(tmp_path / "history.sqlite3") as store:
+        assert store.execute("SELECT run_id, outcome, operator FROM runs").fetchall() == [(run["run_id"], "met", "ana")]
+        assert store.execute("SELECT count(*) FROM samples").fetchone() == (1,)
+        reports = json.loads(store.execute("SELECT reports FROM runs").fetchone()[0])
+    assert sorted(reports) == ["html", "json", "md"]
+    assert all(Path(path).is_file() for path in reports.values())
+
+
+def test_the_next_run_names_the_one_before(tmp_path: Path, healthy: dict[str, Any]) -> None:
+    first = opened()
+    concluded(first, healthy, tmp_path)
+    second = concluded(opened(), healthy, tmp_path)
+    assert second.record["previous_run"]["run_id"] == first["run_id"]
+
+
+def test_check_mode_leaves_the_memory_to_the_next_real_run(tmp_path: Path, healthy: dict[str, Any]) -> None:
+    concluded(opened(), {**healthy, "memory": {"offset": 1}}, tmp_path)
+    concluded(opened(check_mode=True), {**healthy, "memory": {"offset": 2}}, tmp_path)
+    assert memory.recall(tmp_path, None, "web-01", "daily") == {"offset": 1}
+
+
+def test_an_unreachable_host_is_reported_and_keeps_its_memory(tmp_path: Path, healthy: dict[str, Any]) -> None:
+    concluded(opened(), {**healthy, "memory": {"offset": 1}}, tmp_path)
+    probe = observation.settle({"unreachable": True, "msg": "no route"}, host="web-01", started="2026-01-01T00:00:00Z")
+    conclusion = concluded(opened(), probe, tmp_path)
+    assert not conclusion.met
+    assert conclusion.record["outcome"] == "unreachable"
+    assert "no route" in conclusion.checklist
+    assert memory.recall(tmp_path, None, "web-01", "daily") == {"offset": 1}
+
+
+def test_a_failed_step_is_named_in_one_line(tmp_path: Path, healthy: dict[str, Any]) -> None:
+    conclusion = concluded(opened(), healthy, tmp_path, critical_files={"failed": True, "msg": "disk full"})
+    assert not conclusion.met
+    line = runs.failure_line(conclusion)
+    assert "critical_files" in line
+    assert "\n" not in line
+
+
+def test_a_corrupt_history_fails_the_run_but_hides_nothing(tmp_path: Path, healthy: dict[str, Any]) -> None:
+    (tmp_path / "history.sqlite3").write_bytes(b"not a database" * 100)
+    conclusion = concluded(opened(), healthy, tmp_path)
+    assert not conclusion.met
+    assert conclusion.problems
+    assert Path(conclusion.reports["md"]).is_file()
+    assert "web-01" in conclusion.checklist
+
+
+def test_an_unwritable_report_fails_the_run_but_not_the_history(tmp_path: Path, healthy: dict[str, Any]) -> None:
+    (tmp_path / "reports").write_text("a file where a directory belongs")
+    conclusion = concluded(opened(), healthy, tmp_path)
+    assert not conclusion.met
+    assert len(conclusion.problems) == 1
+    with sqlite3.connect(tmp_path / "history.sqlite3") as store:
+        assert store.execute("SELECT count(*) FROM runs").fetchone() == (1,)
+
+
+@pytest.mark.parametrize(
+    ("result", "outcome", "words"),
+    [
+        ({"unreachable": True, "msg": "Connection refused\nmore"}, "unreachable", "Connection refused"),
+        ({"failed": True, "msg": "MODULE FAILURE", "module_stderr": "Traceback\nImportError: no x\n"}, "error", "no x"),
+        ({"failed": True, "module_stdout": "", "msg": "killed"}, "error", "killed"),
+        ({}, "error", ""),
+    ],
+)
+def test_a_probe_that_brought_nothing_back_is_a_message(result: dict[str, Any], outcome: str, words: str) -> None:
+    settled = observation.settle(result, host="web-01", started="2026-01-01T00:00:00Z")
+    assert not settled.get("failed")
+    assert settled["snapshot"] is None
+    assert settled["outcome"] == outcome
+    assert words in str(settled["failure"]["args"]["reason"])
+    assert "Traceback" not in str(settled["failure"])
+
+
+def test_arguments_that_do_not_fit_fail_the_task_in_one_line() -> None:
+    text = "argument 'app_port' is of type str and we were unable to convert to int\nsecond line"
+    settled = observation.settle({"failed": True, "msg": text}, host="web-01", started="")
+    assert settled["failed"]
+    assert "app_port" in settled["msg"]
+    assert "\n" not in settled["msg"]
