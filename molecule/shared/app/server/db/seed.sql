@@ -85,7 +85,7 @@ INSERT INTO knowledgeDocument (id, baseId, title, sha256)
   SELECT n, 1 + n % 10, CONCAT('Documento ', n), UNHEX(SHA2(n, 256)) FROM number WHERE n <= 50 ORDER BY n;
 INSERT INTO knowledgeChunk (id, documentId, position, content)
   SELECT n, 1 + n % 50, n DIV 50, REPEAT(CONCAT('Trecho ', n, ' '), 30) FROM number WHERE n <= 250 ORDER BY n;
-INSERT INTO embedding (chunkId, dimensions, vector)
+INSERT INTO embedding (chunkId, dimensions, `vector`)
   SELECT n, 64, REPEAT(UNHEX(SHA2(CONCAT('v', n), 256)), 8) FROM number WHERE n <= 250 ORDER BY n;
 INSERT INTO trainingDataset (id, name, samples) SELECT n, CONCAT('Dados ', n), n * 1000 FROM number WHERE n <= 5 ORDER BY n;
 INSERT INTO trainingJob (id, datasetId, modelId, loss, startedAt)
