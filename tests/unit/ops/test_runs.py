@@ -24,10 +24,16 @@ def opened(**changes: Any) -> dict[str, Any]:
     return runs.open_run(**{**arguments, **changes})
 
 
-def concluded(run: dict[str, Any], probe: dict[str, Any], state: Path, **results: Any) -> runs.Conclusion:
+def concluded(run: dict[str, Any], observed: dict[str, Any], state: Path, **results: Any) -> runs.Conclusion:
     return runs.conclude(
-        run, probe, results, state_dir=state, history_url=None, locale="pt_BR", timezone="America/Sao_Paulo"
+        run, observed, results, state_dir=state, history_url=None, locale="pt_BR", timezone="America/Sao_Paulo"
     )
+
+
+@pytest.fixture
+def probe(healthy: tuple[dict[str, Any], dict[str, Any], dict[str, Any]]) -> dict[str, Any]:
+    _, snapshot, verdict = healthy
+    return {"snapshot": snapshot, "verdict": verdict, "memory": {}}
 
 
 def test_a_run_has_a_deadline_and_an_id_of_its_own() -> None:
@@ -47,9 +53,9 @@ def test_the_operator_is_who_the_scheduler_says(monkeypatch: pytest.MonkeyPatch)
     assert opened(operator=None)["operator"] == "awx"
 
 
-def test_a_met_run_is_recorded_reported_and_remembered(tmp_path: Path, healthy: dict[str, Any]) -> None:
+def test_a_met_run_is_recorded_reported_and_remembered(tmp_path: Path, probe: dict[str, Any]) -> None:
     run = opened()
-    conclusion = concluded(run, {**healthy, "memory": {"logs": {"x": 1}}}, tmp_path)
+    conclusion = concluded(run, {**probe, "memory": {"logs": {"x": 1}}}, tmp_path)
     assert conclusion.met, conclusion.checklist
     assert memory.recall(tmp_path, None, "web-01", "daily") == {"logs": {"x": 1}}
     with sqlite3.connect(tmp_path / "history.sqlite3") as store:
@@ -60,49 +66,49 @@ def test_a_met_run_is_recorded_reported_and_remembered(tmp_path: Path, healthy: 
     assert all(Path(path).is_file() for path in reports.values())
 
 
-def test_the_next_run_names_the_one_before(tmp_path: Path, healthy: dict[str, Any]) -> None:
+def test_the_next_run_names_the_one_before(tmp_path: Path, probe: dict[str, Any]) -> None:
     first = opened()
-    concluded(first, healthy, tmp_path)
-    second = concluded(opened(), healthy, tmp_path)
+    concluded(first, probe, tmp_path)
+    second = concluded(opened(), probe, tmp_path)
     assert second.record["previous_run"]["run_id"] == first["run_id"]
 
 
-def test_check_mode_leaves_the_memory_to_the_next_real_run(tmp_path: Path, healthy: dict[str, Any]) -> None:
-    concluded(opened(), {**healthy, "memory": {"offset": 1}}, tmp_path)
-    concluded(opened(check_mode=True), {**healthy, "memory": {"offset": 2}}, tmp_path)
+def test_check_mode_leaves_the_memory_to_the_next_real_run(tmp_path: Path, probe: dict[str, Any]) -> None:
+    concluded(opened(), {**probe, "memory": {"offset": 1}}, tmp_path)
+    concluded(opened(check_mode=True), {**probe, "memory": {"offset": 2}}, tmp_path)
     assert memory.recall(tmp_path, None, "web-01", "daily") == {"offset": 1}
 
 
-def test_an_unreachable_host_is_reported_and_keeps_its_memory(tmp_path: Path, healthy: dict[str, Any]) -> None:
-    concluded(opened(), {**healthy, "memory": {"offset": 1}}, tmp_path)
-    probe = observation.settle({"unreachable": True, "msg": "no route"}, host="web-01", started="2026-01-01T00:00:00Z")
-    conclusion = concluded(opened(), probe, tmp_path)
+def test_an_unreachable_host_is_reported_and_keeps_its_memory(tmp_path: Path, probe: dict[str, Any]) -> None:
+    concluded(opened(), {**probe, "memory": {"offset": 1}}, tmp_path)
+    gone = observation.settle({"unreachable": True, "msg": "no route"}, host="web-01", started="2026-01-01T00:00:00Z")
+    conclusion = concluded(opened(), gone, tmp_path)
     assert not conclusion.met
     assert conclusion.record["outcome"] == "unreachable"
     assert "no route" in conclusion.checklist
     assert memory.recall(tmp_path, None, "web-01", "daily") == {"offset": 1}
 
 
-def test_a_failed_step_is_named_in_one_line(tmp_path: Path, healthy: dict[str, Any]) -> None:
-    conclusion = concluded(opened(), healthy, tmp_path, critical_files={"failed": True, "msg": "disk full"})
+def test_a_failed_step_is_named_in_one_line(tmp_path: Path, probe: dict[str, Any]) -> None:
+    conclusion = concluded(opened(), probe, tmp_path, critical_files={"failed": True, "msg": "disk full"})
     assert not conclusion.met
     line = runs.failure_line(conclusion)
     assert "critical_files" in line
     assert "\n" not in line
 
 
-def test_a_corrupt_history_fails_the_run_but_hides_nothing(tmp_path: Path, healthy: dict[str, Any]) -> None:
+def test_a_corrupt_history_fails_the_run_but_hides_nothing(tmp_path: Path, probe: dict[str, Any]) -> None:
     (tmp_path / "history.sqlite3").write_bytes(b"not a database" * 100)
-    conclusion = concluded(opened(), healthy, tmp_path)
+    conclusion = concluded(opened(), probe, tmp_path)
     assert not conclusion.met
     assert conclusion.problems
     assert Path(conclusion.reports["md"]).is_file()
     assert "web-01" in conclusion.checklist
 
 
-def test_an_unwritable_report_fails_the_run_but_not_the_history(tmp_path: Path, healthy: dict[str, Any]) -> None:
+def test_an_unwritable_report_fails_the_run_but_not_the_history(tmp_path: Path, probe: dict[str, Any]) -> None:
     (tmp_path / "reports").write_text("a file where a directory belongs")
-    conclusion = concluded(opened(), healthy, tmp_path)
+    conclusion = concluded(opened(), probe, tmp_path)
     assert not conclusion.met
     assert len(conclusion.problems) == 1
     with sqlite3.connect(tmp_path / "history.sqlite3") as store:

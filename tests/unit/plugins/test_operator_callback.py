@@ -1,0 +1,33 @@
+"""What an operator reads when a task fails."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PLUGIN = Path(__file__).resolve().parents[3] / "callback_plugins" / "operator.py"
+specification = importlib.util.spec_from_file_location("operator_callback", PLUGIN)
+assert specification is not None
+assert specification.loader is not None
+plugin = importlib.util.module_from_spec(specification)
+specification.loader.exec_module(plugin)
+
+
+@pytest.mark.parametrize(
+    ("result", "expected"),
+    [
+        ({"msg": "no such file"}, "no such file"),
+        ({"msg": "non-zero return code", "stderr": "one\ntwo"}, "non-zero return code - two"),
+        ({"msg": "FAILURE", "module_stderr": "Traceback\n  File x\nKeyError: 'a'"}, "FAILURE - KeyError: 'a'"),
+        ({"results": [{"failed": False}, {"failed": True, "msg": "second"}], "msg": "All items completed"}, "second"),
+        ({"argument_errors": ["a is wrong", "b is missing"], "msg": "Validation failed"},
+         "a is wrong; b is missing: correct the variable in the inventory"),
+        ({}, "no reason given, see -v"),
+        ({"msg": "two\nlines"}, "two lines"),
+    ],
+)  # fmt: skip
+def test_a_failure_is_one_line(result: dict[str, Any], expected: str) -> None:
+    assert plugin.reason(result) == expected
