@@ -20,12 +20,18 @@ say() { # LEVEL message
     if [ "$1" = ERROR ]; then PROBLEMS=$((PROBLEMS + 1)); fi
 }
 
+level() { if [ "$1" -gt "$2" ]; then echo WARNING; else echo INFO; fi; } # percent limit
+
 check_pm2() {
     local total online restarts memory
     # jlist may print a banner before its JSON, which is one line.
     read -r total online restarts memory < <(timeout 15 pm2 jlist 2>/dev/null | grep '^\[' | tail -n 1 |
-        jq -r --arg app "$APP" '[.[] | select(.name == $app)] |
-            "\(length) \([.[] | select(.pm2_env.status == "online")] | length) \([.[].pm2_env.restart_time] | add // 0) \([.[].monit.memory] | max // 0)"')
+        jq -r --arg app "$APP" '[.[] | select(.name == $app)] | [
+            length,
+            ([.[] | select(.pm2_env.status == "online")] | length),
+            ([.[].pm2_env.restart_time] | add // 0),
+            ([.[].monit.memory] | max // 0)
+        ] | join(" ")')
     if [ "${total:-0}" -eq 0 ]; then
         say ERROR "PM2: processo $APP não encontrado"
         return
@@ -70,9 +76,9 @@ check_host() {
     memory=$(free | awk '/^Mem:/ { printf "%d", 100 - 100 * $7 / $2 }')
     disk=$(df -P . | awk 'NR == 2 { print int($5) }')
     cpu=$(timeout 10 top -bn1 | awk '/^%?Cpu/ { sub(/.*ni, */, ""); printf "%d", 100 - $1; exit }')
-    if [ "${memory:-0}" -gt 90 ]; then say WARNING "Memória do servidor: $memory%"; else say INFO "Memória do servidor: $memory%"; fi
-    if [ "${disk:-0}" -gt 90 ]; then say WARNING "Disco: $disk%"; else say INFO "Disco: $disk%"; fi
-    if [ "${cpu:-0}" -gt 80 ]; then say WARNING "CPU: $cpu%"; else say INFO "CPU: $cpu%"; fi
+    say "$(level "${memory:-0}" 90)" "Memória do servidor: $memory%"
+    say "$(level "${disk:-0}" 90)" "Disco: $disk%"
+    say "$(level "${cpu:-0}" 80)" "CPU: $cpu%"
 }
 
 look() {

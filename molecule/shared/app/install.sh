@@ -50,13 +50,16 @@ done
 
 own "$APP_DIR"
 # The commit names the sources it was made of: others than these are copied over and committed further down.
-list() { (cd "$SOURCE" && find . -name node_modules -prune -o -type f ! -path ./install.sh ! -path ./README.md -print0 | sort -z); }
-DEPLOYED="Sources: $(list | (cd "$SOURCE" && xargs -0 sha256sum) | sha256sum | cut -c 1-16)"
+list() {
+    cd "$SOURCE" || return
+    find . -name node_modules -prune -o -type f ! -path ./install.sh ! -path ./README.md -print0 | sort -z
+}
+DEPLOYED="Sources: $( (list) | (cd "$SOURCE" && xargs -0 sha256sum) | sha256sum | cut -c 1-16)"
 deployed() { as_user git log -1 --format=%B 2>/dev/null | grep -qxF "$DEPLOYED"; }
 if ! deployed; then
     step 'copying the sources'
     { as_user git ls-files -z 2>/dev/null || true; } | as_user xargs -0 --no-run-if-empty rm -f --
-    list | tar -C "$SOURCE" --null --files-from=- -cf - | as_user tar --no-same-owner -xf -
+    (list) | tar -C "$SOURCE" --null --files-from=- -cf - | as_user tar --no-same-owner -xf -
 fi
 own "$APP_DIR"/{logs,backups,reports}
 
@@ -67,8 +70,13 @@ touch "$ENV_FILE.new"
 chmod 0600 "$ENV_FILE.new"
 cat "$ENV_FILE" >"$ENV_FILE.new" 2>/dev/null || true
 setting() { sed -n "s/^$1=//p" "$ENV_FILE.new" | tail -n 1; }
-ensure() { if [ -z "$(setting "$1")" ]; then sed -i "/^$1=/d" "$ENV_FILE.new"; printf '%s=%s\n' "$1" "$2" >>"$ENV_FILE.new"; fi; }
-sed -i '/^PORT=/d' "$ENV_FILE.new"
+remove() { sed -i "/^$1=/d" "$ENV_FILE.new"; }
+ensure() { # name value: an empty one counts as missing
+    [ -z "$(setting "$1")" ] || return 0
+    remove "$1"
+    printf '%s=%s\n' "$1" "$2" >>"$ENV_FILE.new"
+}
+remove PORT
 ensure PORT "$PORT"
 ensure DB_HOST 127.0.0.1
 ensure DB_PORT "${DB_PORT:-3306}"
@@ -76,9 +84,10 @@ ensure DB_USER "$ACCOUNT"
 ensure DB_PASSWORD "$(secret)"
 ensure DB_NAME "$DATABASE"
 ensure SESSION_SECRET "$(secret)"
-if [ "${LAB_DEBUG:-}" = 1 ]; then ensure APP_DEBUG_TOKEN "$(secret)"; else sed -i '/^APP_DEBUG_TOKEN=/d' "$ENV_FILE.new"; fi
+if [ "${LAB_DEBUG:-}" = 1 ]; then ensure APP_DEBUG_TOKEN "$(secret)"; else remove APP_DEBUG_TOKEN; fi
 PASSWORD=$(setting DB_PASSWORD)
-[[ $PASSWORD =~ ^[0-9A-Za-z]{16,128}$ ]] || die "DB_PASSWORD in $ENV_FILE is not 16 to 128 letters and digits: remove the line to have one generated"
+[[ $PASSWORD =~ ^[0-9A-Za-z]{16,128}$ ]] ||
+    die "DB_PASSWORD in $ENV_FILE is not 16 to 128 letters and digits: remove the line to have one generated"
 sort -o "$ENV_FILE.new" "$ENV_FILE.new"
 chown "$APP_USER:$APP_USER" "$ENV_FILE.new"
 mv "$ENV_FILE.new" "$ENV_FILE"
@@ -133,10 +142,13 @@ fi
 if [ "$changed" = yes ] || [[ $(health) != *'"database":"connected"'* ]]; then
     step 'starting under PM2'
     as_user timeout 60 pm2 start ecosystem.config.cjs --silent </dev/null
+    # A deployment that restarted the application is no failure: the counter starts again at 0.
+    as_user timeout 30 pm2 reset orquestrador-v3 --silent </dev/null
 fi
 for ((i = 0; ; i++)); do
     if [[ $(health) == *'"database":"connected"'* ]]; then break; fi
-    [ "$i" -lt 60 ] || die "the application does not answer on port $PORT with its database connected: read $APP_DIR/logs/error.log"
+    [ "$i" -lt 60 ] ||
+        die "the application does not answer on port $PORT with its database connected: read $APP_DIR/logs/error.log"
     sleep 0.5
 done
 step "healthy on http://127.0.0.1:$PORT/api/health"

@@ -31,20 +31,27 @@ list() { matches "$(get "/api/trpc/$1.list?input=%7B%22limit%22:50%7D")" ".resul
 call() { curl -s -m 5 -H 'Content-Type: application/json' -d "$2" "$URL/api/trpc/$1"; }
 round_trip() { # a prompt is created, read back and deleted
     local id
-    id=$(call prompt.create '{"userId": 1, "title": "Teste automático", "content": "ação 🚀"}' | jq -e .result.data.id) || return 1
+    id=$(call prompt.create '{"userId": 1, "title": "Teste automático", "content": "ação 🚀"}' |
+        jq -e .result.data.id) || return 1
     matches "$(get "/api/trpc/prompt.get?input=%7B%22id%22:$id%7D")" '.result.data.content == "ação 🚀"' || return 1
     matches "$(call prompt.delete "{\"id\": $id}")" ".result.data.id == $id" || return 1
     code 404 "$URL/api/trpc/prompt.get?input=%7B%22id%22:$id%7D"
 }
-daemon_is_users() { [ "$(ps -o user= -p "$(cat "${PM2_HOME:-$HOME/.pm2}/pm2.pid")")" = "$(id -un)" ] && [ "$(id -u)" -ne 0 ]; }
+daemon_is_users() {
+    [ "$(ps -o user= -p "$(cat "${PM2_HOME:-$HOME/.pm2}/pm2.pid")")" = "$(id -un)" ] && [ "$(id -u)" -ne 0 ]
+}
+ecosystem_is_valid() {
+    node -e 'process.exit(require("./ecosystem.config.cjs").apps[0].name === "orquestrador-v3" ? 0 : 1)'
+}
 
 HEALTH=$(get /api/health)
 STATS=$(get /api/trpc/system.stats)
-PROCESSES=$(timeout 15 pm2 jlist 2>/dev/null | grep '^\[' | tail -n 1 | jq -c '[.[] | select(.name == "orquestrador-v3")]')
+PROCESSES=$(timeout 15 pm2 jlist 2>/dev/null | grep '^\[' | tail -n 1 |
+    jq -c '[.[] | select(.name == "orquestrador-v3")]')
 
 echo "${BOLD}Arquivos${PLAIN}"
 check '.env existe com modo 600' test "$(stat -c %a .env 2>/dev/null)" = 600
-check 'ecosystem.config.cjs é válido' node -e 'process.exit(require("./ecosystem.config.cjs").apps[0].name === "orquestrador-v3" ? 0 : 1)'
+check 'ecosystem.config.cjs é válido' ecosystem_is_valid
 check 'Build do servidor existe' test -s dist/server/index.js
 check 'Build do frontend existe' test -s dist/public/index.html
 check 'Dependências instaladas' test -s node_modules/express/package.json

@@ -50,7 +50,8 @@ function procedures(): Map<string, Procedure> {
         const [condition, values] = where(input);
         const limit = integer(input, 'limit', 20, 1, 100);
         const offset = integer(input, 'offset', 0, 0, ID_LIMIT);
-        return query(`SELECT ?? FROM ??${condition} ORDER BY id LIMIT ? OFFSET ?`, [columns, table, ...values, limit, offset]);
+        const page = [columns, table, ...values, limit, offset];
+        return query(`SELECT ?? FROM ??${condition} ORDER BY id LIMIT ? OFFSET ?`, page);
       },
     });
     all.set(`${table}.count`, {
@@ -117,7 +118,8 @@ trpc.all('/api/trpc/:path', async (request: Request, response: Response) => {
     const procedure = PROCEDURES.get(path);
     if (!procedure) throw new ApiError('NOT_FOUND', `No procedure on path "${path}"`);
     if (request.method !== (procedure.kind === 'query' ? 'GET' : 'POST')) {
-      throw new ApiError('METHOD_NOT_SUPPORTED', `${request.method} is not supported by the ${procedure.kind} "${path}"`);
+      const message = `${request.method} is not supported by the ${procedure.kind} "${path}"`;
+      throw new ApiError('METHOD_NOT_SUPPORTED', message);
     }
     const data = await procedure.run(readInput(request));
     if (procedure.kind === 'mutation') console.log(`[tRPC] ${path} done`);
