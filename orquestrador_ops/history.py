@@ -126,7 +126,7 @@ class History:
                 connect_args=_connect_args(parsed),
                 json_serializer=lambda value: json.dumps(_jsonable(value), allow_nan=False),
             )
-        except (ArgumentError, NoSuchModuleError, ImportError) as error:
+        except (ArgumentError, NoSuchModuleError, ImportError, ValueError) as error:
             # Without the URL: one that cannot be parsed may show its password anywhere.
             raise HistoryError(
                 f"history URL: not usable ({type(error).__name__}): write it as mysql+pymysql://user@host/name or sqlite:///file"

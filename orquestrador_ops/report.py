@@ -111,12 +111,11 @@ def escape(value: object) -> _Markdown:
 
 
 def code(value: object) -> _Markdown:
-    """``value`` as a code span, with a fence longer than any run of backticks in it."""
+    """``value`` as a code span, with a fence longer than any run of backticks in it. Not for table cells."""
     text = clean(value)
     fence = "`" * (max((len(run) for run in re.findall("`+", text)), default=0) + 1)
     pad = " " if text.startswith(("`", " ")) or text.endswith(("`", " ")) else ""
-    # A table cell ends at any pipe that is not escaped, inside code as well.
-    return _Markdown(f"{fence}{pad}{text.replace('|', chr(92) + '|')}{pad}{fence}")
+    return _Markdown(f"{fence}{pad}{text}{pad}{fence}")
 
 
 def _json(view: Mapping[str, Any]) -> str:

@@ -63,7 +63,18 @@ def test_check_complains(copied: Path, old: str, new: str, said: str) -> None:
 
 
 def test_update_and_compile_change_nothing_when_nothing_changed(copied: Path) -> None:
-    before = copied.read_bytes(), copied.with_suffix(".mo").read_bytes()
-    assert catalogs.update() == 0
-    catalogs.compile_all()
-    assert (copied.read_bytes(), copied.with_suffix(".mo").read_bytes()) == before
+    def run() -> tuple[int, bytes, bytes]:
+        lacking = catalogs.update()
+        catalogs.compile_all()
+        return lacking, copied.read_bytes(), copied.with_suffix(".mo").read_bytes()
+
+    assert run() == run()
+
+
+def test_update_finds_what_the_sources_say_and_drops_what_they_do_not(copied: Path) -> None:
+    text = copied.read_text(encoding="utf-8")
+    copied.write_text(text.replace('msgid "HEALTHY"', 'msgid "GONE"'), encoding="utf-8")
+    catalogs.update()
+    after = copied.read_text(encoding="utf-8")
+    assert 'msgid "HEALTHY"\nmsgstr ""' in after
+    assert "GONE" not in after
