@@ -121,8 +121,21 @@ JSON = st.recursive(
     max_leaves=10,
 )
 RECORD_KEYS = st.sampled_from(
-    "run_id procedure host operator steps started_at ended_at budget_s outcome previous_run failure reports "
-    "escalated_to".split()
+    [
+        "run_id",
+        "procedure",
+        "host",
+        "operator",
+        "steps",
+        "started_at",
+        "ended_at",
+        "budget_s",
+        "outcome",
+        "previous_run",
+        "failure",
+        "reports",
+        "escalated_to",
+    ]
 )
 VERDICT_KEYS = st.sampled_from(["overall", "checks", "procedure", "reasons"])
 SNAPSHOT_KEYS = st.sampled_from(["pm2", "database", "resources", "logs", "files", "errors"])
