@@ -551,15 +551,16 @@ def _continues(fd: int, size: int, entry: dict[str, Any]) -> bool:
     Its head and what stands before the remembered offset must be unchanged: one alone can be the same in two files
     whose writers started with the same error.
     """
-    offset = entry["off"]
+    offset: int = entry["off"]
     if size < offset or _hash(fd, 0, entry["hn"]) != entry["hh"]:
         return False
-    return bool(_hash(fd, max(0, offset - HEAD), min(HEAD, offset)) == entry["th"])
+    before: str = entry["th"]
+    return _hash(fd, max(0, offset - HEAD), min(HEAD, offset)) == before
 
 
 def _shrunk(path: str, entry: dict[str, Any]) -> bool:
     try:
-        return os.stat(path).st_size < entry["off"]
+        return os.stat(path).st_size < int(entry["off"])
     except (OSError, ValueError):
         return True
 

@@ -1,0 +1,138 @@
+#!/usr/bin/python
+"""Keep copies of an application's critical files: see ``DOCUMENTATION``."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: critical_files
+short_description: Keep verified copies with history of an application's critical files
+description:
+  - Copies each file to C(<dest>/<name>/<YYYYmmddTHHMMSSZ>-<first 12 digits of its SHA-256>), atomically and with mode
+    0600 in directories of mode 0700, and reads the copy back to prove it.
+  - A new copy is made only when the content differs from the newest copy, or when that one is damaged or has another
+    mode. Older copies are kept.
+  - Links are followed; their target's content is copied.
+  - When a file can't be copied the others still are, and the module fails at the end naming each that was not.
+  - Run it as the application's user, who owns the files and the copies.
+options:
+  files:
+    description: The files to copy.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      name:
+        description: Name of the directory of the copies below O(dest), a plain file name, each used once.
+        type: str
+        required: true
+      path:
+        description: The file, at most 64 MiB.
+        type: path
+        required: true
+      required:
+        description: Whether it is a failure when the file does not exist.
+        type: bool
+        default: true
+  dest:
+    description: Directory of the copies, created when missing.
+    type: path
+    required: true
+attributes:
+  check_mode:
+    description: Can run in check mode and tell what would change without changing it.
+    support: full
+  diff_mode:
+    description: Shows names and SHA-256 digests, never contents, because the files hold secrets.
+    support: full
+  platform:
+    description: Where it runs.
+    support: full
+    platforms: posix
+author:
+  - Orquestrador Ops
+"""
+
+EXAMPLES = r"""
+- name: Keep copies of the critical files
+  critical_files:
+    dest: /home/flavio/webapp/backups/critical
+    files:
+      - name: ecosystem.config.cjs
+        path: /home/flavio/webapp/ecosystem.config.cjs
+      - name: .env
+        path: /home/flavio/webapp/.env
+      - name: dump.pm2
+        path: /home/flavio/.pm2/dump.pm2
+        required: false
+  become: true
+  become_user: flavio
+"""
+
+RETURN = r"""
+files:
+  description: One entry for each file asked for, in that order.
+  returned: always
+  type: list
+  elements: dict
+  contains:
+    name:
+      description: Its name.
+      type: str
+      returned: always
+    path:
+      description: The file.
+      type: str
+      returned: always
+    sha256:
+      description: Digest of its content; null when it could not be read or does not exist.
+      type: str
+      returned: always
+    copy:
+      description: The newest copy, proven to be identical; null when there is none, as in check mode before the first.
+      type: str
+      returned: always
+    changed:
+      description: Whether a copy was made, or would be in check mode.
+      type: bool
+      returned: always
+failures:
+  description: What went wrong as untranslated messages of C(text) and C(args); empty when nothing did.
+  returned: always
+  type: list
+  elements: dict
+  sample: [{"text": "{path} does not exist: restore it or correct its path", "args": {"path": "/home/flavio/.env"}}]
+"""
+
+import os
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.orquestrador.critical_files import copy_all
+from ansible.module_utils.orquestrador.messages import plain
+
+ARGUMENT_SPEC = {
+    "files": {
+        "type": "list",
+        "elements": "dict",
+        "required": True,
+        "options": {
+            "name": {"type": "str", "required": True},
+            "path": {"type": "path", "required": True},
+            "required": {"type": "bool", "default": True},
+        },
+    },
+    "dest": {"type": "path", "required": True},
+}
+
+
+def main() -> None:
+    """Copy, report, and fail last."""
+    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    os.umask(0o077)
+    result = copy_all(module.params["files"], module.params["dest"], check_mode=module.check_mode)
+    if result["failures"]:
+        module.fail_json(msg="; ".join(plain(failure) for failure in result["failures"]), **result)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
