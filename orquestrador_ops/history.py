@@ -1,8 +1,9 @@
 """The history store: runs, samples, memories, planned restarts and what later procedures add.
 
 SQLAlchemy Core over SQLite (WAL) by default, or any other SQLAlchemy URL. A store is created and migrated when it is
-first opened; Alembic costs half a second to import and is imported only then. Connections are never pooled: Ansible
-forks its workers, and a connection must not cross a fork.
+first opened; Alembic costs half a second to import and is imported only then. An open store keeps its connection,
+because SQLite folds its log into the file whenever the last one closes; Ansible forks its workers, so a store that
+finds itself in another process than the one that opened it connects anew.
 
 Instants go in as ISO 8601 or epoch seconds and are kept as epoch seconds; records come out with ISO 8601 in UTC.
 """
@@ -122,7 +123,7 @@ class History:
             self.name = parsed.database if parsed.get_backend_name() == "sqlite" else parsed.render_as_string()
             self._engine = sa.create_engine(
                 parsed,
-                poolclass=sa.NullPool,
+                pool_size=1,
                 connect_args=_connect_args(parsed),
                 json_serializer=lambda value: json.dumps(_jsonable(value), allow_nan=False),
             )
@@ -131,6 +132,7 @@ class History:
             raise HistoryError(
                 f"history URL: not usable ({type(error).__name__}): write it as mysql+pymysql://user@host/name or sqlite:///file"
             ) from error
+        self._pid = os.getpid()
         self._sqlite = self._engine.dialect.name == "sqlite"
         if self._sqlite:
             sa.event.listen(self._engine, "connect", _prepare_sqlite)
@@ -303,6 +305,9 @@ class History:
     def _tried(self, work: Callable[[], T]) -> T:
         """Run ``work``; again when another process was in the way, which is safe because every write is an upsert
         or comes before the commit that was refused."""
+        if self._pid != os.getpid():
+            self._engine.dispose(close=False)  # the connection belongs to the parent
+            self._pid = os.getpid()
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 return work()

@@ -122,19 +122,8 @@ JSON = st.recursive(
 )
 RECORD_KEYS = st.sampled_from(
     [
-        "run_id",
-        "procedure",
-        "host",
-        "operator",
-        "steps",
-        "started_at",
-        "ended_at",
-        "budget_s",
-        "outcome",
-        "previous_run",
-        "failure",
-        "reports",
-        "escalated_to",
+        *("run_id", "procedure", "host", "operator", "steps", "started_at", "ended_at", "budget_s", "outcome"),
+        *("previous_run", "failure", "reports", "escalated_to"),
     ]
 )
 VERDICT_KEYS = st.sampled_from(["overall", "checks", "procedure", "reasons"])

@@ -285,6 +285,7 @@ def test_read_only_store(tmp_path: Path) -> None:
 def test_full_disk(tmp_path: Path, healthy: Run) -> None:
     with open_history(tmp_path) as history:
         # SQLite's own limit on pages says exactly what a full disk makes it say.
+        history._engine.dispose()  # the next connection is a new one
         sa.event.listen(history._engine, "connect", lambda connection, _: connection.execute("PRAGMA max_page_count=1"))
         with pytest.raises(HistoryError, match="free some space") as error:
             history.remember("h", "daily", {"big": "x" * 1_000_000})
@@ -419,3 +420,19 @@ def test_copy_that_cannot_be_removed_stops_the_change(tmp_path: Path) -> None:
         memory.remember(tmp_path, None, "h", "daily", {"n": 2})
     path.rmdir()
     assert memory.recall(tmp_path, None, "h", "daily") == {"n": 1}
+
+
+def test_store_opened_before_a_fork_serves_both_sides(tmp_path: Path) -> None:
+    with open_history(tmp_path) as history:
+        history.remember("h", "daily", {"n": 0})
+        pid = os.fork()
+        if pid == 0:
+            status = 1
+            try:
+                history.remember("child", "daily", {"n": 1})
+                status = 0
+            finally:
+                os._exit(status)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        history.remember("parent", "daily", {"n": 2})
+        assert (history.recall("child", "daily"), history.recall("parent", "daily")) == ({"n": 1}, {"n": 2})
