@@ -20,16 +20,16 @@ need util-linux setpriv
 need python3 python3
 [ -x /usr/lib/podman/netavark ] || [ -d /usr/lib/cni ] || missing="$missing netavark"
 [ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || missing="$missing debian-archive-keyring"
-if command -v python3 >/dev/null 2>&1; then
-  # Debian splits ensurepip off: without it `python3 -m venv` fails half-way.
-  ls "$(readlink -f "$(command -v python3)" | sed 's|/bin/|/lib/|')/ensurepip" >/dev/null 2>&1 ||
-    python3 -c 'import ensurepip' 2>/dev/null || missing="$missing python3-venv"
-else
-  missing="$missing python3-venv"
-fi
+# Debian splits ensurepip off its own Python: without it `python3 -m venv` fails half-way. Other Pythons carry it.
+case $(command -v python3 || echo /usr/bin/python3) in
+/usr/bin/python3 | /bin/python3)
+  set -- "$(readlink -f /usr/bin/python3 | sed 's|/bin/|/lib/|')"
+  [ -d "$1/ensurepip" ] || missing="$missing python3-venv"
+  ;;
+esac
 [ -n "$missing" ] || exit 0
 
-missing=$(printf '%s\n' $missing | sort -u | tr '\n' ' ')
+missing=$(echo "$missing" | tr ' ' '\n' | sort -u | tr '\n' ' ')
 command -v apt-get >/dev/null 2>&1 || {
   echo "lab tools: missing: $missing; this is neither Debian nor Ubuntu: install their like by hand" >&2
   exit 1

@@ -1,28 +1,13 @@
-# The lab's targets, included by the project's Makefile. LAB_DATABASE=mysql|mariadb chooses the database;
-# `molecule/shared/lab.sh --help` names the other parameters.
-LAB := molecule/shared/lab.sh
+# More of the lab than `make lab` and `make lab-down`; `molecule/shared/lab.sh --help` names the parameters.
 
-.PHONY: lab lab-down lab-status lab-ssh lab-purge lab-tools
-
-## lab: start the lab container, or bring back one that is half built
-lab: lab-tools
-	@$(LAB) up
-
-## lab-down: remove the lab, its keys and its secrets
-lab-down:
-	@$(LAB) down
-
-## lab-status: tell how the lab is
-lab-status:
+.PHONY: lab-status
+lab-status: ## Tell how the lab is
 	@$(LAB) status
 
-## lab-ssh: open a shell in the lab
-lab-ssh:
+.PHONY: lab-ssh
+lab-ssh: ## Open a shell in the lab as the operator has it
 	@$(LAB) ssh
 
-## lab-purge: remove the lab, its images and its caches
-lab-purge:
+.PHONY: lab-purge
+lab-purge: ## Remove the lab, its images and its caches
 	@$(LAB) purge
-
-lab-tools:
-	@tools/ensure-lab-tools.sh

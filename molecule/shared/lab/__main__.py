@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
@@ -13,7 +14,7 @@ import image
 import shell
 import vault
 from podman import Podman
-from settings import APP_DIR, LabError, Settings, from_environment
+from settings import LabError, Settings, from_environment
 
 ENVIRONMENT = """environment:
   LAB_NAME           container, orquestrador-* (orquestrador-lab)
@@ -37,13 +38,9 @@ def up(settings: Settings, podman: Podman) -> None:
     found = podman.inspect(settings.name)
     container.claim(settings, found)
     if found is not None:
-        wanted = container.labels(settings, name)
-        present = found["Config"].get("Labels") or {}
-        if {key: present.get(key) for key in wanted} != wanted:
-            shell.say(f"container {settings.name} is of other inputs: creating it anew")
-            container.remove(settings, podman)
-            found = None
-    if found is not None and found["State"]["Status"] == "running":
+        found = _same(settings, podman, found, name)
+    running = found is not None and found["State"]["Status"] == "running"
+    if running:
         reason = container.healthy(settings, podman)
         if reason is None:
             vault.ensure(settings)
@@ -54,22 +51,38 @@ def up(settings: Settings, podman: Podman) -> None:
         shell.say(f"creating container {settings.name} ({settings.database})")
         container.create(settings, podman, name)
     container.inject_keys(settings, podman)
-    if found is None or found["State"]["Status"] != "running":
+    if not running:
         shell.say(f"starting {settings.name}")
         container.start(settings, podman)
-    container.wait_until("boot", lambda: container.systemd_state(settings, podman), timeout=90)
-    podman.execute(settings.name, ["systemctl", "start", "ssh.service", "mysql.service"], timeout=90)
+    container.wait_until("boot", lambda: container.boot_state(settings, podman), timeout=90)
+    container.start_services(settings, podman)
     container.wait_until("database", lambda: container.database_state(settings, podman), timeout=60)
     container.wait_until("ssh login", lambda: container.ssh_state(settings), timeout=30)
     shell.say(f"{settings.name} has booted: systemd, sshd and {settings.database} answer")
-    container.install_app(settings, podman)
+    if found is None or not container.recovered(settings, podman, timeout=15):
+        container.install_app(settings, podman)
     if vault.ensure(settings):
         shell.say(f"generated {settings.vault_file}")
     reason = container.healthy(settings, podman)
     if reason is not None:
-        raise LabError(f"{settings.name} is up but not healthy: {reason}: `lab.sh exec {settings.name} "
-                       "journalctl -b` tells more")
+        raise LabError(f"{settings.name} is up but not healthy: {reason}: see `molecule/shared/lab.sh exec journalctl "
+                       "-b`, or start afresh with `make lab-down lab`")
+    failed = container.failed_units(settings, podman)
+    if failed:
+        shell.say(f"failed units: {', '.join(failed)}")
     shell.say(f"{settings.name} is up: {_where(settings)}")
+
+
+def _same(settings: Settings, podman: Podman, found: dict[str, Any], image_name: str) -> dict[str, Any] | None:
+    """The container when it can be used as it is; otherwise it is removed and there is None."""
+    wanted = container.labels(settings, image_name)
+    present = found["Config"].get("Labels") or {}
+    state = found["State"]["Status"]
+    if all(present.get(key) == value for key, value in wanted.items()) and container.resumable(found):
+        return found
+    shell.say(f"container {settings.name} ({state}) is of other inputs or can't go on: creating it anew")
+    container.remove(settings, podman)
+    return None
 
 
 def down(settings: Settings, podman: Podman) -> None:
@@ -102,7 +115,7 @@ def status(settings: Settings, podman: Podman) -> int:
 
 
 def _where(settings: Settings) -> str:
-    return f"ssh 127.0.0.1:{settings.ssh_port}, application 127.0.0.1:{settings.app_port}{APP_DIR and ''}"
+    return f"ssh 127.0.0.1:{settings.ssh_port}, application 127.0.0.1:{settings.app_port}"
 
 
 def main() -> int:
@@ -116,6 +129,7 @@ def main() -> int:
     try:
         settings = from_environment()
         podman = Podman()
+        shell.authenticate()
         if args.action == "ssh":
             argv = container.ssh_argv(settings)
             return container.attach([*argv[:-1], *([] if args.command else ["-t"]), argv[-1], *args.command])

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import os
-import shutil
 import subprocess
 import tarfile
 import time
@@ -23,6 +23,10 @@ APP = SHARED / "app"
 APP_SOURCE = "/opt/app-src"
 INSTALLED = "/var/lib/orquestrador-lab/installed"
 LABELS = "orquestrador."
+PM2_UNIT = f"pm2-{ACCOUNT}.service"
+# hosts.yml and ssh_config are written by the integration tests, which know how they reach the lab.
+STATE_FILES = ("id_ed25519", "id_ed25519.pub", "host_ed25519", "host_ed25519.pub", "known_hosts", "vault-password",
+               "install.log", "hosts.yml", "ssh_config")
 SKIPPED = {"node_modules", "dist", "logs", ".git", "__pycache__", "backups", "reports", ".env"}
 
 
@@ -86,7 +90,8 @@ def create(settings: Settings, podman: Podman, image: str) -> None:
     if not unified_cgroups():
         command += ["SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1", "systemd.unified_cgroup_hierarchy=0"]
     argv = ["create", "--name", settings.name, "--hostname", settings.name, "--privileged", "--systemd=always",
-            "--tmpfs", "/tmp", "--publish", f"127.0.0.1:{settings.ssh_port}:22",
+            "--stop-signal", "SIGRTMIN+3",
+            "--publish", f"127.0.0.1:{settings.ssh_port}:22",
             "--publish", f"127.0.0.1:{settings.app_port}:3001"]
     for name, value in labels(settings, image).items():
         argv += ["--label", f"{name}={value}"]
@@ -103,6 +108,11 @@ def inject_keys(settings: Settings, podman: Podman) -> None:
     ]
     # Podman 4 makes root the owner whatever the archive says; sshd accepts that, given that the file can be read.
     podman.run("cp", "-a=true", "-", f"{settings.name}:/", stdin=_tar(files), timeout=60)
+
+
+def resumable(found: dict[str, Any]) -> bool:
+    """Whether the container is in a state that `start` can take on; anything else is created anew."""
+    return found["State"]["Status"] in ("running", "created", "configured", "exited", "stopped", "initialized")
 
 
 def start(settings: Settings, podman: Podman) -> None:
@@ -135,16 +145,25 @@ def wait_until(what: str, probe: Callable[[], str | None], timeout: float) -> No
         pause = min(pause * 1.5, 1.0)
 
 
-def systemd_state(settings: Settings, podman: Podman) -> str | None:
-    """None once systemd has finished booting and nothing failed."""
+def boot_state(settings: Settings, podman: Podman) -> str | None:
+    """None once systemd has finished booting, with or without failed units."""
     state = podman.execute(settings.name, ["systemctl", "is-system-running"], check=False).stdout.strip()
-    if state == "running":
-        return None
-    if state == "degraded":
-        failed = podman.execute(settings.name, ["systemctl", "list-units", "--failed", "--plain", "--no-legend"],
-                                check=False).stdout
-        return "failed units: " + (", ".join(line.split()[0] for line in failed.splitlines() if line) or "unknown")
-    return f"systemd is {state or 'not answering'}"
+    return None if state in ("running", "degraded") else f"systemd is {state or 'not answering'}"
+
+
+def failed_units(settings: Settings, podman: Podman) -> list[str]:
+    """Names of units that systemd calls failed."""
+    listed = podman.execute(settings.name, ["systemctl", "list-units", "--failed", "--plain", "--no-legend"],
+                            check=False).stdout
+    return [line.split()[0] for line in listed.splitlines() if line.strip()]
+
+
+def start_services(settings: Settings, podman: Podman) -> None:
+    """Start what someone may have stopped: sshd, the database, and PM2 where bootstrap has given it a unit."""
+    podman.execute(settings.name, ["systemctl", "reset-failed"], check=False)
+    podman.execute(settings.name, ["systemctl", "start", "ssh.service", "mysql.service"], timeout=90)
+    if podman.execute(settings.name, ["systemctl", "is-enabled", PM2_UNIT], check=False).returncode == 0:
+        podman.execute(settings.name, ["systemctl", "start", PM2_UNIT], timeout=60, check=False)
 
 
 def database_state(settings: Settings, podman: Podman) -> str | None:
@@ -201,6 +220,17 @@ def install_app(settings: Settings, podman: Podman) -> None:
     podman.execute(settings.name, ["tee", INSTALLED], stdin=app_hash(settings).encode())
 
 
+def recovered(settings: Settings, podman: Podman, timeout: float) -> bool:
+    """Whether a lab whose application is installed comes back by itself within `timeout` seconds."""
+    if installed_hash(settings, podman) != app_hash(settings):
+        return False
+    try:
+        wait_until("application", lambda: healthy(settings, podman), timeout)
+    except LabError:
+        return False
+    return True
+
+
 def healthy(settings: Settings, podman: Podman) -> str | None:
     """None when a running container is complete and answers by SSH and HTTP; otherwise what is wrong."""
     if APP.joinpath("install.sh").is_file() and installed_hash(settings, podman) != app_hash(settings):
@@ -217,8 +247,13 @@ def remove(settings: Settings, podman: Podman) -> bool:
 
 def remove_state(settings: Settings) -> None:
     """Remove keys, known_hosts and generated secrets."""
-    shutil.rmtree(settings.state, ignore_errors=True)
     settings.vault_file.unlink(missing_ok=True)
+    for name in STATE_FILES:
+        (settings.state / name).unlink(missing_ok=True)
+    # Never a tree: LAB_STATE_DIR could be anybody's directory.
+    for directory in (settings.state / "group_vars" / "orquestrador", settings.state / "group_vars", settings.state):
+        with contextlib.suppress(OSError):
+            directory.rmdir()
 
 
 def _tar(files: list[tuple[str, bytes, int, int]]) -> bytes:

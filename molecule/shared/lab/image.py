@@ -1,10 +1,11 @@
-"""The image: a Debian base, then packages, then the application's dependencies; reused while its inputs are the same."""
+"""The image: a Debian base, then Node and a database, then the application's dependencies; built when inputs change."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from podman import Podman
 from settings import RELEASE, SHARED, LabError, Settings
 
 REPOSITORY = "localhost/orquestrador-lab"
+LABEL = "orquestrador.lab=image"  # given by the Containerfile to every layer above the base
 IMAGE = SHARED / "image"
 APP_INPUTS = ("package.json", "package-lock.json", ".npmrc")
 LOCAL_CERTIFICATES = Path("/usr/local/share/ca-certificates")
@@ -35,7 +37,7 @@ def packages() -> list[str]:
 def apt_settings() -> list[str]:
     """This machine's apt settings that the image needs to reach the same archive: proxies, dates, retries."""
     found = []
-    wanted = re.compile(r"Acquire::(?:(?:http|https|ftp)::(?:Proxy|[\w.-]+::Proxy)|Check-Valid-Until|Check-Date|Retries) ")
+    wanted = re.compile(r"Acquire::(?:https?::(?:[\w.-]+::)?Proxy|Check-Valid-Until|Check-Date|Retries) ")
     if shutil.which("apt-config"):
         found = [line for line in shell.run(["apt-config", "dump"]).stdout.splitlines() if wanted.match(line)]
     for scheme in ("http", "https"):
@@ -46,7 +48,7 @@ def apt_settings() -> list[str]:
 
 
 def machine_mirror() -> str | None:
-    """The Debian archive that this machine's apt uses, None on anything but Debian (mmdebstrap then has its default)."""
+    """The archive that this machine's apt uses, None on anything but Debian (mmdebstrap then has its default)."""
     release = Path("/etc/os-release")
     if not release.exists() or not re.search(r"^ID=debian$", release.read_text(), re.MULTILINE):
         return None
@@ -97,9 +99,13 @@ def ensure(settings: Settings, podman: Podman) -> str:
         if _exists(podman, image):
             return image
         podman.usable()
+        _clear_interrupted(podman)
         base = settings.base_image or _ensure_base(settings, podman, base_hash)
         _build(settings, podman, context, base, image)
         _forget_older(podman, f"{REPOSITORY}-{settings.database}", image)
+        # Layers that nothing refers to any more; young ones still speed up the next build.
+        podman.run("image", "prune", "--force", "--filter", f"label={LABEL}", "--filter", "until=72h", check=False,
+                   timeout=120)
         return image
 
 
@@ -107,46 +113,53 @@ def _ensure_base(settings: Settings, podman: Podman, base_hash: str) -> str:
     image = f"{REPOSITORY}-base:{base_hash}"
     if _exists(podman, image):
         return image
-    tarball = settings.cache / f"base-{base_hash}.tar"
-    if not tarball.exists():
-        part = tarball.with_suffix(".part")
-        scratch = settings.cache / "tmp"
-        # What a killed run left: mmdebstrap mounts in a namespace of its own, so these are plain files.
-        shell.run(shell.elevated(["rm", "-rf", "--one-file-system", str(scratch), str(part)]), timeout=120)
-        scratch.mkdir(parents=True)
-        scratch.chmod(0o755)
-        argv = ["mmdebstrap", "--mode=root", "--variant=minbase", "--format=tar", f"--include={','.join(packages())}"]
-        argv += [f"--aptopt={line}" for line in apt_settings()]
-        argv += [f"--dpkgopt={option}" for option in DPKG_OPTIONS]
-        argv += [RELEASE, str(part)]
-        mirror = settings.mirror or machine_mirror()
-        if mirror:
-            argv.append(mirror)
-        shell.stage(f"building the Debian {RELEASE} base (about a minute)",
-                    shell.elevated(argv, keep=[f"TMPDIR={scratch}"]), timeout=900, log=settings.cache / "base.log")
-        part.replace(tarball)
-        for older in settings.cache.glob("base-*.tar"):
-            if older != tarball:
-                older.unlink(missing_ok=True)
-    shell.stage("importing the base", podman.argv("import", str(tarball), image), timeout=300,
-                log=settings.cache / "import.log")
+    scratch = settings.cache / "tmp"
+    # What a killed run left: mmdebstrap mounts in a namespace of its own, so these are plain files.
+    shell.run(shell.elevated(["rm", "-rf", "--one-file-system", str(scratch)]), timeout=120)
+    scratch.mkdir(parents=True)
+    scratch.chmod(0o755)
+    argv = ["mmdebstrap", "--mode=root", "--variant=minbase", "--format=tar",
+            "--skip=cleanup/apt/lists", f"--include={','.join(packages())}"]
+    argv += [f"--aptopt={line}" for line in ['Acquire::Languages "none";', *apt_settings()]]
+    argv += [f"--dpkgopt={option}" for option in DPKG_OPTIONS]
+    argv += [RELEASE, "-"]
+    mirror = settings.mirror or machine_mirror()
+    if mirror:
+        argv.append(mirror)
+    bootstrap = shlex.join(shell.mortal(shell.elevated(argv, keep=[f"TMPDIR={scratch}"])))
+    # Straight into podman: a tarball of half a gigabyte on the way would cost seconds and serve nobody afterwards.
+    pipe = f"set -o pipefail; {bootstrap} | {shlex.join(shell.mortal(podman.argv('import', '-', image)))}"
+    shell.stage(f"building the Debian {RELEASE} base (about a minute)", ["bash", "-c", pipe], timeout=900,
+                log=settings.cache / "base.log")
     _forget_older(podman, f"{REPOSITORY}-base", image)
     return image
+
+
+def _clear_interrupted(podman: Podman) -> None:
+    """Remove the working containers of an interrupted build, known by the label of the image below them."""
+    listed = podman.run("ps", "--all", "--external", "--format", "{{.ID}} {{.ImageID}} {{.Status}}", check=False).stdout
+    for line in listed.splitlines():
+        container, image, state = [*line.split(None, 2), "", "", ""][:3]
+        if state != "Storage":
+            continue
+        labels = podman.run("image", "inspect", "--format", "{{json .Labels}} {{.RepoTags}}", image, check=False).stdout
+        if f'"{LABEL.replace("=", chr(34) + ":" + chr(34))}"' in labels or REPOSITORY in labels:
+            podman.run("rm", "--force", container, check=False, timeout=60)
 
 
 def _build(settings: Settings, podman: Podman, context: Path, base: str, image: str) -> None:
     argv = podman.argv("build", "--jobs", "2", "--layers", "--network", "host", "--tag", image,
                        "--build-arg", f"BASE={base}", "--build-arg", f"DATABASE={settings.database}",
-                       "--label", "orquestrador.lab=image", "--file", str(context / "Containerfile"), str(context))
+                       "--file", str(context / "Containerfile"), str(context))
     log = settings.cache / f"build-{settings.database}.log"
     try:
         shell.stage(f"building the image with Node, PM2 and {settings.database} (about a minute)", argv,
                     timeout=1200, log=log)
     except LabError as error:
-        text = log.read_text(errors="replace")
-        if settings.database == "mysql" and re.search(r"database\.sh|mysql-server|\bsid\b.*(?:Err|Fail)", text[-4000:]):
-            raise LabError(f"{error}. If MySQL's packages can't be had here, LAB_DATABASE=mariadb works without "
-                           "them") from None
+        # The stage of the database runs beside Node's: only its own step at the end tells whose failure it was.
+        if settings.database == "mysql" and "database.sh" in log.read_text(errors="replace")[-600:]:
+            raise LabError(f"{error}. MySQL comes from Debian's unstable: where its packages can't be had, "
+                           "LAB_DATABASE=mariadb works without them") from None
         raise
 
 
@@ -169,5 +182,5 @@ def purge(settings: Settings, podman: Podman) -> None:
     for name in listed:
         if name.startswith(REPOSITORY + "-"):
             podman.run("rmi", name, check=False, timeout=60)
-    podman.run("image", "prune", "--force", "--filter", "label=orquestrador.lab=image", check=False, timeout=120)
+    podman.run("image", "prune", "--force", "--filter", f"label={LABEL}", check=False, timeout=120)
     shell.run(shell.elevated(["rm", "-rf", "--one-file-system", str(settings.cache)]), timeout=120)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
@@ -74,15 +75,9 @@ class Podman:
         """What usually helps."""
         status = Path("/proc/self/status").read_text()
         effective = next((line.split()[1] for line in status.splitlines() if line.startswith("CapEff:")), "0")
-        if not int(effective, 16) & (1 << 21) and _root():
+        if not int(effective, 16) & (1 << 21) and os.geteuid() == 0:
             return ("This root lacks CAP_SYS_ADMIN (a container itself?): start it privileged, "
                     "or use a virtual machine")
         if not CGROUPS.is_dir() or not any(CGROUPS.iterdir()):
             return "No cgroups are mounted on /sys/fs/cgroup: mount them, or use a virtual machine"
         return "Run tools/ensure-lab-tools.sh; `podman info` as root shows more"
-
-
-def _root() -> bool:
-    import os
-
-    return os.geteuid() == 0

@@ -50,7 +50,7 @@ class Settings:
 
     @property
     def vault_file(self) -> Path:
-        """Where the encrypted variables lie: beside the inventory for the lab itself, in its own state for any other."""
+        """The encrypted variables: beside the inventory for the lab itself, in its own state for any other."""
         if self.name == DEFAULT_NAME:
             return PROJECT / "inventory" / "lab" / "group_vars" / "orquestrador" / "vault.yml"
         return self.state / "group_vars" / "orquestrador" / "vault.yml"

@@ -36,6 +36,25 @@ def elevated(argv: Sequence[str], keep: Sequence[str] = ()) -> list[str]:
     return ["sudo", "env", *keep, *argv]
 
 
+def mortal(argv: Sequence[str]) -> list[str]:
+    """The command such that it ends when its parent is killed: no package manager goes on working unseen.
+
+    Through sudo that can't be had; the build lock and the next run's cleaning have to do.
+    """
+    guarded = os.geteuid() == 0 and shutil.which("setpriv") is not None
+    return ["setpriv", "--pdeathsig", "TERM", *argv] if guarded else list(argv)
+
+
+def authenticate() -> None:
+    """Let sudo ask for its password now, on the terminal, rather than in the midst of bounded commands."""
+    if os.geteuid() == 0:
+        return
+    if run([*elevated([])[:1], "-n", "true"], check=False).returncode == 0:
+        return
+    if not sys.stdin.isatty() or subprocess.run(["sudo", "-v"], check=False, timeout=120).returncode != 0:
+        raise LabError("the lab needs root for podman, and sudo wants a password: run it from a terminal, or as root")
+
+
 def run(
     argv: Sequence[str], *, timeout: float = 30, check: bool = True, stdin: bytes | None = None
 ) -> subprocess.CompletedProcess[str]:
@@ -66,11 +85,10 @@ def stage(title: str, argv: Sequence[str], *, timeout: float, log: Path, stdin: 
     began = beat = time.monotonic()
     log.parent.mkdir(parents=True, exist_ok=True)
     tail: collections.deque[str] = collections.deque(maxlen=TAIL)
-    # A killed parent must not leave a package manager at work behind it.
-    guarded = ["setpriv", "--pdeathsig", "TERM", *argv] if os.geteuid() == 0 and shutil.which("setpriv") else list(argv)
+    environment = {**os.environ, "LC_ALL": "C.UTF-8"}
     with log.open("wb") as sink:
-        child = subprocess.Popen(guarded, stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
-                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env={**os.environ, "LC_ALL": "C.UTF-8"})
+        child = subprocess.Popen(mortal(argv), stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
+                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment)
         try:
             if stdin is not None and child.stdin is not None:
                 with contextlib.suppress(BrokenPipeError):
@@ -94,13 +112,7 @@ def stage(title: str, argv: Sequence[str], *, timeout: float, log: Path, stdin: 
         except subprocess.TimeoutExpired:
             raise LabError(f"{title}: not done within {timeout:.0f} s; see {log}") from None
         finally:
-            if child.poll() is None:
-                child.terminate()
-                try:
-                    child.wait(timeout=10)
-                except subprocess.TimeoutExpired:
-                    child.kill()
-                    child.wait(timeout=10)
+            _end(child)
     if child.returncode != 0:
         if not echo:
             for text in tail:
@@ -108,9 +120,21 @@ def stage(title: str, argv: Sequence[str], *, timeout: float, log: Path, stdin: 
         raise LabError(f"{title}: exit {child.returncode}; the whole output is in {log}")
 
 
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """End a child that still runs: politely, then not."""
+    if child.poll() is None:
+        child.terminate()
+        try:
+            child.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait(timeout=10)
+
+
 def _lines(child: subprocess.Popen[bytes], deadline: float) -> Iterator[bytes | None]:
     """Lines of the child's output, and None about once a second of silence."""
-    assert child.stdout is not None
+    if child.stdout is None:
+        return
     pending = b""
     with selectors.DefaultSelector() as selector:
         selector.register(child.stdout, selectors.EVENT_READ)

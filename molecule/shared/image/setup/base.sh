@@ -5,9 +5,10 @@ export DEBIAN_FRONTEND=noninteractive LC_ALL=C
 here=/usr/local/lib/orquestrador-lab
 
 missing=""
-for package in $(sed 's/#.*//' "$here/packages.txt"); do
+while read -r package; do
+  case $package in '' | '#'*) continue ;; esac
   dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null | grep -qx installed || missing="$missing $package"
-done
+done <"$here/packages.txt"
 if [ -n "$missing" ]; then
   apt-get -q update
   # shellcheck disable=SC2086 # a list of package names
@@ -28,7 +29,7 @@ rm -f /etc/ssh/ssh_host_*_key /etc/ssh/ssh_host_*_key.pub
 cd /etc/systemd/system
 for unit in systemd-modules-load.service systemd-sysctl.service systemd-udevd.service systemd-udev-trigger.service \
   systemd-udev-settle.service systemd-udevd-control.socket systemd-udevd-kernel.socket systemd-binfmt.service \
-  systemd-hwdb-update.service systemd-random-seed.service systemd-remount-fs.service systemd-firstboot.service \
+  systemd-hwdb-update.service systemd-journal-catalog-update.service ldconfig.service systemd-random-seed.service systemd-remount-fs.service systemd-firstboot.service \
   systemd-timesyncd.service systemd-networkd.service systemd-logind.service systemd-pstore.service \
   proc-sys-fs-binfmt_misc.automount proc-sys-fs-binfmt_misc.mount dev-hugepages.mount sys-kernel-config.mount \
   sys-kernel-debug.mount sys-kernel-tracing.mount sys-fs-fuse-connections.mount \
@@ -36,5 +37,7 @@ for unit in systemd-modules-load.service systemd-sysctl.service systemd-udevd.se
   systemd-ask-password-console.path systemd-ask-password-wall.path; do
   ln -sfn /dev/null "$unit"
 done
+mkdir -p /var/lib/orquestrador-lab
+: >/etc/machine-id
 systemctl set-default multi-user.target
 systemctl enable ssh.service cron.service

@@ -3,7 +3,10 @@
 set -eu
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C
 database=$1
+sources=/etc/apt/sources.list.d/unstable.sources
+pin=/etc/apt/preferences.d/unstable
 
+ls /var/lib/apt/lists/*_Packages* >/dev/null 2>&1 || apt-get -q update
 # Nothing may start while an image is being built.
 printf '#!/bin/sh\nexit 101\n' >/usr/sbin/policy-rc.d
 chmod 0755 /usr/sbin/policy-rc.d
@@ -11,8 +14,10 @@ chmod 0755 /usr/sbin/policy-rc.d
 case $database in
 mysql)
   # Only unstable has MySQL. Its Release file may be past its date; the pin keeps everything else at the release.
-  mirror=$(apt-get --no-release-info indextargets --format '$(SITE)' 'Created-By: Packages' | grep -v security | head -n 1)
-  cat >/etc/apt/sources.list.d/unstable.sources <<END
+  # shellcheck disable=SC2016 # apt's own variable
+  mirror=$(apt-get --no-release-info indextargets --format '$(SITE)' 'Created-By: Packages' |
+    grep -v security | head -n 1)
+  cat >"$sources" <<END
 Types: deb
 URIs: $mirror
 Suites: sid
@@ -20,12 +25,13 @@ Components: main
 Check-Valid-Until: no
 Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
 END
-  printf 'Package: *\nPin: release a=unstable\nPin-Priority: 50\n' >/etc/apt/preferences.d/unstable
-  apt-get -q update
+  printf 'Package: *\nPin: release a=unstable\nPin-Priority: 50\n' >"$pin"
+  apt-get -q update -o Dir::Etc::SourceList="$sources" -o Dir::Etc::SourceParts=- -o APT::Get::List-Cleanup=0
   apt-get -q install -y --no-install-recommends -t sid mysql-server
+  # Production has MySQL from its maker's archive and nothing else of unstable.
+  rm -f "$sources" "$pin" /var/lib/apt/lists/*_sid_*
   ;;
 mariadb)
-  apt-get -q update
   apt-get -q install -y --no-install-recommends mariadb-server
   ;;
 *)
