@@ -1,0 +1,107 @@
+"""Every module's documentation is true: what it says of its options is what the argument specification says."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import yaml
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
+LIBRARY = Path(__file__).resolve().parents[3] / "library"
+MODULES = sorted(path.stem for path in LIBRARY.glob("*.py") if not path.stem.startswith("_"))
+COMPARED = ("type", "elements", "required", "choices", "default", "aliases")
+
+
+def load(name: str) -> ModuleType:
+    """Import a module of ``library/`` as Ansible names it, without running it."""
+    spec = importlib.util.spec_from_file_location(f"library_under_test.{name}", LIBRARY / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def described(options: dict[str, Any], nested: str) -> dict[str, Any]:
+    """Options reduced to what documentation and specification share; ``nested`` names where suboptions are."""
+    return {
+        name: {
+            **{key: option[key] for key in COMPARED if option.get(key) not in (None, False, [])},
+            "type": option.get("type", "str"),
+            "default": option.get("default"),
+            "options": described(option.get(nested) or {}, nested),
+        }
+        for name, option in options.items()
+    }
+
+
+@pytest.fixture(params=MODULES)
+def module(request: pytest.FixtureRequest) -> ModuleType:
+    return load(request.param)
+
+
+def name_of(module: ModuleType) -> str:
+    return module.__name__.rpartition(".")[2]
+
+
+def test_there_are_modules() -> None:
+    assert "health_probe" in MODULES
+
+
+def test_options_are_those_of_the_specification(module: ModuleType) -> None:
+    documented = yaml.safe_load(module.DOCUMENTATION)
+    assert documented["module"] == name_of(module)
+    assert described(documented["options"], "suboptions") == described(module.ARGUMENT_SPEC, "options")
+
+
+def test_everything_is_described(module: ModuleType) -> None:
+    documented = yaml.safe_load(module.DOCUMENTATION)
+    assert documented["short_description"]
+    assert not documented["short_description"].endswith(".")
+    assert {"check_mode", "diff_mode", "platform"} <= set(documented["attributes"])
+
+    def check(options: dict[str, Any]) -> None:
+        for name, option in options.items():
+            assert option.get("description"), name
+            check(option.get("suboptions") or {})
+
+    check(documented["options"])
+    for attribute in documented["attributes"].values():
+        assert attribute["description"]
+        assert attribute["support"] in ("full", "partial", "none", "N/A")
+
+
+def test_examples_are_tasks_that_the_specification_accepts(module: ModuleType) -> None:
+    examples = yaml.safe_load(module.EXAMPLES)
+    assert examples
+    for task in examples:
+        assert task["name"][0].isupper()
+        arguments = {
+            key: value
+            for key, value in task[name_of(module)].items()
+            if not (isinstance(value, str) and "{{" in value)  # filled in by the play
+        }
+        templated = set(task[name_of(module)]) - set(arguments)
+        spec = {
+            key: {**value, "required": value.get("required", False) and key not in templated}
+            for key, value in module.ARGUMENT_SPEC.items()
+        }
+        result = ArgumentSpecValidator(spec).validate(arguments)
+        assert result.error_messages == []
+
+
+def test_returned_values_are_described_with_samples_of_their_type(module: ModuleType) -> None:
+    kinds = {"dict": dict, "list": list, "str": str, "bool": bool, "int": int, "float": (int, float)}
+    returned = yaml.safe_load(module.RETURN)
+    assert returned
+    for name, value in returned.items():
+        assert value["description"], name
+        assert value["returned"], name
+        if "sample" in value:
+            assert isinstance(value["sample"], kinds[value["type"]]), name
