@@ -1,8 +1,8 @@
 """Copies with history of the files without which the application cannot be rebuilt.
 
 Layout: ``<dest>/<name>/<YYYYmmddTHHMMSSZ>-<sha256[:12]>``, files 0600, directories 0700, because ``.env`` is among
-them. A copy is made only when the newest one differs from the file, is damaged, or can be read by others. It is written to
-a temporary file beside its place, synced, renamed, and then read back and hashed: only that proves it.
+them. A copy is made only when the newest one differs from the file, is damaged, or can be read by others. It is
+written to a temporary file beside its place, synced, renamed, and then read back and hashed: only that proves it.
 """
 
 from __future__ import annotations
@@ -137,20 +137,17 @@ def _one(report: dict[str, Any], dest_dir: str, when: float, check_mode: bool) -
                 report["copy"] = place
                 report["changed"] = _directory(folder, check_mode)
                 return old
-    report["changed"] = True
     if check_mode:
+        report["changed"] = True
         return old
     _directory(folder, check_mode=False)
     if newest is not None:
         # It stays as history, but must not stay readable by others.
         with contextlib.suppress(OSError):
-            os.chmod(os.path.join(folder, newest), FILE_MODE, follow_symlinks=False)
-    try:
-        _sweep(folder, when)
-        report["sha256"], report["copy"] = _copy(path, folder, _stamp(newest, when))
-    except CopyError:
-        report["changed"] = False
-        raise
+            os.chmod(os.path.join(folder, newest), FILE_MODE)
+    _sweep(folder, when)
+    report["sha256"], report["copy"] = _copy(path, folder, _stamp(newest, when))
+    report["changed"] = True
     return old
 
 

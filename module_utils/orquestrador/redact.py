@@ -117,7 +117,11 @@ def parse_env(text: str) -> list[tuple[str, str]]:
         quoting = text[start : start + 1]
         end_of_line = text.find("\n", start)
         end_of_line = len(text) if end_of_line < 0 else end_of_line
-        closing = text.find(quoting, start + 1) if quoting and quoting in "\"'`" else -1
+        closing = -1
+        if quoting and quoting in "\"'`":
+            closing = text.find(quoting, start + 1)
+            while closing > 0 and quoting == '"' and text[closing - 1] == "\\":
+                closing = text.find(quoting, closing + 1)
         if closing > end_of_line and _ENV_LINE.search(text, end_of_line, closing):
             closing = -1  # a quote that is never closed must not swallow the assignments after it
             start += 1

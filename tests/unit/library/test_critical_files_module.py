@@ -1,0 +1,69 @@
+"""The module around the copies: arguments, check and diff mode, failing last."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.module_utils.testing import patch_module_args
+
+ROOT = Path(__file__).resolve().parents[3]
+
+
+def run(capsys: pytest.CaptureFixture[str], **args: Any) -> tuple[int, dict[str, Any]]:
+    spec = importlib.util.spec_from_file_location("critical_files_module", ROOT / "library" / "critical_files.py")
+    assert spec and spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    with patch_module_args(args), pytest.raises(SystemExit) as ended:
+        module.main()
+    return int(ended.value.code or 0), json.loads(capsys.readouterr().out)
+
+
+@pytest.fixture
+def args(tmp_path: Path) -> dict[str, Any]:
+    (tmp_path / "env").write_text("PASSWORD=hunter2hunter2\n")
+    return {"dest": str(tmp_path / "critical"), "files": [{"name": ".env", "path": str(tmp_path / "env")}]}
+
+
+def test_copies_and_is_idempotent(capsys: pytest.CaptureFixture[str], args: dict[str, Any]) -> None:
+    code, first = run(capsys, **args)
+    assert (code, first["changed"], first["failures"]) == (0, True, [])
+    assert Path(first["files"][0]["copy"]).read_text() == "PASSWORD=hunter2hunter2\n"
+    code, second = run(capsys, **args)
+    assert (code, second["changed"]) == (0, False)
+
+
+def test_check_mode_changes_nothing_and_diff_shows_no_content(
+    capsys: pytest.CaptureFixture[str], args: dict[str, Any]
+) -> None:
+    code, result = run(capsys, **args, _ansible_check_mode=True, _ansible_diff=True)
+    assert (code, result["changed"]) == (0, True)
+    assert not Path(args["dest"]).exists()
+    assert result["files"][0]["sha256"] in result["diff"]["after"]
+    assert "hunter2" not in json.dumps(result["diff"])
+
+
+def test_fails_last_naming_what_was_not_copied(
+    capsys: pytest.CaptureFixture[str], args: dict[str, Any], tmp_path: Path
+) -> None:
+    args["files"].insert(0, {"name": "gone", "path": str(tmp_path / "gone")})
+    code, result = run(capsys, **args)
+    assert code == 1
+    assert result["msg"] == f"{tmp_path / 'gone'} does not exist: restore it or correct its path"
+    assert result["changed"] is True
+    assert result["files"][1]["copy"]
+
+
+@pytest.mark.parametrize(
+    "bad", [{"files": "x"}, {"files": [{"name": "a"}]}, {"dest": None}, {"files": [{"name": "a", "path": "b", "c": 1}]}]
+)
+def test_unusable_arguments_are_one_line(
+    capsys: pytest.CaptureFixture[str], args: dict[str, Any], bad: dict[str, Any]
+) -> None:
+    code, result = run(capsys, **{**args, **bad})
+    assert code == 1
+    assert "\n" not in result["msg"]
