@@ -1,6 +1,9 @@
 """All collectors side by side, each bounded, into one snapshot.
 
 A collector that fails, hangs or answers rubbish leaves ``null`` and a finding; the others' results stand.
+
+Ansible ships modules as source in an archive, compiled anew at every run. What only waits (PM2, the processor's
+window) is therefore started first, and the rest is imported while it waits.
 """
 
 from __future__ import annotations
@@ -13,11 +16,11 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Optional, cast
 from urllib.parse import urlsplit
 
-from . import critical_files, database, http_health, logs, pm2, port, redact, resources
+from . import pm2, port, resources
 from .messages import msg
 from .types import SNAPSHOT_SCHEMA, Finding, Message, Pm2State, PortState, Snapshot
 
@@ -25,9 +28,8 @@ from .types import SNAPSHOT_SCHEMA, Finding, Message, Pm2State, PortState, Snaps
 COLLECTORS = ("pm2", "port", "http", "database", "resources", "logs", "files")
 # A collector is told a little less than it gets, so that it ends by itself rather than being abandoned.
 MARGIN = 0.9
-# How long the processor is not measured for want of PM2's answer, and requests wait for imports to end.
+# How long the processor's window waits for PM2 to name the application's processes.
 PIDS_WAIT_S = 0.5
-IMPORTS_WAIT_S = 0.25
 
 
 class Options(NamedTuple):
@@ -91,25 +93,31 @@ def _guard(name: str, slot: _Slot, collector: Collector, seconds: float) -> None
 
 
 def run_side_by_side(
-    collectors: Mapping[str, Collector], *, each_s: float, whole_s: float
+    phases: Iterable[Mapping[str, Collector]], *, each_s: float, whole_s: float
 ) -> tuple[dict[str, Any], list[Finding]]:
     """Run each collector in a thread of its own; return their states by name and all findings, in order.
 
-    One that has not ended after ``each_s`` seconds, or when ``whole_s`` are over, is abandoned with the finding
-    ``timeout`` and the state ``None``; its thread is a daemon and does not keep the process alive.
+    ``phases`` may work between one phase and the next: the collectors of the former run meanwhile. A collector that
+    has not ended after ``each_s`` seconds, or when ``whole_s`` are over, is abandoned with the finding ``timeout`` and
+    the state ``None``; its thread is a daemon and does not keep the process alive.
     """
     began = time.monotonic()
-    limit = min(each_s, whole_s)
     slots: dict[str, _Slot] = {}
-    for name, collector in collectors.items():
-        slots[name] = _Slot()
-        threading.Thread(
-            target=_guard, args=(name, slots[name], collector, limit * MARGIN), name=f"collect-{name}", daemon=True
-        ).start()
+    ends: dict[str, float] = {}
+    for phase in phases:
+        for name, collector in phase.items():
+            now = time.monotonic()
+            ends[name] = min(now + each_s, began + whole_s)
+            slots[name] = _Slot()
+            told = max(ends[name] - now, 0.0) * MARGIN
+            threading.Thread(
+                target=_guard, args=(name, slots[name], collector, told), name=f"collect-{name}", daemon=True
+            ).start()
+    limit = min(each_s, whole_s)
     states: dict[str, Any] = {}
     findings: list[Finding] = []
     for name, slot in slots.items():
-        if slot.done.wait(max(began + limit - time.monotonic(), 0.0)):
+        if slot.done.wait(max(ends[name] - time.monotonic(), 0.0)):
             states[name] = slot.state
             findings += slot.findings
             continue
@@ -153,21 +161,29 @@ class Probe:
         self.log_memory: dict[str, Any] = dict(log_memory or {})
         self._pids: list[int] = []
         self._pids_known = threading.Event()
-        self._imported = threading.Event()
 
-    def collectors(self) -> dict[str, Collector]:
-        """The collectors by name; those that wait for something outside come first."""
-        found: dict[str, Collector] = {
-            "pm2": self._pm2,
-            "resources": self._resources,
-            "database": self._database,
-            "port": self._port,
-            "http": self._http,
-            "logs": self._logs,
-        }
+    def phases(self) -> Iterator[dict[str, Collector]]:
+        """The collectors by name: what waits first, then, with their code imported, the others.
+
+        Importing takes the interpreter's lock for itself. Done before a request is timed, it does not count as the
+        application's latency.
+        """
+        yield {"pm2": self._pm2, "resources": self._resources, "port": self._port}
+        self._import()
+        late: dict[str, Collector] = {"database": self._database, "http": self._http, "logs": self._logs}
         if self._options.critical_files and self._options.critical_dest:
-            found["files"] = self._files
-        return found
+            late["files"] = self._files
+        yield late
+
+    def _import(self) -> None:
+        import http.client  # noqa: F401, PLC0415 - see phases
+
+        from . import database, http_health, logs, redact  # noqa: F401, PLC0415 - see phases
+
+        # What is wrong with either is met again, and named, by the collector.
+        with contextlib.suppress(database.DatabaseError, ImportError):
+            defaults, _ = database.read_defaults(self._options.mysql_defaults_file)
+            database.import_pymysql(lean=defaults.socket is not None)
 
     def _pm2(self, seconds: float) -> tuple[Any, list[Finding]]:
         options = self._options
@@ -189,43 +205,31 @@ class Probe:
         return resources.collect(options.disk_paths, self._wait_for_pids, timeout_s=seconds, limits=limits)
 
     def _database(self, seconds: float) -> tuple[Any, list[Finding]]:
+        from . import database  # noqa: PLC0415 - see phases
+
         options = self._options
-        try:
-            # Importing takes the interpreter's lock for itself: done before, it does not count as the application's
-            # latency.
-            self._import()
-        finally:
-            self._imported.set()
         return database.collect(
             options.mysql_defaults_file, options.mysql_database, timeout_s=seconds, slow_s=options.slow_query_s
         )
-
-    def _import(self) -> None:
-        import http.client  # noqa: F401, PLC0415 - see _database
-
-        try:
-            defaults, _ = database.read_defaults(self._options.mysql_defaults_file)
-            database.import_pymysql(lean=defaults.socket is not None)
-        except (database.DatabaseError, ImportError):
-            return  # the collector meets it again, and says so
 
     def _port(self, seconds: float) -> tuple[Any, list[Finding]]:
         number = self._options.app_port
         return port.collect(number, timeout_s=seconds, host=_port_host(self._options.app_health_url, number))
 
     def _http(self, seconds: float) -> tuple[Any, list[Finding]]:
+        from . import http_health  # noqa: PLC0415 - see phases
+
         options = self._options
-        began = time.monotonic()
-        self._imported.wait(IMPORTS_WAIT_S)
-        left = seconds - (time.monotonic() - began)
         return http_health.collect(
             options.app_health_url,
             requests=options.http_requests,
-            timeout_s=left,
-            request_timeout_s=min(options.http_timeout, left),
+            timeout_s=seconds,
+            request_timeout_s=min(options.http_timeout, seconds),
         )
 
     def _logs(self, seconds: float) -> tuple[Any, list[Finding]]:
+        from . import logs  # noqa: PLC0415 - see phases
+
         options = self._options
         state, memory, findings = logs.collect(
             list(options.log_globs),
@@ -238,6 +242,8 @@ class Probe:
         return state, findings
 
     def _files(self, _seconds: float) -> tuple[Any, list[Finding]]:
+        from . import critical_files  # noqa: PLC0415 - see phases
+
         return critical_files.inspect(list(self._options.critical_files), str(self._options.critical_dest))
 
 
@@ -255,7 +261,7 @@ def collect(options: Options, memory: Optional[Mapping[str, Any]] = None) -> tup
         remembered = memory.get("logs") if memory else None
         probe = Probe(options, remembered if isinstance(remembered, dict) else None)
         states, findings = run_side_by_side(
-            probe.collectors(), each_s=options.collector_timeout, whole_s=options.timeout * MARGIN
+            probe.phases(), each_s=options.collector_timeout, whole_s=options.timeout * MARGIN
         )
         # An abandoned thread may still change it: what counts is what stands now, and only if the state does.
         logs_read = states.get("logs") is not None
@@ -273,6 +279,8 @@ def collect(options: Options, memory: Optional[Mapping[str, Any]] = None) -> tup
         **{name: states.get(name) for name in COLLECTORS},
         "errors": sorted(findings, key=lambda item: order.get(item["collector"], len(order))),
     }
+    from . import redact  # noqa: PLC0415 - see Probe.phases
+
     secrets = redact.load_secrets(options.app_env_file)
     scrubbed = redact.scrub(clean(snapshot), secrets)
     scrubbed["duration_ms"] = round((time.monotonic() - began) * 1000, 1)

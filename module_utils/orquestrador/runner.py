@@ -89,7 +89,7 @@ def run(
     """
     deadline = time.monotonic() + timeout_s
     try:
-        process = subprocess.Popen(  # noqa: S603 - an argv list, never a shell
+        process = subprocess.Popen(  # an argv list, never a shell
             argv,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 from ansible.module_utils.orquestrador import collect as probe
+from ansible.module_utils.orquestrador import logs
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -55,7 +56,7 @@ def lying(_seconds: float) -> Any:
 def test_each_failure_is_a_null_and_a_finding_and_the_rest_stands_in_time() -> None:
     began = time.monotonic()
     collectors = {"pm2": hanging, "port": raising, "http": leaving, "database": lying, "logs": fine}
-    states, findings = probe.run_side_by_side(collectors, each_s=0.3, whole_s=10)
+    states, findings = probe.run_side_by_side([collectors], each_s=0.3, whole_s=10)
     assert time.monotonic() - began < 2
     assert states == {"pm2": None, "port": None, "http": None, "database": None, "logs": {"fine": True}}
     expected = [("pm2", "timeout"), ("port", "internal"), ("http", "internal"), ("database", "internal")]
@@ -65,7 +66,7 @@ def test_each_failure_is_a_null_and_a_finding_and_the_rest_stands_in_time() -> N
 
 def test_the_whole_is_bounded_however_long_each_may_take() -> None:
     began = time.monotonic()
-    states, findings = probe.run_side_by_side({"pm2": hanging, "port": fine}, each_s=60, whole_s=0.3)
+    states, findings = probe.run_side_by_side([{"pm2": hanging}, {"port": fine}], each_s=60, whole_s=0.3)
     assert time.monotonic() - began < 2
     assert (states["port"], codes(findings)) == ({"fine": True}, [("pm2", "timeout")])
 
@@ -77,7 +78,7 @@ def test_collectors_run_at_the_same_time() -> None:
         meeting.wait(3)
         return True, []
 
-    states, _ = probe.run_side_by_side({"pm2": meet, "port": meet, "http": meet}, each_s=5, whole_s=5)
+    states, _ = probe.run_side_by_side([{"pm2": meet, "port": meet}, {"http": meet}], each_s=5, whole_s=5)
     assert set(states.values()) == {True}
 
 
@@ -88,14 +89,14 @@ def test_a_collector_is_told_less_time_than_it_gets() -> None:
         told.append(seconds)
         return None, []
 
-    probe.run_side_by_side({"pm2": listen}, each_s=2, whole_s=1)
+    probe.run_side_by_side([{"pm2": listen}], each_s=2, whole_s=1)
     assert 0.5 < told[0] < 1
 
 
 def test_a_process_ends_although_a_collector_hangs() -> None:
     program = (
         "import threading; from module_utils.orquestrador.collect import run_side_by_side as run;"
-        "run({'pm2': lambda s: threading.Event().wait(60)}, each_s=0.1, whole_s=1); print('done')"
+        "run([{'pm2': lambda s: threading.Event().wait(60)}], each_s=0.1, whole_s=1); print('done')"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, timeout=20, check=True)
     assert done.stdout == b"done\n"
@@ -258,7 +259,7 @@ def test_what_was_remembered_of_the_logs_survives_a_run_that_could_not_read_them
     def fail(*_: object, **__: object) -> None:
         raise OSError
 
-    monkeypatch.setattr(probe.logs, "collect", fail)
+    monkeypatch.setattr(logs, "collect", fail)
     with application(tmp_path, servers.http(HEALTH)) as host:
         snapshot, log_memory = probe.collect(host.options(), remembered)
     assert (snapshot["logs"], log_memory) == (None, {"some": "offsets"})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import statistics
 import subprocess
 import threading
 import time
@@ -200,6 +201,11 @@ def test_no_request_is_begun_that_could_not_have_its_whole_time() -> None:
     )
     assert 1 <= state["requests"] <= 3
     assert (state["failures"], findings) == (0, [])
+
+
+@given(st.lists(st.floats(0, 1e5), min_size=1, max_size=20))
+def test_the_median(values: list[float]) -> None:
+    assert http_health.median(values) == pytest.approx(statistics.median(values), abs=0.01)
 
 
 @pytest.mark.parametrize(
