@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from module_utils.orquestrador.messages import plain
+from module_utils.orquestrador.types import Message
+
 
 class HistoryError(OSError):
     """The history store could not be opened, read or written.
 
     An ``OSError``, so that whoever writes history and files catches one thing, and can do so without importing the
-    database library.
+    database library. ``str()`` is English; ``message`` is for :meth:`orquestrador_ops.i18n.Translator.message`.
     """
 
-    def __init__(self, text: str) -> None:
-        super().__init__(" ".join(str(text).split()))
+    def __init__(self, message: Message) -> None:
+        super().__init__(" ".join(plain(message).split()))
+        self.message = message

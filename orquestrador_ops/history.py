@@ -27,6 +27,8 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import mysql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
+from module_utils.orquestrador.messages import msg
+
 from . import schema
 from .errors import HistoryError
 from .files import private_dir
@@ -43,17 +45,48 @@ ATTEMPTS = 5
 _MYSQL_LOCK = "orquestrador_ops.migrate"
 _RUN_TIMES = ("started_at", "deadline", "ended_at")
 # What a driver says, and what the operator can do about it. The first that occurs in the text applies.
-_HINTS = (
-    ("not a database", "the file is damaged: move it away (it is made anew) or restore it from a backup"),
-    ("malformed", "the file is damaged: move it away (it is made anew) or restore it from a backup"),
-    ("disk is full", "the disk is full: free some space and run again"),
-    ("disk i/o error", "the disk is full or failing: check `df` and `dmesg`, then run again"),
-    ("readonly database", "it cannot be written: give this user write access to the file and its directory"),
-    ("unable to open", "it cannot be opened: give this user write access to its directory"),
-    ("locked", "another process holds it: wait for the other run to end and run again"),
-    ("access denied", "the database refused the account: check user and password of the history URL"),
-    ("connect", "the database does not answer: check that it runs and that host and port of the history URL are right"),
+_DAMAGED = msg(
+    "history store {name}: the file is damaged: move it away (it is made anew) or restore it from a backup ({reason})"
 )
+_UNOPENED = msg("history store {name}: it cannot be opened: give this user write access to its directory ({reason})")
+_HINTS = (
+    ("not a database", _DAMAGED),
+    ("malformed", _DAMAGED),
+    ("disk is full", msg("history store {name}: the disk is full: free some space and run again ({reason})")),
+    (
+        "disk i/o error",
+        msg("history store {name}: the disk is full or failing: look at df and dmesg, then run again ({reason})"),
+    ),
+    (
+        "readonly database",
+        msg(
+            "history store {name}: it cannot be written: give this user write access to the file "
+            "and its directory ({reason})"
+        ),
+    ),
+    ("unable to open", _UNOPENED),
+    (
+        "locked",
+        msg("history store {name}: another process holds it: wait for the other run to end and run again ({reason})"),
+    ),
+    (
+        "unknown database",
+        msg("history store {name}: there is no such database: create it, or correct the history URL ({reason})"),
+    ),
+    (
+        "access denied",
+        msg("history store {name}: the account was refused: check user and password of the history URL ({reason})"),
+    ),
+    (
+        "connect",
+        msg(
+            "history store {name}: the database does not answer: check that it runs, and host and "
+            "port of the history URL ({reason})"
+        ),
+    ),
+)
+_MIGRATING = msg("history store {name}: another process is migrating it: wait for it or end it, then run again")
+_NO_HINT = msg("history store {name}: look at the store and run again ({reason})")
 _TRANSIENT = ("locked", "busy", "deadlock", "lock wait timeout", "lost connection", "gone away")
 
 
@@ -104,8 +137,12 @@ def open_history(state_dir: Path, url: str | None = None) -> History:
         private_dir(Path(state_dir))
     except OSError as error:
         raise HistoryError(
-            f"history store in {state_dir}: cannot create the directory ({error.strerror}): "
-            "give this user write access or set ops_state_dir to a directory that has it"
+            msg(
+                "history store in {path}: cannot create the directory: give this user write access, "
+                "or set ops_state_dir to a directory that has it ({reason})",
+                path=str(state_dir),
+                reason=error.strerror,
+            )
         ) from error
     store = (Path(state_dir) / STORE).resolve()
     with contextlib.suppress(OSError):  # said better when it is opened
@@ -130,7 +167,10 @@ class History:
         except (ArgumentError, NoSuchModuleError, ImportError, ValueError) as error:
             # Without the URL: one that cannot be parsed may show its password anywhere.
             raise HistoryError(
-                f"history URL: not usable ({type(error).__name__}): write it as mysql+pymysql://user@host/name or sqlite:///file"
+                msg(
+                    "history URL: not usable: write it as mysql+pymysql://user@host/name or sqlite:///file ({reason})",
+                    reason=type(error).__name__,
+                )
             ) from error
         self._pid = os.getpid()
         self._sqlite = self._engine.dialect.name == "sqlite"
@@ -201,7 +241,13 @@ class History:
         """Note that ``count`` restarts of ``app`` were ours, so that no later verdict takes them for failures."""
         when = time.time() if at is None else _epoch(at)
         if when is None:
-            raise HistoryError(f"history store {self.name}: {at!r} is not a time: give ISO 8601 or epoch seconds")
+            raise HistoryError(
+                msg(
+                    "history store {name}: {value} is not a time: give ISO 8601 or epoch seconds",
+                    name=self.name,
+                    value=repr(at),
+                )
+            )
         row = {"host": _text(host), "app": _text(app), "at": when, "run_id": run_id, "count": int(count)}
         self._write(lambda connection: connection.execute(sa.insert(schema.planned_restarts), row))
 
@@ -271,8 +317,13 @@ class History:
             drop_cache(self._state_dir, host, procedure)
         except OSError as error:
             raise HistoryError(
-                f"memory of {host} in {self._state_dir}: cannot be replaced ({error.strerror}): "
-                "give this user write access to the directory"
+                msg(
+                    "memory of {host} in {path}: cannot be replaced: "
+                    "give this user write access to the directory ({reason})",
+                    host=host,
+                    path=str(self._state_dir),
+                    reason=error.strerror,
+                )
             ) from error
         yield
         cache(self._state_dir, None, host, procedure, _jsonable(memory))
@@ -320,8 +371,8 @@ class History:
     def _explained(self, error: Exception) -> HistoryError:
         said = str(error.orig) if isinstance(error, DBAPIError) else str(error)
         said = " ".join(said.split())[:200]
-        hint = next((hint for word, hint in _HINTS if word in said.lower()), "check the store and run again")
-        return HistoryError(f"history store {self.name}: {hint} ({said})")
+        hint = next((hint for word, hint in _HINTS if word in said.lower()), _NO_HINT)
+        return HistoryError({"text": hint["text"], "args": {"name": self.name, "reason": said}})
 
     def _revision(self) -> str | None:
         """Revision of the schema the store has; ``None`` when it has none yet."""
@@ -349,8 +400,13 @@ class History:
                     command.upgrade(config, "head")
             except CommandError as error:
                 raise HistoryError(
-                    f"history store {self.name}: its schema {self._revision()!r} is newer than this version knows "
-                    f"({schema.REVISION}): update the project, or name another store"
+                    msg(
+                        "history store {name}: its schema {found} is newer than this version knows ({known}): "
+                        "update the project, or name another store",
+                        name=self.name,
+                        found=self._revision(),
+                        known=schema.REVISION,
+                    )
                 ) from error
             except SQLAlchemyError as error:
                 raise self._explained(error) from error
@@ -365,7 +421,7 @@ class History:
             with self._engine.connect() as connection:
                 got = connection.execute(sa.select(sa.func.get_lock(_MYSQL_LOCK, LOCK_TIMEOUT_S))).scalar()
                 if got != 1:
-                    raise HistoryError(f"history store {self.name}: another process is migrating it: run again")
+                    raise HistoryError({**_MIGRATING, "args": {"name": self.name}})
                 try:
                     yield
                 finally:
@@ -379,9 +435,7 @@ def _file_lock(path: Path, name: str) -> Iterator[None]:
     try:
         handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise HistoryError(
-            f"history store {name}: cannot be opened ({error.strerror}): give this user write access to its directory"
-        ) from error
+        raise HistoryError({**_UNOPENED, "args": {"name": name, "reason": error.strerror}}) from error
     try:
         until = time.monotonic() + LOCK_TIMEOUT_S
         while True:
@@ -390,10 +444,7 @@ def _file_lock(path: Path, name: str) -> Iterator[None]:
                 break
             except BlockingIOError:
                 if time.monotonic() > until:
-                    raise HistoryError(
-                        f"history store {name}: another process has been migrating it for {LOCK_TIMEOUT_S} s: "
-                        "wait for it or end it, then run again"
-                    ) from None
+                    raise HistoryError({**_MIGRATING, "args": {"name": name}}) from None
                 time.sleep(0.05)
         yield
     finally:

@@ -153,7 +153,8 @@ class _View:
             "note": self.words(step.get("note")),
             "took": self.took(step),
             "source": clean(step.get("source") or ""),
-            "checks": [self.check(str(check)) for check in _list(step.get("checks"))],
+            # Without a verdict there is one thing to say, and it is not said fifteen times.
+            "checks": [self.check(str(check)) for check in _list(step.get("checks"))] if self.checks else [],
         }
 
     def check(self, name: str) -> dict[str, Any]:

@@ -50,6 +50,7 @@ def test_unreachable_host_is_shown(unreachable: Run) -> None:
     text = checklist.render(*unreachable, PT)
     assert "? DESCONHECIDO — host inacessível" in text
     assert "web-01 inacessível por SSH: Connection refused" in text
+    assert "pm2.daemon" not in text
 
 
 def test_previous_run_is_named(healthy: Run) -> None:
