@@ -124,7 +124,6 @@ def parse_env(text: str) -> list[tuple[str, str]]:
                 closing = text.find(quoting, closing + 1)
         if closing > end_of_line and _ENV_LINE.search(text, end_of_line, closing):
             closing = -1  # a quote that is never closed must not swallow the assignments after it
-            start += 1
         if closing > 0:
             value, pos = text[start + 1 : closing], closing + 1
             if quoting == '"':
@@ -134,6 +133,7 @@ def parse_env(text: str) -> list[tuple[str, str]]:
             value, pos = text[start:end_of_line], end_of_line
             # Shells and dotenv differ on an unquoted "#": both readings are kept.
             pairs.append((match.group(1), value.strip()))
+            value = value.lstrip("\"'`")  # a quote that nobody closes
             value = re.split(r"\s#", value, maxsplit=1)[0].strip()
         pairs.append((match.group(1), value))
 
