@@ -116,7 +116,7 @@ options:
       - Seconds over which the processor is measured.
       - Measured once more over one second when the application exceeds C(expectations.cpu_percent).
     type: float
-    default: 0.1
+    default: 0.08
   expectations:
     description: Thresholds of the verdict that differ from its defaults.
     type: dict
@@ -248,7 +248,7 @@ ARGUMENT_SPEC: dict[str, Any] = {
     "timeout": {"type": "float", "default": 20.0},
     "log_max_bytes": {"type": "int", "default": 67108864},
     "slow_query_s": {"type": "float", "default": 2.0},
-    "cpu_interval": {"type": "float", "default": 0.1},
+    "cpu_interval": {"type": "float", "default": 0.08},
     "expectations": {"type": "dict", "default": {}},
     "memory": {"type": "dict", "default": {}},
 }

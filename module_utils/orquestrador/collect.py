@@ -55,7 +55,7 @@ class Options(NamedTuple):
     timeout: float = 20.0
     log_max_bytes: int = 64 * 1024 * 1024
     slow_query_s: float = 2.0
-    cpu_interval: float = 0.1
+    cpu_interval: float = 0.08
     cpu_percent: float = 80.0
 
 
@@ -176,10 +176,11 @@ class Probe:
         yield late
 
     def _import(self) -> None:
-        import http.client  # noqa: F401, PLC0415 - see phases
-
         from . import database, http_health, logs, redact  # noqa: F401, PLC0415 - see phases
 
+        # http.client does without ssl, which only https needs and then imports itself.
+        with database.absent("ssl") if self._options.app_health_url.startswith("http:") else contextlib.nullcontext():
+            import http.client  # noqa: F401, PLC0415 - see phases
         # What is wrong with either is met again, and named, by the collector.
         with contextlib.suppress(database.DatabaseError, ImportError):
             defaults, _ = database.read_defaults(self._options.mysql_defaults_file)

@@ -1,7 +1,8 @@
 """What the database server says of itself: reachable, how fast, how full, and what runs too long in it.
 
 PyMySQL imports ``cryptography`` when it is installed (40 of its 50 ms), which it needs only for
-``caching_sha2_password`` over TCP without TLS. Over the Unix socket, which is preferred, it is kept out.
+``caching_sha2_password`` over TCP without TLS, and ``ssl`` (5 ms). Over the Unix socket, which is preferred, both are
+kept out.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import socket
 import stat
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Optional
 
 from .messages import msg
@@ -231,21 +232,29 @@ def read_defaults(path: str, sockets: Sequence[str] = SOCKETS) -> tuple[Defaults
 # --- I/O: the server -----------------------------------------------------------------------------------------------
 
 
-def import_pymysql(lean: bool) -> Any:
-    """Import PyMySQL; ``lean`` keeps ``cryptography`` out.
+@contextlib.contextmanager
+def absent(*names: str) -> Iterator[None]:
+    """Have imports of ``names`` fail meanwhile, as if the packages were not installed.
 
-    ``None`` in ``sys.modules`` makes an import fail at once, and PyMySQL does without where the package is missing.
+    ``None`` in ``sys.modules`` does that. What is imported already stays. Not for several threads at a time.
+    """
+    hidden = [name for name in names if name not in sys.modules]
+    for name in hidden:
+        sys.modules[name] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        for name in hidden:
+            del sys.modules[name]
+
+
+def import_pymysql(lean: bool) -> Any:
+    """Import PyMySQL; ``lean`` keeps out what it does without over the Unix socket: ``cryptography`` and ``ssl``.
+
     Raises ``ImportError`` when there is no PyMySQL.
     """
-    if "pymysql" in sys.modules or not lean or "cryptography" in sys.modules:
+    with absent("cryptography", "ssl") if lean and "pymysql" not in sys.modules else contextlib.nullcontext():
         import pymysql  # noqa: PLC0415 - 10 ms or more, beside the other collectors' waiting
-
-        return pymysql
-    sys.modules["cryptography"] = None  # type: ignore[assignment]
-    try:
-        import pymysql  # noqa: PLC0415
-    finally:
-        del sys.modules["cryptography"]
     return pymysql
 
 

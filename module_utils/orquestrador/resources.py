@@ -158,7 +158,7 @@ def _cpu(before: _Reading, after: _Reading) -> dict[str, Any]:
 class Limits(NamedTuple):
     """How the processor is measured."""
 
-    interval_s: float = 0.1
+    interval_s: float = 0.08
     cpu_percent: float = 80.0  # above it, a longer look follows
 
 
