@@ -24,7 +24,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import mysql, sqlite
+from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
 from module_utils.orquestrador.messages import msg
@@ -218,7 +218,12 @@ class History:
             self._write(write)
 
     def record_run(self, record: Mapping[str, Any]) -> None:
-        """Store or replace one run record (shape: ``docs/architecture.md``)."""
+        """Store or replace one run record.
+
+        ``{run_id, procedure, host, operator, check_mode, started_at, deadline, ended_at, budget_s, outcome, steps,
+        verdict_before, verdict_after, escalated_to, previous_run, reports}``; the first three are required, other
+        keys are ignored.
+        """
         row = _run_row(record)
         self._write(lambda connection: self._upsert(connection, schema.runs, row, ("run_id",)))
 
@@ -331,6 +336,8 @@ class History:
     def _upsert(self, connection: sa.Connection, table: sa.Table, row: dict[str, Any], key: tuple[str, ...]) -> None:
         new = {name: value for name, value in row.items() if name not in key}
         if self._engine.dialect.name in {"mysql", "mariadb"}:
+            from sqlalchemy.dialects import mysql  # noqa: PLC0415 - the default store needs none of it
+
             connection.execute(mysql.insert(table).values(row).on_duplicate_key_update(new))
         elif self._sqlite:
             statement = sqlite.insert(table).values(row)

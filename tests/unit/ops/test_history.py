@@ -24,6 +24,7 @@ import orquestrador_ops
 from orquestrador_ops import memory, schema
 from orquestrador_ops.errors import HistoryError
 from orquestrador_ops.history import History, open_history
+from orquestrador_ops.i18n import translator
 
 PACKAGE = Path(orquestrador_ops.__file__).parent
 Run = tuple[dict[str, Any], dict[str, Any] | None, dict[str, Any] | None]
@@ -246,6 +247,7 @@ def test_newer_schema_is_refused(tmp_path: Path) -> None:
         open_history(tmp_path)
     text = one_line(error)
     assert "9999" in text and "newer" in text and str(tmp_path) in text
+    assert "o esquema 9999 é mais novo" in translator("pt_BR").message(error.value.message)
 
 
 @pytest.mark.parametrize(
