@@ -70,7 +70,7 @@ _LOUD_BODY = re.compile(
     rb"|[A-Z]\w*(?:Error|Exception)(?: \[\w+\])?:)"
 )
 _CONTINUATION = re.compile(
-    rb"(?:[ \t]+at\s+\S|at\s+.*:\d+\)?(?: \{)?$|\s*(?:[\]})^~][\]})^~,;\s]*$"
+    rb"(?:[ \t]+at\s+\S|at\s[^()]{1,200}\([^()]{1,400}:\d+\)(?: \{)?$|\s*(?:[\]})^~][\]})^~,;\s]*$"
     rb"|\[(?:cause|errors?)\]:|(?i:caused by)\b|Node\.js v\d|Require stack:|- /"
     rb"|Emitted '|\.\.\. \d+ (?:more|lines)|params: |Thrown at:|From previous event:|\(Use `node --))"
 )
@@ -345,7 +345,7 @@ class EventParser:
 
     def _continues(self, stamp: Optional[float], body: bytes, text: bytes) -> bool:
         """Whether the line belongs to what is open; the rest of a trace whose beginning is gone belongs to nothing."""
-        if _CONTINUATION.match(body) and (self._mode != NONE or text[:3] == b"at "):
+        if _CONTINUATION.match(body) and (self._mode != NONE or text[:3] == b"at " or text[:1] in b"]})^~"):
             if self._mode == EVENT and not self._final:
                 self._find_frame(body, 0, len(body))
             return True

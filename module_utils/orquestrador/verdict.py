@@ -59,7 +59,20 @@ PROCEDURES: tuple[tuple[str, tuple[str, ...]], ...] = (
 # The server was not asked, or it answered and refused only the operations account: that says nothing about the
 # application's database, and must not start a procedure that restarts it.
 _DATABASE_UNSEEN = frozenset(
-    ("denied", "no_credentials", "no_driver", "missing_driver", "unreadable", "bad_credentials_file", "internal")
+    (
+        "denied",
+        "denied_socket",
+        "denied_database",
+        "denied_table",
+        "password_expired",
+        "no_credentials",
+        "bad_credentials_file",
+        "unreadable",
+        "no_pymysql",
+        "no_cryptography",
+        "unknown_host",
+        "internal",
+    )
 )
 _NOT_RUNNING = ("dead", "missing", "foreign")
 _FAILING = ("errored", "waiting restart")

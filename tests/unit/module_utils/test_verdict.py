@@ -408,7 +408,10 @@ def test_restart_counts_survive_a_run_that_could_not_see_pm2() -> None:
         ("unknown_database", "critical", "unknown", "database"),
         ("too_many_connections", "critical", "critical", "database"),
         ("denied", "unknown", "unknown", "none"),
+        ("denied_socket", "unknown", "unknown", "none"),
         ("no_credentials", "unknown", "unknown", "none"),
+        ("no_pymysql", "unknown", "unknown", "none"),
+        ("unknown_host", "unknown", "unknown", "none"),
     ],
 )
 def test_why_the_database_is_not_reachable(error: str, reachable: str, connections: str, procedure: str) -> None:
