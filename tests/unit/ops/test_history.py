@@ -363,6 +363,7 @@ def test_damaged_copy_falls_back_to_the_history(tmp_path: Path, monkeypatch: pyt
     if damage == "remove":
         path.unlink()
     elif damage == "huge":
+        path.write_bytes(whole.replace(b": 1}}", b": 2}}"))
         monkeypatch.setattr(memory, "MAX_CACHE_BYTES", 3)
     else:
         spoiled = {

@@ -207,9 +207,12 @@ def test_unknown_format_names_the_known_ones(healthy: Run) -> None:
 
 
 @pytest.mark.parametrize("fmt", ["md", "html"])
-def test_template_that_asks_for_what_is_not_there_fails(fmt: str) -> None:
+@pytest.mark.parametrize("lacking", ["since", "title", "facts", "tables"])
+def test_template_that_asks_for_what_is_not_there_fails(healthy: Run, fmt: str, lacking: str) -> None:
+    view = report.build(*healthy, PT)
+    del view[lacking]
     with pytest.raises(UndefinedError):
-        report.render({"title": "x"}, fmt, PT)
+        report.render(view, fmt, PT)
 
 
 def test_templates_are_compiled_once(monkeypatch: pytest.MonkeyPatch, healthy: Run) -> None:
