@@ -383,6 +383,9 @@ def collect(target: Target, *, timeout_s: float, proc: str = "/proc") -> tuple[P
     if answer is None:
         answer = _ask(home, timeout_s * RPC_SHARE)
     pid = daemon_pid(home, proc)
+    if pid is None and answer.state != ONLINE:
+        # The file of the pid may be gone while the daemon lives.
+        pid = next((int(other["pid"]) for other in daemons(proc) if other["home"].rstrip("/") == home), None)
     source = "rpc" if answer.state == ONLINE else None
     if answer.state == DEAD and pid is not None:
         answer = _living(answer, home, pid)

@@ -107,6 +107,7 @@ def test_a_call_reads_an_answer_that_comes_in_pieces(tmp_path: Path) -> None:
         (servers.answering(servers.pm2_reply([])[:-12]), "closed_early"),
         (servers.answering(b"HTTP/1.1 400 Bad Request\r\n\r\n"), "rubbish"),
         (servers.answering(b"\x11\xff\xff\xff\xff"), "rubbish"),
+        (servers.answering(b"\x21" + servers.pm2_reply([])[1:]), "rubbish"),
         (servers.answering(servers.frame(b"j:{oops")), "not_json"),
         (servers.dripping(b"\x11\x00\x10\x00\x00", b"x"), "timeout"),
     ],

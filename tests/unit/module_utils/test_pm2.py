@@ -238,6 +238,22 @@ def test_a_living_daemon_without_its_socket_is_not_dead_and_no_command_starts_a_
     assert not (tmp_path / "called").exists()
 
 
+def test_a_living_daemon_whose_pid_file_is_gone_is_ours_and_not_foreign(host: Host) -> None:
+    host.daemon()
+    (host.home / "pm2.pid").unlink()
+    state, found = host.collect()
+    assert (state["daemon"], state["daemon_pid"], state["foreign"], found) == ("unresponsive", 77, [], ["no_socket"])
+
+
+def test_our_own_daemon_is_not_another_one_when_its_pid_file_is_wrong(host: Host) -> None:
+    host.daemon()
+    host.process(78, "PM2 v7.0.4: God Daemon (/elsewhere)")
+    (host.home / "pm2.pid").write_text("78")
+    with servers.unix(host.home / "rpc.sock", servers.answering(servers.pm2_reply([]))):
+        state, found = host.collect()
+    assert (state["daemon"], state["foreign"], found) == ("online", [], [])
+
+
 def test_a_socket_path_that_is_a_file(host: Host) -> None:
     (host.home / "rpc.sock").write_text("")
     state, found = host.collect()
