@@ -89,7 +89,7 @@ class _Tally:
         entry = self.known.setdefault(fingerprint, [when, 0])
         entry[0] = max(entry[0], when)
         entry[1] += 1
-        if when > self.now - self.day_s:
+        if when >= self.now - self.day_s:
             bucket = int(when // BUCKET_S)
             self.days[bucket] = self.days.get(bucket, 0) + 1
         if self.since is not None and when < self.since:
@@ -287,9 +287,7 @@ class _Collection:
             try:
                 with os.scandir(place) as items:
                     for item in itertools.islice(items, MAX_SIBLINGS):
-                        if item.inode() == old["ino"] and item.is_file(follow_symlinks=False):
-                            if item.stat(follow_symlinks=False).st_dev != old["dev"]:
-                                continue
+                        if item.inode() == old["ino"] and _is_still(item.path, old):
                             return None if (old["dev"], old["ino"]) in self.done else item.path
             except OSError:
                 continue
@@ -300,7 +298,7 @@ class _Collection:
         for path, entry in self.entries.items():
             if path in self.kept or path in matched or (entry["dev"], entry["ino"]) in self.done:
                 continue
-            if _same_inode(path, entry):
+            if _is_still(path, entry):
                 if not entry["gone"]:
                     continue  # log_globs no longer asks for it
                 here: Optional[str] = path
@@ -381,7 +379,7 @@ class _Collection:
         report["size_bytes"] = size
         if entry is None and not begin:
             # Copied and truncated: the copy goes on where the original was left.
-            gone_on = (e for name, e in self.entries.items() if e["off"] and _shrunk(name, e))
+            gone_on = (e for name, e in self.entries.items() if e["off"] and not _is_still(name, e))
             entry = next((e for e in gone_on if _continues(fd, size, e)), None)
             report["rotated"] = entry is not None
         if entry is not None and not _continues(fd, size, entry):
@@ -453,7 +451,8 @@ class _Collection:
         skipped first, and the unfinished last line as ``[offset, length]``."""
         read = 0
         while offset < size:
-            if (read and read >= share) or time.monotonic() >= self.stop_at:
+            too_much = read > 0 and read + min(CHUNK, size - offset) > share
+            if too_much or time.monotonic() >= self.stop_at:
                 report["complete"] = False
                 break
             data = os.pread(fd, min(CHUNK, size - offset), offset)
@@ -558,19 +557,20 @@ def _continues(fd: int, size: int, entry: dict[str, Any]) -> bool:
     return _hash(fd, max(0, offset - HEAD), min(HEAD, offset)) == before
 
 
-def _shrunk(path: str, entry: dict[str, Any]) -> bool:
+def _is_still(path: str, entry: dict[str, Any]) -> bool:
+    """Whether the remembered file is at ``path``: an inode alone is reused as soon as it is free."""
     try:
-        return os.stat(path).st_size < int(entry["off"])
-    except (OSError, ValueError):
-        return True
-
-
-def _same_inode(path: str, entry: dict[str, Any]) -> bool:
-    try:
-        info = os.stat(path)
+        fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except (OSError, ValueError):
         return False
-    return stat.S_ISREG(info.st_mode) and (info.st_dev, info.st_ino) == (entry["dev"], entry["ino"])
+    try:
+        info = os.fstat(fd)
+        same = stat.S_ISREG(info.st_mode) and (info.st_dev, info.st_ino) == (entry["dev"], entry["ino"])
+        return same and _continues(fd, info.st_size, entry)
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
 
 
 def _expand(pattern: Any) -> Iterator[str]:
