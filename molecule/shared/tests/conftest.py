@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import secrets
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -134,5 +135,5 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[Any]) -> 
 def _last_words(machine: Machine) -> str:
     try:
         return machine.journal()
-    except Exception as error:
+    except (AssertionError, OSError, subprocess.SubprocessError) as error:
         return f"{USER}@{machine.name} can't be asked: {type(error).__name__}"

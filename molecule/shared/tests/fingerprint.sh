@@ -1,10 +1,11 @@
 # Everything on the host that a playbook could change, one line each, in a stable order. Run as root.
-# Left out is what changes by itself: logs, the database's data files, sockets, Ansible's and sudo's own traces.
+# Left out is what changes by itself: logs, the database's data files, sockets, Ansible's and sudo's own traces, and
+# apt's index of its package lists, which reading them brings up to date.
 set -euo pipefail
 export LC_ALL=C
 home=/home/flavio
 
-find /etc /home /opt /root /srv /usr/local /var/backups /var/cache/apt /var/lib /var/spool \
+find /etc /home /opt /root /srv /usr/local /var/backups /var/cache/apt/archives /var/lib /var/spool \
   \( -path /var/lib/mysql -o -path /var/lib/systemd -o -path /var/lib/sudo -o -path "$home/webapp/logs/*" \
   -o -path "$home/.pm2/logs" -o -path "$home/.pm2/pm2.log" -o -path "$home/.pm2/*.sock" -o -path "$home/.ansible" \
   -o -path /root/.ansible \) -prune \

@@ -240,6 +240,8 @@ def play(
         "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"),
         "OPS_STATE_DIR": str(state),
         "OPS_OPERATOR": "tester",
+        # The checklist falls back to ASCII where the terminal can't do better.
+        "LC_ALL": "C.UTF-8",
         **(env or {}),
     }
     started = time.monotonic()
