@@ -30,9 +30,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         own = {name: arguments.pop(name, None) for name in OWN_OPTIONS}
         host = str(variables.get("inventory_hostname", ""))
         if own["procedure"]:
-            arguments["memory"] = memory.recall(
-                Path(str(own["state_dir"])), own["history_url"] or None, host, str(own["procedure"])
-            )
+            state = Path(str(own["state_dir"]))
+            try:
+                arguments["memory"] = memory.recall(state, own["history_url"] or None, host, str(own["procedure"]))
+            except OSError as error:
+                # Observing goes on as on a first run; the conclusion will fail on the same history and say so.
+                self._display.warning(f"{host}: {error}")
         started = observation.utc_now()
         try:
             result = self._execute_module(module_name="health_probe", module_args=arguments, task_vars=variables)

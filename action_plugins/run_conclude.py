@@ -47,6 +47,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 timezone=arguments["timezone"],
                 colour=bool(C.ANSIBLE_FORCE_COLOR or (sys.stdout.isatty() and not C.ANSIBLE_NOCOLOR)),
                 width=shutil.get_terminal_size((100, 24)).columns,
+                encoding=sys.stdout.encoding,
             )
         except ValueError as error:
             return {"failed": True, "changed": False, "msg": str(error)}

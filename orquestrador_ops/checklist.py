@@ -89,7 +89,7 @@ def _lines(view: Mapping[str, Any], reports: Mapping[str, str], tr: Translator, 
         (f"{overall['symbol']} {overall['word']}", (overall["tone"], "bold")),
         (" — ", ()),
         (outcome["word"], (outcome["tone"],)),
-        (f" · {view['summary']}" if view["steps"] else "", ("dim",)),
+        (f" · {view['summary']}" if view["steps"] and view["observed"] else "", ("dim",)),
     )
     if view["check_mode"]:
         yield paper.line((tr.t("check mode: nothing was changed"), ("warn",)))
@@ -97,9 +97,10 @@ def _lines(view: Mapping[str, Any], reports: Mapping[str, str], tr: Translator, 
     if view["failure"]:
         yield ""
         yield from paper.block("  ", view["failure"], "bad", lines=6)
-    yield ""
-    for step in view["steps"]:
-        yield from _step(step, tr, paper)
+    if view["observed"]:
+        yield ""
+        for step in view["steps"]:
+            yield from _step(step, tr, paper)
     yield from _rest(view, tr, paper)
     path = reports.get("md") or next(iter(reports.values()), "")
     if path:
@@ -156,7 +157,8 @@ def _rest(view: Mapping[str, Any], tr: Translator, paper: _Paper) -> Iterator[st
         yield paper.line((tr.t("Called for"), ("bold",)), (": ", ()), (call["title"], ("bad", "bold")))
         for reason in view["reasons"]:
             yield from paper.block("  - ", reason)
-        yield paper.whole(f"  → {call['command']}")
+        if call["command"]:
+            yield paper.whole(f"  → {call['command']}")
 
 
 def _more(count: int, tr: Translator, paper: _Paper) -> Iterator[str]:

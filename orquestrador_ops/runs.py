@@ -86,6 +86,7 @@ def conclude(
     timezone: str,
     colour: bool = False,
     width: int = 100,
+    encoding: str | None = "utf-8",
 ) -> Conclusion:
     """Judge, record and tell.
 
@@ -97,7 +98,7 @@ def conclude(
         state_dir: where history and reports lie.
         history_url: SQLAlchemy URL, or ``None`` for SQLite in ``state_dir``.
         locale: language of report and checklist. timezone: IANA name for the times in them.
-        colour, width: of the terminal.
+        colour, width, encoding: of the terminal.
 
     A history or a report that cannot be written becomes an entry in ``problems``; neither hides the checklist.
 
@@ -124,9 +125,13 @@ def conclude(
     try:
         told.into_history(state_dir, history_url)
     except OSError as error:
-        told.problems.append(tr.t("The history could not be written: {reason}", reason=str(error)))
+        told.problems.append(
+            tr.t("The history could not be written: {reason}", reason=tr.message(getattr(error, "message", str(error))))
+        )
         told.report(state_dir)
-    shown = checklist.render(record, snapshot, verdict, tr, reports=told.reports, colour=colour, width=width)
+    shown = checklist.render(
+        record, snapshot, verdict, tr, reports=told.reports, colour=colour, width=width, encoding=encoding
+    )
     return Conclusion(record, shown, told.reports, told.problems)
 
 

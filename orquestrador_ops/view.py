@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from module_utils.orquestrador.messages import msg
@@ -17,6 +18,7 @@ from .i18n import Translator, parse_time
 from .text import clean
 
 SCHEMA = 1
+PROJECT = Path(__file__).resolve().parent.parent
 
 _STEP_WORDS = {
     "ok": msg("OK"),
@@ -118,6 +120,7 @@ class _View:
             "failure": self.words(record.get("failure") or record.get("message")),
             "started": tr.time(record.get("started_at")) if record.get("started_at") else "",
             "since": self.since(),
+            "observed": bool(self.snapshot),
             "summary": clean(tr.t("{good} of {total} steps as expected", good=good, total=len(steps))),
             "facts": self.facts(),
             "steps": steps,
@@ -210,7 +213,8 @@ class _View:
         return {
             "procedure": procedure,
             "title": self.words(routines.TITLES.get(procedure, procedure)),
-            "command": f"ansible-playbook {playbook} -e {target}",
+            # Nobody is sent to a playbook that this checkout does not have.
+            "command": f"ansible-playbook {playbook} -e {target}" if (PROJECT / playbook).is_file() else "",
         }
 
     def facts(self) -> list[dict[str, str]]:

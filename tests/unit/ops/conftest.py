@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from module_utils.orquestrador.types import CHECK_IDS
-from orquestrador_ops import routines
+from orquestrador_ops import routines, view
 
 HOSTILE = "<script>alert(1)</script> | `x` \x1b[31mred\n# h \u202e \ud800"
 
@@ -105,6 +106,15 @@ def record_of(
 
 
 Run = tuple[dict[str, Any], dict[str, Any] | None, dict[str, Any] | None]
+
+
+@pytest.fixture
+def emergency_playbooks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A checkout that has the playbooks a verdict may call for."""
+    for playbook in routines.PLAYBOOKS.values():
+        (tmp_path / "checkout" / playbook).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "checkout" / playbook).touch()
+    monkeypatch.setattr(view, "PROJECT", tmp_path / "checkout")
 
 
 @pytest.fixture

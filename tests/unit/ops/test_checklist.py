@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orquestrador_ops import checklist, view
+from orquestrador_ops import checklist, routines, view
 from orquestrador_ops.i18n import translator
 from orquestrador_ops.text import columns
 
@@ -32,6 +33,7 @@ def test_healthy_in_english(healthy: Run) -> None:
     assert lines[1].startswith("✔ HEALTHY — expected result met")
 
 
+@pytest.mark.usefixtures("emergency_playbooks")
 def test_broken_says_what_was_expected_and_what_to_do(broken: Run) -> None:
     text = checklist.render(*broken, PT)
     assert "✘ CRÍTICO — resultado esperado NÃO alcançado" in text
@@ -110,6 +112,7 @@ def test_many_findings_are_counted(broken: Run) -> None:
     assert "mais 12 no relatório" in checklist.render(record, snapshot, verdict, PT)
 
 
+@pytest.mark.usefixtures("emergency_playbooks")
 def test_target_is_quoted_for_the_shell(broken: Run) -> None:
     record, snapshot, verdict = broken
     record["host"] = "a; rm -rf /"
@@ -154,3 +157,28 @@ def test_tables_survive_misshapen_rows(healthy: Run, place: str, rows: Any) -> N
     snapshot[outer] = {inner: rows}
     made = view.build(record, snapshot, verdict, PT)
     assert all(len(row) == len(table["columns"]) for table in made["tables"] for row in table["rows"])
+
+
+def test_nobody_is_sent_to_a_playbook_that_is_not_there(
+    broken: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(view, "PROJECT", tmp_path)
+    shown = checklist.render(*broken, translator("en"))
+    assert "Called for" in shown
+    assert "ansible-playbook" not in shown
+
+
+def test_an_unreachable_host_is_one_reason_and_no_list_of_unknowns() -> None:
+    failure = {"text": "{host} cannot be reached over SSH: {reason}", "args": {"host": "web-01", "reason": "refused"}}
+    steps, outcome = routines.conclude("daily", None, None, {})
+    record = {
+        "run_id": "x",
+        "procedure": "daily",
+        "host": "web-01",
+        "steps": steps,
+        "outcome": outcome,
+        "failure": failure,
+    }
+    shown = checklist.render(record, None, None, translator("en"))
+    assert "refused" in shown
+    assert "pm2.daemon" not in shown
