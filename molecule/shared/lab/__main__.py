@@ -59,7 +59,7 @@ def up(settings: Settings, podman: Podman) -> None:
     container.wait_until("database", lambda: container.database_state(settings, podman), timeout=60)
     container.wait_until("ssh login", lambda: container.ssh_state(settings), timeout=30)
     shell.say(f"{settings.name} has booted: systemd, sshd and {settings.database} answer")
-    if found is None or not container.recovered(settings, podman, timeout=15):
+    if found is None or not container.recovered(settings, podman):
         container.install_app(settings, podman)
     if vault.ensure(settings):
         shell.say(f"generated {settings.vault_file}")

@@ -158,11 +158,18 @@ def failed_units(settings: Settings, podman: Podman) -> list[str]:
     return [line.split()[0] for line in listed.splitlines() if line.strip()]
 
 
+def has_pm2_unit(settings: Settings, podman: Podman) -> bool:
+    """Whether PM2 comes back by itself when the machine starts, as bootstrap arranges."""
+    return podman.execute(settings.name, ["systemctl", "is-enabled", PM2_UNIT], check=False).returncode == 0
+
+
 def start_services(settings: Settings, podman: Podman) -> None:
     """Start what someone may have stopped: sshd, the database, and PM2 where bootstrap has given it a unit."""
     podman.execute(settings.name, ["systemctl", "reset-failed"], check=False)
-    podman.execute(settings.name, ["systemctl", "start", "ssh.service", "mysql.service"], timeout=90)
-    if podman.execute(settings.name, ["systemctl", "is-enabled", PM2_UNIT], check=False).returncode == 0:
+    # The host key may be newer than the sshd that runs.
+    podman.execute(settings.name, ["systemctl", "reload-or-restart", "ssh.service"], timeout=60)
+    podman.execute(settings.name, ["systemctl", "start", "mysql.service"], timeout=90)
+    if has_pm2_unit(settings, podman):
         podman.execute(settings.name, ["systemctl", "start", PM2_UNIT], timeout=60, check=False)
 
 
@@ -220,12 +227,12 @@ def install_app(settings: Settings, podman: Podman) -> None:
     podman.execute(settings.name, ["tee", INSTALLED], stdin=app_hash(settings).encode())
 
 
-def recovered(settings: Settings, podman: Podman, timeout: float) -> bool:
-    """Whether a lab whose application is installed comes back by itself within `timeout` seconds."""
+def recovered(settings: Settings, podman: Podman) -> bool:
+    """Whether a lab whose application is installed comes back by itself, within as long as that may take."""
     if installed_hash(settings, podman) != app_hash(settings):
         return False
     try:
-        wait_until("application", lambda: healthy(settings, podman), timeout)
+        wait_until("application", lambda: healthy(settings, podman), 15 if has_pm2_unit(settings, podman) else 4)
     except LabError:
         return False
     return True

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import json
 import os
 import re
 import shlex
@@ -99,9 +101,15 @@ def ensure(settings: Settings, podman: Podman) -> str:
         if _exists(podman, image):
             return image
         podman.usable()
-        _clear_interrupted(podman)
-        base = settings.base_image or _ensure_base(settings, podman, base_hash)
-        _build(settings, podman, context, base, image)
+        _clear_interrupted(settings, podman)
+        _scratch(settings).mkdir(parents=True)
+        _scratch(settings).chmod(0o755)  # apt downloads as a user of its own
+        try:
+            base = settings.base_image or _ensure_base(settings, podman, base_hash)
+            _build(settings, podman, context, base, image)
+        except BaseException:
+            _clear_interrupted(settings, podman)
+            raise
         _forget_older(podman, f"{REPOSITORY}-{settings.database}", image)
         # Layers that nothing refers to any more; young ones still speed up the next build.
         podman.run("image", "prune", "--force", "--filter", f"label={LABEL}", "--filter", "until=72h", check=False,
@@ -113,11 +121,6 @@ def _ensure_base(settings: Settings, podman: Podman, base_hash: str) -> str:
     image = f"{REPOSITORY}-base:{base_hash}"
     if _exists(podman, image):
         return image
-    scratch = settings.cache / "tmp"
-    # What a killed run left: mmdebstrap mounts in a namespace of its own, so these are plain files.
-    shell.run(shell.elevated(["rm", "-rf", "--one-file-system", str(scratch)]), timeout=120)
-    scratch.mkdir(parents=True)
-    scratch.chmod(0o755)
     argv = ["mmdebstrap", "--mode=root", "--variant=minbase", "--format=tar",
             "--skip=cleanup/apt/lists", f"--include={','.join(packages())}"]
     argv += [f"--aptopt={line}" for line in ['Acquire::Languages "none";', *apt_settings()]]
@@ -126,7 +129,9 @@ def _ensure_base(settings: Settings, podman: Podman, base_hash: str) -> str:
     mirror = settings.mirror or machine_mirror()
     if mirror:
         argv.append(mirror)
-    bootstrap = shlex.join(shell.mortal(shell.elevated(argv, keep=[f"TMPDIR={scratch}"])))
+    # In namespaces of its own its mounts and children can't outlive it, however it ends.
+    argv = ["unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child", *argv]
+    bootstrap = shlex.join(shell.mortal(shell.elevated(argv, keep=[f"TMPDIR={_scratch(settings)}"]), by="KILL"))
     # Straight into podman: a tarball of half a gigabyte on the way would cost seconds and serve nobody afterwards.
     pipe = f"set -o pipefail; {bootstrap} | {shlex.join(shell.mortal(podman.argv('import', '-', image)))}"
     shell.stage(f"building the Debian {RELEASE} base (about a minute)", ["bash", "-c", pipe], timeout=900,
@@ -135,22 +140,40 @@ def _ensure_base(settings: Settings, podman: Podman, base_hash: str) -> str:
     return image
 
 
-def _clear_interrupted(podman: Podman) -> None:
-    """Remove the working containers of an interrupted build, known by the label of the image below them."""
+def _clear_interrupted(settings: Settings, podman: Podman) -> None:
+    """End and remove what a build that was killed left behind.
+
+    Its steps run on as orphans of the runtime (npm with a broken pipe spins for ever): their bundles lie in our scratch
+    directory, which tells them from anybody else's. Its working containers are known by the label of the image below.
+    """
+    runtime = podman.run("info", "--format", "{{.Host.OCIRuntime.Path}}", check=False).stdout.strip()
+    scratch = _scratch(settings)
+    if runtime:
+        listed = shell.run(shell.elevated([runtime, "list", "--format", "json"]), check=False).stdout
+        with contextlib.suppress(ValueError):
+            for entry in json.loads(listed) or []:
+                if str(entry.get("bundle", "")).startswith(f"{scratch}/"):
+                    shell.run(shell.elevated([runtime, "delete", "--force", entry["id"]]), check=False)
     listed = podman.run("ps", "--all", "--external", "--format", "{{.ID}} {{.ImageID}} {{.Status}}", check=False).stdout
     for line in listed.splitlines():
         container, image, state = [*line.split(None, 2), "", "", ""][:3]
         if state != "Storage":
             continue
-        labels = podman.run("image", "inspect", "--format", "{{json .Labels}} {{.RepoTags}}", image, check=False).stdout
-        if f'"{LABEL.replace("=", chr(34) + ":" + chr(34))}"' in labels or REPOSITORY in labels:
+        described = podman.run("image", "inspect", "--format", "{{json .Labels}} {{.RepoTags}}", image, check=False)
+        if '"orquestrador.lab":"image"' in described.stdout or REPOSITORY in described.stdout:
             podman.run("rm", "--force", container, check=False, timeout=60)
+    shell.run(shell.elevated(["rm", "-rf", "--one-file-system", str(scratch)]), timeout=120)
+
+
+def _scratch(settings: Settings) -> Path:
+    return settings.cache / "tmp"
 
 
 def _build(settings: Settings, podman: Podman, context: Path, base: str, image: str) -> None:
     argv = podman.argv("build", "--jobs", "2", "--layers", "--network", "host", "--tag", image,
                        "--build-arg", f"BASE={base}", "--build-arg", f"DATABASE={settings.database}",
-                       "--file", str(context / "Containerfile"), str(context))
+                       "--file", str(context / "Containerfile"), str(context),
+                       environment=[f"TMPDIR={_scratch(settings)}"])
     log = settings.cache / f"build-{settings.database}.log"
     try:
         shell.stage(f"building the image with Node, PM2 and {settings.database} (about a minute)", argv,

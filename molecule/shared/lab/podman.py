@@ -39,9 +39,9 @@ class Podman:
             self.configuration.parent.mkdir(parents=True, exist_ok=True)
             self.configuration.write_text(text)
 
-    def argv(self, *args: str) -> list[str]:
-        """The command as root."""
-        return shell.elevated(["podman", *args], keep=[f"CONTAINERS_CONF={self.configuration}"])
+    def argv(self, *args: str, environment: Sequence[str] = ()) -> list[str]:
+        """The command as root, with these VAR=value besides."""
+        return shell.elevated(["podman", *args], keep=[f"CONTAINERS_CONF={self.configuration}", *environment])
 
     def run(self, *args: str, timeout: float = 30, check: bool = True,
             stdin: bytes | None = None) -> subprocess.CompletedProcess[str]:

@@ -36,13 +36,13 @@ def elevated(argv: Sequence[str], keep: Sequence[str] = ()) -> list[str]:
     return ["sudo", "env", *keep, *argv]
 
 
-def mortal(argv: Sequence[str]) -> list[str]:
+def mortal(argv: Sequence[str], by: str = "TERM") -> list[str]:
     """The command such that it ends when its parent is killed: no package manager goes on working unseen.
 
     Through sudo that can't be had; the build lock and the next run's cleaning have to do.
     """
     guarded = os.geteuid() == 0 and shutil.which("setpriv") is not None
-    return ["setpriv", "--pdeathsig", "TERM", *argv] if guarded else list(argv)
+    return ["setpriv", "--pdeathsig", by, *argv] if guarded else list(argv)
 
 
 def authenticate() -> None:
