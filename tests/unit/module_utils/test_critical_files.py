@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import stat
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,19 @@ def test_a_copy_is_identical_private_and_named_by_time_and_digest(source: Path, 
         {"name": "env", "path": str(source), "sha256": digest, "copy": str(copy), "changed": True}
     ]
     assert result["diff"] == {"before": "env no copy\n", "after": f"env {digest}\n"}
+
+
+def test_content_and_directory_are_synced(source: Path, dest: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kinds: list[bool] = []
+    fsync = os.fsync
+
+    def watching(fd: int) -> None:
+        kinds.append(stat.S_ISDIR(os.fstat(fd).st_mode))
+        fsync(fd)
+
+    monkeypatch.setattr(os, "fsync", watching)
+    run(source, dest)
+    assert kinds == [False, True]
 
 
 def test_an_unchanged_file_is_not_copied_again(source: Path, dest: Path) -> None:

@@ -101,6 +101,7 @@ def test_a_log_that_nobody_wrote_to_for_a_day_has_no_errors_of_today(host: Host)
     host.write("undated\n")
     os.utime(host.log, (NOW - 90000, NOW - 90000))
     assert host.run() == 0
+    assert host.report()["read_bytes"] == 0
     assert host.state["window"]["complete"] is True
 
 
@@ -189,7 +190,7 @@ def test_a_rotated_file_is_read_to_its_end_before_its_successor(host: Host, plac
     target = host.folder / place
     target.parent.mkdir(exist_ok=True)
     host.log.rename(target)
-    host.write(TRACE + stamp(40) + "c\n")  # the trace of b went to the new file
+    host.write("  errno: 5\n" + TRACE + stamp(40) + "c\n")  # the trace of b went to the new file
     assert host.run() == 2
     assert host.codes() == []
     assert host.state["window"]["complete"] is True
@@ -240,6 +241,16 @@ def test_a_rewrite_that_keeps_the_head_is_noticed(host: Host) -> None:
     host.run()
     os.truncate(host.log, 0)
     host.write(head + stamp(40) + "new tail, longer than the old one\n")
+    host.run()
+    assert host.report()["truncated"] is True
+
+
+def test_a_rewrite_that_keeps_what_stood_before_the_offset_is_noticed(host: Host) -> None:
+    tail = "".join(f"{stamp(50)}same{i}\n" for i in range(20))
+    host.write(stamp(60) + "one\n" + tail)
+    host.run()
+    os.truncate(host.log, 0)
+    host.write(stamp(60) + "two\n" + tail)
     host.run()
     assert host.report()["truncated"] is True
 

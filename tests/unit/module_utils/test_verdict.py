@@ -374,6 +374,13 @@ def test_unplanned_restarts(now: int, remembered: Any, planned: int, expected: s
     assert (found["status"], found["evidence"]["unplanned"]) == (expected, unplanned)
 
 
+def test_an_instance_that_was_created_anew_hides_no_restart_of_another() -> None:
+    processes = [{**healthy()["pm2"]["processes"][0], "pm_id": i, "restarts": n} for i, n in ((0, 0), (1, 4))]
+    memory = {"restarts": {"count": 8, "by_id": {"0": 5, "1": 3}}}
+    result = judge(("pm2/processes", processes), ("pm2/app/restarts", 4), memory=memory)
+    assert check(result, "pm2.restarts")["evidence"]["unplanned"] == 1
+
+
 def test_the_first_run_says_since_when_it_counts() -> None:
     first = check(judge(memory=None), "pm2.restarts")
     assert first["observed"]["args"]["latest_at"] == "2025-11-01T09:00:00Z"
