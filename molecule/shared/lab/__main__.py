@@ -65,8 +65,10 @@ def up(settings: Settings, podman: Podman) -> None:
         shell.say(f"generated {settings.vault_file}")
     reason = container.healthy(settings, podman)
     if reason is not None:
-        raise LabError(f"{settings.name} is up but not healthy: {reason}: see `molecule/shared/lab.sh exec journalctl "
-                       "-b`, or start afresh with `make lab-down lab`")
+        raise LabError(
+            f"{settings.name} is up but not healthy: {reason}: see `molecule/shared/lab.sh exec journalctl "
+            "-b`, or start afresh with `make lab-down lab`"
+        )
     failed = container.failed_units(settings, podman)
     if failed:
         shell.say(f"failed units: {', '.join(failed)}")
@@ -120,8 +122,9 @@ def _where(settings: Settings) -> str:
 
 def main() -> int:
     """Parse, lock, act; errors are one line."""
-    parser = argparse.ArgumentParser(prog="lab.sh", description=__doc__, epilog=ENVIRONMENT,
-                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="lab.sh", description=__doc__, epilog=ENVIRONMENT, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("action", choices=["up", "down", "status", "ssh", "exec", "purge", "build"])
     parser.add_argument("command", nargs=argparse.REMAINDER, help="for ssh and exec")
     args = parser.parse_args()

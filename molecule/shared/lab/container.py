@@ -25,8 +25,17 @@ INSTALLED = "/var/lib/orquestrador-lab/installed"
 LABELS = "orquestrador."
 PM2_UNIT = f"pm2-{ACCOUNT}.service"
 # hosts.yml and ssh_config are written by the integration tests, which know how they reach the lab.
-STATE_FILES = ("id_ed25519", "id_ed25519.pub", "host_ed25519", "host_ed25519.pub", "known_hosts", "vault-password",
-               "install.log", "hosts.yml", "ssh_config")
+STATE_FILES = (
+    "id_ed25519",
+    "id_ed25519.pub",
+    "host_ed25519",
+    "host_ed25519.pub",
+    "known_hosts",
+    "vault-password",
+    "install.log",
+    "hosts.yml",
+    "ssh_config",
+)
 SKIPPED = {"node_modules", "dist", "logs", ".git", "__pycache__", "backups", "reports", ".env"}
 
 
@@ -34,8 +43,7 @@ def app_files() -> list[Path]:
     """The application's sources in a stable order, without anything generated."""
     if not APP.is_dir():
         return []
-    return sorted(path for path in APP.rglob("*")
-                  if path.is_file() and not SKIPPED & set(path.relative_to(APP).parts))
+    return sorted(path for path in APP.rglob("*") if path.is_file() and not SKIPPED & set(path.relative_to(APP).parts))
 
 
 def app_hash(settings: Settings) -> str:
@@ -61,8 +69,10 @@ def claim(settings: Settings, found: dict[str, Any] | None) -> None:
         return
     owner = (found["Config"].get("Labels") or {}).get(f"{LABELS}project", "")
     if owner and owner != str(PROJECT) and Path(owner).is_dir() and not settings.replace:
-        raise LabError(f"container {settings.name} belongs to the checkout in {owner}: `make lab-down` there, or take "
-                       "LAB_REPLACE=1 to replace it, or other LAB_NAME, LAB_SSH_PORT and LAB_APP_PORT")
+        raise LabError(
+            f"container {settings.name} belongs to the checkout in {owner}: `make lab-down` there, or take "
+            "LAB_REPLACE=1 to replace it, or other LAB_NAME, LAB_SSH_PORT and LAB_APP_PORT"
+        )
 
 
 def ensure_keys(settings: Settings) -> None:
@@ -89,10 +99,21 @@ def create(settings: Settings, podman: Podman, image: str) -> None:
     command = ["/sbin/init"]
     if not unified_cgroups():
         command += ["SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1", "systemd.unified_cgroup_hierarchy=0"]
-    argv = ["create", "--name", settings.name, "--hostname", settings.name, "--privileged", "--systemd=always",
-            "--stop-signal", "SIGRTMIN+3",
-            "--publish", f"127.0.0.1:{settings.ssh_port}:22",
-            "--publish", f"127.0.0.1:{settings.app_port}:3001"]
+    argv = [
+        "create",
+        "--name",
+        settings.name,
+        "--hostname",
+        settings.name,
+        "--privileged",
+        "--systemd=always",
+        "--stop-signal",
+        "SIGRTMIN+3",
+        "--publish",
+        f"127.0.0.1:{settings.ssh_port}:22",
+        "--publish",
+        f"127.0.0.1:{settings.app_port}:3001",
+    ]
     for name, value in labels(settings, image).items():
         argv += ["--label", f"{name}={value}"]
     podman.run(*argv, image, *command, timeout=120)
@@ -121,8 +142,10 @@ def start(settings: Settings, podman: Podman) -> None:
     if done.returncode != 0:
         reason = (done.stderr.strip() or "no message").splitlines()[-1]
         if "address already in use" in reason:
-            raise LabError(f"port {settings.ssh_port} or {settings.app_port} on 127.0.0.1 is taken: free it, or set "
-                           f"LAB_SSH_PORT and LAB_APP_PORT ({reason})")
+            raise LabError(
+                f"port {settings.ssh_port} or {settings.app_port} on 127.0.0.1 is taken: free it, or set "
+                f"LAB_SSH_PORT and LAB_APP_PORT ({reason})"
+            )
         raise LabError(f"container {settings.name} can't start: {reason}. {podman.advice()}")
 
 
@@ -153,8 +176,9 @@ def boot_state(settings: Settings, podman: Podman) -> str | None:
 
 def failed_units(settings: Settings, podman: Podman) -> list[str]:
     """Names of units that systemd calls failed."""
-    listed = podman.execute(settings.name, ["systemctl", "list-units", "--failed", "--plain", "--no-legend"],
-                            check=False).stdout
+    listed = podman.execute(
+        settings.name, ["systemctl", "list-units", "--failed", "--plain", "--no-legend"], check=False
+    ).stdout
     return [line.split()[0] for line in listed.splitlines() if line.strip()]
 
 
@@ -182,10 +206,30 @@ def database_state(settings: Settings, podman: Podman) -> str | None:
 
 def ssh_argv(settings: Settings) -> list[str]:
     """ssh to the lab exactly as the inventory does: pinned host key, own key, nothing of the user's configuration."""
-    return ["ssh", "-F", "/dev/null", "-i", str(settings.key), "-p", str(settings.ssh_port),
-            "-o", "IdentitiesOnly=yes", "-o", f'UserKnownHostsFile="{settings.known_hosts}"',
-            "-o", "GlobalKnownHostsFile=/dev/null", "-o", "StrictHostKeyChecking=yes", "-o", "BatchMode=yes",
-            "-o", "ConnectTimeout=5", "-o", "LogLevel=ERROR", f"{ACCOUNT}@127.0.0.1"]
+    return [
+        "ssh",
+        "-F",
+        "/dev/null",
+        "-i",
+        str(settings.key),
+        "-p",
+        str(settings.ssh_port),
+        "-o",
+        "IdentitiesOnly=yes",
+        "-o",
+        f'UserKnownHostsFile="{settings.known_hosts}"',
+        "-o",
+        "GlobalKnownHostsFile=/dev/null",
+        "-o",
+        "StrictHostKeyChecking=yes",
+        "-o",
+        "BatchMode=yes",
+        "-o",
+        "ConnectTimeout=5",
+        "-o",
+        "LogLevel=ERROR",
+        f"{ACCOUNT}@127.0.0.1",
+    ]
 
 
 def ssh_state(settings: Settings) -> str | None:
@@ -217,12 +261,34 @@ def install_app(settings: Settings, podman: Podman) -> None:
         shell.say("molecule/shared/app/install.sh is missing: the lab is up without the application")
         return
     podman.execute(settings.name, ["rm", "-f", INSTALLED])
-    files = [(f"{APP_SOURCE.lstrip('/')}/{path.relative_to(APP)}", path.read_bytes(),
-              0o755 if os.access(path, os.X_OK) else 0o644, 0) for path in app_files()]
+    files = [
+        (
+            f"{APP_SOURCE.lstrip('/')}/{path.relative_to(APP)}",
+            path.read_bytes(),
+            0o755 if os.access(path, os.X_OK) else 0o644,
+            0,
+        )
+        for path in app_files()
+    ]
     podman.run("cp", "-a=true", "-", f"{settings.name}:/", stdin=_tar(files), timeout=60)
-    argv = podman.argv("exec", "--env", f"LAB_DATABASE={settings.database}", "--env", "APP_PORT=3001",
-                       "--env", f"LAB_DEBUG={int(settings.debug)}", settings.name,
-                       "timeout", "-k", "10", "180", f"{APP_SOURCE}/install.sh", APP_SOURCE, ACCOUNT, APP_DIR)
+    argv = podman.argv(
+        "exec",
+        "--env",
+        f"LAB_DATABASE={settings.database}",
+        "--env",
+        "APP_PORT=3001",
+        "--env",
+        f"LAB_DEBUG={int(settings.debug)}",
+        settings.name,
+        "timeout",
+        "-k",
+        "10",
+        "180",
+        f"{APP_SOURCE}/install.sh",
+        APP_SOURCE,
+        ACCOUNT,
+        APP_DIR,
+    )
     shell.stage("installing the application", argv, timeout=200, log=settings.state / "install.log", echo=True)
     podman.execute(settings.name, ["tee", INSTALLED], stdin=app_hash(settings).encode())
 

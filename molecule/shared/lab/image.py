@@ -54,8 +54,10 @@ def machine_mirror() -> str | None:
     release = Path("/etc/os-release")
     if not release.exists() or not re.search(r"^ID=debian$", release.read_text(), re.MULTILINE):
         return None
-    targets = shell.run(["apt-get", "--no-release-info", "indextargets", "--format", "$(SITE) $(COMPONENT)",
-                         "Created-By: Packages"], check=False).stdout
+    targets = shell.run(
+        ["apt-get", "--no-release-info", "indextargets", "--format", "$(SITE) $(COMPONENT)", "Created-By: Packages"],
+        check=False,
+    ).stdout
     for line in targets.splitlines():
         site, _, component = line.partition(" ")
         if component == "main" and "security" not in site and site.startswith(("http://", "https://")):
@@ -112,8 +114,9 @@ def ensure(settings: Settings, podman: Podman) -> str:
             raise
         _forget_older(podman, f"{REPOSITORY}-{settings.database}", image)
         # Layers that nothing refers to any more; young ones still speed up the next build.
-        podman.run("image", "prune", "--force", "--filter", f"label={LABEL}", "--filter", "until=72h", check=False,
-                   timeout=120)
+        podman.run(
+            "image", "prune", "--force", "--filter", f"label={LABEL}", "--filter", "until=72h", check=False, timeout=120
+        )
         return image
 
 
@@ -121,8 +124,14 @@ def _ensure_base(settings: Settings, podman: Podman, base_hash: str) -> str:
     image = f"{REPOSITORY}-base:{base_hash}"
     if _exists(podman, image):
         return image
-    argv = ["mmdebstrap", "--mode=root", "--variant=minbase", "--format=tar",
-            "--skip=cleanup/apt/lists", f"--include={','.join(packages())}"]
+    argv = [
+        "mmdebstrap",
+        "--mode=root",
+        "--variant=minbase",
+        "--format=tar",
+        "--skip=cleanup/apt/lists",
+        f"--include={','.join(packages())}",
+    ]
     argv += [f"--aptopt={line}" for line in ['Acquire::Languages "none";', *apt_settings()]]
     argv += [f"--dpkgopt={option}" for option in DPKG_OPTIONS]
     argv += [RELEASE, "-"]
@@ -134,8 +143,12 @@ def _ensure_base(settings: Settings, podman: Podman, base_hash: str) -> str:
     bootstrap = shlex.join(shell.mortal(shell.elevated(argv, keep=[f"TMPDIR={_scratch(settings)}"]), by="KILL"))
     # Straight into podman: a tarball of half a gigabyte on the way would cost seconds and serve nobody afterwards.
     pipe = f"set -o pipefail; {bootstrap} | {shlex.join(shell.mortal(podman.argv('import', '-', image)))}"
-    shell.stage(f"building the Debian {RELEASE} base (about a minute)", ["bash", "-c", pipe], timeout=900,
-                log=settings.cache / "base.log")
+    shell.stage(
+        f"building the Debian {RELEASE} base (about a minute)",
+        ["bash", "-c", pipe],
+        timeout=900,
+        log=settings.cache / "base.log",
+    )
     _forget_older(podman, f"{REPOSITORY}-base", image)
     return image
 
@@ -170,19 +183,36 @@ def _scratch(settings: Settings) -> Path:
 
 
 def _build(settings: Settings, podman: Podman, context: Path, base: str, image: str) -> None:
-    argv = podman.argv("build", "--jobs", "2", "--layers", "--network", "host", "--tag", image,
-                       "--build-arg", f"BASE={base}", "--build-arg", f"DATABASE={settings.database}",
-                       "--file", str(context / "Containerfile"), str(context),
-                       environment=[f"TMPDIR={_scratch(settings)}"])
+    argv = podman.argv(
+        "build",
+        "--jobs",
+        "2",
+        "--layers",
+        "--network",
+        "host",
+        "--tag",
+        image,
+        "--build-arg",
+        f"BASE={base}",
+        "--build-arg",
+        f"DATABASE={settings.database}",
+        "--file",
+        str(context / "Containerfile"),
+        str(context),
+        environment=[f"TMPDIR={_scratch(settings)}"],
+    )
     log = settings.cache / f"build-{settings.database}.log"
     try:
-        shell.stage(f"building the image with Node, PM2 and {settings.database} (about a minute)", argv,
-                    timeout=1200, log=log)
+        shell.stage(
+            f"building the image with Node, PM2 and {settings.database} (about a minute)", argv, timeout=1200, log=log
+        )
     except LabError as error:
         # The stage of the database runs beside Node's: only its own step at the end tells whose failure it was.
         if settings.database == "mysql" and "database.sh" in log.read_text(errors="replace")[-600:]:
-            raise LabError(f"{error}. MySQL comes from Debian's unstable: where its packages can't be had, "
-                           "LAB_DATABASE=mariadb works without them") from None
+            raise LabError(
+                f"{error}. MySQL comes from Debian's unstable: where its packages can't be had, "
+                "LAB_DATABASE=mariadb works without them"
+            ) from None
         raise
 
 
@@ -192,8 +222,9 @@ def _exists(podman: Podman, image: str) -> bool:
 
 def _forget_older(podman: Podman, repository: str, keep: str) -> None:
     """Untag images of earlier inputs; one that a container still uses stays."""
-    listed = podman.run("images", "--format", "{{.Repository}}:{{.Tag}}", "--filter", f"reference={repository}",
-                        check=False).stdout.split()
+    listed = podman.run(
+        "images", "--format", "{{.Repository}}:{{.Tag}}", "--filter", f"reference={repository}", check=False
+    ).stdout.split()
     for name in listed:
         if name != keep and name.startswith(repository + ":"):
             podman.run("rmi", name, check=False, timeout=60)

@@ -43,8 +43,9 @@ class Podman:
         """The command as root, with these VAR=value besides."""
         return shell.elevated(["podman", *args], keep=[f"CONTAINERS_CONF={self.configuration}", *environment])
 
-    def run(self, *args: str, timeout: float = 30, check: bool = True,
-            stdin: bytes | None = None) -> subprocess.CompletedProcess[str]:
+    def run(
+        self, *args: str, timeout: float = 30, check: bool = True, stdin: bytes | None = None
+    ) -> subprocess.CompletedProcess[str]:
         """Run podman and return its result."""
         return shell.run(self.argv(*args), timeout=timeout, check=check, stdin=stdin)
 
@@ -56,8 +57,9 @@ class Podman:
         found: list[dict[str, Any]] = json.loads(done.stdout)
         return found[0] if found else None
 
-    def execute(self, name: str, argv: Sequence[str], *, timeout: float = 30, check: bool = True,
-                stdin: bytes | None = None) -> subprocess.CompletedProcess[str]:
+    def execute(
+        self, name: str, argv: Sequence[str], *, timeout: float = 30, check: bool = True, stdin: bytes | None = None
+    ) -> subprocess.CompletedProcess[str]:
         """Run a command in the container as root, bounded inside it too."""
         bounded = ["timeout", "-k", "5", str(int(timeout)), *argv]
         interactive = ["-i"] if stdin is not None else []
@@ -76,8 +78,7 @@ class Podman:
         status = Path("/proc/self/status").read_text()
         effective = next((line.split()[1] for line in status.splitlines() if line.startswith("CapEff:")), "0")
         if not int(effective, 16) & (1 << 21) and os.geteuid() == 0:
-            return ("This root lacks CAP_SYS_ADMIN (a container itself?): start it privileged, "
-                    "or use a virtual machine")
+            return "This root lacks CAP_SYS_ADMIN (a container itself?): start it privileged, or use a virtual machine"
         if not CGROUPS.is_dir() or not any(CGROUPS.iterdir()):
             return "No cgroups are mounted on /sys/fs/cgroup: mount them, or use a virtual machine"
         return "Run tools/ensure-lab-tools.sh; `podman info` as root shows more"

@@ -61,8 +61,9 @@ def run(
     """Run a short command; LabError when it fails (`check`) or outlives `timeout` seconds."""
     env = {**os.environ, "LC_ALL": "C.UTF-8"}
     try:
-        done = subprocess.run(argv, input=stdin if stdin is not None else b"", capture_output=True, timeout=timeout,
-                              env=env, check=False)
+        done = subprocess.run(
+            argv, input=stdin if stdin is not None else b"", capture_output=True, timeout=timeout, env=env, check=False
+        )
     except subprocess.TimeoutExpired:
         raise LabError(f"{_short(argv)}: no answer within {timeout:.0f} s") from None
     except OSError as error:
@@ -75,8 +76,9 @@ def run(
     return subprocess.CompletedProcess(list(argv), done.returncode, out, err)
 
 
-def stage(title: str, argv: Sequence[str], *, timeout: float, log: Path, stdin: bytes | None = None,
-          echo: bool = False) -> None:
+def stage(
+    title: str, argv: Sequence[str], *, timeout: float, log: Path, stdin: bytes | None = None, echo: bool = False
+) -> None:
     """Run a long command: its output goes to `log`, its liveness to the terminal, its end is bounded.
 
     With `echo` every line is shown. On failure the log's last lines are shown and LabError names the log.
@@ -87,8 +89,13 @@ def stage(title: str, argv: Sequence[str], *, timeout: float, log: Path, stdin: 
     tail: collections.deque[str] = collections.deque(maxlen=TAIL)
     environment = {**os.environ, "LC_ALL": "C.UTF-8"}
     with log.open("wb") as sink:
-        child = subprocess.Popen(mortal(argv), stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
-                                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment)
+        child = subprocess.Popen(
+            mortal(argv),
+            stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=environment,
+        )
         try:
             if stdin is not None and child.stdin is not None:
                 with contextlib.suppress(BrokenPipeError):
@@ -171,8 +178,10 @@ def lock(path: Path, what: str, timeout: float) -> Iterator[None]:
                 now = time.monotonic()
                 holder = os.pread(handle, 32, 0).decode(errors="replace").strip() or "unknown"
                 if now > deadline:
-                    raise LabError(f"{what} is held by process {holder} for over {timeout:.0f} s: "
-                                   "wait for it or end it, then try again") from None
+                    raise LabError(
+                        f"{what} is held by process {holder} for over {timeout:.0f} s: "
+                        "wait for it or end it, then try again"
+                    ) from None
                 if now - told > HEARTBEAT:
                     told = now
                     say(f"waiting for {what}: process {holder} is at work")

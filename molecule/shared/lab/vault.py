@@ -29,9 +29,20 @@ def write(password_file: Path, vault_file: Path) -> bool:
     _private(password_file, secrets.token_urlsafe(32) + "\n")
     text = "---\n# Generated for the lab; not committed. Decrypts with the lab's own vault password.\n"
     for name in VARIABLES:
-        encrypted = shell.run([_ansible_vault(), "encrypt_string", "--encrypt-vault-id", "default",
-                               "--vault-id", f"default@{password_file}", "--stdin-name", name],
-                              stdin=secrets.token_urlsafe(24).encode(), timeout=60)
+        encrypted = shell.run(
+            [
+                _ansible_vault(),
+                "encrypt_string",
+                "--encrypt-vault-id",
+                "default",
+                "--vault-id",
+                f"default@{password_file}",
+                "--stdin-name",
+                name,
+            ],
+            stdin=secrets.token_urlsafe(24).encode(),
+            timeout=60,
+        )
         text += encrypted.stdout.rstrip() + "\n"
     _private(vault_file, text)
     return True
