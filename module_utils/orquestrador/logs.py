@@ -158,7 +158,7 @@ class _Collection:
         self.tally = _Tally(self.memory, now, day_s)
         self.entries: dict[str, dict[str, Any]] = self.memory["files"]
         self.kept: dict[str, dict[str, Any]] = {}
-        self.done: set[tuple[int, int]] = set()
+        self.done: dict[tuple[int, int], Any] = {}  # inode: the parser's state at the end of the file
         self.reports: list[dict[str, Any]] = []
         self.findings: list[Finding] = []
         self.complete = True
@@ -269,7 +269,9 @@ class _Collection:
             last = self._read(moved, old, share, rotated=True, gone=True)
             if last is not None:
                 begin["st"] = last["st"]
-        elif (old["dev"], old["ino"]) not in self.done:
+        elif (old["dev"], old["ino"]) in self.done:
+            begin["st"] = self.done[(old["dev"], old["ino"])]
+        else:
             if old["off"] or old["ts"]:
                 begin["ignore_before"] = old["ts"]
             self.complete = False
@@ -339,7 +341,7 @@ class _Collection:
             return None
         finally:
             os.close(fd)
-        self.done.add((info.st_dev, info.st_ino))
+        self.done[(info.st_dev, info.st_ino)] = new["st"]
         new["gone"] = gone
         if gone:
             # Followed while its writer may still hold it open, then forgotten.
