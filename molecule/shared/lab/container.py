@@ -270,7 +270,8 @@ def install_app(settings: Settings, podman: Podman) -> None:
         )
         for path in app_files()
     ]
-    podman.run("cp", "-a=true", "-", f"{settings.name}:/", stdin=_tar(files), timeout=60)
+    # Not `podman cp`: of an archive this long it stops reading early and calls that a failure.
+    podman.execute(settings.name, ["tar", "-x", "-C", "/", "-f", "-"], stdin=_tar(files), timeout=60)
     argv = podman.argv(
         "exec",
         "--env",
