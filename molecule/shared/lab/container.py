@@ -337,7 +337,10 @@ def _tar(files: list[tuple[str, bytes, int, int]]) -> bytes:
             entry = tarfile.TarInfo(name)
             entry.size, entry.mode, entry.uid, entry.gid = len(content), mode, owner, owner
             archive.addfile(entry, io.BytesIO(content))
-    return buffer.getvalue()
+        end = archive.offset
+    # Two empty blocks end an archive. Padding beyond them, as tarfile writes it, podman 4 leaves unread, and then
+    # calls it an error ("write on closed pipe") whenever the archive's length happens to split there.
+    return buffer.getvalue()[:end] + bytes(1024)
 
 
 def attach(argv: list[str]) -> int:
