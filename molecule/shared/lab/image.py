@@ -221,9 +221,16 @@ def _exists(podman: Podman, image: str) -> bool:
 
 
 def _forget_older(podman: Podman, repository: str, keep: str) -> None:
-    """Untag images of earlier inputs; one that a container still uses stays."""
+    """Untag images of earlier inputs, unless they are young (another checkout's, another branch's) or in use."""
     listed = podman.run(
-        "images", "--format", "{{.Repository}}:{{.Tag}}", "--filter", f"reference={repository}", check=False
+        "images",
+        "--format",
+        "{{.Repository}}:{{.Tag}}",
+        "--filter",
+        f"reference={repository}",
+        "--filter",
+        "until=72h",
+        check=False,
     ).stdout.split()
     for name in listed:
         if name != keep and name.startswith(repository + ":"):
