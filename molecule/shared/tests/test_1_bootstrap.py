@@ -106,7 +106,7 @@ def test_operations_account_may_not(machine: Machine, statement: str) -> None:
     status, output = _as_operations(machine, statement)
     assert status != 0
     # Refused for want of a privilege, on a schema, a table or in general; not for want of a login.
-    assert re.match(r"ERROR (1044|1142|1227) ", output), output
+    assert re.search(r"^ERROR (1044|1142|1227) ", output, re.M), output
 
 
 def test_application_survived_it(machine: Machine) -> None:

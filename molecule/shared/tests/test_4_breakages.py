@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
@@ -63,6 +65,35 @@ def _take_port(machine: Machine) -> None:
         " python3 -m http.server --bind 0.0.0.0 --directory /usr/share/doc 3001"
     )
     machine.wait("the squatter to listen", lambda: machine.out("ss -Hltn 'sport = :3001'"))
+
+
+def _fill_connections(machine: Machine) -> None:
+    """Take all connections that there are; 10 is the least that MariaDB allows."""
+    client = "mysql" if machine.database == "mysql" else "mariadb"
+    machine.sql("SET GLOBAL max_connections = 10")
+    holders = f"for i in {{1..12}}; do {client} -e 'SELECT SLEEP(120)' & done; wait"
+    machine.out(f"systemd-run --quiet --unit=holders bash -c {shlex.quote(holders)}")
+    # Root has one connection more than others: when it is refused too, there is none left.
+    full = f"! {client} -e 'SELECT 1' >/dev/null 2>&1 && echo full"
+    machine.wait("all connections to be taken", lambda: machine.sh(full, check=False).stdout)
+
+
+def _free_connections(machine: Machine) -> None:
+    machine.out("systemctl stop holders")
+    client = "mysql" if machine.database == "mysql" else "mariadb"
+    free = f"{client} -e 'SET GLOBAL max_connections = 151'"
+    machine.wait("a connection to be free", lambda: machine.sh(free, check=False).returncode == 0)
+
+
+def _leave_another_users_daemon(machine: Machine) -> None:
+    """What a pm2 command typed as root leaves behind: an empty daemon that says all is well."""
+    machine.out(f"systemctl stop {PM2_UNIT}", timeout=60)
+    machine.out("cd /root && pm2 ping", timeout=60)
+
+
+def _remove_another_users_daemon(machine: Machine) -> None:
+    machine.out("cd /root && pm2 kill && rm -rf /root/.pm2", timeout=60)
+    _start_daemon(machine)
 
 
 def _told_the_squatter(run: Run, machine: Machine) -> None:
@@ -236,10 +267,12 @@ BREAKAGES = (
     ),
     Breakage(
         "database_full_of_connections",
-        lambda machine: machine.sql("SET GLOBAL max_connections = 1") and None,
-        lambda machine: machine.sql("SET GLOBAL max_connections = 151") and None,
-        {"mysql.connections": "*", "mysql.reachable": "*", "app.database": "*", "logs.errors": "*"},
+        _fill_connections,
+        _free_connections,
+        {"mysql.connections": "*", "mysql.reachable": "critical", "app.database": "*", "logs.errors": "*"},
         procedure="database",
+        says=("no free connection",),
+        findings=("database.too_many_connections",),
     ),
     Breakage(
         "disk_of_the_copies_full",
@@ -256,6 +289,14 @@ BREAKAGES = (
         _start_daemon,
         DAEMON_GONE,
         procedure="offline",
+    ),
+    Breakage(
+        "daemon_of_another_user",
+        _leave_another_users_daemon,
+        _remove_another_users_daemon,
+        DAEMON_GONE,
+        procedure="offline",
+        says=("root",),
     ),
     Breakage(
         "daemon_killed",
@@ -402,3 +443,27 @@ def test_secret_in_the_log_stays_on_the_host(daily: Runner, machine: Machine, fo
     assert run.rc != 0
     assert run.statuses["logs.errors"] == "warn"
     assert json.dumps(run.snapshot["logs"]).count("***") >= 1
+
+
+@pytest.fixture
+def cluster(machine: Machine) -> Iterator[Machine]:
+    """Two instances in cluster mode, the daemon holding the port for both."""
+    machine.app(f"pm2 delete {APP} >/dev/null; INSTANCES=2 pm2 start ecosystem.config.cjs >/dev/null", timeout=60)
+    machine.settle()
+    yield machine
+    machine.app(f"pm2 delete {APP} >/dev/null; pm2 start ecosystem.config.cjs >/dev/null", timeout=60)
+    machine.settle()
+
+
+def test_cluster_is_judged_by_all_its_instances(cluster: Machine, daily: Runner) -> None:
+    whole = daily()
+    assert whole.rc == 0, whole.output
+    assert whole.snapshot["pm2"]["app"]["mode"] == "cluster"
+    assert (whole.snapshot["pm2"]["app"]["instances"], whole.snapshot["pm2"]["app"]["online"]) == (2, 2)
+    time.sleep(6 - min(6.0, whole.seconds))  # an end within 5 s of the start counts as unstable
+    cluster.app("pm2 stop $(pm2 jlist | jq '.[1].pm_id') >/dev/null")
+    half = daily()
+    assert half.rc != 0
+    # The other instance answers for both: only PM2 knows.
+    assert {check for check, status in half.statuses.items() if status != "ok"} == {"pm2.online"}, half.output
+    assert half.statuses["pm2.online"] == "critical"
