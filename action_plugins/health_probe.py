@@ -1,4 +1,4 @@
-"""Observe a host: hand the module what is remembered of the last run, and survive a host that cannot be reached."""
+"""Observe a host: hand over what is remembered of the last run, and survive a host that cannot be reached."""
 
 from __future__ import annotations
 
@@ -6,15 +6,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ansible import constants as C
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from orquestrador_ops import memory, observation
+from orquestrador_ops import courier, memory, observation
 
-# Options of the controller's half; everything else goes to the module as it is.
-OWN_OPTIONS = ("procedure", "state_dir", "history_url")
+# Built here, in the controlling process: every forked worker inherits it.
+courier.program()
+
+# Options of the controller's half; everything else goes to the host as it is.
+OWN_OPTIONS = ("procedure", "state_dir", "history_url", "expectations_from")
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -36,9 +40,31 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             except OSError as error:
                 # Observing goes on as on a first run; the conclusion will fail on the same history and say so.
                 self._display.warning(f"{host}: {error}")
+        if own["expectations_from"]:
+            # Sixteen arguments of a line each would be templated for every host; most of them are plain numbers.
+            named = observation.named(str(own["expectations_from"]), variables)
+            arguments["expectations"] = {name: self._templar.template(value) for name, value in named.items()}
         started = observation.utc_now()
         try:
-            result = self._execute_module(module_name="health_probe", module_args=arguments, task_vars=variables)
+            result = self._observe(arguments, variables)
         except AnsibleConnectionFailure as error:
             result = {"unreachable": True, "msg": str(error)}
         return observation.settle(result, host=host, started=started)
+
+    def _observe(self, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
+        python = str(
+            variables.get("ansible_python_interpreter")
+            or C.config.get_config_value("INTERPRETER_PYTHON", variables=variables)
+        )
+        # Without a known interpreter, or without pipelining, Ansible's own way is the one that works.
+        if not python.startswith("/") or self._task.delegate_to or not self._is_pipelining_enabled("new"):
+            module: dict[str, Any] = self._execute_module(
+                module_name="health_probe", module_args=arguments, task_vars=variables
+            )
+            return module
+        params, problem = observation.parameters(arguments)
+        if problem is not None:
+            return {"failed": True, "msg": problem}
+        request = courier.request(params, observation.cpu_percent(params))
+        returned = self._low_level_execute_command(courier.command(python, params["timeout"]), in_data=request)
+        return observation.judged(params, courier.reply(returned))

@@ -7,12 +7,16 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ansible import constants as C
 from ansible.plugins.action import ActionBase
+from ansible.utils.color import ANSIBLE_COLOR
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from orquestrador_ops import runs
+
+# Asked in the controlling process, where this is loaded: a forked worker has no terminal.
+ENCODING = sys.stdout.encoding
+WIDTH = shutil.get_terminal_size((100, 24)).columns
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -27,7 +31,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         variables = task_vars or {}
         _, arguments = self.validate_argument_spec(
             argument_spec={
-                "run": {"type": "dict", "required": True},
+                "procedure": {"type": "str", "required": True},
+                "budget_s": {"type": "float", "required": True},
+                "run": {"type": "dict"},
                 "results": {"type": "dict", "default": {}},
                 "state_dir": {"type": "path", "required": True},
                 "history_url": {"type": "str", "no_log": True},
@@ -35,19 +41,29 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 "timezone": {"type": "str", "default": "America/Sao_Paulo"},
             }
         )
+        # Read directly: passing the snapshot as an argument would template every string of it again.
+        probe = dict(variables.get("health_result") or {})
+        # A routine that only observes needs no identity before it is over, and no task to give it one.
+        run = arguments["run"] or runs.open_run(
+            procedure=arguments["procedure"],
+            host=str(variables.get("inventory_hostname", "")),
+            budget_s=arguments["budget_s"],
+            operator=None,
+            check_mode=bool(self._task.check_mode),
+            started_at=probe.get("started_at"),
+        )
         try:
             conclusion = runs.conclude(
-                arguments["run"],
-                # Read directly: passing the snapshot as an argument would template every string of it again.
-                dict(variables.get("health_result") or {}),
+                run,
+                probe,
                 arguments["results"],
                 state_dir=Path(arguments["state_dir"]).resolve(),
                 history_url=arguments["history_url"] or None,
                 locale=arguments["locale"],
                 timezone=arguments["timezone"],
-                colour=bool(C.ANSIBLE_FORCE_COLOR or (sys.stdout.isatty() and not C.ANSIBLE_NOCOLOR)),
-                width=shutil.get_terminal_size((100, 24)).columns,
-                encoding=sys.stdout.encoding,
+                colour=bool(ANSIBLE_COLOR),
+                width=WIDTH,
+                encoding=ENCODING,
             )
         except ValueError as error:
             return {"failed": True, "changed": False, "msg": str(error)}

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import sys
 from pathlib import Path
 from typing import Any
 
 from ansible.plugins.callback import CallbackBase
+from ansible.plugins.loader import become_loader, connection_loader, shell_loader
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -34,6 +37,8 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         super().__init__()
         self._armed = False
         self._done = False
+        # Before it exits, the interpreter looks for garbage in everything that ends with the process anyway: 0.2 s.
+        atexit.register(gc.freeze)
 
     def v2_runner_on_start(self, host: Any, task: Any) -> None:
         if not self._armed and task.action == "health_probe":
@@ -47,3 +52,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         from orquestrador_ops import runs  # noqa: PLC0415 - loading late is this plugin's purpose
 
         runs.preload()
+        # Every worker would load these again for its host, and read their documentation for the options.
+        for loader, name in ((connection_loader, "ssh"), (shell_loader, "sh"), (become_loader, "sudo")):
+            loader.get(name, class_only=True)
+        gc.freeze()  # what is loaded by now is shared with the workers and never garbage

@@ -116,7 +116,7 @@ options:
       - Seconds over which the processor is measured.
       - Measured once more over one second when the application exceeds C(expectations.cpu_percent).
     type: float
-    default: 0.08
+    default: 0.05
   expectations:
     description: Thresholds of the verdict that differ from its defaults.
     type: dict
@@ -211,96 +211,20 @@ memory:
     restarts: {}
 """
 
-import math
-from typing import Any, cast
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.orquestrador import collect as probe
-from ansible.module_utils.orquestrador import verdict
+from ansible.module_utils.orquestrador import arguments, judge, observe
 
-ARGUMENT_SPEC: dict[str, Any] = {
-    "app_name": {"type": "str", "required": True},
-    "app_user": {"type": "str", "required": True},
-    "app_dir": {"type": "path", "required": True},
-    "app_port": {"type": "int", "required": True},
-    "app_health_url": {"type": "str", "required": True},
-    "app_env_file": {"type": "path"},
-    "pm2_home": {"type": "path", "required": True},
-    "pm2_command": {"type": "str", "default": "pm2"},
-    "mysql_defaults_file": {"type": "path", "required": True},
-    "mysql_database": {"type": "str", "required": True},
-    "log_globs": {"type": "list", "elements": "str", "required": True},
-    "critical_files": {
-        "type": "list",
-        "elements": "dict",
-        "default": [],
-        "options": {
-            "name": {"type": "str", "required": True},
-            "path": {"type": "path", "required": True},
-            "required": {"type": "bool", "default": True},
-        },
-    },
-    "critical_dest": {"type": "path"},
-    "disk_paths": {"type": "list", "elements": "path"},
-    "http_requests": {"type": "int", "default": 5},
-    "http_timeout": {"type": "float", "default": 3.0},
-    "collector_timeout": {"type": "float", "default": 5.0},
-    "timeout": {"type": "float", "default": 20.0},
-    "log_max_bytes": {"type": "int", "default": 67108864},
-    "slow_query_s": {"type": "float", "default": 2.0},
-    "cpu_interval": {"type": "float", "default": 0.08},
-    "expectations": {"type": "dict", "default": {}},
-    "memory": {"type": "dict", "default": {}},
-}
-
-# What a number may be: from, to.
-RANGES = {
-    "app_port": (1, 65535),
-    "http_requests": (1, 100),
-    "http_timeout": (0.05, 600),
-    "collector_timeout": (0.1, 600),
-    "timeout": (0.1, 3600),
-    "log_max_bytes": (1, 2**40),
-    "slow_query_s": (0, 86400),
-    "cpu_interval": (0.01, 60),
-}
-
-
-def unusable(params: dict[str, Any]) -> str | None:
-    """The one line that says which argument can't be used, ``None`` when all can."""
-    for name, (lowest, highest) in RANGES.items():
-        value = params[name]
-        if not math.isfinite(value) or not lowest <= value <= highest:
-            return f"{name} is {value}; give a number from {lowest} to {highest}"
-    if params["critical_files"] and not params["critical_dest"]:
-        return "critical_files is given without critical_dest; give the directory of the copies"
-    try:
-        verdict.limits_of(params["expectations"])
-    except TypeError as error:
-        return str(error)
-    return None
-
-
-def options_of(params: dict[str, Any]) -> probe.Options:
-    """Turn module arguments into what the collectors take, defaults that depend on others filled in."""
-    values = {name: params[name] for name in probe.Options._fields if params.get(name) is not None}
-    values.setdefault("app_env_file", f"{params['app_dir'].rstrip('/')}/.env")
-    values.setdefault("disk_paths", [params["app_dir"], "/"])
-    values["cpu_percent"] = float(verdict.limits_of(params["expectations"])["cpu_percent"])
-    return probe.Options(**values)
+ARGUMENT_SPEC = arguments.ARGUMENT_SPEC
 
 
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
-    problem = unusable(module.params)
+    problem = arguments.unusable(module.params)
     if problem is not None:
         module.fail_json(msg=problem)
-    memory = module.params["memory"]
-    snapshot, log_memory = probe.collect(options_of(module.params), memory)
-    judged = verdict.evaluate(snapshot, module.params["expectations"], memory or None)
-    remembered = cast("dict[str, Any]", verdict.remember(snapshot, log_memory, memory or None))
-    module.exit_json(changed=False, snapshot=snapshot, verdict=judged, memory=probe.clean(remembered))
+    observed = observe.observe(module.params, arguments.cpu_percent(module.params))
+    module.exit_json(changed=False, **judge.judge(module.params, observed))
 
 
 if __name__ == "__main__":

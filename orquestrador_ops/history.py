@@ -103,6 +103,16 @@ def _jsonable(value: Any) -> Any:
     return _text(value)
 
 
+def _json(value: Any) -> str:
+    """``value`` as JSON; what nearly always is storable as it stands is not copied first."""
+    try:
+        text = json.dumps(value, allow_nan=False)
+    except (TypeError, ValueError):
+        return json.dumps(_jsonable(value), allow_nan=False)
+    # Escaped half surrogates are the one thing that JSON lets pass and databases do not.
+    return text if "\\ud" not in text else json.dumps(_jsonable(value), allow_nan=False)
+
+
 def _text(value: object) -> str:
     return str(value).encode("utf-8", "replace").decode()
 
@@ -162,7 +172,7 @@ class History:
                 parsed,
                 pool_size=1,
                 connect_args=_connect_args(parsed),
-                json_serializer=lambda value: json.dumps(_jsonable(value), allow_nan=False),
+                json_serializer=_json,
             )
         except (ArgumentError, NoSuchModuleError, ImportError, ValueError) as error:
             # Without the URL: one that cannot be parsed may show its password anywhere.

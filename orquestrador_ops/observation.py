@@ -6,6 +6,10 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
+from module_utils.orquestrador import arguments as probe_arguments
+from module_utils.orquestrador.expectations import DEFAULTS
 from module_utils.orquestrador.messages import msg
 
 # Ansible's own words for arguments that do not fit; those are the inventory's mistake, not the host's.
@@ -23,6 +27,48 @@ def first_line(text: Any, limit: int = 300) -> str:
         if line.strip():
             return line.strip()[:limit]
     return ""
+
+
+def _as_text(option: dict[str, Any]) -> dict[str, Any]:
+    """An option whose paths are plain text: ``~`` is the host's to expand, not the controller's."""
+    kinds: dict[str, Any] = {
+        key: "str" if option[key] == "path" else option[key] for key in ("type", "elements") if key in option
+    }
+    nested = {name: _as_text(inner) for name, inner in option.get("options", {}).items()}
+    return {**option, **kinds, **({"options": nested} if nested else {})}
+
+
+_SPECIFICATION = {name: _as_text(option) for name, option in probe_arguments.ARGUMENT_SPEC.items()}
+_VALIDATOR = ArgumentSpecValidator(_SPECIFICATION)
+
+
+def parameters(arguments: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
+    """Arguments of a probe checked and completed as the module's own specification has it: ``(params, problem)``.
+
+    ``problem`` is one line, ``None`` when the arguments can be used.
+    """
+    validated = _VALIDATOR.validate(arguments)
+    if validated.error_messages:
+        return {}, first_line(validated.error_messages[0])
+    params: dict[str, Any] = validated.validated_parameters
+    return params, probe_arguments.unusable(params)
+
+
+cpu_percent = probe_arguments.cpu_percent
+
+
+def named(prefix: str, variables: dict[str, Any]) -> dict[str, Any]:
+    """The expectations that ``variables`` hold as ``<prefix><expectation>``, untemplated."""
+    return {name: variables[prefix + name] for name in DEFAULTS if prefix + name in variables}
+
+
+def judged(params: dict[str, Any], observed: dict[str, Any]) -> dict[str, Any]:
+    """What a host observed, with verdict and memory, as the module returns it; a failure stays as it is."""
+    if not isinstance(observed.get("snapshot"), dict):
+        return observed
+    from module_utils.orquestrador import judge  # noqa: PLC0415 - not before the probe is on its way
+
+    return {"changed": False, **judge.judge(params, observed)}
 
 
 def settle(result: dict[str, Any], *, host: str, started: str) -> dict[str, Any]:

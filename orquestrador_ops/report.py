@@ -10,7 +10,6 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,9 +70,15 @@ def warm(tr: Translator) -> None:
         _template(fmt, tr)
 
 
-@cache
+_templates: dict[tuple[str, str], Template] = {}
+
+
 def _template(fmt: str, tr: Translator) -> Template:
-    return _environment(fmt, tr).get_template(f"report.{fmt}.j2")
+    # By language, not by translator: two of them may differ in their time zone only.
+    found = _templates.get((fmt, tr.locale))
+    if found is None:
+        found = _templates[fmt, tr.locale] = _environment(fmt, tr).get_template(f"report.{fmt}.j2")
+    return found
 
 
 def _environment(fmt: str, tr: Translator) -> Environment:

@@ -36,8 +36,16 @@ def operator_name() -> str:
         return str(os.getuid())
 
 
-def open_run(*, procedure: str, host: str, budget_s: float, operator: str | None, check_mode: bool) -> RunDict:
-    """Give a run its identity.
+def open_run(
+    *,
+    procedure: str,
+    host: str,
+    budget_s: float,
+    operator: str | None,
+    check_mode: bool,
+    started_at: str | None = None,
+) -> RunDict:
+    """Give a run its identity; ``started_at`` (ISO 8601) when it began before it was opened.
 
     Returns ``{run_id, procedure, host, operator, check_mode, started_at, deadline, budget_s}``; times are ISO 8601 in
     UTC. ``run_id`` sorts by time and is unique among concurrent runs.
@@ -47,7 +55,7 @@ def open_run(*, procedure: str, host: str, budget_s: float, operator: str | None
     """
     if budget_s <= 0:
         raise ValueError(f"budget_s is {budget_s}: a procedure needs a positive number of seconds")
-    started = utc_now()
+    started = datetime.fromisoformat(started_at) if started_at else utc_now()
     return {
         "run_id": f"{started:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}",
         "procedure": procedure,
@@ -182,7 +190,9 @@ def failure_line(conclusion: Conclusion) -> str:
 
 
 def preload() -> None:
-    """Import and compile what :func:`conclude` needs."""
+    """Import and compile what :func:`conclude` and the judging of an observation need."""
+    from module_utils.orquestrador import judge  # noqa: F401, PLC0415
+
     from . import checklist, history, i18n, report, routines  # noqa: F401, PLC0415
 
     report.warm(i18n.translator())

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import math
 import os
 import socket
 import sys
@@ -21,6 +20,7 @@ from typing import Any, NamedTuple, Optional, cast
 from urllib.parse import urlsplit
 
 from . import pm2, port, resources
+from .jsonable import clean
 from .messages import msg
 from .types import SNAPSHOT_SCHEMA, Finding, Message, Pm2State, PortState, Snapshot
 
@@ -126,21 +126,6 @@ def run_side_by_side(
         hint = msg("Look at what it reads on the host: a hanging disk, mount or server.")
         findings.append(finding(name, "timeout", text, hint))
     return states, findings
-
-
-def clean(value: Any, depth: int = 0) -> Any:
-    """Make a value survive JSON and UTF-8: no lone surrogates (file names), no NaN, no endless nesting."""
-    if isinstance(value, str):
-        return value if value.isascii() else value.encode("utf-8", "replace").decode("utf-8")
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if depth > 30:
-        return None
-    if isinstance(value, dict):
-        return {clean(str(key)): clean(item, depth + 1) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [clean(item, depth + 1) for item in value]
-    return value if value is None or isinstance(value, (bool, int)) else str(value)
 
 
 def _port_host(url: str, number: int) -> str:

@@ -155,7 +155,9 @@ class LogState(TypedDict):
 class FileState(TypedDict):
     current: bool  # every critical file that exists has an identical, 0600, newest copy
     missing: list[str]  # required files that do not exist
-    files: list[dict[str, Any]]  # {name, path, exists, required, sha256, mode, copy: {path, sha256, mode, taken_at} | null, current}
+    files: list[
+        dict[str, Any]
+    ]  # {name, path, exists, required, sha256, mode, copy: {path, sha256, mode, taken_at} | null, current}
 
 
 class Snapshot(TypedDict):

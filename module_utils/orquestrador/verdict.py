@@ -6,9 +6,10 @@ a collector that saw nothing makes its checks ``unknown`` instead of good or bad
 
 from __future__ import annotations
 
-import math
 from typing import Any, Callable, Optional
 
+from .expectations import limits_of
+from .expectations import number as _number
 from .messages import msg
 from .types import (
     CHECK_IDS,
@@ -26,28 +27,6 @@ from .types import (
 )
 
 MIB = 1024 * 1024
-
-# Units are in the names; ``_mb`` are mebibytes, as PM2 prints them. Sources: the playbook's critical points (memory),
-# its high alert (CPU, 2 s), its SLAs (200 ms), its success metrics (errors a day). The host's own limits are ours.
-DEFAULTS: dict[str, Any] = {
-    "memory_normal_mb": 400,
-    "memory_attention_mb": 500,
-    "cpu_percent": 80,
-    "latency_sla_ms": 200,
-    "latency_alert_ms": 2000,
-    "log_errors_recent": 0,
-    "log_errors_day": 10,
-    "restarts_unplanned": 0,
-    "planned_restarts": 0,
-    "host_memory_warn_percent": 85,
-    "host_memory_critical_percent": 95,
-    "disk_warn_percent": 80,
-    "disk_critical_percent": 90,
-    "connections_warn_percent": 80,
-    "connections_critical_percent": 95,
-    "database_expected": "connected",
-    "status_expected": "ok",
-}
 
 # Root cause before symptom: an application that crash-loops because its database is gone is healed there.
 PROCEDURES: tuple[tuple[str, tuple[str, ...]], ...] = (
@@ -76,31 +55,6 @@ _DATABASE_UNSEEN = frozenset(
 )
 _NOT_RUNNING = ("dead", "missing", "foreign")
 _FAILING = ("errored", "waiting restart")
-
-
-def limits_of(expectations: Any) -> dict[str, Any]:
-    """:data:`DEFAULTS` overridden by ``expectations``; unknown keys are ignored.
-
-    :raises TypeError: one line naming the key, when a value has the wrong type.
-    """
-    if expectations is None:
-        expectations = {}
-    if not isinstance(expectations, dict):
-        raise TypeError(f"expectations must be a dictionary, not {type(expectations).__name__}: correct the inventory")
-    limits = dict(DEFAULTS)
-    for key, default in DEFAULTS.items():
-        value = expectations.get(key)
-        if value is None:
-            continue
-        wanted = "a string" if isinstance(default, str) else "a number"
-        good = isinstance(value, str) if isinstance(default, str) else _number(value) is not None
-        if not good:
-            shown = repr(value)[:40].replace("\n", " ")
-            raise TypeError(
-                f"expectations.{key} must be {wanted}, not {shown} ({type(value).__name__}): correct the inventory"
-            )
-        limits[key] = value
-    return limits
 
 
 def evaluate(snapshot: Snapshot, expectations: dict[str, Any], memory: Optional[Memory]) -> Verdict:
@@ -865,16 +819,6 @@ _CHECKS: dict[str, Callable[[_View], Check]] = {
 
 def _above(value: float, warn: float, critical: float) -> str:
     return CRITICAL if value >= critical else WARN if value >= warn else OK
-
-
-def _number(value: Any) -> Optional[float]:
-    """``value`` when it is a finite number; ``None`` for everything else, booleans included."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    try:
-        return value if math.isfinite(value) else None
-    except OverflowError:
-        return None
 
 
 def _dict(value: Any) -> dict[str, Any]:

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible.module_utils.orquestrador import arguments as arguments_of_probe
 from ansible.module_utils.orquestrador import collect as probe
-from ansible.module_utils.orquestrador import types
+from ansible.module_utils.orquestrador import observe, types
 from ansible.module_utils.testing import patch_module_args
 
 from tests.unit.fakes import servers
@@ -137,10 +138,10 @@ def test_defaults_that_depend_on_others(module: ModuleType) -> None:
         **{name: option.get("default") for name, option in module.ARGUMENT_SPEC.items()},
         **arguments(Path("/srv/app/"), 1),
     }
-    options = module.options_of(params)
+    options = observe.options_of(params, arguments_of_probe.cpu_percent(params))
     assert (options.app_env_file, options.disk_paths) == ("/srv/app/.env", ["/srv/app", "/"])
     assert options.cpu_percent == 80
-    assert module.options_of({**params, "expectations": {"cpu_percent": 50}}).cpu_percent == 50
+    assert arguments_of_probe.cpu_percent({**params, "expectations": {"cpu_percent": 50}}) == 50
 
 
 def test_every_option_reaches_the_collectors(module: ModuleType) -> None:

@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-from ansible.module_utils.orquestrador import verdict
+from ansible.module_utils.orquestrador import expectations, verdict
 from ansible.module_utils.orquestrador.messages import msg, plain
 from ansible.module_utils.orquestrador.types import CHECK_IDS
 from hypothesis import given, settings
@@ -264,7 +264,7 @@ def test_each_threshold_is_a_variable(
     assert status(check_id, (path, observed), expectations={key: value}) == expected
 
 
-@pytest.mark.parametrize("key", sorted(verdict.DEFAULTS))
+@pytest.mark.parametrize("key", sorted(expectations.DEFAULTS))
 def test_an_expectation_of_the_wrong_type_is_one_line(key: str) -> None:
     for wrong in ([1], {"a": 1}, True, "many\nlines" if key not in ("database_expected", "status_expected") else 5):
         with pytest.raises(TypeError) as caught:

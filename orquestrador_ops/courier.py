@@ -1,0 +1,102 @@
+"""Carry the collectors to a host and bring the observation back, in one exchange and nothing on its disk.
+
+Ansible's own way of shipping a module parses every source of it on the controller (0.3 s), writes an archive on the
+host and loads the whole of ``AnsibleModule`` there. A probe that has to be as quick as typed commands can afford none
+of that: here the package ``module_utils/orquestrador`` goes as it is through the standard input of the host's Python,
+which imports it from memory. What runs is the same code, called by the same function as in ``library/health_probe.py``.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import zlib
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+PACKAGE = Path(__file__).resolve().parent.parent / "module_utils" / "orquestrador"
+# Judged on the controller, which has them loaded: the host is spared compiling them.
+CONTROLLER_ONLY = frozenset({"arguments", "expectations", "judge", "verdict"})
+MARK = "orquestrador-observation:"
+# The remote command may last that much longer than the probe says it takes; then it is killed there too.
+GRACE_S = 10
+
+# Reads the program, which is compressed, by its length. What follows on the standard input is the program's to read:
+# the sources of the package as one JSON object, compressed as well, and the request.
+BOOT = "import sys,zlib;i=sys.stdin.buffer;r=lambda:zlib.decompress(i.read(int(i.readline())));exec(r())"
+
+PROGRAM = """
+import json, os, sys
+from importlib.machinery import ModuleSpec
+
+SOURCES = json.loads(r())
+
+class Carried:
+    def find_spec(self, name, path=None, target=None):
+        if name in SOURCES:
+            return ModuleSpec(name, self, is_package=name == "orquestrador")
+    def create_module(self, spec):
+        return None
+    def exec_module(self, module):
+        name = module.__name__
+        exec(compile(SOURCES[name], "<" + name + ">", "exec"), module.__dict__)
+
+sys.meta_path.insert(0, Carried())
+try:
+    from orquestrador import observe
+    request = json.load(i)
+    result = observe.observe(request["params"], request["cpu_percent"])
+except Exception as error:
+    result = {"failed": True, "msg": type(error).__name__ + ": " + str(error)}
+os.write(1, (MARK + json.dumps(result) + "\\n").encode())
+os._exit(0)  # a collector that hangs must not hold up the end
+"""
+
+
+@cache
+def program() -> bytes:
+    """The compressed program, the same for every host; built once, inherited by forked workers."""
+    sources = {
+        "orquestrador" if path.stem == "__init__" else f"orquestrador.{path.stem}": path.read_text(encoding="utf-8")
+        for path in sorted(PACKAGE.glob("*.py"))
+        if path.stem not in CONTROLLER_ONLY
+    }
+    return _packed(f"MARK = {MARK!r}\n{PROGRAM}") + _packed(json.dumps(sources))
+
+
+def _packed(text: str) -> bytes:
+    data = zlib.compress(text.encode(), 6)
+    return b"%d\n%s" % (len(data), data)
+
+
+def command(python: str, timeout_s: float) -> str:
+    """The shell command that receives the program, bounded on the host."""
+    return f"timeout -k 5 {int(timeout_s) + GRACE_S} {shlex.quote(python)} -c {shlex.quote(BOOT)}"
+
+
+def request(params: dict[str, Any], cpu_percent: float) -> bytes:
+    """What goes through standard input: the program, the sources, the arguments."""
+    return program() + json.dumps({"params": params, "cpu_percent": cpu_percent}).encode()
+
+
+def reply(returned: dict[str, Any]) -> dict[str, Any]:
+    """The observation out of what a command returned (``{rc, stdout, stderr}``).
+
+    Anything else, a host without Python say, becomes ``{failed, msg, module_stderr}`` as Ansible would have it.
+    """
+    for line in reversed(str(returned.get("stdout", "")).split("\n")):
+        if line.startswith(MARK):
+            try:
+                answer = json.loads(line[len(MARK) :])
+            except ValueError:
+                break
+            return answer if isinstance(answer, dict) else _nothing(returned)
+    return _nothing(returned)
+
+
+def _nothing(returned: dict[str, Any]) -> dict[str, Any]:
+    status = returned.get("rc")
+    why = "it did not end in time" if status in (124, 137) else f"status {status}"
+    # Without a word on standard error the reason has to speak for itself.
+    return {"failed": True, "msg": f"the probe gave no answer: {why}", "module_stderr": returned.get("stderr") or why}

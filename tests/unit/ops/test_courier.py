@@ -1,0 +1,140 @@
+"""The probe carried to a host: what arrives there is the package as it is, and the answer is told from noise."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from orquestrador_ops import courier, observation
+
+
+def parameters(path: Path, **changes: Any) -> dict[str, Any]:
+    arguments = {
+        "app_name": "app",
+        "app_user": pwd.getpwuid(os.geteuid()).pw_name,
+        "app_dir": str(path),
+        "app_port": 1,
+        "app_health_url": "http://127.0.0.1:1/api/health",
+        "pm2_home": str(path / "pm2"),
+        "mysql_defaults_file": str(path / "my.cnf"),
+        "mysql_database": "app",
+        "log_globs": [str(path / "error*.log")],
+        "http_requests": "2",  # as an inventory may have it
+        **changes,
+    }
+    params, problem = observation.parameters(arguments)
+    assert problem is None
+    return params
+
+
+def carried(params: dict[str, Any], python: str = sys.executable) -> dict[str, Any]:
+    """Run the command as the host's shell would, in an empty environment and without this project on any path."""
+    done = subprocess.run(
+        ["/bin/sh", "-c", courier.command(python, params["timeout"])],
+        input=courier.request(params, 80.0),
+        capture_output=True,
+        timeout=60,
+        cwd="/",
+        env={"PATH": os.environ["PATH"], "HOME": params["app_dir"]},
+        check=False,
+    )
+    return {"rc": done.returncode, "stdout": done.stdout.decode(), "stderr": done.stderr.decode()}
+
+
+def test_what_is_carried_observes_a_host(tmp_path: Path) -> None:
+    (tmp_path / "error.log").write_text("2026-01-01 00:00:00 Z: Error: boom\n")
+    returned = carried(parameters(tmp_path))
+    assert returned["stderr"] == ""
+    answer = courier.reply(returned)
+    assert answer["snapshot"]["http"]["failures"] >= 1
+    assert answer["snapshot"]["logs"]["files"][0]["path"] == str(tmp_path / "error.log")
+    assert not [finding for finding in answer["snapshot"]["errors"] if finding["code"] == "internal"]
+    judged = observation.judged(parameters(tmp_path), answer)
+    assert judged["verdict"]["overall"] == "critical"
+    assert judged["memory"]["logs"]
+
+
+def test_nothing_is_left_on_the_host(tmp_path: Path) -> None:
+    courier.reply(carried(parameters(tmp_path)))
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_home_is_the_hosts(tmp_path: Path) -> None:
+    (tmp_path / ".env").write_text("SECRET=aaaaaaaa\n")
+    (tmp_path / "out").mkdir()
+    files = [{"name": ".env", "path": "~/.env"}]
+    answer = courier.reply(carried(parameters(tmp_path, critical_files=files, critical_dest="~/out")))
+    seen = answer["snapshot"]["files"]["files"][0]
+    assert (seen["path"], seen["exists"]) == (str(tmp_path / ".env"), True)
+
+
+def test_a_host_without_python_is_a_reason_and_no_traceback(tmp_path: Path) -> None:
+    answer = courier.reply(carried(parameters(tmp_path), "/nonexistent/python3"))
+    settled = observation.settle(answer, host="web-01", started="")
+    assert settled["outcome"] == "error"
+    assert "/nonexistent/python3" in settled["failure"]["args"]["reason"]
+
+
+def test_an_exception_over_there_is_one_line(tmp_path: Path) -> None:
+    returned = carried({**parameters(tmp_path), "critical_files": "nonsense"})
+    settled = observation.settle(courier.reply(returned), host="web-01", started="")
+    assert settled["outcome"] == "error"
+    assert "Traceback" not in json.dumps(settled)
+
+
+@pytest.mark.parametrize(
+    ("returned", "why"),
+    [
+        ({"rc": 124, "stdout": "", "stderr": ""}, "did not end in time"),
+        ({"rc": 137, "stdout": "", "stderr": ""}, "did not end in time"),
+        ({"rc": 0, "stdout": "Welcome to Debian\n", "stderr": ""}, "status 0"),
+        ({"rc": 0, "stdout": courier.MARK + "{half", "stderr": ""}, "status 0"),
+        ({"rc": 0, "stdout": courier.MARK + "[1]", "stderr": ""}, "status 0"),
+        ({"rc": 1, "stdout": "", "stderr": "sudo: a password is required\n"}, "a password is required"),
+    ],
+)
+def test_no_answer_is_a_failure_with_a_reason(returned: dict[str, Any], why: str) -> None:
+    settled = observation.settle(courier.reply(returned), host="web-01", started="")
+    assert settled["outcome"] == "error"
+    assert why in settled["failure"]["args"]["reason"]
+
+
+def test_noise_around_the_answer_does_no_harm() -> None:
+    stdout = "motd\n" + courier.MARK + '{"snapshot": {}}\nbye\n'
+    assert courier.reply({"rc": 0, "stdout": stdout}) == {"snapshot": {}}
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"app_port": "abc"}, "app_port"),
+        ({"app_port": 0}, "app_port"),
+        ({"expectations": {"cpu_percent": "much"}}, "cpu_percent"),
+        ({"nonsense": 1}, "nonsense"),
+    ],
+)
+def test_arguments_that_do_not_fit_are_named_before_anything_is_sent(
+    tmp_path: Path, changes: dict[str, Any], named: str
+) -> None:
+    arguments = {key: value for key, value in parameters(tmp_path).items() if value is not None}
+    _, problem = observation.parameters({**arguments, **changes})
+    assert problem is not None
+    assert named in problem
+    assert "\n" not in problem
+
+
+def test_numbers_may_come_as_text(tmp_path: Path) -> None:
+    params = parameters(tmp_path, expectations={"cpu_percent": "55"})
+    assert observation.cpu_percent(params) == 55
+
+
+def test_expectations_are_taken_from_variables_by_their_prefix() -> None:
+    variables = {"health_cpu_percent": 70, "health_http_requests": 5, "cpu_percent": 1}
+    assert observation.named("health_", variables) == {"cpu_percent": 70}
