@@ -19,6 +19,7 @@ from machine import (
     ERROR_LOG,
     PM2_HOME,
     PM2_UNIT,
+    USER,
     WEBAPP,
     Machine,
     Run,
@@ -71,11 +72,15 @@ def _fill_connections(machine: Machine) -> None:
     """Take all connections that there are; 10 is the least that MariaDB allows."""
     client = "mysql" if machine.database == "mysql" else "mariadb"
     machine.sql("SET GLOBAL max_connections = 10")
-    holders = f"for i in {{1..12}}; do {client} -e 'SELECT SLEEP(120)' & done; wait"
+    # Idle, because MariaDB does not notice that a client is gone while it works for it.
+    holders = f"for i in {{1..12}}; do sleep 120 | {client} & done; wait"
     machine.out(f"systemd-run --quiet --unit=holders bash -c {shlex.quote(holders)}")
-    # Root has one connection more than others: when it is refused too, there is none left.
-    full = f"! {client} -e 'SELECT 1' >/dev/null 2>&1 && echo full"
-    machine.wait("all connections to be taken", lambda: machine.sh(full, check=False).stdout)
+    # Root may have one connection more than others, so it is not the one to ask.
+    login = f"{client} --defaults-file={CREDENTIAL} -e 'SELECT 1' 2>&1"
+    machine.wait(
+        "all connections to be taken",
+        lambda: "Too many connections" in machine.sh(login, user=USER, check=False).stdout,
+    )
 
 
 def _free_connections(machine: Machine) -> None:
@@ -385,7 +390,7 @@ EVENTS = """\
 
 def _log(machine: Machine, times: int = 1) -> None:
     now = machine.out("date -u '+%F %T'")
-    machine.sh(f"cat >> {ERROR_LOG}", user="flavio", stdin=EVENTS.format(now=now) * times)
+    machine.sh(f"cat >> {ERROR_LOG}", user=USER, stdin=EVENTS.format(now=now) * times)
 
 
 def test_errors_in_the_log_count_as_events_and_once(daily: Runner, machine: Machine) -> None:
