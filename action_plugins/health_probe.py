@@ -64,7 +64,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             return module
         params, problem = observation.parameters(arguments)
         if problem is not None:
-            return {"failed": True, "msg": problem}
+            return {"failed": True, "unusable": True, "msg": problem}
         request = courier.request(params, observation.cpu_percent(params))
         returned = self._low_level_execute_command(courier.command(python, params["timeout"]), in_data=request)
         return observation.judged(params, courier.reply(returned))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from datetime import UTC, datetime
 from typing import Any
@@ -14,6 +15,21 @@ from module_utils.orquestrador.messages import msg
 
 # Ansible's own words for arguments that do not fit; those are the inventory's mistake, not the host's.
 _ARGUMENT_FAULT = re.compile(r"argument|required|Unsupported parameters|value of .* must be|missing parameter", re.I)
+
+
+# What an inventory calls those arguments whose names differ (roles/health/tasks/probe.yml).
+INVENTORY_NAMES = {
+    "http_requests": "health_http_requests",
+    "http_timeout": "health_http_timeout_s",
+    "collector_timeout": "health_collector_timeout_s",
+    "timeout": "health_timeout_s",
+    "slow_query_s": "health_slow_query_s",
+    "disk_paths": "health_disk_paths",
+    "log_globs": "logs_error_globs",
+    "log_max_bytes": "logs_max_bytes",
+    "critical_files": "backup_critical_files",
+    "critical_dest": "backup_critical_dir",
+}
 
 
 def utc_now() -> str:
@@ -47,11 +63,20 @@ def parameters(arguments: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
 
     ``problem`` is one line, ``None`` when the arguments can be used.
     """
-    validated = _VALIDATOR.validate(arguments)
+    # Through JSON, so that a message names plain types rather than Ansible's own.
+    validated = _VALIDATOR.validate(json.loads(json.dumps(arguments)))
     if validated.error_messages:
-        return {}, first_line(validated.error_messages[0])
+        return {}, as_inventory_names(first_line(validated.error_messages[0]))
     params: dict[str, Any] = validated.validated_parameters
-    return params, probe_arguments.unusable(params)
+    problem = probe_arguments.unusable(params)
+    return params, problem and as_inventory_names(problem)
+
+
+def as_inventory_names(text: str) -> str:
+    """A message about an argument of the probe, put in terms of the variable that an inventory calls it by."""
+    for argument, variable in INVENTORY_NAMES.items():
+        text = re.sub(rf"(?<![\w.]){argument}(?= is | must |'|$)", variable, text)
+    return text.replace("expectations.", "health_").replace("argument '", "variable '")
 
 
 cpu_percent = probe_arguments.cpu_percent
@@ -85,11 +110,12 @@ def settle(result: dict[str, Any], *, host: str, started: str) -> dict[str, Any]
     if result.get("unreachable"):
         failure = msg("{host} cannot be reached over SSH: {reason}", host=host, reason=reason)
         return {"changed": False, **_nothing("unreachable", failure), **times}
-    if result.get("failed") and _ARGUMENT_FAULT.search(reason) and "module_stderr" not in result:
+    refused = result.get("unusable") or ("module_stderr" not in result and _ARGUMENT_FAULT.search(reason))
+    if result.get("failed") and refused:
         return {
             "failed": True,
             "changed": False,
-            "msg": f"health_probe on {host}: {reason} - correct the variable in the inventory",
+            "msg": f"{host}: {reason}" + ("" if "inventory" in reason else " - correct the variable in the inventory"),
         }
     detail = first_line(_last_line(result.get("module_stderr") or result.get("module_stdout"))) or reason
     failure = msg("The probe could not run on {host}: {reason}", host=host, reason=detail)

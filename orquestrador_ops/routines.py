@@ -196,10 +196,10 @@ def _files_of(snapshot: Mapping[str, Any] | None) -> tuple[str, Message]:
     files = (snapshot or {}).get("files")
     if not isinstance(files, Mapping):
         return "unknown", msg("The critical files were not inspected.")
-    if files.get("current"):
-        return "ok", msg("Every critical file has an identical copy.")
     if files.get("missing"):
         return "failed", msg("Required files are missing: {files}", files=", ".join(map(str, files["missing"])))
+    if files.get("current"):
+        return "ok", msg("Every critical file has an identical copy.")
     return "failed", msg("A critical file has no current copy.")
 
 

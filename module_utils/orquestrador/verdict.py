@@ -55,6 +55,8 @@ _DATABASE_UNSEEN = frozenset(
 )
 _NOT_RUNNING = ("dead", "missing", "foreign")
 _FAILING = ("errored", "waiting restart")
+# Our own figure: a process that has been up this long is no longer taken for one that does not stay up.
+STABLE_AFTER_S = 60
 
 
 def evaluate(snapshot: Snapshot, expectations: dict[str, Any], memory: Optional[Memory]) -> Verdict:
@@ -304,7 +306,10 @@ def _pm2_restarts(view: _View) -> Check:
     count, unstable = _number(app.get("restarts")), _number(app.get("unstable_restarts"))
     failing = [s for s in _FAILING if (_number(statuses.get(s)) or 0) > 0]
     evidence: dict[str, Any] = {"restarts": count, "unstable_restarts": unstable}
-    if failing or (unstable or 0) > 0:
+    # PM2 counts a stop by hand soon after the start as unstable, and does not forget it while the process stays up.
+    uptime = _number(app.get("uptime_s"))
+    young = bool(_number(statuses.get("online"))) and (uptime is None or uptime < STABLE_AFTER_S)
+    if failing or ((unstable or 0) > 0 and young):
         return _check(
             "pm2.restarts",
             CRITICAL,

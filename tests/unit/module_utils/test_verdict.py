@@ -216,7 +216,6 @@ THRESHOLDS = [
     ("pm2.daemon", "pm2/daemon", "rubbish", "unknown"),
     ("pm2.online", "pm2/app/online", 0, "critical"),
     ("pm2.online", "pm2/app/instances", 2, "critical"),
-    ("pm2.restarts", "pm2/app/unstable_restarts", 1, "critical"),
     ("pm2.restarts", "pm2/app/statuses", {"errored": 1}, "critical"),
     ("pm2.restarts", "pm2/app/statuses", {"waiting restart": 1}, "critical"),
     ("port.open", "port/open", False, "critical"),
@@ -225,6 +224,29 @@ THRESHOLDS = [
     ("port.open", "port/listeners", [], "ok"),
     ("mysql.reachable", "database/reachable", False, "critical"),
 ]
+
+
+@pytest.mark.parametrize(
+    ("unstable", "statuses", "uptime", "expected"),
+    [
+        (1, {"online": 1}, 5.0, "critical"),
+        (1, {"online": 1}, 59.9, "critical"),
+        (1, {"online": 1}, None, "critical"),
+        # It has stayed up since; PM2 does not forget.
+        (1, {"online": 1}, 60.0, "ok"),
+        # Stopped by hand soon after its start: pm2.online says that it is not running.
+        (1, {"stopped": 1}, None, "ok"),
+        (1, {"waiting restart": 1}, None, "critical"),
+        (0, {"online": 1}, 5.0, "ok"),
+    ],
+)
+def test_unstable_restarts_count_while_the_process_is_young(
+    unstable: int, statuses: dict[str, int], uptime: float | None, expected: str
+) -> None:
+    verdict_of = judge(
+        ("pm2/app/unstable_restarts", unstable), ("pm2/app/statuses", statuses), ("pm2/app/uptime_s", uptime)
+    )
+    assert check(verdict_of, "pm2.restarts")["status"] == expected
 
 
 @pytest.mark.parametrize(("check_id", "path", "value", "expected"), THRESHOLDS)

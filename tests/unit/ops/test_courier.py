@@ -116,7 +116,10 @@ def test_noise_around_the_answer_does_no_harm() -> None:
     [
         ({"app_port": "abc"}, "app_port"),
         ({"app_port": 0}, "app_port"),
-        ({"expectations": {"cpu_percent": "much"}}, "cpu_percent"),
+        ({"expectations": {"cpu_percent": "much"}}, "health_cpu_percent"),
+        ({"timeout": "soon"}, "health_timeout_s"),
+        ({"timeout": -1}, "health_timeout_s"),
+        ({"log_globs": {"a": 1}}, "logs_error_globs"),
         ({"nonsense": 1}, "nonsense"),
     ],
 )

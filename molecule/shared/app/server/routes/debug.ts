@@ -45,7 +45,7 @@ export function debug(token: string): Router {
   router.post('/error', (request, response) => {
     const count = Math.round(number(request.query.count, 1, 1000));
     const message = String(request.query.message ?? 'Simulated failure of a background job').slice(0, 500);
-    for (let i = 0; i < count; i += 1) console.error('[Debug] Unexpected error:', new Error(message));
+    for (let i = 0; i < count; i += 1) console.error('[Jobs] Unexpected error:', new Error(message));
     response.json({ logged: count });
   });
 
@@ -54,7 +54,7 @@ export function debug(token: string): Router {
     const perSecond = Math.max(10, number(request.query.rate, 5000, 100_000));
     const started = Date.now();
     for (let i = 1; i <= lines; i += 1) {
-      console.log(`[Debug] line ${i} of ${lines}`);
+      console.log(`[Jobs] line ${i} of ${lines}`);
       const ahead = (i / perSecond) * 1000 - (Date.now() - started);
       if (ahead > 5) await delay(ahead);
     }
