@@ -18,7 +18,7 @@ from orquestrador_ops import courier, memory, observation
 courier.program()
 
 # Options of the controller's half; everything else goes to the host as it is.
-OWN_OPTIONS = ("procedure", "state_dir", "history_url", "expectations_from")
+OWN_OPTIONS = ("procedure", "state_dir", "history_url", "inventory")
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -32,6 +32,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         variables = task_vars or {}
         arguments = dict(self._task.args)
         own = {name: arguments.pop(name, None) for name in OWN_OPTIONS}
+        if own["inventory"]:
+            # Two dozen arguments of a line each would be as many templates to compile for every host, and most values
+            # are plain: only those that are templates cost anything here.
+            arguments = {**self._templar.template(observation.from_inventory(variables)), **arguments}
         host = str(variables.get("inventory_hostname", ""))
         if own["procedure"]:
             state = Path(str(own["state_dir"]))
@@ -40,10 +44,6 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             except OSError as error:
                 # Observing goes on as on a first run; the conclusion will fail on the same history and say so.
                 self._display.warning(f"{host}: {error}")
-        if own["expectations_from"]:
-            # Sixteen arguments of a line each would be templated for every host; most of them are plain numbers.
-            named = observation.named(str(own["expectations_from"]), variables)
-            arguments["expectations"] = {name: self._templar.template(value) for name, value in named.items()}
         started = observation.utc_now()
         try:
             result = self._observe(arguments, variables)

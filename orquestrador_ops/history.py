@@ -160,6 +160,14 @@ def open_history(state_dir: Path, url: str | None = None) -> History:
     return History(sa.URL.create("sqlite", database=str(store)), state_dir=Path(state_dir))
 
 
+def warm() -> None:
+    """Load what the first connection of a process loads: forked workers inherit it from a parent that called this."""
+    engine = sa.create_engine("sqlite://")
+    with engine.connect() as connection:
+        connection.execute(sa.select(schema.runs.c.run_id).where(sa.false()).with_only_columns(sa.literal(1)))
+    engine.dispose()
+
+
 class History:
     """One open store. Safe to use from several processes at once, each with its own object."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,19 +18,30 @@ from module_utils.orquestrador.messages import msg
 _ARGUMENT_FAULT = re.compile(r"argument|required|Unsupported parameters|value of .* must be|missing parameter", re.I)
 
 
-# What an inventory calls those arguments whose names differ (roles/health/tasks/probe.yml).
-INVENTORY_NAMES = {
+# What an inventory calls the arguments of the probe; expectations are ``health_<expectation>``.
+VARIABLES = {
+    "app_name": "app_name",
+    "app_user": "app_user",
+    "app_dir": "app_dir",
+    "app_port": "app_port",
+    "app_health_url": "app_health_url",
+    "app_env_file": "app_env_file",
+    "pm2_home": "pm2_home",
+    "pm2_command": "pm2_command",
+    "mysql_defaults_file": "mysql_defaults_file",
+    "mysql_database": "mysql_database",
+    "log_globs": "logs_error_globs",
+    "log_max_bytes": "logs_max_bytes",
+    "critical_files": "backup_critical_files",
+    "critical_dest": "backup_critical_dir",
+    "disk_paths": "health_disk_paths",
     "http_requests": "health_http_requests",
     "http_timeout": "health_http_timeout_s",
     "collector_timeout": "health_collector_timeout_s",
     "timeout": "health_timeout_s",
     "slow_query_s": "health_slow_query_s",
-    "disk_paths": "health_disk_paths",
-    "log_globs": "logs_error_globs",
-    "log_max_bytes": "logs_max_bytes",
-    "critical_files": "backup_critical_files",
-    "critical_dest": "backup_critical_dir",
 }
+EXPECTATION_PREFIX = "health_"
 
 
 def utc_now() -> str:
@@ -74,17 +86,22 @@ def parameters(arguments: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
 
 def as_inventory_names(text: str) -> str:
     """A message about an argument of the probe, put in terms of the variable that an inventory calls it by."""
-    for argument, variable in INVENTORY_NAMES.items():
+    for argument, variable in VARIABLES.items():
         text = re.sub(rf"(?<![\w.]){argument}(?= is | must |'|$)", variable, text)
-    return text.replace("expectations.", "health_").replace("argument '", "variable '")
+    return text.replace("expectations.", EXPECTATION_PREFIX).replace("argument '", "variable '")
+
+
+def from_inventory(variables: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a probe as an inventory has them, untemplated; what it does not have is left out."""
+    return {
+        **{argument: variables[name] for argument, name in VARIABLES.items() if name in variables},
+        "expectations": {
+            name: variables[EXPECTATION_PREFIX + name] for name in DEFAULTS if EXPECTATION_PREFIX + name in variables
+        },
+    }
 
 
 cpu_percent = probe_arguments.cpu_percent
-
-
-def named(prefix: str, variables: dict[str, Any]) -> dict[str, Any]:
-    """The expectations that ``variables`` hold as ``<prefix><expectation>``, untemplated."""
-    return {name: variables[prefix + name] for name in DEFAULTS if prefix + name in variables}
 
 
 def judged(params: dict[str, Any], observed: dict[str, Any]) -> dict[str, Any]:
@@ -115,7 +132,7 @@ def settle(result: dict[str, Any], *, host: str, started: str) -> dict[str, Any]
         return {
             "failed": True,
             "changed": False,
-            "msg": f"{host}: {reason}" + ("" if "inventory" in reason else " - correct the variable in the inventory"),
+            "msg": f"{reason}" + ("" if "inventory" in reason else " - correct the variable in the inventory"),
         }
     detail = first_line(_last_line(result.get("module_stderr") or result.get("module_stdout"))) or reason
     failure = msg("The probe could not run on {host}: {reason}", host=host, reason=detail)

@@ -195,4 +195,5 @@ def preload() -> None:
 
     from . import checklist, history, i18n, report, routines  # noqa: F401, PLC0415
 
+    history.warm()
     report.warm(i18n.translator())

@@ -11,12 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
+from module_utils.orquestrador import arguments
+from module_utils.orquestrador.expectations import DEFAULTS
 from orquestrador_ops import courier, observation
 
 
 def parameters(path: Path, **changes: Any) -> dict[str, Any]:
-    arguments = {
+    given = {
         "app_name": "app",
         "app_user": pwd.getpwuid(os.geteuid()).pw_name,
         "app_dir": str(path),
@@ -29,7 +32,7 @@ def parameters(path: Path, **changes: Any) -> dict[str, Any]:
         "http_requests": "2",  # as an inventory may have it
         **changes,
     }
-    params, problem = observation.parameters(arguments)
+    params, problem = observation.parameters(given)
     assert problem is None
     return params
 
@@ -126,8 +129,8 @@ def test_noise_around_the_answer_does_no_harm() -> None:
 def test_arguments_that_do_not_fit_are_named_before_anything_is_sent(
     tmp_path: Path, changes: dict[str, Any], named: str
 ) -> None:
-    arguments = {key: value for key, value in parameters(tmp_path).items() if value is not None}
-    _, problem = observation.parameters({**arguments, **changes})
+    given = {key: value for key, value in parameters(tmp_path).items() if value is not None}
+    _, problem = observation.parameters({**given, **changes})
     assert problem is not None
     assert named in problem
     assert "\n" not in problem
@@ -138,6 +141,14 @@ def test_numbers_may_come_as_text(tmp_path: Path) -> None:
     assert observation.cpu_percent(params) == 55
 
 
-def test_expectations_are_taken_from_variables_by_their_prefix() -> None:
-    variables = {"health_cpu_percent": 70, "health_http_requests": 5, "cpu_percent": 1}
-    assert observation.named("health_", variables) == {"cpu_percent": 70}
+def test_arguments_are_taken_from_the_variables_of_an_inventory() -> None:
+    variables = {"health_cpu_percent": 70, "logs_error_globs": ["x"], "cpu_percent": 1, "unrelated": 2}
+    assert observation.from_inventory(variables) == {"log_globs": ["x"], "expectations": {"cpu_percent": 70}}
+
+
+def test_every_argument_has_a_variable_and_every_variable_a_default() -> None:
+    assert set(observation.VARIABLES) == set(arguments.ARGUMENT_SPEC) - {"expectations", "memory", "cpu_interval"}
+    roles = Path(__file__).resolve().parents[3] / "roles"
+    defaults = set().union(*(yaml.safe_load(path.read_text()) for path in roles.glob("*/defaults/main.yml")))
+    wanted = set(observation.VARIABLES.values()) | {f"health_{name}" for name in DEFAULTS} - {"health_planned_restarts"}
+    assert wanted <= defaults
