@@ -12,13 +12,13 @@ from ansible.plugins.action import ActionBase
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from orquestrador_ops import courier, memory, observation
+from orquestrador_ops import courier, memory, observation, settings
 
 # Built here, in the controlling process: every forked worker inherits it.
 courier.program()
 
 # Options of the controller's half; everything else goes to the host as it is.
-OWN_OPTIONS = ("procedure", "state_dir", "history_url", "inventory")
+OWN_OPTIONS = ("inventory", "procedure")
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -32,15 +32,16 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         variables = task_vars or {}
         arguments = dict(self._task.args)
         own = {name: arguments.pop(name, None) for name in OWN_OPTIONS}
+        host, procedure = str(variables.get("inventory_hostname", "")), own["procedure"]
         if own["inventory"]:
             # Two dozen arguments of a line each would be as many templates to compile for every host, and most values
             # are plain: only those that are templates cost anything here.
             arguments = {**self._templar.template(observation.from_inventory(variables)), **arguments}
-        host = str(variables.get("inventory_hostname", ""))
-        if own["procedure"]:
-            state = Path(str(own["state_dir"]))
+            procedure = procedure or self._templar.template(variables.get("health_procedure"))
+        if procedure:
+            kept = settings.of(variables, self._templar.template)
             try:
-                arguments["memory"] = memory.recall(state, own["history_url"] or None, host, str(own["procedure"]))
+                arguments["memory"] = memory.recall(kept.state_dir, kept.history_url, host, str(procedure))
             except OSError as error:
                 # Observing goes on as on a first run; the conclusion will fail on the same history and say so.
                 self._display.warning(f"{host}: {error}")

@@ -12,7 +12,7 @@ from ansible.utils.color import ANSIBLE_COLOR
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from orquestrador_ops import runs
+from orquestrador_ops import runs, settings
 
 # Asked in the controlling process, where this is loaded: a forked worker has no terminal.
 ENCODING = sys.stdout.encoding
@@ -29,44 +29,33 @@ class ActionModule(ActionBase):  # type: ignore[misc]
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         super().run(tmp, task_vars)
         variables = task_vars or {}
-        _, arguments = self.validate_argument_spec(
-            argument_spec={
-                "procedure": {"type": "str", "required": True},
-                "budget_s": {"type": "float", "required": True},
-                "run": {"type": "dict"},
-                "results": {"type": "dict", "default": {}},
-                "state_dir": {"type": "path", "required": True},
-                "history_url": {"type": "str", "no_log": True},
-                "locale": {"type": "str", "default": "pt_BR"},
-                "timezone": {"type": "str", "default": "America/Sao_Paulo"},
-            }
-        )
-        # Read directly: passing the snapshot as an argument would template every string of it again.
+        _, arguments = self.validate_argument_spec(argument_spec={"results": {"type": "dict", "default": {}}})
+        template = self._templar.template
+        kept = settings.of(variables, template)
+        # Read by name: as arguments, a snapshot's every string would be templated again.
         probe = dict(variables.get("health_result") or {})
-        # A routine that only observes needs no identity before it is over, and no task to give it one.
-        run = arguments["run"] or runs.open_run(
-            procedure=arguments["procedure"],
-            host=str(variables.get("inventory_hostname", "")),
-            budget_s=arguments["budget_s"],
-            operator=None,
-            check_mode=bool(self._task.check_mode),
-            started_at=probe.get("started_at"),
-        )
+        opened = dict(variables.get("report_run") or {}).get("run")
         try:
+            # A routine that only observes needs no identity before it is over, and no task to give it one.
+            run = opened or runs.open_run(
+                procedure=str(template(variables["report_procedure"])),
+                host=str(variables.get("inventory_hostname", "")),
+                budget_s=float(template(variables["report_budget_s"])),
+                operator=None,
+                check_mode=bool(self._task.check_mode),
+                started_at=probe.get("started_at"),
+            )
             conclusion = runs.conclude(
                 run,
                 probe,
-                arguments["results"],
-                state_dir=Path(arguments["state_dir"]).resolve(),
-                history_url=arguments["history_url"] or None,
-                locale=arguments["locale"],
-                timezone=arguments["timezone"],
+                {step: variables.get(name) or {} for step, name in arguments["results"].items()},
+                kept,
                 colour=bool(ANSIBLE_COLOR),
                 width=WIDTH,
                 encoding=ENCODING,
             )
-        except ValueError as error:
-            return {"failed": True, "changed": False, "msg": str(error)}
+        except (KeyError, ValueError) as error:
+            return {"failed": True, "changed": False, "msg": f"the run could not be concluded: {error}"}
         self._display.display(conclusion.checklist)
         result: dict[str, Any] = {
             "changed": False,

@@ -113,16 +113,22 @@ def judged(params: dict[str, Any], observed: dict[str, Any]) -> dict[str, Any]:
     return {"changed": False, **judge.judge(params, observed)}
 
 
+def copies_due(snapshot: Mapping[str, Any]) -> bool:
+    """Whether a critical file lacks a current copy, or is missing itself: then the copying has to say so."""
+    files = snapshot.get("files") or {}
+    return not files.get("current") or bool(files.get("missing"))
+
+
 def settle(result: dict[str, Any], *, host: str, started: str) -> dict[str, Any]:
     """Turn any result of the module into one that the conclusion can judge.
 
-    Returns ``{changed, snapshot, verdict, memory, started_at, ended_at}``; for a host that could not be observed
-    ``snapshot`` and ``verdict`` are ``None``, ``outcome`` is ``unreachable`` or ``error`` and ``failure`` a message.
+    Returns ``{changed, snapshot, verdict, memory, copies_due, started_at, ended_at}``; for a host that could not be
+    observed ``snapshot`` and ``verdict`` are ``None``, ``outcome`` is ``unreachable`` or ``error`` and ``failure`` a message.
     Arguments that do not fit stay a failure of the task, in one line.
     """
     times = {"started_at": started, "ended_at": utc_now()}
     if isinstance(result.get("snapshot"), dict) and not result.get("failed"):
-        return {**result, **times}
+        return {**result, "copies_due": copies_due(result["snapshot"]), **times}
     reason = first_line(result.get("msg"))
     if result.get("unreachable"):
         failure = msg("{host} cannot be reached over SSH: {reason}", host=host, reason=reason)
@@ -140,7 +146,14 @@ def settle(result: dict[str, Any], *, host: str, started: str) -> dict[str, Any]
 
 
 def _nothing(outcome: str, failure: Any) -> dict[str, Any]:
-    return {"snapshot": None, "verdict": None, "memory": None, "outcome": outcome, "failure": failure}
+    return {
+        "snapshot": None,
+        "verdict": None,
+        "memory": None,
+        "copies_due": False,
+        "outcome": outcome,
+        "failure": failure,
+    }
 
 
 def _last_line(text: Any) -> str:

@@ -11,11 +11,11 @@ import os
 import secrets
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .i18n import Translator
+    from .settings import Settings
 
 RunDict = dict[str, Any]
 
@@ -87,11 +87,8 @@ def conclude(
     run: RunDict,
     probe: dict[str, Any],
     results: dict[str, dict[str, Any]],
+    kept: Settings,
     *,
-    state_dir: Path,
-    history_url: str | None,
-    locale: str,
-    timezone: str,
     colour: bool = False,
     width: int = 100,
     encoding: str | None = "utf-8",
@@ -103,9 +100,7 @@ def conclude(
         probe: result of ``health_probe``: ``{snapshot, verdict, memory}``, or ``{snapshot: None, failure: Message}``
             for a host that could not be observed.
         results: results of the acting steps by step id, as Ansible registered them; an empty one means not needed.
-        state_dir: where history and reports lie.
-        history_url: SQLAlchemy URL, or ``None`` for SQLite in ``state_dir``.
-        locale: language of report and checklist. timezone: IANA name for the times in them.
+        kept: where history and reports lie, language and time zone.
         colour, width, encoding: of the terminal.
 
     A history or a report that cannot be written becomes an entry in ``problems``; neither hides the checklist.
@@ -115,7 +110,7 @@ def conclude(
     """
     from . import checklist, i18n, routines  # noqa: PLC0415 - opening a run must not pay for them
 
-    tr = i18n.translator(locale, timezone)
+    tr = i18n.translator(kept.locale, kept.timezone)
     snapshot, verdict = probe.get("snapshot"), probe.get("verdict")
     steps, outcome = routines.conclude(run["procedure"], snapshot, verdict, results)
     record: RunDict = {
@@ -131,12 +126,12 @@ def conclude(
     }
     told = _Told(record, snapshot, verdict, None if run["check_mode"] else probe.get("memory"), tr)
     try:
-        told.into_history(state_dir, history_url)
+        told.into_history(kept)
     except OSError as error:
         told.problems.append(
             tr.t("The history could not be written: {reason}", reason=tr.message(getattr(error, "message", str(error))))
         )
-        told.report(state_dir)
+        told.report(kept)
     shown = checklist.render(
         record, snapshot, verdict, tr, reports=told.reports, colour=colour, width=width, encoding=encoding
     )
@@ -155,21 +150,21 @@ class _Told:
     reports: dict[str, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
-    def into_history(self, state_dir: Path, history_url: str | None) -> None:
+    def into_history(self, kept: Settings) -> None:
         from . import history  # noqa: PLC0415 - SQLAlchemy is dear, and only needed here
 
-        with history.open_history(state_dir, history_url) as store:
+        with history.open_history(kept.state_dir, kept.history_url) as store:
             self.record["previous_run"] = store.last_run(self.record["host"], self.record["procedure"])
-            self.report(state_dir)
+            self.report(kept)
             store.conclude(self.record, self.snapshot, self.verdict, self.memory)
 
-    def report(self, state_dir: Path) -> None:
+    def report(self, kept: Settings) -> None:
         from . import report  # noqa: PLC0415
 
         if self.reports:
             return
         try:
-            directory = state_dir / "reports"
+            directory = kept.state_dir / "reports"
             self.reports = report.write(self.record, self.snapshot, self.verdict, reports_dir=directory, tr=self.tr)
         except OSError as error:
             self.problems.append(self.tr.t("The report could not be written: {reason}", reason=str(error)))

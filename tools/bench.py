@@ -17,6 +17,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -79,14 +80,18 @@ def timed(argv: list[str], environment: dict[str, str], log: Path, *, accept: tu
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("w", encoding="utf-8") as output:
         start = time.perf_counter()
-        done = subprocess.run(
-            argv, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-            timeout=LIMIT_S, check=False,
-        )  # fmt: skip
+        process = subprocess.Popen(
+            argv, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
+        )
+        # Not wait(timeout=…), which looks every 50 ms only.
+        watchdog = threading.Timer(LIMIT_S, process.kill)
+        watchdog.start()
+        status = process.wait()
         elapsed = time.perf_counter() - start
-    if done.returncode not in accept:
+        watchdog.cancel()
+    if status not in accept:
         tail = "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-25:])
-        raise SystemExit(f"{' '.join(argv[:2])} ended with status {done.returncode}:\n{tail}")
+        raise SystemExit(f"{' '.join(argv[:2])} ended with status {status}:\n{tail}")
     return elapsed
 
 

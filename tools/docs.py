@@ -37,7 +37,7 @@ def code(value: Any) -> str:
 
 def prose(text: str) -> str:
     """Ansible's markup as Markdown."""
-    for mark in ("O(", "C("):
+    for mark in ("O(", "C(", "E("):
         while mark in text:
             before, rest = text.split(mark, 1)
             inside, after = rest.split(")", 1)

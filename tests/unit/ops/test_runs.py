@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from orquestrador_ops import memory, observation, runs
+from orquestrador_ops import memory, observation, runs, settings
+from orquestrador_ops.settings import Settings
 
 
 def opened(**changes: Any) -> dict[str, Any]:
@@ -25,9 +26,7 @@ def opened(**changes: Any) -> dict[str, Any]:
 
 
 def concluded(run: dict[str, Any], observed: dict[str, Any], state: Path, **results: Any) -> runs.Conclusion:
-    return runs.conclude(
-        run, observed, results, state_dir=state, history_url=None, locale="pt_BR", timezone="America/Sao_Paulo"
-    )
+    return runs.conclude(run, observed, results, Settings(state, None, "pt_BR", "America/Sao_Paulo"))
 
 
 @pytest.fixture
@@ -139,3 +138,27 @@ def test_arguments_that_do_not_fit_fail_the_task_in_one_line() -> None:
     assert settled["failed"]
     assert "app_port" in settled["msg"]
     assert "\n" not in settled["msg"]
+
+
+def test_settings_come_from_the_inventory_then_the_environment_then_the_project(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("OPS_STATE_DIR", raising=False)
+    assert settings.of({"ops_state_dir": ""}, str).state_dir == settings.DEFAULT_STATE_DIR
+    monkeypatch.setenv("OPS_STATE_DIR", str(tmp_path / "environment"))
+    assert settings.of({"ops_state_dir": ""}, str).state_dir == tmp_path / "environment"
+    named = settings.of({"ops_state_dir": str(tmp_path), "ops_history_url": "sqlite://", "ops_locale": "en"}, str)
+    assert (named.state_dir, named.history_url, named.locale) == (tmp_path, "sqlite://", "en")
+
+
+@pytest.mark.parametrize(
+    ("files", "due"),
+    [
+        ({"current": True, "missing": []}, False),
+        ({"current": False, "missing": []}, True),
+        ({"current": True, "missing": [".env"]}, True),
+        (None, True),
+    ],
+)
+def test_copies_are_due_when_one_is_stale_or_a_file_is_missing(files: dict[str, Any] | None, due: bool) -> None:
+    assert observation.copies_due({"files": files}) is due

@@ -1,0 +1,42 @@
+"""Where the controller keeps things and how it speaks: the ``ops_*`` variables of an inventory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PROJECT = Path(__file__).resolve().parent.parent
+DEFAULT_STATE_DIR = PROJECT / "var"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """State directory, history (``None``: SQLite in the state directory), language and time zone."""
+
+    state_dir: Path
+    history_url: str | None
+    locale: str
+    timezone: str
+
+
+def of(variables: Mapping[str, Any], template: Callable[[Any], Any]) -> Settings:
+    """Read ``ops_state_dir``, ``ops_history_url``, ``ops_locale`` and ``ops_timezone``.
+
+    ``template`` resolves values that are templates. An empty ``ops_state_dir`` is the environment's ``OPS_STATE_DIR``,
+    else ``var/`` of the project.
+    """
+
+    def text(name: str, default: str = "") -> str:
+        value = template(variables[name]) if name in variables else None
+        return str(value) if value else default
+
+    state = text("ops_state_dir") or os.environ.get("OPS_STATE_DIR") or str(DEFAULT_STATE_DIR)
+    return Settings(
+        Path(state).expanduser().resolve(),
+        text("ops_history_url") or None,
+        text("ops_locale", "pt_BR"),
+        text("ops_timezone", "America/Sao_Paulo"),
+    )
