@@ -123,7 +123,8 @@ def settle(result: dict[str, Any], *, host: str, started: str) -> dict[str, Any]
     """Turn any result of the module into one that the conclusion can judge.
 
     Returns ``{changed, snapshot, verdict, memory, copies_due, started_at, ended_at}``; for a host that could not be
-    observed ``snapshot`` and ``verdict`` are ``None``, ``outcome`` is ``unreachable`` or ``error`` and ``failure`` a message.
+    observed ``snapshot`` and ``verdict`` are ``None``, ``outcome`` is ``unreachable`` or ``error`` and ``failure`` a
+    message.
     Arguments that do not fit stay a failure of the task, in one line.
     """
     times = {"started_at": started, "ended_at": utc_now()}

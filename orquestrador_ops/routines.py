@@ -80,11 +80,29 @@ DAILY = Routine(
     ),
 )
 
-ROUTINES: Mapping[str, Routine] = {routine.procedure: routine for routine in (DAILY,)}
+BOOTSTRAP = Routine(
+    procedure="bootstrap",
+    title=msg("Preparation of the host"),
+    source="estrutura-de-diretorios",
+    budget_s=600,
+    steps=(
+        Step("pm2_unit", msg("PM2 under its unit"), "pontos-criticos", ("pm2.daemon", "pm2.online")),
+        Step("database_account", msg("Operations account of the database"), "pontos-criticos", ("mysql.reachable",)),
+        Step(
+            "application",
+            msg("The application after the preparation"),
+            "pontos-criticos",
+            ("port.open", "http.status", "app.status", "app.database"),
+        ),
+    ),
+)
+
+ROUTINES: Mapping[str, Routine] = {routine.procedure: routine for routine in (DAILY, BOOTSTRAP)}
 
 # Names of every procedure of the project, so that a record of any of them can be shown.
 TITLES: Mapping[str, Message] = {
     "daily": DAILY.title,
+    "bootstrap": BOOTSTRAP.title,
     "weekly": msg("Weekly routine"),
     "monthly": msg("Monthly routine"),
     "quarterly": msg("Quarterly security audit"),
