@@ -41,6 +41,8 @@ lab: $(STAMP) ## Build and start the lab (LAB_DATABASE=mysql|mariadb)
 lab-down: ## Remove the lab and all that belongs to it
 	@$(LAB) down
 
+include molecule/shared/lab.mk
+
 .PHONY: lint
 lint: $(STAMP) ## ruff, mypy, yamllint, ansible-lint, documentation up to date
 	@tools/lint.sh
