@@ -130,7 +130,7 @@ def test_check_mode_of_a_drifted_host_tells_what_it_would_do(checked: tuple[list
         "Write the credential of the operations account",
         "Create or change the account",
         "Write the systemd unit of PM2",
-        "Save the process list",
+        "Tell that the process list would be saved",
     ):
         said = re.search(rf" : {task}\n(?:(?!  - ).*\n)*?\s+changed: ", run.output)
         assert said, f"{task}: not announced\n{run.output}"
