@@ -53,7 +53,10 @@ def test_wrong_host_key_is_not_taken(daily: Runner, machine: Machine) -> None:
     [
         ("app_port=abc", "variable 'app_port' is of type str .*'abc'"),
         ("health_timeout_s=soon", "variable 'health_timeout_s' is of type str"),
-        ("health_memory_normal_mb=lots", "health_memory_normal_mb must be a number, not 'lots' .str.: correct the inventory"),
+        (
+            "health_memory_normal_mb=lots",
+            "health_memory_normal_mb must be a number, not 'lots' .str.: correct the inventory",
+        ),
         ("ops_locale=tlh", "ops_locale 'tlh' is not available: use one of pt_BR, en"),
         ("ops_timezone=Mars/Olympus", "ops_timezone 'Mars/Olympus' is not known"),
     ],
