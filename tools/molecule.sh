@@ -3,7 +3,7 @@
 # Each scenario has a container and ports of its own; what an interrupted run left of it is removed first.
 # Fails when a test fails, when one is skipped, and when none ran.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit 1
 root=$PWD
 [ "$#" -gt 0 ] || set -- default mariadb
 
