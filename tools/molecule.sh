@@ -54,7 +54,7 @@ for scenario in "$@"; do
   status=0
   # Beforehand, because Molecule shows a task's output only when the task has ended, and an image takes minutes.
   database=$(sed -n 's/^ *LAB_DATABASE: *//p' "molecule/$scenario/molecule.yml")
-  LAB_NAME="orquestrador-test-$scenario" LAB_DATABASE=$database molecule/shared/lab.sh build >/dev/null || status=$?
+  LAB_NAME="orquestrador-test-$scenario" LAB_DATABASE=$database molecule/shared/lab.sh build || status=$?
   if [ "$status" -eq 0 ]; then molecule test -s "$scenario" || status=$?; fi
   tests=$(counts "$result") || status=$((status == 0 ? 1 : status))
   took=$((SECONDS - start))
