@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ansible import constants as C
-from ansible.errors import AnsibleConnectionFailure
+from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -50,6 +50,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             result = self._observe(arguments, variables)
         except AnsibleConnectionFailure as error:
             result = {"unreachable": True, "msg": str(error)}
+        except AnsibleError as error:
+            # Without a password for sudo, say, nothing ran at all: a run that is concluded and reported like any other.
+            said = " ".join(str(error).split())
+            result = {"failed": True, "msg": said, "module_stderr": said}
         return observation.settle(result, host=host, started=started)
 
     def _observe(self, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:

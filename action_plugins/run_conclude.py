@@ -40,7 +40,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             run = opened or runs.open_run(
                 procedure=str(template(variables["report_procedure"])),
                 host=str(variables.get("inventory_hostname", "")),
-                budget_s=float(template(variables["report_budget_s"])),
+                budget_s=runs.budget_of(template(variables["report_budget_s"])),
                 operator=None,
                 check_mode=bool(self._task.check_mode),
                 started_at=probe.get("started_at"),

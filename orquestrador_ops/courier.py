@@ -99,4 +99,5 @@ def _nothing(returned: dict[str, Any]) -> dict[str, Any]:
     status = returned.get("rc")
     why = "it did not end in time" if status in (124, 137) else f"status {status}"
     # Without a word on standard error the reason has to speak for itself.
-    return {"failed": True, "msg": f"the probe gave no answer: {why}", "module_stderr": returned.get("stderr") or why}
+    said = returned.get("stderr") or why
+    return {"failed": True, "msg": f"the probe gave no answer: {why}", "module_stderr": said, "rc": status}

@@ -182,7 +182,14 @@ class History:
                 connect_args=_connect_args(parsed),
                 json_serializer=_json,
             )
-        except (ArgumentError, NoSuchModuleError, ImportError, ValueError) as error:
+        except ImportError as error:
+            raise HistoryError(
+                msg(
+                    "history URL: its driver is not installed: install {driver} into .venv or use mysql+pymysql",
+                    driver=str(error.name or "it"),
+                )
+            ) from None
+        except (ArgumentError, NoSuchModuleError, ValueError) as error:
             # Without the URL: one that cannot be parsed may show its password anywhere.
             raise HistoryError(
                 msg(

@@ -13,6 +13,7 @@ from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from module_utils.orquestrador import arguments as probe_arguments
 from module_utils.orquestrador.expectations import DEFAULTS
 from module_utils.orquestrador.messages import msg
+from module_utils.orquestrador.types import Message
 
 # Ansible's own words for arguments that do not fit; those are the inventory's mistake, not the host's.
 _ARGUMENT_FAULT = re.compile(r"argument|required|Unsupported parameters|value of .* must be|missing parameter", re.I)
@@ -42,6 +43,9 @@ VARIABLES = {
     "slow_query_s": "health_slow_query_s",
 }
 EXPECTATION_PREFIX = "health_"
+# What a shell, and timeout(1), end with when there is no such program.
+NOT_FOUND = 127
+_CLOSED = re.compile(r"Shared connection to \S+ closed")
 
 
 def utc_now() -> str:
@@ -78,10 +82,21 @@ def parameters(arguments: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
     # Through JSON, so that a message names plain types rather than Ansible's own.
     validated = _VALIDATOR.validate(json.loads(json.dumps(arguments)))
     if validated.error_messages:
-        return {}, as_inventory_names(first_line(validated.error_messages[0]))
+        return {}, as_inventory_names(_naming(arguments, first_line(validated.error_messages[0])))
     params: dict[str, Any] = validated.validated_parameters
     problem = probe_arguments.unusable(params)
     return params, problem and as_inventory_names(problem)
+
+
+def _naming(arguments: dict[str, Any], problem: str) -> str:
+    """Some of the validator's messages name no argument, those about a list's elements: then find which it is."""
+    if any(name in problem for name in _SPECIFICATION):
+        return problem
+    for name, value in arguments.items():
+        option = {key: part for key, part in _SPECIFICATION[name].items() if key != "required"}
+        if ArgumentSpecValidator({name: option}).validate(json.loads(json.dumps({name: value}))).error_messages:
+            return f"argument '{name}' can't be used: {problem}"
+    return problem
 
 
 def as_inventory_names(text: str) -> str:
@@ -141,9 +156,40 @@ def settle(result: dict[str, Any], *, host: str, started: str) -> dict[str, Any]
             "changed": False,
             "msg": f"{reason}" + ("" if "inventory" in reason else " - correct the variable in the inventory"),
         }
-    detail = first_line(_last_line(result.get("module_stderr") or result.get("module_stdout"))) or reason
-    failure = msg("The probe could not run on {host}: {reason}", host=host, reason=detail)
-    return {"changed": False, **_nothing("error", failure), **times}
+    return {"changed": False, **_nothing("error", _why_not(result, host, reason)), **times}
+
+
+def _why_not(result: Mapping[str, Any], host: str, reason: str) -> Message:
+    """Why a probe could not run, with what to do about it where that can be told."""
+    said = [
+        line.strip()
+        for text in (result.get("module_stdout"), result.get("module_stderr"))
+        for line in str(text or "").splitlines()
+        if line.strip() and not _CLOSED.match(line)
+    ]
+    # sudo says first what is wrong and then what follows from it; a traceback has it in its last line.
+    sudo = next((line for line in said if line.startswith("sudo: ")), None)
+    detail = first_line(sudo or (said[-1] if said else reason))
+    if result.get("rc") == NOT_FOUND:
+        return msg(
+            "Python was not found on {host}: install python3 there, or correct ansible_python_interpreter ({reason})",
+            host=host,
+            reason=detail,
+        )
+    if sudo or "sudo password" in detail:
+        return msg(
+            "It was not possible to act as the application's user on {host}: correct app_user, sudo's rules there "
+            "or the password for it ({reason})",
+            host=host,
+            reason=detail,
+        )
+    if "becoming an unprivileged user" in detail:
+        return msg(
+            "Ansible could not hand its files to the application's user on {host}: switch ansible_pipelining on, "
+            "or install the package acl there",
+            host=host,
+        )
+    return msg("The probe could not run on {host}: {reason}", host=host, reason=detail)
 
 
 def _nothing(outcome: str, failure: Any) -> dict[str, Any]:
@@ -155,8 +201,3 @@ def _nothing(outcome: str, failure: Any) -> dict[str, Any]:
         "outcome": outcome,
         "failure": failure,
     }
-
-
-def _last_line(text: Any) -> str:
-    lines = [line for line in str(text or "").splitlines() if line.strip()]
-    return lines[-1] if lines else ""

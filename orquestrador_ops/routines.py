@@ -197,6 +197,9 @@ def _of_result(result: Mapping[str, Any]) -> tuple[str | None, Any]:
     if result.get("unreachable"):
         return "unknown", msg("The host could not be reached: {error}", error=str(result.get("msg", "")))
     if result.get("failed"):
+        if isinstance(result.get("failures"), list) and result["failures"]:
+            # A module's own messages, which can be put into the operator's language; "msg" is English.
+            return "failed", list(result["failures"])
         return "failed", msg("The step failed: {error}", error=str(result.get("msg", "")))
     return ("changed" if result.get("changed") else "ok"), result.get("note")
 

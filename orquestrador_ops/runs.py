@@ -36,6 +36,14 @@ def operator_name() -> str:
         return str(os.getuid())
 
 
+def budget_of(value: Any) -> float:
+    """``report_budget_s`` as seconds; ``ValueError``, one line that names it, for what is no number."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"report_budget_s is {value!r}: give a number of seconds in the inventory") from None
+
+
 def open_run(
     *,
     procedure: str,
@@ -54,7 +62,7 @@ def open_run(
         ValueError: the budget is not positive.
     """
     if budget_s <= 0:
-        raise ValueError(f"budget_s is {budget_s}: a procedure needs a positive number of seconds")
+        raise ValueError(f"report_budget_s is {budget_s}: a procedure needs a positive number of seconds")
     started = datetime.fromisoformat(started_at) if started_at else utc_now()
     return {
         "run_id": f"{started:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}",

@@ -132,7 +132,8 @@ class _View:
         }
 
     def words(self, message: Any) -> str:
-        return clean(self.tr.message(message))
+        several = message if isinstance(message, list) else [message]
+        return clean("; ".join(self.tr.message(one) for one in several))
 
     def status(self, status: str, words: Mapping[str, Any]) -> dict[str, str]:
         tone = _TONES.get(status, "unknown")

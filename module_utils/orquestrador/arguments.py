@@ -55,12 +55,23 @@ RANGES = {
 }
 
 
+# A relative path would be taken from wherever the connection happens to land.
+PATHS = ("app_dir", "app_env_file", "pm2_home", "mysql_defaults_file", "critical_dest")
+NEEDED = ("app_name", "app_user", "app_dir", "pm2_home", "mysql_defaults_file", "mysql_database", "log_globs")
+
+
 def unusable(params: dict[str, Any]) -> Optional[str]:
     """The one line that says which argument can't be used, ``None`` when all can."""
     for name, (lowest, highest) in RANGES.items():
         value = params[name]
         if not math.isfinite(value) or not lowest <= value <= highest:
             return f"{name} is {value}; give a number from {lowest} to {highest}"
+    for name in PATHS:
+        if params[name] and not str(params[name]).startswith(("/", "~")):
+            return f"{name} is {params[name]!r}; give an absolute path"
+    for name in NEEDED:
+        if not params[name]:
+            return f"{name} is empty; give it a value"
     if params["critical_files"] and not params["critical_dest"]:
         return "critical_files is given without critical_dest; give the directory of the copies"
     try:

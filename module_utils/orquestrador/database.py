@@ -324,6 +324,12 @@ def _failure(error: BaseException, where: str, database: str) -> Finding:
         "no_pymysql": msg("Install python3-pymysql, as bootstrap does."),
         "timeout": msg("Look at its load, its disk and its locks before restarting it."),
         "denied": msg("Compare the defaults file with the account, or run bootstrap again."),
+        "denied_database": msg("Correct mysql_database, or run bootstrap again to grant the account its rights."),
+        "denied_table": msg("Run bootstrap again to grant the account its rights."),
+        "denied_socket": msg("Let this user reach the socket's directory, or name a host in the defaults file."),
+        "password_expired": msg("Set the account's password again with bootstrap."),
+        "no_cryptography": msg("Name the server's Unix socket in the defaults file, or install python3-cryptography."),
+        "unknown_host": msg("Correct the host in the defaults file."),
         "unknown_database": msg("Correct mysql_database, or restore it from a backup."),
         "too_many_connections": msg("See who holds the connections; the application's pool may leak them."),
     }

@@ -11,6 +11,8 @@ after all, what follows belongs to the line that was counted.
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import glob as globbing
 import hashlib
 import itertools
@@ -167,10 +169,16 @@ class _Collection:
         matches = self._match(globs)
         if not matches and not self.reports:
             shown = ", ".join(str(g) for g in globs)[:300]
+            for folder in sorted({folder for folder in map(_closed_to_us, globs) if folder}):
+                self._find(
+                    "unreadable",
+                    msg("{path} cannot be read: {reason}", path=folder, reason=os.strerror(errno.EACCES)),
+                    msg("Give the application's user the right to read it"),
+                )
             self._find(
                 "missing",
                 msg("no log file matches {globs}", globs=shown),
-                msg("Correct log_globs, or see whether the application ever wrote an error log"),
+                msg("Correct logs_error_globs, or see whether the application ever wrote an error log"),
             )
             self.complete = False
             self.reports.extend(_report(str(g), missing=True) for g in globs[:MAX_FILES])
@@ -228,14 +236,14 @@ class _Collection:
                     self._find(
                         "not_a_file",
                         msg("{path} is no regular file", path=path),
-                        msg("Exclude it from log_globs, or find out why it is there"),
+                        msg("Exclude it from logs_error_globs, or find out why it is there"),
                     )
         files = sorted(found.values(), key=lambda item: item[0])
         if len(files) > MAX_FILES:
             self._find(
                 "too_many_files",
                 msg("{count} log files match, the {limit} newest are read", count=len(files), limit=MAX_FILES),
-                msg("Narrow log_globs to the files being written"),
+                msg("Narrow logs_error_globs to the files being written"),
             )
             files = sorted(files, key=lambda item: (-item[1].st_mtime, item[0]))[:MAX_FILES]
         return files
@@ -414,7 +422,7 @@ class _Collection:
             self._find(
                 "binary",
                 msg("{path} holds {count} lines that are no text", path=path, count=parser.binary_lines),
-                msg("See whether log_globs matches a file that is no log"),
+                msg("See whether logs_error_globs matches a file that is no log"),
             )
         if not report["complete"]:
             self.complete = False
@@ -581,6 +589,17 @@ def _expand(pattern: Any) -> Iterator[str]:
         yield from globbing.iglob(str(pattern), recursive=True)
     except (ValueError, OSError, re.error):
         return
+
+
+def _closed_to_us(pattern: Any) -> Optional[str]:
+    """The directory that keeps a pattern from matching because this user may not look into it."""
+    folder = str(pattern).split("*", 1)[0].split("?", 1)[0].split("[", 1)[0]
+    while folder not in ("", "/"):
+        folder = os.path.dirname(folder)
+        with contextlib.suppress(ValueError, OSError):
+            if stat.S_ISDIR(os.stat(folder).st_mode):
+                return None if os.access(folder, os.R_OK | os.X_OK) else folder
+    return None
 
 
 def _report(path: str, *, missing: bool = False, rotated: bool = False) -> dict[str, Any]:

@@ -341,7 +341,7 @@ def _living(answer: Answer, home: str, pid: int) -> Answer:
     return Answer(UNRESPONSIVE, [], _finding(answer.finding["code"] if answer.finding else "", text, _SILENT_HINT))
 
 
-def _foreign_daemon(others: list[dict[str, Any]]) -> Finding:
+def _foreign_daemon(others: list[dict[str, Any]], user: str) -> Finding:
     other = others[0]
     text = msg(
         "Another PM2 daemon runs on this host: process {pid} of {user}, home {home}",
@@ -350,6 +350,8 @@ def _foreign_daemon(others: list[dict[str, Any]]) -> Finding:
         home=other["home"],
     )
     hint = msg("If it runs the application, end it and start the application as its own user.")
+    if other["user"] == user:
+        hint = msg("If it runs the application, set pm2_home to its home; else end it.")
     return _finding("foreign_daemon", text, hint)
 
 
@@ -403,7 +405,7 @@ def collect(target: Target, *, timeout_s: float, proc: str = "/proc") -> tuple[P
     if answer.state != ONLINE or application is None:
         others = [other for other in daemons(proc) if other["pid"] != pid and other["home"].rstrip("/") != home]
         if others:
-            findings.append(_foreign_daemon(others))
+            findings.append(_foreign_daemon(others, user_name(uid)))
     state = FOREIGN if others and answer.state == DEAD else answer.state
     return {
         "daemon": state,

@@ -185,7 +185,7 @@ def collect(
             disks.append(disk(path))
         except OSError as error:
             text = msg("The disk of {path} can't be examined: {reason}", path=path, reason=type(error).__name__)
-            findings.append(_finding("no_path", text, msg("Correct the list of paths, or create the directory.")))
+            findings.append(_finding("no_path", text, msg("Correct health_disk_paths, or create the directory.")))
     memory = parse_meminfo(_read(f"{proc}/meminfo").splitlines())
     if memory["used_percent"] is None:
         findings.append(_finding("no_meminfo", msg("The memory of the host can't be read from /proc/meminfo")))

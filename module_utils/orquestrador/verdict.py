@@ -55,6 +55,8 @@ _DATABASE_UNSEEN = frozenset(
 )
 _NOT_RUNNING = ("dead", "missing", "foreign")
 _FAILING = ("errored", "waiting restart")
+_NO_PROCESS = msg("PM2 knows no process of this name")
+_START_PROCESS = msg("Start it from its ecosystem file, then save the list: pm2 start, pm2 save")
 # Our own figure: a process that has been up this long is no longer taken for one that does not stay up.
 STABLE_AFTER_S = 60
 
@@ -162,6 +164,11 @@ class _View:
         own = [f for f in self.findings if f.get("collector") == collector]
         return next((f for f in own if code and f.get("code") == code), own[0] if own else None)
 
+    def said(self, collector: str, code: Any) -> Optional[Message]:
+        """What a collector says of exactly this code."""
+        found = self.finding(collector, code) or {}
+        return _message(found.get("message")) if found.get("code") == code else None
+
     def hint(self, collector: str, otherwise: Message, code: Any = None) -> Message:
         found = self.finding(collector, code) or {}
         return _message(found.get("hint")) or otherwise
@@ -193,6 +200,8 @@ def _check(
 def _unseen(view: _View, collector: str, code: Any = None) -> dict[str, Any]:
     """Observed, hint and evidence of a check whose collector gave nothing."""
     found = view.finding(collector, code)
+    if found is None and collector == "pm2" and view.app is None and _dict(view.pm2).get("daemon") == "online":
+        return {"observed": _NO_PROCESS, "hint": _START_PROCESS, "evidence": {}}
     if found is None:
         return {
             "observed": msg("not observed"),
@@ -245,8 +254,10 @@ def _pm2_daemon(view: _View) -> Check:
         hint = msg("Restart the PM2 daemon: pm2 kill, then pm2 resurrect, as the application's user")
     else:
         return _check("pm2.daemon", UNKNOWN, **parts, **_unseen(view, "pm2"))
+    # Where another daemon is the reason, what to do about that one goes before what its missing socket suggests.
+    code = "foreign_daemon" if foreign else state
     return _check(
-        "pm2.daemon", CRITICAL, **parts, observed=observed, hint=view.hint("pm2", hint, state), evidence=evidence
+        "pm2.daemon", CRITICAL, **parts, observed=observed, hint=view.hint("pm2", hint, code), evidence=evidence
     )
 
 
@@ -269,8 +280,8 @@ def _pm2_online(view: _View) -> Check:
                 "pm2.online",
                 CRITICAL,
                 **parts,
-                observed=msg("PM2 knows no process of this name"),
-                hint=msg("Start it from its ecosystem file, then save the list: pm2 start, pm2 save"),
+                observed=_NO_PROCESS,
+                hint=_START_PROCESS,
                 evidence={"known": names[:20]},
             )
         return _check("pm2.online", UNKNOWN, **parts, **_unseen(view, "pm2"))
@@ -453,7 +464,7 @@ def _http_status(view: _View) -> Check:
     if status is None:
         if not failures and not error:
             return _check("http.status", UNKNOWN, **parts, **_unseen(view, "http"))
-        observed = msg("no answer ({error})", error=_shown(error))
+        observed = view.said("http", error) or msg("no answer ({error})", error=_shown(error))
     elif int(status) != 200:
         observed = msg("HTTP {status}", status=int(status))
         hint = msg("Read the application's error log; the health address must answer 200 itself, without a redirect")
@@ -515,11 +526,15 @@ def _app_status(view: _View) -> Check:
             hint=view.hint("http", msg("Correct app_health_url, or see what else answers there"), http.get("error")),
         )
     value = body.get("status")
+    if value is None:
+        hint = view.hint("http", msg("Correct app_health_url, or see what else answers there"))
     return _check(
         "app.status",
         OK if value == wanted else CRITICAL,
         **parts,
-        observed=msg('"status": "{value}"', value=_shown(value)),
+        observed=msg("the health report does not say")
+        if value is None
+        else msg('"status": "{value}"', value=_shown(value)),
         hint=hint,
         evidence={"body": body},
     )
@@ -590,7 +605,7 @@ def _mysql_reachable(view: _View) -> Check:
         "mysql.reachable",
         CRITICAL,
         **parts,
-        observed=msg("not reachable ({error})", error=_shown(error)),
+        observed=view.said("database", error) or msg("not reachable ({error})", error=_shown(error)),
         hint=view.hint("database", hint, error),
         evidence=evidence,
     )

@@ -57,6 +57,9 @@ def test_wrong_host_key_is_not_taken(daily: Runner, machine: Machine) -> None:
             "health_memory_normal_mb=lots",
             "health_memory_normal_mb must be a number, not 'lots' .str.: correct the inventory",
         ),
+        ("backup_critical_files=x", "variable 'backup_critical_files' can't be used"),
+        ("app_dir=webapp", "app_dir is 'webapp'; give an absolute path"),
+        ("report_budget_s=soon", "report_budget_s is 'soon': give a number of seconds"),
         ("ops_locale=tlh", "ops_locale 'tlh' is not available: use one of pt_BR, en"),
         ("ops_timezone=Mars/Olympus", "ops_timezone 'Mars/Olympus' is not known"),
     ],
@@ -70,5 +73,46 @@ def test_variable_that_does_not_fit_is_named(daily: Runner, setting: str, compla
 
 def test_unknown_target_is_no_host(daily: Runner, state: Path) -> None:
     run = daily("-e", "target=nobody_here")
+    assert run.rc != 0, "nothing was proven"
     assert run.report is None
     assert not (state / "reports").exists()
+
+
+@pytest.fixture
+def sudo_asks(machine: Machine) -> Iterator[str]:
+    """A user whom the connection's may become with a password only."""
+    rules = "/etc/sudoers.d/99-test"
+    machine.out(f"install -m 0440 /dev/stdin {rules}", stdin="flavio ALL=(games) PASSWD: ALL\n")
+    yield "games"
+    machine.out(f"rm {rules}")
+
+
+def assert_did_not_run(run: Run, *said: str) -> None:
+    """Concluded and reported like any run, with what to do about it."""
+    assert run.rc != 0, run.output
+    assert run.report, run.output
+    assert run.report["record"]["outcome"] == "error"
+    for part in said:
+        assert part in " ".join(run.output.split()), run.output
+
+
+def test_sudo_that_asks_for_a_password_is_reported(daily: Runner, sudo_asks: str) -> None:
+    assert_did_not_run(daily("-e", f"app_user={sudo_asks}"), "Missing sudo password", "correct app_user")
+
+
+def test_user_that_does_not_exist_is_reported(daily: Runner) -> None:
+    assert_did_not_run(daily("-e", "app_user=nobody_here"), "unknown user nobody_here", "correct app_user")
+
+
+@pytest.mark.parametrize("pipelining", ["true", "false"])
+def test_missing_python_is_reported(daily: Runner, pipelining: str) -> None:
+    run = daily("-e", "ansible_python_interpreter=/usr/bin/python9", "-e", f"ansible_pipelining={pipelining}")
+    assert_did_not_run(run, "install python3 there, or correct ansible_python_interpreter", "/usr/bin/python9")
+
+
+def test_shipped_as_a_module_it_says_the_same(daily: Runner) -> None:
+    """Where pipelining is off, Ansible's own way is taken, which becomes another user through files."""
+    run = daily("-e", "ansible_pipelining=false")
+    assert run.rc == 0, run.output
+    assert set(run.statuses.values()) == {"ok"}
+    assert_did_not_run(daily("-e", "ansible_pipelining=false", "-e", "app_user=games"), "switch ansible_pipelining on")

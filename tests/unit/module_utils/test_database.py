@@ -363,6 +363,19 @@ def test_reasons(error: Exception, reason: str) -> None:
     assert database.reason_of(error) == reason
 
 
+@pytest.mark.parametrize(
+    ("error", "advice"),
+    [
+        (pymysql.err.OperationalError(1044, "x"), "Correct mysql_database"),
+        (pymysql.err.OperationalError(1142, "x"), "bootstrap"),
+        (pymysql.err.OperationalError(1820, "x"), "bootstrap"),
+        (RuntimeError("'cryptography' package is required"), "socket"),
+    ],
+)
+def test_what_the_servers_log_cannot_tell_sends_nobody_there(error: Exception, advice: str) -> None:
+    assert advice in database._failure(error, "/run/s", "app")["hint"]["text"]
+
+
 def test_a_missing_driver_is_a_finding(options: Path) -> None:
     def missing(*_: object) -> None:
         raise ModuleNotFoundError("No module named 'pymysql'")

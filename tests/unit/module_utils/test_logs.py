@@ -549,3 +549,11 @@ def test_no_memory_raises(data: st.DataObject) -> None:
 def test_no_glob_raises(patterns: list[str]) -> None:
     with tempfile.TemporaryDirectory() as place:
         logs.collect([f"{place}/{p}" for p in patterns], None, now=NOW, deadline_s=1.0, max_bytes=MIB)
+
+
+def test_a_directory_that_may_not_be_read_is_not_just_a_missing_log(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs.os, "access", lambda path, mode: str(path) != str(host.folder))
+    host.run("hidden*.log")
+    assert host.codes() == ["unreadable", "missing"]

@@ -268,6 +268,15 @@ def test_another_users_daemon_is_foreign(host: Host) -> None:
     assert state["foreign"] == [{"pid": 5, "user": me, "home": "/root/.pm2"}]
 
 
+def test_this_users_daemon_elsewhere_is_a_wrong_pm2_home(host: Host) -> None:
+    """Ending it and starting the application "as its own user" would be the wrong advice."""
+    host.process(5, "PM2 v5.3.0: God Daemon (/home/me/.pm2)")
+    me = pwd.getpwuid(os.geteuid()).pw_name
+    for user, advice in ((me, "set pm2_home"), ("nobody", "start the application as its own user")):
+        _, findings = pm2.collect(pm2.Target(str(host.home), "app", user=user), timeout_s=1, proc=str(host.proc))
+        assert advice in findings[-1]["hint"]["text"]
+
+
 def test_another_users_socket_is_foreign_and_not_asked(host: Host) -> None:
     with servers.unix(host.home / "rpc.sock", servers.answering(servers.pm2_reply([]))) as connections:
         os.chown(host.home / "rpc.sock", 65534, -1) if os.geteuid() == 0 else None

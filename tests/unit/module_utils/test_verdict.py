@@ -350,6 +350,44 @@ def test_an_unknown_process_is_told_from_a_dead_daemon() -> None:
     assert found["evidence"]["known"] == ["orquestrador-v3"]
 
 
+def test_what_an_unknown_process_leaves_unseen_is_no_reason_to_probe_again() -> None:
+    result = judge(("pm2/app", None), ("resources/cpu/app_percent", None))
+    for check_id in ("pm2.restarts", "memory.app", "cpu.app"):
+        found = check(result, check_id)
+        assert found["status"] == "unknown"
+        assert plain(found["observed"]) == "PM2 knows no process of this name"
+        assert "ecosystem" in plain(found["hint"])
+
+
+def test_what_to_do_about_another_daemon_goes_before_the_missing_socket() -> None:
+    foreign = [{"pid": 9, "user": "root", "home": "/root/.pm2"}]
+    errors = [finding("pm2", "no_socket"), {**finding("pm2", "foreign_daemon"), "hint": msg("about that one")}]
+    result = judge(("pm2/daemon", "foreign"), ("pm2/foreign", foreign), ("errors", errors))
+    assert plain(check(result, "pm2.daemon")["hint"]) == "about that one"
+
+
+@pytest.mark.parametrize("body", [{}, {"database": "connected"}])
+def test_a_report_without_a_status_says_so(body: dict[str, Any]) -> None:
+    found = check(judge(("http/body", body), ("errors", [finding("http", "missing_keys")])), "app.status")
+    assert found["status"] == "critical"
+    assert plain(found["observed"]) == "the health report does not say"
+
+
+def test_reasons_are_words_and_not_codes() -> None:
+    result = judge(
+        ("http/status", None),
+        ("http/body", None),
+        ("http/error", "timeout"),
+        ("database", {"reachable": False, "error": "refused", "threads": None, "slow": []}),
+        (
+            "errors",
+            [finding("database", "loose_permissions"), finding("database", "refused"), finding("http", "timeout")],
+        ),
+    )
+    assert check(result, "http.status")["observed"] == finding("http", "timeout")["message"]
+    assert check(result, "mysql.reachable")["observed"] == finding("database", "refused")["message"]
+
+
 def test_a_foreign_daemon_is_named() -> None:
     foreign = [{"pid": 9, "user": "root", "home": "/root/.pm2"}]
     found = check(judge(("pm2/daemon", "foreign"), ("pm2/foreign", foreign)), "pm2.daemon")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +16,7 @@ import yaml
 
 from module_utils.orquestrador import arguments
 from module_utils.orquestrador.expectations import DEFAULTS
-from orquestrador_ops import courier, observation
+from orquestrador_ops import catalogs, courier, observation
 
 
 def parameters(path: Path, **changes: Any) -> dict[str, Any]:
@@ -124,6 +125,12 @@ def test_noise_around_the_answer_does_no_harm() -> None:
         ({"timeout": -1}, "health_timeout_s"),
         ({"log_globs": {"a": 1}}, "logs_error_globs"),
         ({"nonsense": 1}, "nonsense"),
+        ({"critical_files": "x"}, "backup_critical_files"),
+        ({"critical_files": [{"name": "a"}]}, "backup_critical_files"),
+        ({"log_globs": []}, "logs_error_globs is empty"),
+        ({"app_name": ""}, "app_name is empty"),
+        ({"app_dir": "webapp"}, "app_dir is 'webapp'; give an absolute path"),
+        ({"critical_dest": "copies"}, "backup_critical_dir is 'copies'"),
     ],
 )
 def test_arguments_that_do_not_fit_are_named_before_anything_is_sent(
@@ -152,3 +159,10 @@ def test_every_argument_has_a_variable_and_every_variable_a_default() -> None:
     defaults = set().union(*(yaml.safe_load(path.read_text()) for path in roles.glob("*/defaults/main.yml")))
     wanted = set(observation.VARIABLES.values()) | {f"health_{name}" for name in DEFAULTS} - {"health_planned_restarts"}
     assert wanted <= defaults
+
+
+def test_hints_name_what_an_inventory_has() -> None:
+    """An operator sets variables; the probe's own argument names are nowhere to be found for him."""
+    own = {name for name, variable in observation.VARIABLES.items() if name != variable and "_" in name}
+    texts = [text for text in catalogs.extracted() if re.search(rf"\b({'|'.join(own)})\b", text)]
+    assert texts == []

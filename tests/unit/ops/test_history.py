@@ -304,6 +304,13 @@ def test_unusable_url_does_not_show_its_password(url: str) -> None:
     assert "hunter2" not in one_line(error)
 
 
+def test_missing_driver_is_told_from_a_wrong_url(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pymysql", None)
+    with pytest.raises(HistoryError, match="driver is not installed: install pymysql") as error:
+        History("mysql+pymysql://u:hunter2@h/d")
+    assert "hunter2" not in one_line(error)
+
+
 def test_server_that_is_not_there_does_not_show_its_password() -> None:
     with pytest.raises(HistoryError, match="does not answer") as error:
         History("mysql+pymysql://ops:hunter2@127.0.0.1:1/ops")

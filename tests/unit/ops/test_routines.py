@@ -7,8 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from module_utils.orquestrador.messages import msg
 from module_utils.orquestrador.types import CHECK_IDS
-from orquestrador_ops import routines
+from orquestrador_ops import routines, view
+from orquestrador_ops.i18n import translator
 
 Make = Callable[..., dict[str, Any]]
 FILES_OK = {"files": {"current": True, "missing": [], "files": []}}
@@ -84,6 +86,22 @@ def test_failed_action_says_why(make_verdict: Make) -> None:
     result = {"failed": True, "msg": "no space left on /backups"}
     steps, _ = routines.conclude("daily", FILES_OK, make_verdict(), {"critical_files": result})
     assert steps[-1]["note"]["args"] == {"error": "no space left on /backups"}
+
+
+def test_failed_action_says_why_in_the_modules_own_messages(make_verdict: Make) -> None:
+    """They can be translated; what a module puts into ``msg`` is English."""
+    failures = [
+        msg("{path} does not exist: restore it or correct its path", path="/a/.env"),
+        {"text": "{path} is odd", "args": {"path": "b"}},
+    ]
+    result = {"failed": True, "msg": "English", "failures": failures}
+    steps, _ = routines.conclude("daily", FILES_OK, make_verdict(), {"critical_files": result})
+    assert steps[-1]["note"] == failures
+    shown = view.build({"steps": steps}, {}, {}, translator("pt_BR"))["steps"][-1]
+    assert (shown["status"], shown["note"]) == (
+        "failed",
+        "/a/.env não existe: restaure-o ou corrija o caminho; b is odd",
+    )
 
 
 def test_result_of_a_step_never_hides_a_failed_check(make_verdict: Make) -> None:

@@ -162,3 +162,43 @@ def test_settings_come_from_the_inventory_then_the_environment_then_the_project(
 )
 def test_copies_are_due_when_one_is_stale_or_a_file_is_missing(files: dict[str, Any] | None, due: bool) -> None:
     assert observation.copies_due({"files": files}) is due
+
+
+SUDO = "sudo: unknown user nobodyhere\nsudo: error initializing audit plugin sudoers_audit\n"
+FILES = "Failed to set permissions on the temporary files Ansible needs to create when becoming an unprivileged user"
+
+
+@pytest.mark.parametrize(
+    ("result", "advice", "reason"),
+    [
+        (
+            {"rc": 127, "module_stderr": "timeout: failed to run command 'python9': No such file or directory\n"},
+            "ansible_python_interpreter",
+            "failed to run command",
+        ),
+        (
+            {
+                "rc": 127,
+                "module_stdout": "/bin/sh: 1: python9: not found\r\n",
+                "module_stderr": "Shared connection to 127.0.0.1 closed.\r\n",
+            },
+            "ansible_python_interpreter",
+            "/bin/sh: 1: python9: not found",
+        ),
+        ({"rc": 1, "module_stderr": SUDO}, "app_user", "sudo: unknown user nobodyhere"),
+        ({"msg": "Missing sudo password", "module_stderr": "Missing sudo password"}, "sudo", "Missing sudo password"),
+        ({"msg": FILES, "module_stderr": FILES}, "ansible_pipelining", None),
+    ],
+)
+def test_a_probe_that_could_not_run_says_what_to_do(result: dict[str, Any], advice: str, reason: str | None) -> None:
+    settled = observation.settle({"failed": True, "msg": "MODULE FAILURE", **result}, host="web-01", started="")
+    assert settled["outcome"] == "error"
+    assert advice in settled["failure"]["text"]
+    if reason:
+        assert reason in settled["failure"]["args"]["reason"]
+
+
+@pytest.mark.parametrize("value", ["soon", None, [3]])
+def test_a_budget_that_is_no_number_is_named(value: Any) -> None:
+    with pytest.raises(ValueError, match=r"^report_budget_s is .*inventory$"):
+        runs.budget_of(value)
