@@ -350,8 +350,8 @@ def predict(path: str, wanted: Request, *, clock: Clock = moment) -> dict[str, A
 
 
 def predict_release(path: str, *, run_id: str, clock: Clock = moment) -> dict[str, Any]:
-    """What :func:`release` would do now, without doing it."""
-    return _given_back(inspect(path, clock=clock), run_id)
+    """What :func:`release` would do now, without doing it; a run that took no lease has lost none: no note."""
+    return {**_given_back(inspect(path, clock=clock), run_id), "note": None}
 
 
 def guarded(options: Optional[dict[str, Any]], work: Callable[[], _Result], *, check_mode: bool = False) -> _Result:

@@ -70,6 +70,12 @@ def test_check_mode_agrees_with_what_is_done_and_does_nothing(
     assert (other["holder"] or {}).get("run_id") == ("run-1" if state == "held" else None)
 
 
+def test_giving_back_in_check_mode_what_was_never_taken_is_no_loss(capsys: Capture, args: dict[str, Any]) -> None:
+    run(capsys, **args)
+    code, result = run(capsys, **{**args, "run_id": "run-2", "state": "released"}, _ansible_check_mode=True)
+    assert (code, result["changed"], result["note"], result["holder"]["run_id"]) == (0, False, None, "run-1")
+
+
 @pytest.mark.parametrize("bad", [{"owner": None}, {"ttl_s": 0}, {"ttl_s": "soon"}, {"state": "mine"}, {"run_id": ""}])
 def test_unusable_arguments_are_one_line(capsys: Capture, args: dict[str, Any], bad: dict[str, Any]) -> None:
     given = {key: value for key, value in {**args, **bad}.items() if value is not None}
