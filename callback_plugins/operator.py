@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any
 
 from ansible import constants as C
 from ansible.plugins.callback.default import CallbackModule as Default
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from module_utils.orquestrador.messages import plain
 
 DOCUMENTATION = """
 name: operator
@@ -68,8 +74,12 @@ class CallbackModule(Default):  # type: ignore[misc]
     def v2_runner_on_ok(self, result: Any) -> None:
         if not self._brief():
             super().v2_runner_on_ok(result)
-        elif result.result.get("changed") and result.task.action != "ansible.builtin.include_tasks":
+            return
+        if result.result.get("changed") and result.task.action != "ansible.builtin.include_tasks":
             self._display.display(f"    changed: {result.host.get_name()}", color=C.COLOR_CHANGED)
+        note = result.result.get("note")
+        if note:
+            self._display.display(f"    note: {result.host.get_name()}: {plain(note)}", color=C.COLOR_WARN)
 
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
         if not self._brief():
