@@ -44,6 +44,11 @@ def reason(result: dict[str, Any]) -> str:
     return " - ".join(" ".join(part.split()) for part in parts if part.strip()) or "no reason given, see -v"
 
 
+def note(result: dict[str, Any]) -> str:
+    """What a task that went well has to say all the same, in one line; empty for most."""
+    return " ".join(plain(result.get("note") or "").split())
+
+
 class CallbackModule(Default):  # type: ignore[misc]
     """Ansible's default callback, reduced to what an operator can act on."""
 
@@ -77,9 +82,9 @@ class CallbackModule(Default):  # type: ignore[misc]
             return
         if result.result.get("changed") and result.task.action != "ansible.builtin.include_tasks":
             self._display.display(f"    changed: {result.host.get_name()}", color=C.COLOR_CHANGED)
-        note = result.result.get("note")
-        if note:
-            self._display.display(f"    note: {result.host.get_name()}: {plain(note)}", color=C.COLOR_WARN)
+        said = note(result.result)
+        if said:
+            self._display.display(f"    note: {result.host.get_name()}: {said}", color=C.COLOR_WARN)
 
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
         if not self._brief():

@@ -138,6 +138,29 @@ def test_damaged_lease_blocks_nobody(daily: Runner, machine: Machine) -> None:
     assert f"The lease file {LEASE} was damaged" in run.output
 
 
+@pytest.mark.parametrize(
+    ("harm", "complaint"),
+    [
+        ("dd if=/dev/zero of={at}/filler bs=4k 2>/dev/null || true", "cannot be written, no space is left there"),
+        ("mount -o remount,ro {at}", "cannot be used: Read-only file system"),
+    ],
+)
+def test_lease_that_cannot_be_written_means_no_copying(
+    daily: Runner, machine: Machine, harm: str, complaint: str
+) -> None:
+    at = str(Path(LEASE).parent)
+    machine.out(f"mount -t tmpfs -o size=64k,mode=700,uid={USER},gid={USER} tmpfs {at}")
+    try:
+        machine.out(harm.format(at=at))
+        run = daily()
+    finally:
+        machine.out(f"umount {at}")
+    assert run.rc != 0
+    assert run.steps["critical_files"] == "failed"
+    assert f"the lease {LEASE} {complaint}" in words(run.output)
+    assert copies(machine) == []
+
+
 def test_bootstrap_takes_an_expired_lease_over_and_gives_it_back(
     run_clean: Runner, machine: Machine, state: Path
 ) -> None:

@@ -7,6 +7,7 @@ import fcntl
 import json
 import os
 import signal
+import stat
 import subprocess
 import sys
 import tempfile
@@ -403,6 +404,21 @@ def take():
     except lease.LeaseError as error:
         return "refused " + plain(error.message)
 """
+
+
+def test_content_and_directory_are_synced(path: Path, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    kinds: list[bool] = []
+    fsync = os.fsync
+
+    def watching(fd: int) -> None:
+        kinds.append(stat.S_ISDIR(os.fstat(fd).st_mode))
+        fsync(fd)
+
+    monkeypatch.setattr(os, "fsync", watching)
+    take(path, host)
+    assert kinds == [False, True]
+    lease.release(str(path), run_id="run-1", clock=host)
+    assert kinds == [False, True, True]
 
 
 def as_nobody(path: Path) -> str:
