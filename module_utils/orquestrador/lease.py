@@ -376,7 +376,9 @@ def guarded(options: Optional[dict[str, Any]], work: Callable[[], _Result], *, c
         result = work()
     finally:
         try:
-            given = release(path, run_id=wanted.run_id)["note"]
+            back = release(path, run_id=wanted.run_id)
+            # Gone, though it was had: another run took it over and is done already.
+            given = None if back["changed"] else back["note"] or _lost(Seen(FREE), wanted.run_id)
         except LeaseError as error:
             given = error.message  # it expires by itself: no reason to call the work a failure
     result["note"] = given or got["note"]

@@ -633,3 +633,26 @@ def test_work_whose_lease_was_pre_empted_meanwhile_says_so(path: Path) -> None:
     result = lease.guarded(options(path), work)
     assert "Run run-1 has lost the lease of this host to run run-2" in plain(result["note"])
     assert lease.inspect(str(path)).lease["run_id"] == "run-2"  # type: ignore[index]
+
+
+def test_work_whose_lease_another_run_had_and_gave_back_meanwhile_says_so(path: Path) -> None:
+    def work() -> dict[str, Any]:
+        lease.acquire(str(path), wanted("run-2", "offline", preempt=True))
+        lease.release(str(path), run_id="run-2")
+        return {"changed": True}
+
+    assert "does not have the lease of this host any more" in plain(lease.guarded(options(path), work)["note"])
+
+
+def test_a_lease_that_cannot_be_given_back_does_not_undo_the_work(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(target: str) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def work() -> dict[str, Any]:
+        monkeypatch.setattr(os, "unlink", broken)
+        return {"changed": True}
+
+    result = lease.guarded(options(path), work)
+    monkeypatch.undo()
+    assert result["changed"] is True
+    assert "Input/output error" in plain(result["note"])
