@@ -162,7 +162,8 @@ class _Told:
         from . import history  # noqa: PLC0415 - SQLAlchemy is dear, and only needed here
 
         with history.open_history(kept.state_dir, kept.history_url) as store:
-            self.record["previous_run"] = store.last_run(self.record["host"], self.record["procedure"])
+            previous = store.last_run(self.record["host"], self.record["procedure"])
+            self.record["previous_run"] = history.name_of_run(previous)
             self.report(kept)
             store.conclude(self.record, self.snapshot, self.verdict, self.memory)
 
