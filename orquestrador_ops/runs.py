@@ -136,6 +136,7 @@ def conclude(
     try:
         told.into_history(kept)
     except OSError as error:
+        record["previous_unknown"] = record["previous_run"] is None
         told.problems.append(
             tr.t("The history could not be written: {reason}", reason=tr.message(getattr(error, "message", str(error))))
         )

@@ -114,6 +114,13 @@ def test_a_corrupt_history_fails_the_run_but_hides_nothing(tmp_path: Path, probe
     assert "web-01" in conclusion.checklist
 
 
+def test_a_history_that_does_not_answer_is_not_a_first_run(tmp_path: Path, probe: dict[str, Any]) -> None:
+    (tmp_path / "history.sqlite3").write_bytes(b"rubbish" * 1000)
+    shown = concluded(opened(), probe, tmp_path).checklist
+    assert "is not known" in shown or "não se sabe" in shown
+    assert "No earlier run" not in shown and "Não há registro de execução anterior" not in shown
+
+
 def test_an_unwritable_report_fails_the_run_but_not_the_history(tmp_path: Path, probe: dict[str, Any]) -> None:
     (tmp_path / "reports").write_text("a file where a directory belongs")
     conclusion = concluded(opened(), probe, tmp_path)
