@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from ansible.plugins.action import ActionBase
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from orquestrador_ops import courier, memory, observation, settings
+from orquestrador_ops import courier, memory, observation, runs, settings
 
 # Built here, in the controlling process: every forked worker inherits it.
 courier.program()
@@ -54,7 +55,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             # Without a password for sudo, say, nothing ran at all: a run that is concluded and reported like any other.
             said = " ".join(str(error).split())
             result = {"failed": True, "msg": said, "module_stderr": said}
-        return observation.settle(result, host=host, started=started)
+        # A routine that opens no run beforehand has its identity from here: what changes the host needs one to take
+        # the lease with.
+        identity = {"run_id": runs.new_run_id(datetime.fromisoformat(started)), "owner": runs.lease_owner()}
+        return {**observation.settle(result, host=host, started=started), **identity}
 
     def _observe(self, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
         python = str(

@@ -44,6 +44,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 operator=None,
                 check_mode=bool(self._task.check_mode),
                 started_at=probe.get("started_at"),
+                run_id=probe.get("run_id"),
             )
             conclusion = runs.conclude(
                 run,

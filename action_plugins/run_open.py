@@ -32,6 +32,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         )
         return {
             "changed": False,
+            "owner": runs.lease_owner(),
             "run": runs.open_run(
                 procedure=arguments["procedure"],
                 host=str(variables.get("inventory_hostname", "")),

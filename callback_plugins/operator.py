@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
 from typing import Any
 
 from ansible import constants as C
 from ansible.plugins.callback.default import CallbackModule as Default
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from module_utils.orquestrador.messages import plain
 
 DOCUMENTATION = """
 name: operator
@@ -38,6 +44,11 @@ def reason(result: dict[str, Any]) -> str:
     return " - ".join(" ".join(part.split()) for part in parts if part.strip()) or "no reason given, see -v"
 
 
+def note(result: dict[str, Any]) -> str:
+    """What a task that went well has to say all the same, in one line; empty for most."""
+    return " ".join(plain(result.get("note") or "").split())
+
+
 class CallbackModule(Default):  # type: ignore[misc]
     """Ansible's default callback, reduced to what an operator can act on."""
 
@@ -68,8 +79,12 @@ class CallbackModule(Default):  # type: ignore[misc]
     def v2_runner_on_ok(self, result: Any) -> None:
         if not self._brief():
             super().v2_runner_on_ok(result)
-        elif result.result.get("changed") and result.task.action != "ansible.builtin.include_tasks":
+            return
+        if result.result.get("changed") and result.task.action != "ansible.builtin.include_tasks":
             self._display.display(f"    changed: {result.host.get_name()}", color=C.COLOR_CHANGED)
+        said = note(result.result)
+        if said:
+            self._display.display(f"    note: {result.host.get_name()}: {said}", color=C.COLOR_WARN)
 
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
         if not self._brief():

@@ -37,6 +37,38 @@ options:
     description: Directory of the copies, created when missing.
     type: path
     required: true
+  lease:
+    description:
+      - Take the lease of the host for the copying and give it back, so that no other procedure changes the host
+        meanwhile. Without it the caller has to have the lease.
+      - A lease that another run holds is a failure that names it, and nothing is copied.
+      - In check mode no lease is taken; RV(note) says who has it.
+    type: dict
+    suboptions:
+      path:
+        description: The lease file on the host.
+        type: path
+        required: true
+      run_id:
+        description: The run that takes it.
+        type: str
+        required: true
+      owner:
+        description: Who started that run, and on which controller.
+        type: str
+        required: true
+      procedure:
+        description: The procedure that runs.
+        type: str
+        required: true
+      ttl_s:
+        description: Seconds after which it expires when it is not given back, from 1 to 86400.
+        type: float
+        required: true
+      preempt:
+        description: Whether an emergency takes it from a routine that holds it.
+        type: bool
+        default: false
 attributes:
   check_mode:
     description: Can run in check mode and tell what would change without changing it.
@@ -95,6 +127,18 @@ files:
       description: Whether a copy was made, or would be in check mode.
       type: bool
       returned: always
+lease:
+  description: The lease that the copying was done under; see M(host_lease).
+  returned: when O(lease) was given and taken
+  type: dict
+note:
+  description: What is to be known of the lease, as an untranslated message; null when nothing is.
+  returned: when O(lease) was given
+  type: dict
+holder:
+  description: Who holds the lease; see M(host_lease).
+  returned: when another run holds it
+  type: dict
 failures:
   description: What went wrong as untranslated messages of C(text) and C(args); empty when nothing did.
   returned: always
@@ -106,6 +150,7 @@ failures:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.orquestrador import lease
 from ansible.module_utils.orquestrador.critical_files import copy_all
 from ansible.module_utils.orquestrador.messages import plain
 
@@ -121,6 +166,7 @@ ARGUMENT_SPEC = {
         },
     },
     "dest": {"type": "path", "required": True},
+    "lease": {"type": "dict", "options": lease.OPTIONS},
 }
 
 
@@ -128,7 +174,17 @@ def main() -> None:
     """Copy, report, and fail last."""
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     os.umask(0o077)
-    result = copy_all(module.params["files"], module.params["dest"], check_mode=module.check_mode)
+    params = module.params
+    try:
+        result = lease.guarded(
+            params["lease"],
+            lambda: copy_all(params["files"], params["dest"], check_mode=module.check_mode),
+            check_mode=module.check_mode,
+        )
+    except lease.LeaseError as error:
+        module.fail_json(
+            msg=plain(error.message), changed=False, files=[], failures=[error.message], holder=error.holder
+        )
     if result["failures"]:
         module.fail_json(msg="; ".join(plain(failure) for failure in result["failures"]), **result)
     module.exit_json(**result)

@@ -86,6 +86,7 @@ BOOTSTRAP = Routine(
     source="estrutura-de-diretorios",
     budget_s=600,
     steps=(
+        Step("lease", msg("Lease of the host"), "pontos-criticos"),
         Step("pm2_unit", msg("PM2 under its unit"), "pontos-criticos", ("pm2.daemon", "pm2.online")),
         Step("database_account", msg("Operations account of the database"), "pontos-criticos", ("mysql.reachable",)),
         Step(
@@ -166,7 +167,7 @@ def _step(
     found = [_OF_CHECK.get(statuses.get(check, "unknown"), "unknown") for check in step.checks]
     status, note = _of_result(result)
     if status is None and not found:
-        status, note = _files_of(snapshot)
+        status, note = _files_of(snapshot) if step.id == "critical_files" else ("unknown", msg("The step did not run."))
     if step.overall:
         overall = _OF_OVERALL.get(str(verdict.get("overall")), "unknown")
         if overall not in OK_STATUSES and worst(found) in OK_STATUSES:
@@ -205,11 +206,15 @@ def _of_result(result: Mapping[str, Any]) -> tuple[str | None, Any]:
 
 
 def _evidence(result: Mapping[str, Any]) -> dict[str, Any]:
-    """What an action leaves in the record: its own evidence, or the files it says it wrote."""
+    """What an action leaves in the record: its own evidence, or files written, the lease it had, who else had it."""
     evidence = result.get("evidence")
     if isinstance(evidence, Mapping):
         return dict(evidence)
-    return {"files": result["files"]} if isinstance(result.get("files"), list) else {}
+    found: dict[str, Any] = {"files": result["files"]} if isinstance(result.get("files"), list) else {}
+    for name in ("lease", "holder"):
+        if isinstance(result.get(name), Mapping):
+            found[name] = dict(result[name])
+    return found
 
 
 def _files_of(snapshot: Mapping[str, Any] | None) -> tuple[str, Message]:

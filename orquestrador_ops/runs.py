@@ -9,6 +9,7 @@ from __future__ import annotations
 import getpass
 import os
 import secrets
+import socket
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -44,6 +45,16 @@ def budget_of(value: Any) -> float:
         raise ValueError(f"report_budget_s is {value!r}: give a number of seconds in the inventory") from None
 
 
+def lease_owner() -> str:
+    """Who holds a lease for a run of this controller: whoever runs this, at which machine."""
+    return f"{operator_name()}@{socket.gethostname()}"
+
+
+def new_run_id(started: datetime) -> str:
+    """An id that sorts by time and is unique among concurrent runs."""
+    return f"{started:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+
+
 def open_run(
     *,
     procedure: str,
@@ -52,8 +63,9 @@ def open_run(
     operator: str | None,
     check_mode: bool,
     started_at: str | None = None,
+    run_id: str | None = None,
 ) -> RunDict:
-    """Give a run its identity; ``started_at`` (ISO 8601) when it began before it was opened.
+    """Give a run its identity; ``started_at`` (ISO 8601) and ``run_id`` when it began before it was opened.
 
     Returns ``{run_id, procedure, host, operator, check_mode, started_at, deadline, budget_s}``; times are ISO 8601 in
     UTC. ``run_id`` sorts by time and is unique among concurrent runs.
@@ -65,7 +77,7 @@ def open_run(
         raise ValueError(f"report_budget_s is {budget_s}: a procedure needs a positive number of seconds")
     started = datetime.fromisoformat(started_at) if started_at else utc_now()
     return {
-        "run_id": f"{started:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}",
+        "run_id": run_id or new_run_id(started),
         "procedure": procedure,
         "host": host,
         "operator": operator or operator_name(),

@@ -27,5 +27,7 @@ ansible-playbook playbooks/routine/daily.yml || status=$?
 
 state=${OPS_STATE_DIR:-var}
 say "Done (status $status). Reports:"
-ls -1 "$state"/reports/orquestrador-lab/latest-daily.* 2>/dev/null | sed 's/^/  /'
+for report in "$state"/reports/orquestrador-lab/latest-daily.*; do
+  [ ! -e "$report" ] || echo "  $report"
+done
 exit "$status"

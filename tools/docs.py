@@ -7,6 +7,7 @@ defaults differ. The argument specifications and the headers of the playbooks ar
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,16 @@ def role_readme(role: Path) -> str:
     return "\n".join(lines)
 
 
+def steps(tasks: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Tasks in their order, those of blocks included, the blocks themselves not."""
+    for task in tasks:
+        inner = [one for part in ("block", "rescue", "always") for one in task.get(part, [])]
+        if inner:
+            yield from steps(inner)
+        else:
+            yield task
+
+
 def playbook_page(playbook: Path) -> str:
     """One page per playbook: its header, its steps and how to run it."""
     text = playbook.read_text(encoding="utf-8")
@@ -92,7 +103,7 @@ def playbook_page(playbook: Path) -> str:
     lines += ["| | |", "|---|---|", *[f"| **{key}** | {value} |" for key, value in rows], ""]
     for play in yaml.safe_load(text):
         lines += [f"## {play['name']}", "", f"Hosts: `{play['hosts']}`", ""]
-        for number, task in enumerate(play.get("tasks", []), 1):
+        for number, task in enumerate(steps(play.get("tasks", [])), 1):
             role = task.get("ansible.builtin.import_role") or task.get("ansible.builtin.include_role") or {}
             where = (
                 f" — role [`{role['name']}`](../../roles/{role['name']}/README.md), `{role['tasks_from']}`"

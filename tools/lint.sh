@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Every static check, all of them even when one fails. The two slow ones run side by side.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit 1
 failed=0
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT

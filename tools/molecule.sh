@@ -3,7 +3,7 @@
 # Each scenario has a container and ports of its own; what an interrupted run left of it is removed first.
 # Fails when a test fails, when one is skipped, and when none ran.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit 1
 root=$PWD
 [ "$#" -gt 0 ] || set -- default mariadb
 
@@ -54,7 +54,7 @@ for scenario in "$@"; do
   status=0
   # Beforehand, because Molecule shows a task's output only when the task has ended, and an image takes minutes.
   database=$(sed -n 's/^ *LAB_DATABASE: *//p' "molecule/$scenario/molecule.yml")
-  LAB_NAME="orquestrador-test-$scenario" LAB_DATABASE=$database molecule/shared/lab.sh build >/dev/null || status=$?
+  LAB_NAME="orquestrador-test-$scenario" LAB_DATABASE=$database molecule/shared/lab.sh build || status=$?
   if [ "$status" -eq 0 ]; then molecule test -s "$scenario" || status=$?; fi
   tests=$(counts "$result") || status=$((status == 0 ? 1 : status))
   took=$((SECONDS - start))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.module_utils.orquestrador import lease as lease_utils
 from ansible.module_utils.testing import patch_module_args
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -58,8 +59,57 @@ def test_fails_last_naming_what_was_not_copied(
     assert result["files"][1]["copy"]
 
 
+@pytest.fixture
+def lease(tmp_path: Path) -> dict[str, Any]:
+    return {
+        "path": str(tmp_path / "ops" / "lease.json"),
+        "run_id": "run-1",
+        "owner": "ana@one",
+        "procedure": "daily",
+        "ttl_s": 120,
+    }
+
+
+def test_copies_under_a_lease_and_gives_it_back(
+    capsys: pytest.CaptureFixture[str], args: dict[str, Any], lease: dict[str, Any]
+) -> None:
+    code, result = run(capsys, **args, lease=lease)
+    assert (code, result["changed"], result["note"], result["lease"]["run_id"]) == (0, True, None, "run-1")
+    assert not Path(lease["path"]).exists()
+
+
+def test_a_held_lease_refuses_the_copying_naming_the_holder(
+    capsys: pytest.CaptureFixture[str], args: dict[str, Any], lease: dict[str, Any]
+) -> None:
+    other = lease_utils.request(run_id="run-9", owner="bob@two", procedure="restore", ttl_s=60)
+    lease_utils.acquire(lease["path"], other)
+    code, result = run(capsys, **args, lease=lease)
+    assert (code, result["changed"], result["files"]) == (1, False, [])
+    assert "held by run run-9 (restore, bob@two)" in result["msg"]
+    assert "\n" not in result["msg"]
+    assert result["failures"][0]["args"]["run_id"] == "run-9"
+    assert not Path(args["dest"]).exists()
+    code, checked = run(capsys, **args, lease=lease, _ansible_check_mode=True)
+    assert (code, checked["changed"], checked["note"]["args"]["run_id"]) == (0, True, "run-9")
+
+
+def test_a_failed_copy_gives_the_lease_back(
+    capsys: pytest.CaptureFixture[str], args: dict[str, Any], lease: dict[str, Any], tmp_path: Path
+) -> None:
+    (tmp_path / "env").unlink()
+    assert run(capsys, **args, lease=lease)[0] == 1
+    assert not Path(lease["path"]).exists()
+
+
 @pytest.mark.parametrize(
-    "bad", [{"files": "x"}, {"files": [{"name": "a"}]}, {"dest": None}, {"files": [{"name": "a", "path": "b", "c": 1}]}]
+    "bad",
+    [
+        {"files": "x"},
+        {"files": [{"name": "a"}]},
+        {"dest": None},
+        {"files": [{"name": "a", "path": "b", "c": 1}]},
+        {"lease": {"path": "/x"}},
+    ],
 )
 def test_unusable_arguments_are_one_line(
     capsys: pytest.CaptureFixture[str], args: dict[str, Any], bad: dict[str, Any]

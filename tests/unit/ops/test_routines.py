@@ -104,6 +104,25 @@ def test_failed_action_says_why_in_the_modules_own_messages(make_verdict: Make) 
     )
 
 
+def test_a_refusal_names_the_holder_in_a_message_that_can_be_translated(make_verdict: Make) -> None:
+    failure = {"text": "held by run {run_id}", "args": {"run_id": "r1"}}
+    result = {"failed": True, "msg": "held by run r1", "failures": [failure], "files": [], "holder": {"run_id": "r1"}}
+    steps, outcome = routines.conclude("daily", FILES_OK, make_verdict(), {"critical_files": result})
+    assert (steps[-1]["note"], outcome) == ([failure], "not_met")
+    assert steps[-1]["evidence"]["holder"] == {"run_id": "r1"}
+
+
+@pytest.mark.parametrize(
+    ("result", "status"),
+    [(None, "unknown"), ({"skipped": True}, "unknown"), ({"changed": False, "lease": {"run_id": "r1"}}, "ok")],
+)
+def test_bootstrap_without_a_lease_is_not_met(make_verdict: Make, result: Any, status: str) -> None:
+    steps, outcome = routines.conclude("bootstrap", FILES_OK, make_verdict(), {"lease": result} if result else {})
+    assert (steps[0]["id"], steps[0]["status"]) == ("lease", status)
+    assert (outcome == "met") == (status == "ok")
+    assert steps[0]["evidence"] == ({"lease": {"run_id": "r1"}} if status == "ok" else {})
+
+
 def test_result_of_a_step_never_hides_a_failed_check(make_verdict: Make) -> None:
     verdict = make_verdict("critical", logs_errors="critical")
     steps, _ = routines.conclude("daily", FILES_OK, verdict, {"error_logs": {"status": "ok"}})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import sqlite3
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -39,6 +40,18 @@ def test_a_run_has_a_deadline_and_an_id_of_its_own() -> None:
     one, two = opened(), opened()
     assert one["run_id"] != two["run_id"]
     assert datetime.fromisoformat(one["deadline"]) - datetime.fromisoformat(one["started_at"]) == timedelta(seconds=300)
+
+
+def test_a_run_that_had_its_id_before_it_was_opened_keeps_it() -> None:
+    started = datetime.fromisoformat("2026-01-05T12:00:00+00:00")
+    run_id = runs.new_run_id(started)
+    assert run_id.startswith("20260105T120000Z-")
+    assert opened(run_id=run_id)["run_id"] == run_id
+
+
+def test_the_owner_of_a_lease_is_a_person_at_a_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPS_OPERATOR", "awx")
+    assert runs.lease_owner() == f"awx@{socket.gethostname()}"
 
 
 @pytest.mark.parametrize("budget", [0, -1])

@@ -31,3 +31,16 @@ specification.loader.exec_module(plugin)
 )  # fmt: skip
 def test_a_failure_is_one_line(result: dict[str, Any], expected: str) -> None:
     assert plugin.reason(result) == expected
+
+
+@pytest.mark.parametrize(
+    ("result", "expected"),
+    [
+        ({}, ""),
+        ({"note": None}, ""),
+        ({"note": "two\nlines"}, "two lines"),
+        ({"note": {"text": "held by {run_id}", "args": {"run_id": "a\nb"}}}, "held by a b"),
+    ],
+)
+def test_a_note_is_one_line(result: dict[str, Any], expected: str) -> None:
+    assert plugin.note(result) == expected

@@ -1,0 +1,173 @@
+#!/usr/bin/python
+"""Take or give back the lease of a host: see ``DOCUMENTATION``."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: host_lease
+short_description: Take or give back the lease of a host
+description:
+  - Whatever changes a host takes its lease first, so that one procedure at a time does, from whichever controller.
+  - The lease is a file on the host. Of several runs that want it at the same moment exactly one gets it; the others
+    fail in one line that names the holder.
+  - It always expires, by the host's own clock. One that has expired, one from before a restart of the host and one in
+    a damaged file are taken over, and RV(note) says so.
+  - Run it as the application's user, who owns the file.
+options:
+  state:
+    description:
+      - With V(held) the run has the lease afterwards. The run that has it already renews it.
+      - With V(released) the run does not have it afterwards. Another run's lease is left alone.
+    type: str
+    choices: [held, released]
+    default: held
+  path:
+    description: The lease file. Its directory is created when missing, mode 0700.
+    type: path
+    required: true
+  run_id:
+    description: The run that takes it or gives it back.
+    type: str
+    required: true
+  owner:
+    description: Who started the run, and on which controller. Required to take it.
+    type: str
+  procedure:
+    description: The procedure that runs. Required to take it.
+    type: str
+  ttl_s:
+    description: Seconds after which it expires when it is not given back, from 1 to 86400. Required to take it.
+    type: float
+  preempt:
+    description:
+      - Take it although another run holds it. Only an emergency (V(triage), V(offline), V(performance), V(database),
+        V(watch)) may, and only from a routine (V(daily), V(weekly), V(monthly), V(quarterly)).
+      - It is recorded in the lease and in RV(note).
+    type: bool
+    default: false
+attributes:
+  check_mode:
+    description: Takes and gives back nothing; RV(note) says who holds the lease and what would happen.
+    support: full
+  diff_mode:
+    description: Shows who had the lease before and who has it after.
+    support: full
+  platform:
+    description: Where it runs.
+    support: full
+    platforms: posix
+author:
+  - Orquestrador Ops
+"""
+
+EXAMPLES = r"""
+- name: Take the lease of the host
+  host_lease:
+    path: /home/flavio/.local/state/orquestrador-ops/lease.json
+    run_id: 20260105T120000Z-a1b2c3
+    owner: ana@control-01
+    procedure: monthly
+    ttl_s: 1800
+  become: true
+  become_user: flavio
+
+- name: Give the lease of the host back
+  host_lease:
+    path: /home/flavio/.local/state/orquestrador-ops/lease.json
+    state: released
+    run_id: 20260105T120000Z-a1b2c3
+  become: true
+  become_user: flavio
+"""
+
+RETURN = r"""
+changed:
+  description: Whether the lease has another holder than before, or would have in check mode; not when it was renewed.
+  returned: always
+  type: bool
+renewed:
+  description: Whether the run had it already and it was extended.
+  returned: when it was taken
+  type: bool
+lease:
+  description: The lease as it is now.
+  returned: when it was taken
+  type: dict
+  contains:
+    run_id:
+      description: The run that holds it.
+      type: str
+    owner:
+      description: Who started that run, and on which controller.
+      type: str
+    procedure:
+      description: The procedure that runs.
+      type: str
+    since:
+      description: Since when, ISO 8601 in UTC.
+      type: str
+    expires_at:
+      description: Until when at the latest, ISO 8601 in UTC.
+      type: str
+    ttl_s:
+      description: Seconds for which it was taken.
+      type: float
+    took_over:
+      description: The lease before it (C(state) expired, restarted, damaged or preempted, C(run_id), C(owner),
+        C(procedure)); null when the host was free.
+      type: dict
+holder:
+  description: The run that holds it instead, with the fields of RV(lease); null when none does.
+  returned: when it was not taken
+  type: dict
+note:
+  description: What the operator should know, as an untranslated message of C(text) and C(args); null when all is as
+    usual.
+  returned: success
+  type: dict
+failures:
+  description: Why it could not be had, as untranslated messages of C(text) and C(args).
+  returned: failure
+  type: list
+  elements: dict
+"""
+
+import os
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.orquestrador import lease
+from ansible.module_utils.orquestrador.messages import plain
+
+NEEDED = ("owner", "procedure", "ttl_s")
+ARGUMENT_SPEC = {
+    **{name: {**option, "required": name not in NEEDED} for name, option in lease.OPTIONS.items()},
+    "state": {"type": "str", "choices": ["held", "released"], "default": "held"},
+    "preempt": lease.OPTIONS["preempt"],
+}
+
+
+def bring_about(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
+    """The state asked for; returns what the module returns, raises ``lease.LeaseError``."""
+    path = params["path"]
+    if params["state"] == "released":
+        return (lease.predict_release if check_mode else lease.release)(path, run_id=params["run_id"])
+    wanted = lease.request(**{name: params[name] for name in lease.OPTIONS if name != "path"})
+    return (lease.predict if check_mode else lease.acquire)(path, wanted)
+
+
+def main() -> None:
+    """Take it or give it back, and say in one line why not."""
+    module = AnsibleModule(
+        argument_spec=ARGUMENT_SPEC, supports_check_mode=True, required_if=[("state", "held", NEEDED)]
+    )
+    os.umask(0o077)
+    try:
+        result = bring_about(module.params, module.check_mode)
+    except lease.LeaseError as error:
+        module.fail_json(msg=plain(error.message), changed=False, failures=[error.message], holder=error.holder)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
