@@ -513,8 +513,16 @@ def _window(query: sa.Select[Any], column: sa.Column[Any], since: object, until:
     return query
 
 
+def name_of_run(record: object) -> dict[str, Any] | None:
+    """What a run keeps of the one before it: whole, each would hold all that ever were."""
+    if not isinstance(record, Mapping):
+        return None
+    return {name: record.get(name) for name in ("run_id", "started_at", "outcome")}
+
+
 def _run_row(record: Mapping[str, Any]) -> dict[str, Any]:
     row: dict[str, Any] = {column.name: record.get(column.name) for column in schema.runs.columns}
+    row["previous_run"] = name_of_run(row["previous_run"])
     for name in _RUN_TIMES:
         row[name] = _epoch(row[name])
     if row["started_at"] is None:

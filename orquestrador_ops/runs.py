@@ -148,6 +148,7 @@ def conclude(
     try:
         told.into_history(kept)
     except OSError as error:
+        record["previous_unknown"] = record["previous_run"] is None
         told.problems.append(
             tr.t("The history could not be written: {reason}", reason=tr.message(getattr(error, "message", str(error))))
         )
@@ -174,7 +175,8 @@ class _Told:
         from . import history  # noqa: PLC0415 - SQLAlchemy is dear, and only needed here
 
         with history.open_history(kept.state_dir, kept.history_url) as store:
-            self.record["previous_run"] = store.last_run(self.record["host"], self.record["procedure"])
+            previous = store.last_run(self.record["host"], self.record["procedure"])
+            self.record["previous_run"] = history.name_of_run(previous)
             self.report(kept)
             store.conclude(self.record, self.snapshot, self.verdict, self.memory)
 

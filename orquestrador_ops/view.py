@@ -194,6 +194,8 @@ class _View:
 
     def since(self) -> str:
         tr, previous = self.tr, _mapping(self.record.get("previous_run"))
+        if self.record.get("previous_unknown"):
+            return tr.t("The history does not answer: when this routine last ran is not known.")
         if not previous:
             return tr.t("No earlier run of this routine on this host is on record.")
         outcome = self.status(str(previous.get("outcome")), _OUTCOME_WORDS)["word"]

@@ -162,7 +162,9 @@ class _View:
     def finding(self, collector: str, code: Any = None) -> Optional[dict[str, Any]]:
         """The first finding of a collector, one with this code before any other."""
         own = [f for f in self.findings if f.get("collector") == collector]
-        return next((f for f in own if code and f.get("code") == code), own[0] if own else None)
+        # Several reasons share a code. A remark about a file's mode is none: it keeps nothing from being observed.
+        reasons = [f for f in own if f.get("code") != "loose_permissions"] or own
+        return next((f for f in own if code and f.get("code") == code), reasons[0] if reasons else None)
 
     def said(self, collector: str, code: Any) -> Optional[Message]:
         """What a collector says of exactly this code."""

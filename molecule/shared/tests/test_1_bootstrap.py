@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 
 import pytest
+from conftest import Runner
 from machine import (
     APP,
+    BOOTSTRAP,
     CREDENTIAL,
     CRITICAL,
     DATABASE,
@@ -111,3 +114,11 @@ def test_operations_account_may_not(machine: Machine, statement: str) -> None:
 
 def test_application_survived_it(machine: Machine) -> None:
     assert machine.health().get("database") == "connected"
+
+
+@pytest.mark.parametrize("password", ["tooshort", "0123456789abcdef0123456789abcdef\n", "0123456789abcdef'0123456789"])
+def test_unusable_password_is_refused_and_said(run_clean: Runner, state: Path, password: str) -> None:
+    run = run_clean(BOOTSTRAP, "--check", "-e", json.dumps({"mysql_ops_password": password}), state=state)
+    assert run.rc != 0, run.output
+    assert "mysql_ops_password is missing, shorter than 16 characters, or has characters other than" in run.output
+    assert password.strip() not in run.output

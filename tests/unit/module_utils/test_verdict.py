@@ -388,6 +388,15 @@ def test_reasons_are_words_and_not_codes() -> None:
     assert check(result, "mysql.reachable")["observed"] == finding("database", "refused")["message"]
 
 
+def test_a_remark_about_a_files_mode_is_not_why_the_database_is_unseen() -> None:
+    """``denied_database`` is reported under the code ``denied``, so that the first finding would be taken."""
+    result = judge(
+        ("database", {"reachable": False, "error": "denied_database", "threads": None, "slow": []}),
+        ("errors", [finding("database", "loose_permissions"), finding("database", "denied")]),
+    )
+    assert check(result, "mysql.reachable")["observed"] == finding("database", "denied")["message"]
+
+
 def test_a_foreign_daemon_is_named() -> None:
     foreign = [{"pid": 9, "user": "root", "home": "/root/.pm2"}]
     found = check(judge(("pm2/daemon", "foreign"), ("pm2/foreign", foreign)), "pm2.daemon")

@@ -85,6 +85,15 @@ def test_the_next_run_names_the_one_before(tmp_path: Path, probe: dict[str, Any]
     assert second.record["previous_run"]["run_id"] == first["run_id"]
 
 
+def test_a_run_does_not_hold_all_that_were_before_it(tmp_path: Path, probe: dict[str, Any]) -> None:
+    sizes = []
+    for _ in range(4):
+        concluded(opened(), probe, tmp_path)
+        with sqlite3.connect(tmp_path / "history.sqlite3") as store:
+            sizes.append(store.execute("SELECT max(length(previous_run)) FROM runs").fetchone()[0] or 0)
+    assert sizes[-1] == sizes[1] < 200
+
+
 def test_check_mode_leaves_the_memory_to_the_next_real_run(tmp_path: Path, probe: dict[str, Any]) -> None:
     concluded(opened(), {**probe, "memory": {"offset": 1}}, tmp_path)
     concluded(opened(check_mode=True), {**probe, "memory": {"offset": 2}}, tmp_path)
@@ -116,6 +125,13 @@ def test_a_corrupt_history_fails_the_run_but_hides_nothing(tmp_path: Path, probe
     assert conclusion.problems
     assert Path(conclusion.reports["md"]).is_file()
     assert "web-01" in conclusion.checklist
+
+
+def test_a_history_that_does_not_answer_is_not_a_first_run(tmp_path: Path, probe: dict[str, Any]) -> None:
+    (tmp_path / "history.sqlite3").write_bytes(b"rubbish" * 1000)
+    shown = concluded(opened(), probe, tmp_path).checklist
+    assert "is not known" in shown or "não se sabe" in shown
+    assert "No earlier run" not in shown and "Não há registro de execução anterior" not in shown
 
 
 def test_an_unwritable_report_fails_the_run_but_not_the_history(tmp_path: Path, probe: dict[str, Any]) -> None:
