@@ -97,12 +97,29 @@ BOOTSTRAP = Routine(
     ),
 )
 
-ROUTINES: Mapping[str, Routine] = {routine.procedure: routine for routine in (DAILY, BOOTSTRAP)}
+BACKUP = Routine(
+    procedure="backup",
+    title=msg("Backup of the database"),
+    source="rotina-mensal",
+    budget_s=3600,
+    steps=(
+        Step("database_backup", msg("Encrypted backup of the database"), "rotina-mensal"),
+        Step(
+            "application",
+            msg("The application after the backup"),
+            "rotina-mensal",
+            ("mysql.reachable", "mysql.connections", "app.database", "host.disk"),
+        ),
+    ),
+)
+
+ROUTINES: Mapping[str, Routine] = {routine.procedure: routine for routine in (DAILY, BOOTSTRAP, BACKUP)}
 
 # Names of every procedure of the project, so that a record of any of them can be shown.
 TITLES: Mapping[str, Message] = {
     "daily": DAILY.title,
     "bootstrap": BOOTSTRAP.title,
+    "backup": BACKUP.title,
     "weekly": msg("Weekly routine"),
     "monthly": msg("Monthly routine"),
     "quarterly": msg("Quarterly security audit"),
@@ -166,7 +183,8 @@ def _step(
     found = [_OF_CHECK.get(statuses.get(check, "unknown"), "unknown") for check in step.checks]
     status, note = _of_result(result)
     if status is None and not found:
-        status, note = _files_of(snapshot)
+        # Copies of files can be seen to be current; any other action that did not happen was not done.
+        status, note = _files_of(snapshot) if step.id == "critical_files" else ("failed", msg("The step was not done."))
     if step.overall:
         overall = _OF_OVERALL.get(str(verdict.get("overall")), "unknown")
         if overall not in OK_STATUSES and worst(found) in OK_STATUSES:
