@@ -160,6 +160,10 @@ class Pipeline:
             now = time.monotonic()
             if now > self._deadline:
                 self.end(msg("the time allowed is over: allow more, or look at the load of the host"))
+            elif any(child.process.poll() not in (None, 0) for child in self.children):
+                # While nothing flows, as behind a lock in the database, no broken pipe tells of it.
+                for child in self.children:
+                    child.kill()
             elif now - self._progress > self._stall_s:
                 self.end(
                     msg(

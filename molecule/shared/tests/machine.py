@@ -22,6 +22,7 @@ from typing import Any
 PROJECT = Path(__file__).resolve().parents[3]
 DAILY = "playbooks/routine/daily.yml"
 BOOTSTRAP = "playbooks/setup/bootstrap.yml"
+BACKUP = "playbooks/operation/backup.yml"
 
 APP = "orquestrador-v3"
 USER = "flavio"
@@ -30,6 +31,7 @@ WEBAPP = f"{HOME}/webapp"
 PM2_HOME = f"{HOME}/.pm2"
 PM2_UNIT = "pm2-flavio.service"
 CRITICAL = f"{WEBAPP}/backups/critical"
+BACKUPS = f"{WEBAPP}/backups/db"
 CREDENTIAL = f"{HOME}/.config/orquestrador-ops/mysql.cnf"
 ERROR_LOG = f"{WEBAPP}/logs/error.log"
 HEALTH = "http://127.0.0.1:3001/api/health"
