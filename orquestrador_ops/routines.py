@@ -113,13 +113,30 @@ BACKUP = Routine(
     ),
 )
 
-ROUTINES: Mapping[str, Routine] = {routine.procedure: routine for routine in (DAILY, BOOTSTRAP, BACKUP)}
+VERIFY_BACKUP = Routine(
+    procedure="verify_backup",
+    title=msg("Proof of a backup by restoring it"),
+    source="rotina-mensal",
+    budget_s=7200,
+    steps=(
+        Step("database_verify", msg("Restored into a throwaway server and compared"), "rotina-mensal"),
+        Step(
+            "application",
+            msg("The application after the proof"),
+            "rotina-mensal",
+            ("mysql.reachable", "mysql.connections", "app.database", "host.disk"),
+        ),
+    ),
+)
+
+ROUTINES: Mapping[str, Routine] = {routine.procedure: routine for routine in (DAILY, BOOTSTRAP, BACKUP, VERIFY_BACKUP)}
 
 # Names of every procedure of the project, so that a record of any of them can be shown.
 TITLES: Mapping[str, Message] = {
     "daily": DAILY.title,
     "bootstrap": BOOTSTRAP.title,
     "backup": BACKUP.title,
+    "verify_backup": VERIFY_BACKUP.title,
     "weekly": msg("Weekly routine"),
     "monthly": msg("Monthly routine"),
     "quarterly": msg("Quarterly security audit"),

@@ -62,10 +62,12 @@ class Child:
             self.complaint = (self.complaint + piece)[-KEPT_ERRORS:]
 
     def last_words(self) -> str:
-        """The last line of its standard error that says something, without secrets."""
+        """The line of its standard error that says most, without secrets."""
         self._reader.join(1)
         lines = [line.strip() for line in self.complaint.decode("utf-8", "replace").splitlines() if line.strip()]
-        return scrub_text(lines[-1])[:300] if lines else ""
+        # Some end with a line that asks for reports of their errors; the one that names the error says more.
+        telling = next((line for line in lines if "error" in line.lower()), lines[-1] if lines else "")
+        return scrub_text(telling)[:300]
 
     def kill(self) -> None:
         """End it and all it started; nothing when it has ended."""

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from ansible.parsing.vault import VaultLib, VaultSecret
-from machine import BACKUP, BACKUPS, DATABASE, USER, Machine, Run
+from machine import BACKUP, BACKUPS, DATABASE, USER, VERIFY, Machine, Run
 
 Runner = Callable[..., Run]
 SMALL = "/mnt/small"
@@ -226,3 +226,91 @@ def test_a_server_that_stops_during_the_dump_leaves_no_backup(machine: Machine, 
     assert done.rc != 0
     assert done.steps["database_backup"] == "failed"
     assert listing(machine) == before
+
+
+# Whatever makes a dump and its restore differ: names, literals, code, and owners who are gone.
+HOSTILE = """
+CREATE TABLE `a ``table` (id INT PRIMARY KEY, `b(` BLOB, e VARCHAR(40), g INT GENERATED ALWAYS AS (id * 2) STORED);
+INSERT INTO `a ``table` (id, `b(`, e) VALUES (1, 0x00FF275C0A, '\\'),(\\\\ 😀'), (2, NULL, ''), (3, '', ';\n');
+CREATE TABLE empty_one (id INT PRIMARY KEY);
+CREATE TRIGGER a_trigger BEFORE INSERT ON empty_one FOR EACH ROW SET NEW.id = NEW.id + 1;
+CREATE DEFINER = 'gone'@'nowhere' VIEW a_view AS SELECT id FROM empty_one;
+CREATE EVENT an_event ON SCHEDULE EVERY 1 DAY DO DELETE FROM empty_one;
+CREATE FUNCTION a_function() RETURNS INT DETERMINISTIC NO SQL RETURN 1;
+"""
+UNDO = """
+DROP EVENT an_event; DROP FUNCTION a_function; DROP VIEW a_view; DROP TABLE empty_one; DROP TABLE `a ``table`;
+"""
+
+
+@pytest.fixture
+def verify(run_clean: Runner, state: Path) -> Runner:
+    def run(*args: str, **options: Any) -> Run:
+        return run_clean(VERIFY, "-e", "ops_locale=en", *args, **{"state": state, **options})
+
+    return run
+
+
+def newest(machine: Machine) -> dict[str, Any]:
+    """The newest manifest, with its path."""
+    path = machine.out(f"ls {BACKUPS}/*.json | tail -n 1")
+    return {**json.loads(machine.out(f"cat {path}")), "path": path}
+
+
+def test_a_backup_of_anything_is_proven_by_restoring_it(machine: Machine, backup: Runner, verify: Runner) -> None:
+    machine.sql(f"SET GLOBAL log_bin_trust_function_creators = 1; USE {DATABASE}; {HOSTILE}")
+    try:
+        made = backup()
+        assert made.rc == 0, made.output
+    finally:
+        machine.sql(f"USE {DATABASE}; {UNDO}")
+    manifest = newest(machine)
+    assert manifest["tables"]["a `table"]["rows"] == 3
+    assert manifest["tables"]["empty_one"]["rows"] == 0
+    for kind in ("views", "routines", "triggers", "events"):
+        assert manifest["structure"][kind], kind
+    run = verify()
+    assert run.rc == 0, run.output
+    proof = newest(machine)["verified"]
+    assert proof["method"] == "throwaway_server"
+    assert proof["restore_s"] > 0
+    assert 0 <= proof["age_s"] < 600
+    assert not [name for name in listing(machine) if name.startswith(".")], "something is left"
+    assert machine.sh(f"pgrep -u {USER} -x 'mysqld|mariadbd'", check=False).stdout == ""
+
+
+def test_damage_takes_the_proof_away_and_names_the_file(machine: Machine, backup: Runner, verify: Runner) -> None:
+    assert backup().rc == 0
+    assert verify().rc == 0
+    manifest = newest(machine)
+    path = f"{BACKUPS}/{manifest['file']}"
+    for damage in (f"printf X | dd of={path} bs=1 seek=5000 conv=notrunc status=none", f"truncate -s -100 {path}"):
+        machine.sh(f"cp -p {path} /root/kept")
+        machine.sh(damage)
+        run = verify()
+        machine.sh(f"mv /root/kept {path}")
+        assert run.rc != 0
+        assert manifest["file"] in note(run)
+        assert "damaged" in note(run)
+        assert newest(machine)["verified"] is None
+
+
+def test_wrong_key_proves_nothing_and_breaks_nothing(machine: Machine, backup: Runner, verify: Runner) -> None:
+    assert backup().rc == 0
+    other = machine.out("age-keygen 2>/dev/null | grep AGE-SECRET")
+    run = verify("-e", f"backup_age_identity={other}")
+    assert run.rc != 0
+    assert "no identity matched" in note(run)
+    assert newest(machine)["verified"] is None
+
+
+def test_a_killed_proof_leaves_no_server(machine: Machine, backup: Runner, verify: Runner) -> None:
+    assert backup().rc == 0
+    run = Background(verify)
+    throwaway = f"pgrep -u {USER} -x 'mysqld|mariadbd'"
+    machine.wait("the throwaway server", lambda: machine.sh(throwaway, check=False).returncode == 0)
+    machine.sh(f"kill -KILL $(ps -o ppid= -p $({throwaway} | head -n 1))")
+    assert run.result().rc != 0
+    machine.wait("its end", lambda: machine.sh(throwaway, check=False).returncode != 0)
+    assert verify().rc == 0
+    assert not [name for name in listing(machine) if name.startswith(".")]
