@@ -98,12 +98,46 @@ BOOTSTRAP = Routine(
     ),
 )
 
-ROUTINES: Mapping[str, Routine] = {routine.procedure: routine for routine in (DAILY, BOOTSTRAP)}
+BACKUP = Routine(
+    procedure="backup",
+    title=msg("Backup of the database"),
+    source="rotina-mensal",
+    budget_s=3600,
+    steps=(
+        Step("database_backup", msg("Encrypted backup of the database"), "rotina-mensal"),
+        Step(
+            "application",
+            msg("The application after the backup"),
+            "rotina-mensal",
+            ("mysql.reachable", "mysql.connections", "app.database", "host.disk"),
+        ),
+    ),
+)
+
+VERIFY_BACKUP = Routine(
+    procedure="verify_backup",
+    title=msg("Proof of a backup by restoring it"),
+    source="rotina-mensal",
+    budget_s=7200,
+    steps=(
+        Step("database_verify", msg("Restored into a throwaway server and compared"), "rotina-mensal"),
+        Step(
+            "application",
+            msg("The application after the proof"),
+            "rotina-mensal",
+            ("mysql.reachable", "mysql.connections", "app.database", "host.disk"),
+        ),
+    ),
+)
+
+ROUTINES: Mapping[str, Routine] = {routine.procedure: routine for routine in (DAILY, BOOTSTRAP, BACKUP, VERIFY_BACKUP)}
 
 # Names of every procedure of the project, so that a record of any of them can be shown.
 TITLES: Mapping[str, Message] = {
     "daily": DAILY.title,
     "bootstrap": BOOTSTRAP.title,
+    "backup": BACKUP.title,
+    "verify_backup": VERIFY_BACKUP.title,
     "weekly": msg("Weekly routine"),
     "monthly": msg("Monthly routine"),
     "quarterly": msg("Quarterly security audit"),
@@ -167,6 +201,7 @@ def _step(
     found = [_OF_CHECK.get(statuses.get(check, "unknown"), "unknown") for check in step.checks]
     status, note = _of_result(result)
     if status is None and not found:
+        # Copies of files can be seen to be current; any other action that did not happen was not done.
         status, note = _files_of(snapshot) if step.id == "critical_files" else ("unknown", msg("The step did not run."))
     if step.overall:
         overall = _OF_OVERALL.get(str(verdict.get("overall")), "unknown")

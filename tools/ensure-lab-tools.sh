@@ -17,6 +17,7 @@ need iptables iptables
 need openssh-client ssh
 need openssh-client ssh-keygen
 need util-linux setpriv
+need age age-keygen
 need python3 python3
 [ -x /usr/lib/podman/netavark ] || [ -d /usr/lib/cni ] || missing="$missing netavark"
 [ -e /usr/share/keyrings/debian-archive-keyring.gpg ] || missing="$missing debian-archive-keyring"

@@ -22,6 +22,8 @@ from typing import Any
 PROJECT = Path(__file__).resolve().parents[3]
 DAILY = "playbooks/routine/daily.yml"
 BOOTSTRAP = "playbooks/setup/bootstrap.yml"
+BACKUP = "playbooks/operation/backup.yml"
+VERIFY = "playbooks/operation/verify_backup.yml"
 
 APP = "orquestrador-v3"
 USER = "flavio"
@@ -30,6 +32,7 @@ WEBAPP = f"{HOME}/webapp"
 PM2_HOME = f"{HOME}/.pm2"
 PM2_UNIT = "pm2-flavio.service"
 CRITICAL = f"{WEBAPP}/backups/critical"
+BACKUPS = f"{WEBAPP}/backups/db"
 CREDENTIAL = f"{HOME}/.config/orquestrador-ops/mysql.cnf"
 ERROR_LOG = f"{WEBAPP}/logs/error.log"
 HEALTH = "http://127.0.0.1:3001/api/health"
@@ -232,7 +235,7 @@ def play(
     """Run a playbook as an operator does: a subprocess, a pipe, a state directory of its own, a limit of time."""
     before = set(state.rglob("*.json"))
     argv = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(machine.inventory), playbook, *args]
-    if playbook == BOOTSTRAP:
+    if playbook in (BOOTSTRAP, VERIFY):
         argv += ["--vault-password-file", str(machine.state / "vault-password")]
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
     environment = {

@@ -152,3 +152,19 @@ def test_met_only_when_every_check_is_ok(found: list[str], data: st.DataObject) 
     checks = [{"id": name, "status": status} for name, status in zip(CHECK_IDS, found, strict=True)]
     _, outcome = routines.conclude("daily", FILES_OK, {"overall": overall, "checks": checks}, {})
     assert (outcome == "met") == (set(found) == {"ok"} and overall == "healthy")
+
+
+@pytest.mark.parametrize(
+    ("result", "status", "outcome"),
+    [
+        ({"changed": True}, "changed", "met"),
+        ({"failed": True, "msg": "no space"}, "failed", "not_met"),
+        ({}, "failed", "not_met"),
+        ({"skipped": True}, "failed", "not_met"),
+    ],
+)
+def test_a_backup_that_was_not_made_is_not_met_however_healthy_the_host(
+    make_verdict: Make, result: dict[str, Any], status: str, outcome: str
+) -> None:
+    steps, got = routines.conclude("backup", FILES_OK, make_verdict(), {"database_backup": result})
+    assert (steps[0]["status"], got) == (status, outcome)

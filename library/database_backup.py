@@ -1,0 +1,183 @@
+#!/usr/bin/python
+"""Back up a database in one stream: see ``DOCUMENTATION``."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: database_backup
+short_description: Back up a database, compressed and encrypted, in one stream
+description:
+  - Streams the server's own dump program through zstd and age into C(<dest>/<UTC>-<short>.sql.zst.age), written under
+    another name, synced and renamed, with a manifest C(<dest>/<UTC>-<short>.json) beside it.
+  - The plaintext is never on the disk; the host needs the public key only. Credentials are read from an option file.
+  - The manifest holds the file's SHA-256, the rows and a digest of each table as they stand in the dump, and a digest
+    of each table, view, routine, trigger and event, so that a restore can be compared with what was dumped.
+  - Every process of the stream and the dump's last line are checked. A run that fails leaves nothing that looks like a
+    backup; what a run that was killed left is removed by the next one.
+  - Refuses while another run works in the same directory, naming it.
+  - Run it as the user who owns O(dest) and the option file.
+options:
+  dest:
+    description: Directory of the database's backups, created when missing.
+    type: path
+    required: true
+  name:
+    description: Schema to back up.
+    type: str
+    required: true
+  defaults_file:
+    description: Option file with the credential, mode 0600.
+    type: path
+    required: true
+  recipient:
+    description: Public key of age.
+    type: str
+    required: true
+  reserve_bytes:
+    description: Free space that a backup must leave, in bytes; it is ended when there is less.
+    type: int
+    default: 1073741824
+  timeout:
+    description: Seconds that it may take.
+    type: float
+    default: 3600
+  stall:
+    description: Seconds without a byte after which it is ended.
+    type: float
+    default: 300
+  level:
+    description: Level of the compression, from 1 to 19.
+    type: int
+    default: 3
+attributes:
+  check_mode:
+    description: Can run in check mode; asks the database and looks for room and programs, and writes nothing.
+    support: full
+  diff_mode:
+    description: There is nothing to compare; each run makes a backup of its own.
+    support: none
+  platform:
+    description: Where it runs.
+    support: full
+    platforms: posix
+author:
+  - Orquestrador Ops
+"""
+
+EXAMPLES = r"""
+- name: Back up the database
+  database_backup:
+    dest: /home/flavio/webapp/backups/db
+    name: orquestrador_ia
+    defaults_file: /home/flavio/.config/orquestrador-ops/mysql.cnf
+    recipient: "{{ backup_age_recipient }}"
+  become: true
+  become_user: flavio
+"""
+
+RETURN = r"""
+path:
+  description: The backup; null in check mode.
+  returned: success
+  type: str
+  sample: /home/flavio/webapp/backups/db/20260102T030405Z-0a1b2c.sql.zst.age
+backup:
+  description: Its manifest, without the digests of tables and structure; null in check mode.
+  returned: success
+  type: dict
+swept:
+  description: What runs that were killed had left, and was removed or completed.
+  returned: success
+  type: list
+  elements: str
+  sample: [.partial-20260102T030405Z-0a1b2c.sql.zst.age]
+needed_bytes:
+  description: What the backup was expected to take.
+  returned: success
+  type: int
+  sample: 30000000
+free_bytes:
+  description: What was free before.
+  returned: success
+  type: int
+  sample: 8000000000
+evidence:
+  description: What the record of the run keeps.
+  returned: success
+  type: dict
+note:
+  description: The result in an untranslated message of C(text) and C(args).
+  returned: success
+  type: dict
+failure:
+  description: What went wrong, as an untranslated message.
+  returned: failure
+  type: dict
+"""
+
+import math
+import os
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.orquestrador.backup_clients import BackupError
+from ansible.module_utils.orquestrador.backup_database import back_up
+from ansible.module_utils.orquestrador.backup_pipe import end_on_signals
+from ansible.module_utils.orquestrador.messages import msg, plain
+
+ARGUMENT_SPEC = {
+    "dest": {"type": "path", "required": True},
+    "name": {"type": "str", "required": True},
+    "defaults_file": {"type": "path", "required": True},
+    "recipient": {"type": "str", "required": True},
+    "reserve_bytes": {"type": "int", "default": 1024**3},
+    "timeout": {"type": "float", "default": 3600},
+    "stall": {"type": "float", "default": 300},
+    "level": {"type": "int", "default": 3},
+}
+RANGES = {"reserve_bytes": (0, 2**60), "timeout": (1, 7 * 86400), "stall": (1, 86400), "level": (1, 19)}
+
+
+def main() -> None:
+    """Back up, and fail in one line."""
+    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    params = module.params
+    for name, (lowest, highest) in RANGES.items():
+        if not math.isfinite(params[name]) or not lowest <= params[name] <= highest:
+            module.fail_json(msg=f"{name} is {params[name]}; give a number from {lowest} to {highest}")
+    os.umask(0o077)
+    end_on_signals()
+    try:
+        result = back_up(
+            params["dest"],
+            defaults_file=params["defaults_file"],
+            name=params["name"],
+            recipient=params["recipient"],
+            reserve_bytes=params["reserve_bytes"],
+            timeout_s=params["timeout"],
+            stall_s=params["stall"],
+            level=params["level"],
+            check_mode=module.check_mode,
+        )
+    except BackupError as error:
+        module.fail_json(msg=plain(error.message), failure=error.message)
+    manifest = result["backup"]
+    if manifest is None:
+        module.exit_json(**result, evidence={}, note=msg("A backup would be made."))
+    # Thousands of tables have their digests in the manifest; nobody needs them twice.
+    result["backup"] = {key: value for key, value in manifest.items() if key not in ("tables", "structure")}
+    module.exit_json(
+        **result,
+        evidence={key: manifest[key] for key in ("id", "sha256", "rows", "bytes_dump", "bytes_file", "duration_s")},
+        note=msg(
+            "{rows} rows of {tables} tables, {dump_bytes}, stored as {file_bytes} in {path}",
+            rows=manifest["rows"],
+            tables=len(manifest["tables"]),
+            dump_bytes=manifest["bytes_dump"],
+            file_bytes=manifest["bytes_file"],
+            path=result["path"],
+        ),
+    )
+
+
+if __name__ == "__main__":
+    main()

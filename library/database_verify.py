@@ -1,0 +1,149 @@
+#!/usr/bin/python
+"""Prove a backup of a database by restoring it: see ``DOCUMENTATION``."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: database_verify
+short_description: Prove a backup of a database by restoring it into a throwaway server
+description:
+  - Compares the file's SHA-256 with its manifest, decrypts and restores it into a server that is started for it
+    alone, without network and event scheduler, and dumps that server again.
+  - The backup counts as proven when rows and data of every table, and every table, column, index, view, routine,
+    trigger and event are those that were dumped. The manifest then says when, how, how long the restore took and how
+    old the backup was; a backup that was proven before and is found damaged loses that mark.
+  - The server and its directory are removed, after a killed run by the next one.
+  - Needs pipelining, or Ansible would write the private key into a file on the host.
+options:
+  dest:
+    description: Directory of the database's backups.
+    type: path
+    required: true
+  backup:
+    description: The backup, by its id, by its file, or C(latest).
+    type: str
+    default: latest
+  identity:
+    description: Private key of age.
+    type: str
+    required: true
+  reserve_bytes:
+    description: Free space that the proof must leave, in bytes.
+    type: int
+    default: 1073741824
+  timeout:
+    description: Seconds that it may take.
+    type: float
+    default: 7200
+  stall:
+    description: Seconds without a byte after which it is ended.
+    type: float
+    default: 300
+attributes:
+  check_mode:
+    description: Can run in check mode; looks for the backup and the programs only.
+    support: full
+  diff_mode:
+    description: There is nothing to compare.
+    support: none
+  platform:
+    description: Where it runs.
+    support: full
+    platforms: posix
+author:
+  - Orquestrador Ops
+"""
+
+EXAMPLES = r"""
+- name: Prove the newest backup
+  database_verify:
+    dest: /home/flavio/webapp/backups/db
+    identity: "{{ backup_age_identity }}"
+  become: true
+  become_user: flavio
+"""
+
+RETURN = r"""
+path:
+  description: The backup.
+  returned: success
+  type: str
+  sample: /home/flavio/webapp/backups/db/20260102T030405Z-0a1b2c.sql.zst.age
+backup:
+  description: Its manifest, without the digests of tables and structure.
+  returned: success
+  type: dict
+evidence:
+  description: What the record of the run keeps.
+  returned: success
+  type: dict
+note:
+  description: The result in an untranslated message of C(text) and C(args).
+  returned: success
+  type: dict
+failure:
+  description: What went wrong, as an untranslated message.
+  returned: failure
+  type: dict
+"""
+
+import math
+import os
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.orquestrador.backup_clients import BackupError
+from ansible.module_utils.orquestrador.backup_pipe import end_on_signals
+from ansible.module_utils.orquestrador.backup_verify import verify
+from ansible.module_utils.orquestrador.messages import msg, plain
+
+ARGUMENT_SPEC = {
+    "dest": {"type": "path", "required": True},
+    "backup": {"type": "str", "default": "latest"},
+    "identity": {"type": "str", "required": True, "no_log": True},
+    "reserve_bytes": {"type": "int", "default": 1024**3},
+    "timeout": {"type": "float", "default": 7200},
+    "stall": {"type": "float", "default": 300},
+}
+RANGES = {"reserve_bytes": (0, 2**60), "timeout": (1, 7 * 86400), "stall": (1, 86400)}
+
+
+def main() -> None:
+    """Prove, and fail in one line."""
+    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    params = module.params
+    for name, (lowest, highest) in RANGES.items():
+        if not math.isfinite(params[name]) or not lowest <= params[name] <= highest:
+            module.fail_json(msg=f"{name} is {params[name]}; give a number from {lowest} to {highest}")
+    os.umask(0o077)
+    end_on_signals()
+    try:
+        result = verify(
+            params["dest"],
+            wanted=params["backup"],
+            identity=params["identity"],
+            timeout_s=params["timeout"],
+            stall_s=params["stall"],
+            reserve_bytes=params["reserve_bytes"],
+            check_mode=module.check_mode,
+        )
+    except BackupError as error:
+        module.fail_json(msg=plain(error.message), failure=error.message)
+    result["backup"] = {key: value for key, value in result["backup"].items() if key not in ("tables", "structure")}
+    if module.check_mode:
+        module.exit_json(**result, evidence={}, note=msg("{path} would be proven.", path=result["path"]))
+    proof = result["backup"]["verified"]
+    module.exit_json(
+        **result,
+        evidence={"id": result["backup"]["id"], **proof},
+        note=msg(
+            "{rows} rows of {tables} tables are as they were dumped; restored in {restore_s}, {age_s} after the backup",
+            rows=proof["rows"],
+            tables=proof["tables"],
+            restore_s=proof["restore_s"],
+            age_s=proof["age_s"],
+        ),
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,167 @@
+"""What a dump's stream contains, counted and hashed while it flows past: exact, in bounded memory, at pipe speed.
+
+A dump is text: comments and DDL in lines, and ``INSERT INTO `t` … VALUES (…),(…);`` statements, each about a
+megabyte long and ended by ``;`` and a line feed. Inside literals the dump tools escape line feeds and quotes with a
+backslash (they empty the session's ``sql_mode`` first), so the two bytes that end a statement never occur in a
+literal. Outside literals an opening parenthesis occurs once per row: rows are counted as parentheses outside quotes,
+found by deleting everything but parentheses and quotes rather than by parsing.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Any, Optional
+
+# A name is at most 64 characters, a table has at most 4096 columns: longer than this is no head of a statement.
+MAX_HEAD = 4 * 1024 * 1024
+TAIL = 256  # enough for the last line of a dump
+_NAME = rb"`(?:[^`]|``)+`"
+_HEAD = re.compile(
+    rb"INSERT (?:IGNORE )?INTO (" + _NAME + rb")(?: \(" + _NAME + rb"(?:, ?" + _NAME + rb")*\))? VALUES[ \n]"
+)
+_START = b"INSERT "
+# Bodies of triggers, routines and events stand between lines that change the delimiter; what looks like data is code.
+_DELIMITER = b"DELIMITER "
+_OTHER_DELIMITER = re.compile(rb"DELIMITER (?!;\n)[^\n]*\n")
+_COMPLETED = re.compile(rb"(?:\A|\n)-- Dump completed(?: on [^\n]*)?\n*\Z")
+# What can stand after a backslash has to be kept as long as backslashes are, or one would seem to escape a quote.
+_NO_STRUCTURE = bytes(byte for byte in range(256) if byte not in b"('\\\"0nrZ")
+_NO_MARK = bytes(byte for byte in range(256) if byte not in b"('")
+
+
+class Table:
+    """Rows and digest of one table's data as they stand in the dump."""
+
+    __slots__ = ("_digest", "rows")
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self._digest = hashlib.sha256()
+
+    def add(self, data: bytes) -> None:
+        """Hash bytes of its statements."""
+        self._digest.update(data)
+
+    def summary(self) -> dict[str, Any]:
+        """``{rows, sha256}``: of the bytes of all its INSERT statements, in order."""
+        return {"rows": self.rows, "sha256": self._digest.hexdigest()}
+
+
+class DumpScanner:
+    """Feed it the stream in any pieces; afterwards it knows the tables and whether the dump is whole."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+        self.table: Optional[str] = None  # the one whose rows are passing
+        self._tables: dict[str, dict[str, Any]] = {}
+        self._current: Optional[Table] = None
+        self._current_name = ""
+        self._inside = False  # an INSERT's values
+        self._code = False  # another delimiter is in force
+        self._pending = b""  # not decided yet: the beginning of a line, or the last byte of a piece
+        self._quoted = False
+        self._tail = b""
+
+    def feed(self, data: bytes) -> None:
+        """Look at the next piece."""
+        self.bytes += len(data)
+        self._tail = (self._tail + data)[-TAIL:] if len(data) < TAIL else data[-TAIL:]
+        if self._pending:
+            data = self._pending + data
+            self._pending = b""
+        position = 0
+        while position < len(data):
+            position = self._values(data, position) if self._inside else self._line(data, position)
+
+    @property
+    def complete(self) -> bool:
+        """Whether the last line is the one that dump tools write when they are done."""
+        return not self._inside and _COMPLETED.search(self._tail) is not None
+
+    def tables(self) -> dict[str, dict[str, Any]]:
+        """``{name: {rows, sha256}}`` of the tables that have rows."""
+        self._finish()
+        return dict(self._tables)
+
+    def _line(self, data: bytes, start: int) -> int:
+        """Outside of INSERT: skip a line, or recognise the head of a statement."""
+        begin = data[start : start + len(_DELIMITER)]
+        if self._code or not begin.startswith(_START):
+            end = data.find(b"\n", start)
+            if begin.startswith(_DELIMITER) and end >= 0:
+                self._code = _OTHER_DELIMITER.match(data, start) is not None
+            if end >= 0:
+                return end + 1
+            if begin.startswith(_DELIMITER) or _START.startswith(begin) or _DELIMITER.startswith(begin):
+                self._pending = data[start:]
+                return len(data)
+            # The rest of the line is of no interest, but that it is no beginning of one has to be remembered.
+            self._pending = b"-"
+            return len(data)
+        head = _HEAD.match(data, start)
+        if head is None:
+            if len(data) - start > MAX_HEAD:
+                raise ValueError("a statement of the dump has no end of its head")
+            # Names may hold line feeds, so the end of the line decides nothing; its statement may not be complete.
+            if _is_other(data, start):
+                return data.index(b"\n", start) + 1
+            self._pending = data[start:]
+            return len(data)
+        name = head.group(1)[1:-1].replace(b"``", b"`").decode("utf-8", "surrogateescape")
+        if self._current is None or name != self._current_name:
+            self._finish()
+            self._current, self._current_name = Table(), name
+        self.table = name
+        self._current.add(head.group())
+        self._inside, self._quoted = True, False
+        return head.end()
+
+    def _values(self, data: bytes, start: int) -> int:
+        end = data.find(b";\n", start)
+        if end >= 0:
+            self._count(data[start : end + 2])
+            self._inside = False
+            return end + 2
+        stop = len(data)
+        # A backslash or semicolon at the very end means something together with what follows.
+        while stop > start and data[stop - 1] == 0x5C:
+            stop -= 1
+        stop = len(data) - (len(data) - stop) % 2
+        if stop > start and data[stop - 1] == 0x3B:
+            stop -= 1
+        self._count(data[start:stop])
+        self._pending = data[stop:]
+        return len(data)
+
+    def _count(self, piece: bytes) -> None:
+        table = self._current
+        if table is None:
+            raise ValueError("values without a table")
+        table.add(piece)
+        marks = piece.translate(None, _NO_STRUCTURE)
+        if b"\\" in marks:
+            marks = marks.replace(b"\\\\", b"").replace(b"\\'", b"")
+        # Pairs of adjacent quotes don't change what is inside a literal: what remains are literals with parentheses.
+        marks = marks.translate(None, _NO_MARK).replace(b"''", b"")
+        if b"'" not in marks:
+            if not self._quoted:
+                table.rows += len(marks)
+            return
+        parts = marks.split(b"'")
+        table.rows += sum(map(len, parts[1 if self._quoted else 0 :: 2]))
+        self._quoted ^= len(parts) % 2 == 0
+
+    def _finish(self) -> None:
+        if self._current is None:
+            return
+        if self._current_name in self._tables:
+            raise ValueError(f"the dump comes back to table {self._current_name!r}")
+        self._tables[self._current_name] = self._current.summary()
+        self._current = None
+
+
+def _is_other(data: bytes, start: int) -> bool:
+    """Whether a line that begins as INSERT is not one of the dump tool's (a line of a routine's body)."""
+    end = data.find(b"\n", start)
+    return end >= 0 and not data.startswith((b"INSERT INTO `", b"INSERT IGNORE INTO `"), start)

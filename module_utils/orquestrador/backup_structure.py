@@ -1,0 +1,162 @@
+"""The structure of a schema as the server describes it, reduced to one digest per object.
+
+DDL text is no measure: MySQL writes the same table differently after a restore (``CHARACTER SET`` appears where only
+``COLLATE`` was). ``information_schema`` says the same before and after.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+Structure = dict[str, dict[str, str]]
+MAX_DIFFERENCES = 5
+
+
+class Kind(NamedTuple):
+    """One kind of object: where it is described and by which columns; the first names the object."""
+
+    name: str
+    source: str
+    schema: str
+    columns: tuple[str, ...]
+    mysql: tuple[str, ...] = ()
+    mariadb: tuple[str, ...] = ()
+    where: str = ""
+
+
+_DEFINED = ("DEFINER", "SQL_MODE", "CHARACTER_SET_CLIENT", "COLLATION_CONNECTION", "DATABASE_COLLATION")
+# Counters, times and estimates are left out: they are not structure and differ after any restore.
+KINDS = (
+    Kind(
+        "tables",
+        "TABLES",
+        "TABLE_SCHEMA",
+        ("TABLE_NAME", "TABLE_TYPE", "ENGINE", "ROW_FORMAT", "TABLE_COLLATION", "CREATE_OPTIONS", "TABLE_COMMENT"),
+        # An invalid view's comment is an error message.
+        where=" AND TABLE_TYPE <> 'VIEW'",
+    ),
+    Kind(
+        "columns",
+        "COLUMNS",
+        "TABLE_SCHEMA",
+        ("TABLE_NAME", "ORDINAL_POSITION", "COLUMN_NAME", "COLUMN_DEFAULT", "IS_NULLABLE", "COLUMN_TYPE",
+         "CHARACTER_SET_NAME", "COLLATION_NAME", "COLUMN_KEY", "EXTRA", "COLUMN_COMMENT", "GENERATION_EXPRESSION"),
+        mysql=("SRS_ID",),
+        where=" AND TABLE_NAME IN (SELECT TABLE_NAME FROM information_schema.TABLES"
+        " WHERE TABLE_SCHEMA = DATABASE() AND TABLE_TYPE <> 'VIEW')",
+    ),
+    Kind(
+        "indexes",
+        "STATISTICS",
+        "TABLE_SCHEMA",
+        ("TABLE_NAME", "INDEX_NAME", "SEQ_IN_INDEX", "NON_UNIQUE", "COLUMN_NAME", "COLLATION", "SUB_PART", "NULLABLE",
+         "INDEX_TYPE", "INDEX_COMMENT"),
+        mysql=("IS_VISIBLE", "EXPRESSION"),
+        mariadb=("IGNORED",),
+    ),
+    Kind(
+        "keys",
+        "KEY_COLUMN_USAGE",
+        "TABLE_SCHEMA",
+        ("TABLE_NAME", "CONSTRAINT_NAME", "ORDINAL_POSITION", "COLUMN_NAME", "REFERENCED_TABLE_SCHEMA",
+         "REFERENCED_TABLE_NAME", "REFERENCED_COLUMN_NAME"),
+    ),
+    Kind(
+        "references",
+        "REFERENTIAL_CONSTRAINTS",
+        "CONSTRAINT_SCHEMA",
+        ("TABLE_NAME", "CONSTRAINT_NAME", "MATCH_OPTION", "UPDATE_RULE", "DELETE_RULE"),
+    ),
+    Kind("checks", "CHECK_CONSTRAINTS", "CONSTRAINT_SCHEMA", ("CONSTRAINT_NAME", "CHECK_CLAUSE")),
+    Kind(
+        "partitions",
+        "PARTITIONS",
+        "TABLE_SCHEMA",
+        ("TABLE_NAME", "PARTITION_NAME", "SUBPARTITION_NAME", "PARTITION_ORDINAL_POSITION", "PARTITION_METHOD",
+         "PARTITION_EXPRESSION", "PARTITION_DESCRIPTION"),
+        where=" AND PARTITION_NAME IS NOT NULL",
+    ),
+    Kind(
+        "views",
+        "VIEWS",
+        "TABLE_SCHEMA",
+        ("TABLE_NAME", "VIEW_DEFINITION", "CHECK_OPTION", "DEFINER", "SECURITY_TYPE", "CHARACTER_SET_CLIENT",
+         "COLLATION_CONNECTION"),
+    ),
+    Kind(
+        "routines",
+        "ROUTINES",
+        "ROUTINE_SCHEMA",
+        ("ROUTINE_NAME", "ROUTINE_TYPE", "DTD_IDENTIFIER", "ROUTINE_DEFINITION", "IS_DETERMINISTIC", "SQL_DATA_ACCESS",
+         "SECURITY_TYPE", "ROUTINE_COMMENT", *_DEFINED),
+    ),
+    Kind(
+        "parameters",
+        "PARAMETERS",
+        "SPECIFIC_SCHEMA",
+        ("SPECIFIC_NAME", "ROUTINE_TYPE", "ORDINAL_POSITION", "PARAMETER_MODE", "PARAMETER_NAME", "DTD_IDENTIFIER"),
+    ),
+    Kind(
+        "triggers",
+        "TRIGGERS",
+        "TRIGGER_SCHEMA",
+        ("TRIGGER_NAME", "EVENT_MANIPULATION", "EVENT_OBJECT_TABLE", "ACTION_ORDER", "ACTION_STATEMENT",
+         "ACTION_TIMING", *_DEFINED),
+    ),
+    Kind(
+        "events",
+        "EVENTS",
+        "EVENT_SCHEMA",
+        ("EVENT_NAME", "TIME_ZONE", "EVENT_DEFINITION", "EVENT_TYPE", "EXECUTE_AT", "INTERVAL_VALUE", "INTERVAL_FIELD",
+         "STARTS", "ENDS", "STATUS", "ON_COMPLETION", "EVENT_COMMENT", *_DEFINED),
+    ),
+)  # fmt: skip
+
+
+def statement(kind: Kind, product: str) -> str:
+    """The query for one kind of objects of the connection's schema."""
+    extra = kind.mysql if product == "mysql" else kind.mariadb
+    # Names from the table above, no input.
+    return (
+        f"SELECT {', '.join((*kind.columns, *extra))} FROM information_schema.{kind.source}"  # noqa: S608
+        f" WHERE {kind.schema} = DATABASE(){kind.where}"
+    )
+
+
+def digests(rows: Sequence[Sequence[Any]]) -> dict[str, str]:
+    """One digest per object (first column), independent of the order of the rows."""
+    grouped: dict[str, list[str]] = {}
+    for row in rows:
+        grouped.setdefault(_text(row[0]), []).append(json.dumps([_text(value) for value in row]))
+    return {name: hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()[:32] for name, lines in grouped.items()}
+
+
+def read(connection: Any, product: str) -> Structure:
+    """``{kind: {object: digest}}`` of the connection's schema."""
+    found: Structure = {}
+    for kind in KINDS:
+        with connection.cursor() as cursor:
+            cursor.execute(statement(kind, product))
+            found[kind.name] = digests(cursor.fetchall())
+    return found
+
+
+def differences(expected: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
+    """What differs, ``kind name`` each, at most a few and a count of the rest."""
+    differing = [
+        f"{kind} {name}"
+        for kind in sorted({*expected, *found})
+        for name in sorted({*expected.get(kind, {}), *found.get(kind, {})})
+        if expected.get(kind, {}).get(name) != found.get(kind, {}).get(name)
+    ]
+    shown = differing[:MAX_DIFFERENCES]
+    return shown if len(shown) == len(differing) else [*shown, f"+{len(differing) - len(shown)}"]
+
+
+def _text(value: Any) -> Any:
+    if isinstance(value, (bytes, bytearray)):
+        return bytes(value).decode("utf-8", "backslashreplace")
+    return value if value is None else str(value)
