@@ -104,6 +104,7 @@ BACKUP = Routine(
     source="rotina-mensal",
     budget_s=3600,
     steps=(
+        Step("lease", msg("Lease of the host"), "pontos-criticos"),
         Step("database_backup", msg("Encrypted backup of the database"), "rotina-mensal"),
         Step(
             "application",
@@ -120,6 +121,7 @@ VERIFY_BACKUP = Routine(
     source="rotina-mensal",
     budget_s=7200,
     steps=(
+        Step("lease", msg("Lease of the host"), "pontos-criticos"),
         Step("database_verify", msg("Restored into a throwaway server and compared"), "rotina-mensal"),
         Step(
             "application",

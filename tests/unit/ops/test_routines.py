@@ -159,12 +159,13 @@ def test_met_only_when_every_check_is_ok(found: list[str], data: st.DataObject) 
     [
         ({"changed": True}, "changed", "met"),
         ({"failed": True, "msg": "no space"}, "failed", "not_met"),
-        ({}, "failed", "not_met"),
-        ({"skipped": True}, "failed", "not_met"),
+        ({}, "unknown", "not_met"),
+        ({"skipped": True}, "unknown", "not_met"),
     ],
 )
 def test_a_backup_that_was_not_made_is_not_met_however_healthy_the_host(
     make_verdict: Make, result: dict[str, Any], status: str, outcome: str
 ) -> None:
-    steps, got = routines.conclude("backup", FILES_OK, make_verdict(), {"database_backup": result})
-    assert (steps[0]["status"], got) == (status, outcome)
+    results = {"lease": {"changed": False}, "database_backup": result}
+    steps, got = routines.conclude("backup", FILES_OK, make_verdict(), results)
+    assert (steps[1]["status"], got) == (status, outcome)
