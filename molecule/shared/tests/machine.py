@@ -115,6 +115,15 @@ class Machine:
                 found.setdefault(match[2].replace("`", "").replace("\\", ""), set()).update(privileges)
         return found
 
+    def least_grants(self) -> dict[str, set[str]]:
+        """What the operations account needs to observe and to dump, and nothing more."""
+        everywhere, own = {"PROCESS"}, {"SELECT", "SHOW VIEW", "TRIGGER", "EVENT"}
+        if self.database == "mysql":
+            everywhere.add("SHOW_ROUTINE")
+        else:
+            own.add("SHOW CREATE ROUTINE")
+        return {"*.*": everywhere, f"{DATABASE}.*": own}
+
     def pids(self) -> list[int]:
         """Processes of the application as the kernel knows them."""
         found = self.sh(f"pgrep -u {USER} -f '^node .*{WEBAPP}/dist/server/index.js'", check=False).stdout
