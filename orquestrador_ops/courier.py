@@ -16,8 +16,26 @@ from pathlib import Path
 from typing import Any
 
 PACKAGE = Path(__file__).resolve().parent.parent / "module_utils" / "orquestrador"
-# Judged on the controller, which has them loaded: the host is spared compiling them.
-CONTROLLER_ONLY = frozenset({"arguments", "expectations", "judge", "verdict"})
+# What observing imports, and nothing more: every host receives and every probe waits for it. The verdict stays here.
+CARRIED = (
+    "__init__",
+    "axon",
+    "collect",
+    "critical_files",
+    "database",
+    "http_health",
+    "jsonable",
+    "log_events",
+    "logs",
+    "messages",
+    "observe",
+    "pm2",
+    "port",
+    "redact",
+    "resources",
+    "runner",
+    "types",
+)
 MARK = "orquestrador-observation:"
 # The remote command may last that much longer than the probe says it takes; then it is killed there too.
 GRACE_S = 10
@@ -59,8 +77,7 @@ def program() -> bytes:
     """The compressed program, the same for every host; built once, inherited by forked workers."""
     sources = {
         "orquestrador" if path.stem == "__init__" else f"orquestrador.{path.stem}": path.read_text(encoding="utf-8")
-        for path in sorted(PACKAGE.glob("*.py"))
-        if path.stem not in CONTROLLER_ONLY
+        for path in (PACKAGE / f"{name}.py" for name in CARRIED)
     }
     return _packed(f"MARK = {MARK!r}\n{PROGRAM}") + _packed(json.dumps(sources))
 

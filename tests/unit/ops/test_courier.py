@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import pwd
@@ -166,3 +167,17 @@ def test_hints_name_what_an_inventory_has() -> None:
     own = {name for name, variable in observation.VARIABLES.items() if name != variable and "_" in name}
     texts = [text for text in catalogs.extracted() if re.search(rf"\b({'|'.join(own)})\b", text)]
     assert texts == []
+
+
+def test_what_is_carried_is_what_observing_imports() -> None:
+    found: set[str] = set()
+    waiting = ["observe"]
+    while waiting:
+        name = waiting.pop()
+        if name in found:
+            continue
+        found.add(name)
+        for node in ast.walk(ast.parse((courier.PACKAGE / f"{name}.py").read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and node.level == 1:
+                waiting += [node.module] if node.module else [alias.name for alias in node.names]
+    assert set(courier.CARRIED) == found | {"__init__"}
