@@ -87,7 +87,6 @@ failure:
   type: dict
 """
 
-import math
 import os
 
 from ansible.module_utils.basic import AnsibleModule
@@ -95,6 +94,7 @@ from ansible.module_utils.orquestrador.backup_clients import BackupError
 from ansible.module_utils.orquestrador.backup_pipe import end_on_signals
 from ansible.module_utils.orquestrador.backup_verify import verify
 from ansible.module_utils.orquestrador.messages import msg, plain
+from ansible.module_utils.orquestrador.ranges import out_of_range
 
 ARGUMENT_SPEC = {
     "dest": {"type": "path", "required": True},
@@ -111,9 +111,9 @@ def main() -> None:
     """Prove, and fail in one line."""
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
-    for name, (lowest, highest) in RANGES.items():
-        if not math.isfinite(params[name]) or not lowest <= params[name] <= highest:
-            module.fail_json(msg=f"{name} is {params[name]}; give a number from {lowest} to {highest}")
+    problem = out_of_range(params, RANGES)
+    if problem is not None:
+        module.fail_json(msg=problem)
     os.umask(0o077)
     end_on_signals()
     try:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any, Optional
 
 from .expectations import limits_of
+from .ranges import out_of_range
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "app_name": {"type": "str", "required": True},
@@ -62,10 +62,9 @@ NEEDED = ("app_name", "app_user", "app_dir", "pm2_home", "mysql_defaults_file", 
 
 def unusable(params: dict[str, Any]) -> Optional[str]:
     """The one line that says which argument can't be used, ``None`` when all can."""
-    for name, (lowest, highest) in RANGES.items():
-        value = params[name]
-        if not math.isfinite(value) or not lowest <= value <= highest:
-            return f"{name} is {value}; give a number from {lowest} to {highest}"
+    problem = out_of_range(params, RANGES)
+    if problem is not None:
+        return problem
     for name in PATHS:
         if params[name] and not str(params[name]).startswith(("/", "~")):
             return f"{name} is {params[name]!r}; give an absolute path"
