@@ -61,7 +61,7 @@ test: $(STAMP) ## Everything CI runs
 
 .PHONY: bench
 bench: $(STAMP) ## Timings on the lab, into var/bench/latest.json
-	@$(BIN)/python tools/bench.py
+	@$(BIN)/python -m tools.bench
 
 .PHONY: docs
 docs: $(STAMP) ## Generate what is generated: role READMEs, procedure pages, catalogs

@@ -33,15 +33,26 @@ def host(machine: Machine) -> testinfra.host.Host:
     return testinfra.get_host(f"ssh://{machine.name}", ssh_config=str(machine.state / "ssh_config"), sudo=True)
 
 
-@pytest.fixture(scope="session")
-def ops_password(machine: Machine) -> str:
-    """The generated password of the operations account, decrypted from the inventory."""
+def from_vault(machine: Machine, name: str) -> str:
+    """A generated secret, decrypted from the inventory."""
     text = (machine.state / "group_vars" / "orquestrador" / "vault.yml").read_text()
-    found = re.search(r"^mysql_ops_password: !vault \|\n((?:[ ]+\S+\n)+)", text, re.M)
-    assert found, "vault.yml holds no mysql_ops_password"
+    found = re.search(rf"^{name}: !vault \|\n((?:[ ]+\S+\n)+)", text, re.M)
+    assert found, f"vault.yml holds no {name}"
     envelope = "\n".join(line.strip() for line in found[1].splitlines())
     key = VaultSecret((machine.state / "vault-password").read_bytes().strip())
-    return VaultLib([("default", key)]).decrypt(envelope.encode()).decode()
+    return VaultLib([("default", key)]).decrypt(envelope.encode()).decode().strip()
+
+
+@pytest.fixture(scope="session")
+def ops_password(machine: Machine) -> str:
+    """The password of the operations account."""
+    return from_vault(machine, "mysql_ops_password")
+
+
+@pytest.fixture(scope="session")
+def identity(machine: Machine) -> str:
+    """The private key of the backups, which only the inventory has."""
+    return from_vault(machine, "backup_age_identity")
 
 
 @pytest.fixture(scope="session")
@@ -59,9 +70,13 @@ def marker(machine: Machine) -> str:
 
 
 @pytest.fixture(scope="session")
-def forbidden(machine: Machine, ops_password: str, marker: str) -> dict[str, str]:
+def forbidden(machine: Machine, ops_password: str, identity: str, marker: str) -> dict[str, str]:
     """What must appear nowhere on this side, by what it is."""
-    values = {"the operations account's password": ops_password, "PM2's environment": marker}
+    values = {
+        "the operations account's password": ops_password,
+        "PM2's environment": marker,
+        "the private key of the backups": identity,
+    }
     for line in machine.out(f"cat {WEBAPP}/.env").splitlines():
         name, _, value = line.partition("=")
         if re.search("PASSWORD|SECRET|TOKEN", name):

@@ -6,6 +6,7 @@ Nothing here uses the project's own modules to look at the host: what they say i
 from __future__ import annotations
 
 import contextlib
+import difflib
 import json
 import os
 import re
@@ -13,6 +14,7 @@ import shlex
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 PROJECT = Path(__file__).resolve().parents[3]
+FINGERPRINT = (Path(__file__).parent / "fingerprint.sh").read_text()
 DAILY = "playbooks/routine/daily.yml"
 BOOTSTRAP = "playbooks/setup/bootstrap.yml"
 BACKUP = "playbooks/operation/backup.yml"
@@ -168,6 +171,10 @@ class Machine:
         self.wait_healthy()
         self.app(f"pm2 reset {APP} >/dev/null; for log in logs/error*.log; do : > $log; done")
 
+    def fingerprint(self) -> list[str]:
+        """Everything on the host that a playbook could change."""
+        return self.out(FINGERPRINT, timeout=60).splitlines()
+
     def journal(self) -> str:
         """The last words of the services and of the application."""
         return self.sh(
@@ -225,6 +232,27 @@ class Run:
         return sum(int(number) for number in re.findall(r"\bchanged=(\d+)", self.output))
 
 
+def assert_same(before: list[str], after: list[str]) -> None:
+    """Two fingerprints of a host are the same."""
+    changes = [line for line in difflib.unified_diff(before, after, lineterm="", n=0) if line[0] in "+-"]
+    assert not changes, "\n".join(changes[:40])
+
+
+class Background:
+    """A run of a playbook beside the test."""
+
+    def __init__(self, start: Callable[[], Run], limit_s: float = 80) -> None:
+        self._result: list[Run] = []
+        self._limit_s = limit_s
+        self._thread = threading.Thread(target=lambda: self._result.append(start()))
+        self._thread.start()
+
+    def result(self) -> Run:
+        self._thread.join(self._limit_s)
+        assert self._result, "the run did not end"
+        return self._result[0]
+
+
 def in_english(message: Mapping[str, Any]) -> str:
     """A message with its arguments that have no unit."""
     text = str(message["text"])
@@ -244,7 +272,7 @@ def play(
     """Run a playbook as an operator does: a subprocess, a pipe, a state directory of its own, a limit of time."""
     before = set(state.rglob("*.json"))
     argv = [str(Path(sys.executable).with_name("ansible-playbook")), "-i", str(machine.inventory), playbook, *args]
-    if playbook in (BOOTSTRAP, VERIFY):
+    if playbook != DAILY:
         argv += ["--vault-password-file", str(machine.state / "vault-password")]
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
     environment = {

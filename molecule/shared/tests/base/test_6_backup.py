@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,22 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.parsing.vault import VaultLib, VaultSecret
-from machine import BACKUP, BACKUPS, DATABASE, USER, VERIFY, Machine, Run
+from machine import BACKUP, BACKUPS, DATABASE, USER, VERIFY, Background, Machine, Run
 
 Runner = Callable[..., Run]
 SMALL = "/mnt/small"
-
-
-@pytest.fixture(scope="module")
-def identity(machine: Machine) -> str:
-    """The private key of the backups, which only the inventory has."""
-    text = (machine.state / "group_vars" / "orquestrador" / "vault.yml").read_text()
-    found = re.search(r"^backup_age_identity: !vault \|\n((?:[ ]+\S+\n)+)", text, re.M)
-    assert found, "vault.yml holds no backup_age_identity"
-    envelope = "\n".join(line.strip() for line in found[1].splitlines())
-    key = VaultSecret((machine.state / "vault-password").read_bytes().strip())
-    return VaultLib([("default", key)]).decrypt(envelope.encode()).decode().strip()
 
 
 @pytest.fixture
@@ -71,20 +58,6 @@ def processes(machine: Machine) -> list[str]:
     with contextlib.suppress(AssertionError):
         return machine.sql("SHOW PROCESSLIST")
     return []
-
-
-class Background:
-    """A run of the playbook beside the test."""
-
-    def __init__(self, start: Callable[[], Run]) -> None:
-        self._result: list[Run] = []
-        self._thread = threading.Thread(target=lambda: self._result.append(start()))
-        self._thread.start()
-
-    def result(self) -> Run:
-        self._thread.join(80)
-        assert self._result, "the run did not end"
-        return self._result[0]
 
 
 def dumper(machine: Machine) -> str:

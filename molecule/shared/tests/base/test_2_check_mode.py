@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,20 +22,10 @@ from machine import (
     WEBAPP,
     Machine,
     Run,
+    assert_same,
 )
 
-FINGERPRINT = (Path(__file__).parent / "fingerprint.sh").read_text()
 CHANGED_PASSWORD = "somebody-changed-it-1234567890"
-
-
-def fingerprint(machine: Machine) -> list[str]:
-    """Everything on the host that a playbook could change."""
-    return machine.out(FINGERPRINT, timeout=60).splitlines()
-
-
-def assert_same(before: list[str], after: list[str]) -> None:
-    changes = [line for line in difflib.unified_diff(before, after, lineterm="", n=0) if line[0] in "+-"]
-    assert not changes, "\n".join(changes[:40])
 
 
 # Each undoes one thing that the bootstrap did, as root.
@@ -68,9 +57,9 @@ def checked(
     drifted: Machine, run_clean: Runner, tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[list[str], Run, list[str]]:
     """The bootstrap in check mode on the drifted host: before, what it said, after."""
-    before = fingerprint(drifted)
+    before = drifted.fingerprint()
     run = run_clean(BOOTSTRAP, "--check", "--diff", state=tmp_path_factory.mktemp("checked"))
-    return before, run, fingerprint(drifted)
+    return before, run, drifted.fingerprint()
 
 
 @pytest.fixture(scope="module")
@@ -184,10 +173,10 @@ def test_check_mode_of_a_prepared_host_changes_nothing(
 ) -> None:
     machine.settle()
     machine.out(f"rm -rf {CRITICAL}/* {CRITICAL}/.[!.]*")
-    before = fingerprint(machine)
+    before = machine.fingerprint()
     run = run_clean(playbook, "--check", "--diff", state=state)
     assert run.rc == 0, run.output
-    assert_same(before, fingerprint(machine))
+    assert_same(before, machine.fingerprint())
     # The daily has copies to announce; the bootstrap, having repaired all, has nothing.
     assert run.changed == (1 if playbook == DAILY else 0), run.output
 

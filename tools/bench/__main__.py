@@ -1,0 +1,43 @@
+"""Timings on the lab, paired and interleaved in one run; figures go into ``var/bench/latest.json``."""
+
+from __future__ import annotations
+
+import argparse
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+from tools.bench.common import ROOT, Lab, prepare_lab, save, say
+from tools.bench.daily import bench_daily, bench_fleet
+
+# Name, what is said before, and the benchmark: given the lab, a directory to work in and a number of counted rounds,
+# it returns its figures by name.
+BENCHMARKS: dict[str, tuple[str, Callable[[Lab, Path, int], dict[str, float]]]] = {
+    "daily": ("Daily routine against the commands an operator types", bench_daily),
+    "fleet": ("Daily routine over a fleet", bench_fleet),
+}
+
+
+def main() -> int:
+    """Run the benchmarks that were asked for; 0 when they could be run, whatever the figures."""
+    parser = argparse.ArgumentParser(prog="python -m tools.bench", description=__doc__)
+    parser.add_argument("--runs", type=int, default=7, help="counted rounds of a paired benchmark (default 7)")
+    parser.add_argument("only", nargs="*", choices=[*BENCHMARKS, []], help="which benchmarks (default: all)")
+    chosen = parser.parse_args()
+    if subprocess.run([str(ROOT / "molecule/shared/lab.sh"), "up"], cwd=ROOT, check=False, timeout=900).returncode:
+        return 1
+    prepare_lab()
+    lab = Lab()
+    with tempfile.TemporaryDirectory(prefix="orquestrador-bench-") as directory:
+        for name in chosen.only or BENCHMARKS:
+            title, bench = BENCHMARKS[name]
+            say(f"\n{title}")
+            # Kept after each: a benchmark that fails takes no figure of another with it.
+            save(bench(lab, Path(directory), chosen.runs))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
