@@ -335,6 +335,25 @@ class History:
         query = query.order_by(table.c.at, table.c.id).limit(limit)
         return [dict(row) for row in self._read(lambda connection: connection.execute(query).mappings().all())]
 
+    def tally(self, host: str, since: object) -> dict[str, Any]:
+        """What is on record of ``host`` since an instant: ``{since_at, probes, probes_good, runs, runs_met}``."""
+        samples, runs, start = schema.samples, schema.runs, _epoch(since) or 0.0
+        good = sa.func.coalesce(sa.func.sum(sa.case((samples.c.ok, 1), else_=0)), 0)
+        met = sa.func.coalesce(sa.func.sum(sa.case((runs.c.outcome == "met", 1), else_=0)), 0)
+        probed = sa.select(sa.func.count(), good).where(samples.c.host == host, samples.c.at >= start)
+        ran = sa.select(sa.func.count(), met).where(
+            runs.c.host == host, runs.c.started_at >= start, runs.c.check_mode.is_(False)
+        )
+        probes, probes_good = self._read(lambda connection: connection.execute(probed).one())
+        total, total_met = self._read(lambda connection: connection.execute(ran).one())
+        return {
+            "since_at": _iso(start),
+            "probes": int(probes),
+            "probes_good": int(probes_good),
+            "runs": int(total),
+            "runs_met": int(total_met),
+        }
+
     # ---------------------------------------------------------------- inside
 
     @contextlib.contextmanager

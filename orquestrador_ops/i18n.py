@@ -105,7 +105,7 @@ class Translator:
                     return write(value)
             # Counts, ports and pids: no grouping, a port is not "3.001".
             return str(value) if isinstance(value, int) else self.number(value, 2)
-        return str(value)
+        return self.message(value)
 
     def number(self, value: float, digits: int = 1) -> str:
         """``1.5`` → ``1,5``: at most ``digits`` decimals, none that are zero."""

@@ -96,6 +96,8 @@ def _environment(fmt: str, tr: Translator) -> Environment:
     )
     environment.install_gettext_callables(tr.catalog.gettext, tr.catalog.ngettext)  # type: ignore[attr-defined]
     environment.filters["code"] = code
+    environment.filters["raw"] = _Markdown
+    environment.filters["fenced"] = fenced
     return environment
 
 
@@ -121,6 +123,13 @@ def code(value: object) -> _Markdown:
     fence = "`" * (max((len(run) for run in re.findall("`+", text)), default=0) + 1)
     pad = " " if text.startswith(("`", " ")) or text.endswith(("`", " ")) else ""
     return _Markdown(f"{fence}{pad}{text}{pad}{fence}")
+
+
+def fenced(lines: list[str]) -> _Markdown:
+    """Lines of a program's output as a block that nothing in them can end."""
+    longest = max((len(run) for line in lines for run in re.findall("`+", line)), default=0)
+    fence = "`" * max(longest + 1, 3)
+    return _Markdown("\n".join([f"{fence}text", *(clean(line) for line in lines), fence, ""]))
 
 
 def _json(view: Mapping[str, Any]) -> str:

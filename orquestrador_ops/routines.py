@@ -23,7 +23,8 @@ class Step:
     """One step of a routine.
 
     ``checks`` are judged from the verdict; ``overall`` asks that the whole verdict be healthy as well; a step with
-    neither is an action, whose result the playbook hands in (``step_results``).
+    neither is an action, whose result the playbook hands in (``step_results``). ``needs`` is the id of a step without
+    which this one is not begun.
     """
 
     id: str
@@ -31,17 +32,22 @@ class Step:
     source: str
     checks: tuple[str, ...] = ()
     overall: bool = False
+    needs: str = ""
 
 
 @dataclass(frozen=True)
 class Routine:
-    """A routine of the operational playbook; ``budget_s`` is the time it may take, in seconds."""
+    """A routine of the operational playbook.
+
+    ``budget_s`` is the time it may take, in seconds; ``period_days`` how far back its report looks into the history.
+    """
 
     procedure: str
     title: Message
     source: str
     budget_s: int
     steps: tuple[Step, ...]
+    period_days: int = 0
 
 
 DAILY = Routine(
@@ -132,7 +138,92 @@ VERIFY_BACKUP = Routine(
     ),
 )
 
-ROUTINES: Mapping[str, Routine] = {routine.procedure: routine for routine in (DAILY, BOOTSTRAP, BACKUP, VERIFY_BACKUP)}
+WEEKLY = Routine(
+    procedure="weekly",
+    title=msg("Weekly routine"),
+    source="rotina-semanal",
+    budget_s=900,
+    period_days=7,
+    steps=(
+        Step("lease", msg("Lease of the host"), "pontos-criticos"),
+        Step("logs_archive", msg("Archive of the logs"), "rotina-semanal"),
+        Step("pm2_flush", msg("PM2's own logs cleared"), "rotina-semanal", needs="logs_archive"),
+        Step("npm_outdated", msg("Updates of dependencies"), "rotina-semanal"),
+        Step("app_tests", msg("Test suite of the application"), "rotina-semanal"),
+        Step("git_integrity", msg("Integrity of the git repository"), "rotina-semanal"),
+        Step("uptime", msg("Uptime"), "rotina-semanal"),
+        Step(
+            "health_check",
+            msg("Health check"),
+            "rotina-semanal",
+            (
+                "pm2.daemon",
+                "pm2.online",
+                "pm2.restarts",
+                "port.open",
+                "http.status",
+                "http.latency",
+                "app.status",
+                "app.database",
+                "mysql.reachable",
+                "mysql.connections",
+                "memory.app",
+                "cpu.app",
+                "host.memory",
+                "host.disk",
+                "logs.errors",
+            ),
+            overall=True,
+        ),
+    ),
+)
+
+MONTHLY = Routine(
+    procedure="monthly",
+    title=msg("Monthly routine"),
+    source="rotina-mensal",
+    budget_s=1800,
+    period_days=30,
+    steps=(
+        Step("lease", msg("Lease of the host"), "pontos-criticos"),
+        Step("database_backup", msg("Encrypted backup of the database"), "rotina-mensal"),
+        Step(
+            "database_verify",
+            msg("Restored into a throwaway server and compared"),
+            "rotina-mensal",
+            needs="database_backup",
+        ),
+        Step("code_backup", msg("Encrypted backup of code and configuration"), "rotina-mensal"),
+        # Rebuilds tables, so not without a proven way back.
+        Step("database_optimize", msg("Optimisation of the database"), "rotina-mensal", needs="database_verify"),
+        Step("npm_audit", msg("Audit of dependencies"), "rotina-mensal", needs="code_backup"),
+        Step("app_build", msg("Build of the application"), "rotina-mensal", needs="code_backup"),
+        Step("pm2_reload", msg("Rolling restart"), "rotina-mensal", needs="app_build"),
+        Step("app_tests", msg("Test suite of the application"), "rotina-mensal"),
+        Step(
+            "application",
+            msg("The application after the restart"),
+            "rotina-mensal",
+            (
+                "pm2.daemon",
+                "pm2.online",
+                "port.open",
+                "http.status",
+                "http.latency",
+                "app.status",
+                "app.database",
+                "mysql.reachable",
+                "host.disk",
+            ),
+        ),
+        Step("backup_retention", msg("Old backups"), "rotina-mensal"),
+        Step("log_errors", msg("Error logs of seven days"), "rotina-mensal"),
+    ),
+)
+
+ROUTINES: Mapping[str, Routine] = {
+    routine.procedure: routine for routine in (DAILY, BOOTSTRAP, BACKUP, VERIFY_BACKUP, WEEKLY, MONTHLY)
+}
 
 # Names of every procedure of the project, so that a record of any of them can be shown.
 TITLES: Mapping[str, Message] = {
@@ -140,8 +231,8 @@ TITLES: Mapping[str, Message] = {
     "bootstrap": BOOTSTRAP.title,
     "backup": BACKUP.title,
     "verify_backup": VERIFY_BACKUP.title,
-    "weekly": msg("Weekly routine"),
-    "monthly": msg("Monthly routine"),
+    "weekly": WEEKLY.title,
+    "monthly": MONTHLY.title,
     "quarterly": msg("Quarterly security audit"),
     "triage": msg("Emergency triage"),
     "offline": msg("Emergency: system offline"),
@@ -186,7 +277,10 @@ def conclude(
     results = step_results or {}
     verdict = verdict if isinstance(verdict, Mapping) else {}
     statuses = {str(c.get("id")): str(c.get("status")) for c in verdict.get("checks") or [] if isinstance(c, Mapping)}
-    steps = [_step(step, snapshot, verdict, statuses, results.get(step.id)) for step in plan.steps]
+    titles = {step.id: step.title for step in plan.steps}
+    steps = [
+        _step(step, snapshot, verdict, statuses, results.get(step.id), titles.get(step.needs)) for step in plan.steps
+    ]
     if snapshot is None:
         return steps, "unreachable"
     return steps, "met" if all(step["status"] in OK_STATUSES for step in steps) else "not_met"
@@ -198,13 +292,14 @@ def _step(
     verdict: Mapping[str, Any],
     statuses: Mapping[str, str],
     result: Mapping[str, Any] | None,
+    needed: Message | None,
 ) -> dict[str, Any]:
     result = result if isinstance(result, Mapping) else {}
     found = [_OF_CHECK.get(statuses.get(check, "unknown"), "unknown") for check in step.checks]
     status, note = _of_result(result)
     if status is None and not found:
         # Copies of files can be seen to be current; any other action that did not happen was not done.
-        status, note = _files_of(snapshot) if step.id == "critical_files" else ("unknown", msg("The step did not run."))
+        status, note = _files_of(snapshot) if step.id == "critical_files" else ("unknown", _why_not_run(needed))
     if step.overall:
         overall = _OF_OVERALL.get(str(verdict.get("overall")), "unknown")
         if overall not in OK_STATUSES and worst(found) in OK_STATUSES:
@@ -223,6 +318,21 @@ def _step(
         "evidence": _evidence(result),
         "note": note,
     }
+
+
+def ended_well(result: Any) -> bool:
+    """Whether a step's result (as in :func:`conclude`) lets another step be built upon it; one that never ran does not.
+
+    What calls for attention does not stop a routine; what failed, or is not known, does.
+    """
+    status, _ = _of_result(result) if isinstance(result, Mapping) else (None, None)
+    return status in (OK_STATUSES | {"skipped", "warn"})
+
+
+def _why_not_run(needed: Message | None) -> Message:
+    if needed is None:
+        return msg("The step did not run.")
+    return msg('The step did not run: it needs "{step}" to have ended well.', step=needed)
 
 
 def _of_result(result: Mapping[str, Any]) -> tuple[str | None, Any]:

@@ -172,11 +172,15 @@ class _Told:
     problems: list[str] = field(default_factory=list)
 
     def into_history(self, kept: Settings) -> None:
-        from . import history  # noqa: PLC0415 - SQLAlchemy is dear, and only needed here
+        from . import history, routines  # noqa: PLC0415 - SQLAlchemy is dear, and only needed here
 
         with history.open_history(kept.state_dir, kept.history_url) as store:
             previous = store.last_run(self.record["host"], self.record["procedure"])
             self.record["previous_run"] = history.name_of_run(previous)
+            days = routines.routine(self.record["procedure"]).period_days
+            if days:
+                since = datetime.fromisoformat(self.record["started_at"]) - timedelta(days=days)
+                self.record["period"] = store.tally(self.record["host"], since.isoformat())
             self.report(kept)
             store.conclude(self.record, self.snapshot, self.verdict, self.memory)
 

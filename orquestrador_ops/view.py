@@ -79,9 +79,10 @@ def build(
 
     ``{schema, lang, title, host, procedure, procedure_title, run_id, check_mode, overall, outcome, failure, started,
     since, summary, facts: [{label, value}], steps: [...], findings: [{collector, code, text, hint}], call, reasons,
-    tables, data}``. A status is ``{status, tone, symbol, word}``; ``call`` is the procedure that is called for,
-    ``{procedure, title, command}``, or ``None``; a table is ``{id, title, columns, rows}``; ``data`` carries the three
-    arguments for the machine-readable report. Parts that are missing or misshapen are left out, never an error.
+    sections, evidence, tables, data}``. A status is ``{status, tone, symbol, word}``; ``call`` is the procedure that is
+    called for, ``{procedure, title, command}``, or ``None``; a table is ``{id, title, columns, rows}``; sections and
+    evidence are blocks (:func:`orquestrador_ops.evidence.block`); ``data`` carries the three arguments for the
+    machine-readable report. Parts that are missing or misshapen are left out, never an error.
     """
     return _View(record, snapshot, verdict, tr).all()
 
@@ -127,6 +128,8 @@ class _View:
             "findings": [self.finding(finding) for finding in _mappings(self.snapshot.get("errors"))],
             "call": self.call(),
             "reasons": [self.words(reason) for reason in _list(self.verdict.get("reasons"))],
+            "sections": self.sections(procedure, steps),
+            "evidence": self.evidence(steps),
             "tables": [table for table in self.tables() if table["rows"]],
             "data": self.data,
         }
@@ -246,6 +249,23 @@ class _View:
         start, end = parse_time(timed.get("started_at")), parse_time(timed.get("ended_at"))
         return "" if start is None or end is None else self.tr.seconds((end - start).total_seconds())
 
+    # ------------------------------------------------------------------ blocks
+
+    def sections(self, procedure: str, steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        if procedure != "monthly" or not self.snapshot:
+            return []
+        from . import sections  # noqa: PLC0415 - the daily routine has none
+
+        return sections.monthly(self.record, self.snapshot, self.verdict, steps, self.tr)
+
+    def evidence(self, steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        left = _mappings(self.record.get("steps"))
+        if not any(_mapping(step.get("evidence")) for step in left):
+            return []
+        from . import evidence  # noqa: PLC0415 - the daily routine has none
+
+        return evidence.blocks(left, [f"{step['number']}. {step['title']}" for step in steps], self.tr)
+
     # ------------------------------------------------------------------ tables
 
     def tables(self) -> list[dict[str, Any]]:
@@ -324,6 +344,16 @@ class _View:
         ]
         columns = [tr.t("File"), tr.t("Exists"), tr.t("Copy is current"), tr.t("Newest copy")]
         return self.table("files", tr.t("Critical files when the run began"), columns, rows)
+
+
+def overall_word(verdict: Mapping[str, Any], tr: Translator) -> str:
+    """How a verdict calls the whole, in the operator's language."""
+    return clean(tr.message(_OVERALL_WORDS.get(str(verdict.get("overall")), _OVERALL_WORDS["unknown"])))
+
+
+def check_word(check: Mapping[str, Any], tr: Translator) -> str:
+    """How a check's status is called, in the operator's language."""
+    return clean(tr.message(_CHECK_WORDS.get(str(check.get("status")), _CHECK_WORDS["unknown"])))
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

@@ -16,8 +16,11 @@ from .types import Message
 Scalar = Union[str, int, float, bool, None]
 
 
-def msg(text: str, **args: Scalar) -> Message:
-    """Build a message; ``text`` is a literal, because catalogs are extracted from the calls of this function."""
+def msg(text: str, **args: Union[Scalar, Message]) -> Message:
+    """Build a message; ``text`` is a literal, because catalogs are extracted from the calls of this function.
+
+    An argument may be a message itself, the title of a step, say.
+    """
     return {"text": text, "args": dict(args)}
 
 
@@ -30,5 +33,5 @@ def plain(message: Any) -> str:
         return str(message)
     text = str(message.get("text", ""))
     for name, value in dict(message.get("args") or {}).items():
-        text = text.replace("{" + str(name) + "}", str(value))
+        text = text.replace("{" + str(name) + "}", plain(value))
     return text

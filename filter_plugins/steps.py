@@ -1,0 +1,25 @@
+"""Filters over the results of steps. The functions they wrap are loaded when a filter is used, not before."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+
+def ended_well(result: Any) -> bool:
+    """Whether the registered result of a step lets another be built upon it."""
+    from orquestrador_ops.routines import ended_well as decide  # noqa: PLC0415 - see above
+
+    return decide(result)
+
+
+class FilterModule:
+    """What Ansible looks for."""
+
+    def filters(self) -> dict[str, Callable[..., Any]]:
+        """Name and function of each."""
+        return {"ended_well": ended_well}

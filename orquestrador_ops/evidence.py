@@ -1,0 +1,121 @@
+"""What the steps of a run left as evidence, laid out for people: figures with their units, tables, output of programs.
+
+A step's evidence is plain JSON that its module returned. Endings of names give units, as in messages; names that
+:data:`LABELS` knows are put into the operator's language, others are shown as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+
+from .text import clean
+
+if TYPE_CHECKING:
+    from .i18n import Translator
+
+Block = dict[str, Any]
+
+MAX_ROWS = 60
+MAX_LISTED = 20
+MAX_OUTPUT = 200
+# Shown elsewhere: the checklist names who held the lease; the files of the daily routine have a table of their own.
+_HIDDEN = {"lease"}
+_HIDDEN_STEPS = {"critical_files"}
+
+LABELS: Mapping[str, Mapping[str, Any]] = {}
+
+
+def block(name: str, title: str, **parts: Any) -> Block:
+    """A piece of a report: ``{id, title, paragraphs, facts, items, tables, output}``.
+
+    ``facts`` are ``{label, value}``, ``items`` ``{done: bool | None, text}``, ``tables`` as in the view, ``output``
+    lines of a program.
+    """
+    return {"id": name, "title": title, "paragraphs": [], "facts": [], "items": [], "tables": [], "output": [], **parts}
+
+
+def blocks(steps: list[Mapping[str, Any]], titles: list[str], tr: Translator) -> list[Block]:
+    """A block for every step that left something worth showing; ``titles`` are the steps' own, in their order."""
+    found = []
+    for step, title in zip(steps, titles, strict=True):
+        evidence = step.get("evidence")
+        if step.get("id") in _HIDDEN_STEPS or not isinstance(evidence, Mapping):
+            continue
+        shown = of(str(step.get("id")), title, evidence, tr)
+        if shown["facts"] or shown["tables"] or shown["output"]:
+            found.append(shown)
+    return found
+
+
+def of(name: str, title: str, evidence: Mapping[str, Any], tr: Translator) -> Block:
+    """The evidence of one step as a block."""
+    shown = block(name, title)
+    for key, value in evidence.items():
+        if key not in _HIDDEN:
+            _add(shown, str(key), value, tr)
+    return shown
+
+
+def label(key: str, tr: Translator) -> str:
+    """What a figure is called."""
+    return tr.message(LABELS[key]) if key in LABELS else clean(key)
+
+
+def text(key: str, value: Any, tr: Translator) -> str:
+    """A figure with its unit; a message in words; a list of plain values in one line."""
+    if isinstance(value, Mapping) and "text" in value:
+        return clean(tr.message(value))
+    if isinstance(value, list | tuple):
+        shown = [text(key, item, tr) for item in value[:MAX_LISTED]]
+        if len(value) > MAX_LISTED:
+            shown.append(tr.t("{count} more in the JSON report", count=len(value) - MAX_LISTED))
+        return ", ".join(shown) or "–"
+    return clean(tr.value(key, value))
+
+
+def output(value: Any) -> list[str]:
+    """The last lines of a program's output, each of them printable."""
+    lines = value if isinstance(value, list | tuple) else str(value).split("\n")
+    return [clean(line) for line in lines][-MAX_OUTPUT:]
+
+
+def _add(shown: Block, key: str, value: Any, tr: Translator) -> None:
+    if value is None or value in ("", [], {}):
+        return
+    if key == "output":
+        shown["output"] = output(value)
+    elif isinstance(value, Mapping) and "text" not in value:
+        if all(isinstance(inner, Mapping) for inner in value.values()):
+            rows: list[Mapping[str, Any]] = [{"name": inner_key, **inner} for inner_key, inner in value.items()]
+            shown["tables"].append(_table(shown["id"], key, rows, tr))
+        else:
+            shown["facts"].extend(_flat(key, value, tr))
+    elif isinstance(value, list | tuple) and all(isinstance(row, Mapping) and "text" not in row for row in value):
+        shown["tables"].append(_table(shown["id"], key, list(value), tr))
+    else:
+        shown["facts"].append({"label": label(key, tr), "value": text(key, value, tr)})
+
+
+def _flat(key: str, value: Mapping[str, Any], tr: Translator) -> Iterator[dict[str, str]]:
+    for inner_key, inner in value.items():
+        if inner is None or isinstance(inner, Mapping):
+            continue  # deeper than people read: the JSON report has it
+        name = f"{label(key, tr)}: {label(str(inner_key), tr)}"
+        yield {"label": name, "value": text(str(inner_key), inner, tr)}
+
+
+def _table(owner: str, key: str, rows: list[Mapping[str, Any]], tr: Translator) -> dict[str, Any]:
+    columns = list(dict.fromkeys(str(name) for row in rows[:MAX_ROWS] for name in row))
+    title = label(key, tr)
+    if len(rows) > MAX_ROWS:
+        title = tr.t("{title} ({shown} of {count})", title=title, shown=MAX_ROWS, count=len(rows))
+    return {
+        "id": f"{owner}-{key}",
+        "title": title,
+        "columns": [label(column, tr) for column in columns],
+        "rows": [
+            ["–" if row.get(column) is None else text(column, row[column], tr) for column in columns]
+            for row in rows[:MAX_ROWS]
+        ],
+    }
