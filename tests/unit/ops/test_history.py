@@ -236,6 +236,27 @@ def test_planned_restarts_are_counted_after_a_moment(tmp_path: Path) -> None:
             history.record_planned_restart("h", "app", at="soon")
 
 
+def test_tally_counts_one_host_since_an_instant(tmp_path: Path, healthy: Run) -> None:
+    record, snapshot, verdict = healthy
+    assert snapshot is not None and verdict is not None
+    bad = {**verdict, "checks": [{"id": "http.status", "status": "critical"}]}
+    with open_history(tmp_path) as history:
+        for day, judged in enumerate((verdict, verdict, bad, verdict), 20):
+            at = f"2026-11-{day}T12:00:00+00:00"
+            run = {**record, "run_id": at, "started_at": at, "outcome": "met" if judged is verdict else "not_met"}
+            history.conclude(run, {**snapshot, "taken_at": at}, judged)
+        history.record_run({**record, "run_id": "dry", "check_mode": True})
+        history.record_run({**record, "run_id": "elsewhere", "host": "other"})
+        assert history.tally("web-01", "2026-11-21T00:00:00Z") == {
+            "since_at": "2026-11-21T00:00:00+00:00",
+            "probes": 3,
+            "probes_good": 2,
+            "runs": 3,
+            "runs_met": 2,
+        }
+        assert history.tally("nobody", None)["probes"] == 0
+
+
 # ------------------------------------------------------------------ what goes wrong
 
 
