@@ -8,11 +8,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from test_report import MARKDOWN, Page, Run
 
 from orquestrador_ops import evidence, report, routines
 from orquestrador_ops.i18n import translator
-
-from test_report import MARKDOWN, Page, Run
 
 PT, EN = translator("pt_BR"), translator("en")
 
