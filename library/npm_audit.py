@@ -10,8 +10,8 @@ description:
   - Runs C(npm audit) with a cache of its own. Where npm could not ask, be it for want of a network, of npm, of a lock
     file, or of a registry that audits, the result is C(unknown) and never clean.
   - With O(fix) it saves C(package.json) and the lock file in O(saved_dir), runs C(npm audit fix), never with force, and
-    audits again. When that fails the two files are put back, and what C(node_modules) is like then is told; nothing is
-    installed to mend it.
+    audits again. When that fails the two files and C(node_modules) are put back as they were; where that can't be done
+    it is told, and nothing is installed to mend it.
   - Run it as the user who owns O(path).
 options:
   path:

@@ -332,10 +332,11 @@ def _of_error(error: Exception) -> tuple[str, str]:
     return FAILED, f"{database.reason_of(error)} ({number})"
 
 
-def room(directory: str) -> Optional[int]:
-    """Bytes that the server may still use where its tables lie, ``None`` when that can't be seen from here."""
+def room(directory: str, schema: str) -> Optional[int]:
+    """Bytes that the server may still use where a schema's tables lie, ``None`` when that can't be seen from here."""
+    own = os.path.join(directory, tablespace_names(schema, "")[-1])
     try:
-        info = os.statvfs(directory)
+        info = os.statvfs(own if os.path.isdir(own) else directory)
     except OSError:
         return None
     return info.f_bavail * info.f_frsize
@@ -349,7 +350,7 @@ def optimize(
     socket: Optional[str],
     limits: Limits,
     check_mode: bool,
-    free: Callable[[str], Optional[int]] = room,
+    free: Callable[[str, str], Optional[int]] = room,
 ) -> dict[str, Any]:
     """Look at the listed tables and rebuild those where it pays, one after the other; see :func:`summary`.
 
@@ -370,7 +371,7 @@ def optimize(
             entry = _looked_at(table, limits)
             entries.append(entry)
             if entry["state"] == WOULD:
-                _with_room(entry, server.directory, free)
+                _with_room(entry, server.directory, free(server.directory, schema))
             if entry["state"] == WOULD and not check_mode:
                 _rebuild(server, table, entry, deadline)
     return summary(entries, limits)
@@ -393,9 +394,8 @@ def _looked_at(table: Table, limits: Limits) -> dict[str, Any]:
     }
 
 
-def _with_room(entry: dict[str, Any], directory: str, free: Callable[[str], Optional[int]]) -> None:
+def _with_room(entry: dict[str, Any], directory: str, available: Optional[int]) -> None:
     """Refuse a rebuild that would fill the disk which the database needs to go on."""
-    available = free(directory)
     needed = int(entry["before_bytes"] * ROOM)
     if available is None or available < needed:
         entry.update(state=NO_ROOM, needed_bytes=needed, room_bytes=available, directory=directory)

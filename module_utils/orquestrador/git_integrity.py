@@ -167,8 +167,8 @@ class Repository:
     def want(self, *arguments: str) -> bytes:
         """What git prints.
 
-        :class:`NoRepositoryError` where there is none, :class:`GitError` with the reason when git fails otherwise. Output
-        beyond the bound is a failure too: half a list would be counted as the whole.
+        :class:`NoRepositoryError` where there is none, :class:`GitError` with the reason when git fails otherwise.
+        Output beyond the bound is a failure too: half a list would be counted as the whole.
         """
         done = self.ask(*arguments)
         if done.truncated:

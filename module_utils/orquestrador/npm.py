@@ -25,7 +25,7 @@ from .runner import Completed, run
 from .types import Message
 
 LISTED = 100  # packages in the evidence
-KILL_GRACE_S = 5.0
+KILL_GRACE_S = 5
 STALE_S = 3600.0
 MAX_TEXT = 200
 _CACHE_PREFIX = "orquestrador-npm-"
@@ -210,7 +210,7 @@ class Npm:
 
     def _argv(self, limit_s: float, arguments: tuple[str, ...]) -> list[str]:
         # timeout(1) outlives us, so that npm ends even when we were killed ourselves.
-        limit = ["timeout", "-k", str(int(KILL_GRACE_S)), str(int(limit_s + KILL_GRACE_S))]
+        limit = ["timeout", "-k", str(KILL_GRACE_S), str(limit_s + KILL_GRACE_S)]
         return [*limit, "env", f"--chdir={self.directory}", self._program, *arguments, "--json"]
 
     def _environment(self) -> dict[str, str]:

@@ -1,7 +1,8 @@
 """Known vulnerabilities of a project's packages, and their repair when somebody approved it.
 
-A repair changes ``package.json``, the lock file and ``node_modules``. The two files are saved first and put back when
-it fails; ``node_modules`` can't be put back without the network, so what it is like then is told instead.
+A repair changes ``package.json``, the lock file and ``node_modules``, and one that is ended half-way leaves packages
+missing, which the next start of the application would not survive. All of it is saved first, ``node_modules`` as links
+to the same files, and put back when the repair fails.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import shutil
 import stat
 from typing import Any, NamedTuple, Optional
 
@@ -21,6 +23,10 @@ SEVERITIES = ("info", "low", "moderate", "high", "critical")  # from least to wo
 NEVER = "none"
 WARN_FROM = "high"
 LISTED = 50
+ASIDE = ".before-audit-fix"
+BROKEN = ".broken-by-audit-fix"
+# npm writes it in place, so that a link to it would change as well.
+WRITTEN_IN_PLACE = ".package-lock.json"
 LOCKS = ("npm-shrinkwrap.json", "package-lock.json")
 
 
@@ -182,6 +188,58 @@ class Saved:
         return failures
 
 
+class Modules:
+    """``node_modules`` as it was, beside itself: links to the same files, since npm replaces packages as a whole."""
+
+    def __init__(self, npm: Npm) -> None:
+        self._path = os.path.realpath(os.path.join(npm.directory, "node_modules"))
+        self._aside = self._path + ASIDE
+        if os.path.lexists(self._aside):
+            raise NpmError(
+                msg("{path} is left from a repair that was killed: put it back as node_modules, or remove it",
+                    path=self._aside)
+            )  # fmt: skip
+        try:
+            if os.path.isdir(self._path):
+                _link_tree(self._path, self._aside)
+        except OSError as error:
+            self.forget()
+            raise NpmError(
+                msg("{path} can't be saved, so nothing is repaired: {reason}", path=self._path, reason=one_line(error))
+            ) from error
+
+    def forget(self) -> None:
+        """Remove what was saved."""
+        shutil.rmtree(self._aside, ignore_errors=True)
+
+    def put_back(self) -> None:
+        """Put back what was saved, as a whole; what can't be is seen by looking at the packages."""
+        broken = self._path + BROKEN
+        shutil.rmtree(broken, ignore_errors=True)
+        with contextlib.suppress(OSError):
+            if os.path.lexists(self._path):
+                os.rename(self._path, broken)
+            if os.path.lexists(self._aside):
+                os.rename(self._aside, self._path)
+        shutil.rmtree(broken, ignore_errors=True)
+
+
+def _link_tree(source: str, target: str) -> None:
+    """A tree of the same files, directories and symbolic links its own. Raises :class:`OSError`."""
+    os.mkdir(target, stat.S_IMODE(os.stat(source).st_mode))
+    with os.scandir(source) as items:
+        for item in items:
+            place = os.path.join(target, item.name)
+            if item.is_symlink():
+                os.symlink(os.readlink(item.path), place)
+            elif item.is_dir(follow_symlinks=False):
+                _link_tree(item.path, place)
+            elif item.name == WRITTEN_IN_PLACE:
+                shutil.copy2(item.path, place)
+            else:
+                os.link(item.path, place)
+
+
 def _of(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
@@ -236,20 +294,24 @@ def _repair(
         saved = Saved(npm, saved_dir)
     except OSError as error:
         raise NpmError(msg("{path} cannot be read: {reason}", path=npm.directory, reason=one_line(error))) from error
-    modules = installed(npm.directory)
+    before = installed(npm.directory)
+    modules = Modules(npm)
     # Its status says whether something is left, which the next audit says better; what went wrong is in its answer.
-    arguments = ("audit", "fix", *_omitted(npm.manifest, modules))
+    arguments = ("audit", "fix", *_omitted(npm.manifest, before))
     try:
         npm.ask(*arguments, timeout_s=timeout_s)
     except NpmError as error:
         failures = [error.message, *saved.put_back()]
-        moved = differences(modules, installed(npm.directory))
+        modules.put_back()
+        moved = differences(before, installed(npm.directory))
         failures.append(_state_of(npm, moved, len(failures) == 1))
         raise FixError(failures, {**evidence, "saved": saved.copies, "left": moved[:LISTED]}, bool(moved)) from error
     except BaseException:
         saved.put_back()
+        modules.put_back()
         raise
-    changed = differences(modules, installed(npm.directory))
+    modules.forget()
+    changed = differences(before, installed(npm.directory))
     return changed[:LISTED], bool(changed or saved.changed()), saved.copies
 
 
