@@ -51,6 +51,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 probe,
                 {step: variables.get(name) or {} for step, name in arguments["results"].items()},
                 kept,
+                facts={name: template(variables[name]) for name in runs.judged_by(run) if name in variables},
                 colour=bool(ANSIBLE_COLOR),
                 width=WIDTH,
                 encoding=ENCODING,

@@ -298,6 +298,13 @@ class History:
         )
         return int(self._read(lambda connection: connection.execute(query).scalar()) or 0)
 
+    def last_planned_restart(self, host: str, app: str) -> str | None:
+        """When a restart of ours of ``app`` was last recorded, ISO 8601 in UTC; ``None`` when none ever was."""
+        table = schema.planned_restarts
+        query = sa.select(sa.func.max(table.c.at)).where(table.c.host == host, table.c.app == app)
+        at = self._read(lambda connection: connection.execute(query).scalar())
+        return None if at is None else datetime.fromtimestamp(float(at), UTC).isoformat()
+
     def last_run(self, host: str, procedure: str, *, check_mode: bool = False) -> dict[str, Any] | None:
         """The newest run of ``procedure`` on ``host``; runs in check mode count only when asked for."""
         found = self.runs(host=host, procedure=procedure, check_mode=check_mode, limit=1)

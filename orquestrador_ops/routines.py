@@ -5,8 +5,10 @@ Source of the steps: the operational playbook, whose chapters are named by their
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from module_utils.orquestrador.messages import msg
@@ -18,13 +20,24 @@ _OF_CHECK = {"ok": "ok", "warn": "warn", "critical": "failed", "unknown": "unkno
 _OF_OVERALL = {"healthy": "ok", "degraded": "warn", "critical": "failed", "unknown": "unknown"}
 
 
+DAY_S = 86400
+# A restart is recorded when it has been proven: the processes started before that, or, by the clock, hardly after.
+PLANNED_BEFORE_S, PLANNED_AFTER_S = 1800, 120
+
+Snapshot = Mapping[str, Any] | None
+Facts = Mapping[str, Any]
+# Status, note and evidence of a step.
+Judged = tuple[str, Message, dict[str, Any]]
+
+
 @dataclass(frozen=True)
 class Step:
     """One step of a routine.
 
     ``checks`` are judged from the verdict; ``overall`` asks that the whole verdict be healthy as well; a step with
-    neither is an action, whose result the playbook hands in (``step_results``). ``needs`` is the id of a step without
-    which this one is not begun.
+    neither is an action, whose result the playbook hands in (``step_results``). Where no action reported, ``judge``
+    tells from the snapshot and from facts: the inventory's ``variables`` and what the history knows. ``needs`` is the id
+    of a step without which this one is not begun.
     """
 
     id: str
@@ -32,6 +45,8 @@ class Step:
     source: str
     checks: tuple[str, ...] = ()
     overall: bool = False
+    judge: Callable[[Snapshot, Facts], Judged] | None = None
+    variables: tuple[str, ...] = ()
     needs: str = ""
 
 
@@ -48,6 +63,68 @@ class Routine:
     budget_s: int
     steps: tuple[Step, ...]
     period_days: int = 0
+
+
+def _files_of(snapshot: Snapshot, facts: Facts) -> Judged:
+    """Judge the backup of critical files from what the probe saw, where no action reported about it."""
+    files = (snapshot or {}).get("files")
+    if not isinstance(files, Mapping):
+        return "unknown", msg("The critical files were not inspected."), {}
+    if files.get("missing"):
+        names = ", ".join(map(str, files["missing"]))
+        return "failed", msg("Required files are missing: {files}", files=names), {}
+    if files.get("current"):
+        return "ok", msg("Every critical file has an identical copy."), {}
+    return "failed", msg("A critical file has no current copy."), {}
+
+
+def _uptime_of(snapshot: Snapshot, facts: Facts) -> Judged:
+    """Judge how long the youngest process has been up.
+
+    A restart of ours makes that shorter and is no fault: both the time and the reason are told. ``facts``:
+    ``health_uptime_min_days`` and ``planned_restart_at``, the last restart that was ours, in ISO 8601.
+    """
+    app = ((snapshot or {}).get("pm2") or {}).get("app")
+    up_s = _number(app.get("uptime_s")) if isinstance(app, Mapping) else None
+    taken_at = _moment((snapshot or {}).get("taken_at"))
+    days = _number(facts.get("health_uptime_min_days"))
+    if days is None:
+        return "unknown", msg("health_uptime_min_days is no number of days: correct the inventory"), {}
+    if up_s is None:
+        return "unknown", msg("PM2 does not say since when the application runs."), {}
+    evidence: dict[str, Any] = {"uptime_s": round(up_s), "expected_s": round(days * DAY_S)}
+    if up_s > days * DAY_S:
+        return "ok", msg("Up for {up_s}", up_s=up_s), evidence
+    planned_at = _moment(facts.get("planned_restart_at"))
+    if planned_at is not None and taken_at is not None:
+        started = taken_at.timestamp() - up_s
+        evidence["planned_restart_at"] = planned_at.isoformat()
+        if -PLANNED_BEFORE_S <= started - planned_at.timestamp() <= PLANNED_AFTER_S:
+            text = msg("Up for {up_s}, since a planned restart", up_s=up_s)
+            return "ok", text, evidence
+    text = msg("Up for {up_s}, expected more than {limit_s}; no planned restart explains it",
+               up_s=up_s, limit_s=days * DAY_S)  # fmt: skip
+    return "warn", text, evidence
+
+
+def _number(value: Any) -> float | None:
+    """A finite number, also as text from a command line."""
+    if isinstance(value, bool):
+        return None
+    try:
+        found = float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return found if math.isfinite(found) else None
+
+
+def _moment(value: Any) -> datetime | None:
+    """An aware time from ISO 8601."""
+    try:
+        found = datetime.fromisoformat(str(value))
+    except ValueError:
+        return None
+    return found if found.tzinfo else None
 
 
 DAILY = Routine(
@@ -82,7 +159,7 @@ DAILY = Routine(
             "rotina-diaria",
             ("memory.app", "cpu.app", "host.memory", "host.disk"),
         ),
-        Step("critical_files", msg("Backup of critical files"), "arquivos-criticos"),
+        Step("critical_files", msg("Backup of critical files"), "arquivos-criticos", judge=_files_of),
     ),
 )
 
@@ -138,6 +215,17 @@ VERIFY_BACKUP = Routine(
     ),
 )
 
+# Inspections and care that the weekly and the monthly routine are made of.
+NPM_OUTDATED = Step("npm_outdated", msg("Packages that are behind"), "rotina-semanal")
+GIT_INTEGRITY = Step("git_integrity", msg("Integrity of the repository"), "rotina-semanal")
+UPTIME = Step(
+    "uptime",
+    msg("Time since the last start"),
+    "rotina-semanal",
+    judge=_uptime_of,
+    variables=("health_uptime_min_days",),
+)
+
 WEEKLY = Routine(
     procedure="weekly",
     title=msg("Weekly routine"),
@@ -148,10 +236,10 @@ WEEKLY = Routine(
         Step("lease", msg("Lease of the host"), "pontos-criticos"),
         Step("logs_archive", msg("Archive of the logs"), "rotina-semanal"),
         Step("pm2_flush", msg("PM2's own logs cleared"), "rotina-semanal", needs="logs_archive"),
-        Step("npm_outdated", msg("Updates of dependencies"), "rotina-semanal"),
+        NPM_OUTDATED,
         Step("app_tests", msg("Test suite of the application"), "rotina-semanal"),
-        Step("git_integrity", msg("Integrity of the git repository"), "rotina-semanal"),
-        Step("uptime", msg("Uptime"), "rotina-semanal"),
+        GIT_INTEGRITY,
+        UPTIME,
         Step(
             "health_check",
             msg("Health check"),
@@ -196,7 +284,7 @@ MONTHLY = Routine(
         Step("code_backup", msg("Encrypted backup of code and configuration"), "rotina-mensal"),
         # Rebuilds tables, so not without a proven way back.
         Step("database_optimize", msg("Optimisation of the database"), "rotina-mensal", needs="database_verify"),
-        Step("npm_audit", msg("Audit of dependencies"), "rotina-mensal", needs="code_backup"),
+        Step("npm_audit", msg("Known vulnerabilities of the packages"), "rotina-mensal", needs="code_backup"),
         Step("app_build", msg("Build of the application"), "rotina-mensal", needs="code_backup"),
         Step("pm2_reload", msg("Rolling restart"), "rotina-mensal", needs="app_build"),
         Step("app_tests", msg("Test suite of the application"), "rotina-mensal"),
@@ -257,18 +345,26 @@ def routine(procedure: str) -> Routine:
         raise ValueError(f"no routine {procedure!r}: use one of {', '.join(ROUTINES)}") from None
 
 
+def judged(procedure: str) -> tuple[str, ...]:
+    """Variables of the inventory that the procedure's steps are judged by; empty where none is."""
+    plan = ROUTINES.get(procedure)
+    return tuple(name for step in plan.steps for name in step.variables) if plan else ()
+
+
 def conclude(
     procedure: str,
     snapshot: Mapping[str, Any] | None,
     verdict: Mapping[str, Any] | None,
     step_results: Mapping[str, Mapping[str, Any]] | None = None,
+    facts: Facts | None = None,
 ) -> tuple[list[dict[str, Any]], str]:
     """Judge a run: ``(steps, outcome)``.
 
     ``step_results`` maps a step's id to what the playbook knows of it: the registered result of an Ansible task
     (``changed``, ``failed``, ``skipped``, ``unreachable``, ``msg``), or any of ``status`` (see ``STEP_STATUSES``),
     ``started_at``, ``ended_at``, ``evidence``, ``note``. Empty or skipped: the action was not needed, the snapshot
-    has to show why. A result never hides a worse status of the step's checks.
+    has to show why. A result never hides a worse status of the step's checks. ``facts`` are what a step's ``judge``
+    needs besides the snapshot.
 
     ``outcome`` is ``met`` only when every step is ok (or ``changed``: an action that had to do something and did it),
     ``unreachable`` when there is no snapshot, otherwise ``not_met``. Raises ``ValueError`` for an unknown procedure.
@@ -279,7 +375,8 @@ def conclude(
     statuses = {str(c.get("id")): str(c.get("status")) for c in verdict.get("checks") or [] if isinstance(c, Mapping)}
     titles = {step.id: step.title for step in plan.steps}
     steps = [
-        _step(step, snapshot, verdict, statuses, results.get(step.id), titles.get(step.needs)) for step in plan.steps
+        _step(step, snapshot, verdict, statuses, results.get(step.id), facts or {}, titles.get(step.needs))
+        for step in plan.steps
     ]
     if snapshot is None:
         return steps, "unreachable"
@@ -292,14 +389,17 @@ def _step(
     verdict: Mapping[str, Any],
     statuses: Mapping[str, str],
     result: Mapping[str, Any] | None,
+    facts: Facts,
     needed: Message | None,
 ) -> dict[str, Any]:
     result = result if isinstance(result, Mapping) else {}
     found = [_OF_CHECK.get(statuses.get(check, "unknown"), "unknown") for check in step.checks]
     status, note = _of_result(result)
-    if status is None and not found:
-        # Copies of files can be seen to be current; any other action that did not happen was not done.
-        status, note = _files_of(snapshot) if step.id == "critical_files" else ("unknown", _why_not_run(needed))
+    evidence = _evidence(result)
+    if status is None and step.judge is not None:
+        status, note, evidence = step.judge(snapshot, facts)
+    elif status is None and not found:
+        status, note = "unknown", _why_not_run(needed)
     if step.overall:
         overall = _OF_OVERALL.get(str(verdict.get("overall")), "unknown")
         if overall not in OK_STATUSES and worst(found) in OK_STATUSES:
@@ -315,7 +415,7 @@ def _step(
         "checks": list(step.checks),
         "started_at": result.get("started_at"),
         "ended_at": result.get("ended_at"),
-        "evidence": _evidence(result),
+        "evidence": evidence,
         "note": note,
     }
 
@@ -362,18 +462,6 @@ def _evidence(result: Mapping[str, Any]) -> dict[str, Any]:
         if isinstance(result.get(name), Mapping):
             found[name] = dict(result[name])
     return found
-
-
-def _files_of(snapshot: Mapping[str, Any] | None) -> tuple[str, Message]:
-    """Judge the backup of critical files from what the probe saw, where no action reported about it."""
-    files = (snapshot or {}).get("files")
-    if not isinstance(files, Mapping):
-        return "unknown", msg("The critical files were not inspected.")
-    if files.get("missing"):
-        return "failed", msg("Required files are missing: {files}", files=", ".join(map(str, files["missing"])))
-    if files.get("current"):
-        return "ok", msg("Every critical file has an identical copy.")
-    return "failed", msg("A critical file has no current copy.")
 
 
 def worst(statuses: Iterable[str]) -> str:

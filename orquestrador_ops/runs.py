@@ -103,12 +103,20 @@ class Conclusion:
         return self.record["outcome"] == "met" and not self.problems
 
 
+def judged_by(run: RunDict) -> tuple[str, ...]:
+    """Variables of the inventory that the steps of a run are judged by."""
+    from . import routines  # noqa: PLC0415 - opening a run must not pay for it
+
+    return routines.judged(run["procedure"])
+
+
 def conclude(
     run: RunDict,
     probe: dict[str, Any],
     results: dict[str, dict[str, Any]],
     kept: Settings,
     *,
+    facts: dict[str, Any] | None = None,
     colour: bool = False,
     width: int = 100,
     encoding: str | None = "utf-8",
@@ -121,6 +129,7 @@ def conclude(
             for a host that could not be observed.
         results: results of the acting steps by step id, as Ansible registered them; an empty one means not needed.
         kept: where history and reports lie, language and time zone.
+        facts: the inventory's variables that steps of this procedure are judged by (``routines.judged``).
         colour, width, encoding: of the terminal.
 
     A history or a report that cannot be written becomes an entry in ``problems``; neither hides the checklist.
@@ -132,7 +141,9 @@ def conclude(
 
     tr = i18n.translator(kept.locale, kept.timezone)
     snapshot, verdict = probe.get("snapshot"), probe.get("verdict")
-    steps, outcome = routines.conclude(run["procedure"], snapshot, verdict, results)
+    if routines.judged(run["procedure"]):
+        facts = {**(facts or {}), "planned_restart_at": _planned_restart(run["host"], snapshot, kept)}
+    steps, outcome = routines.conclude(run["procedure"], snapshot, verdict, results, facts)
     record: RunDict = {
         **run,
         "ended_at": utc_now().isoformat(),
@@ -157,6 +168,18 @@ def conclude(
         record, snapshot, verdict, tr, reports=told.reports, colour=colour, width=width, encoding=encoding
     )
     return Conclusion(record, shown, told.reports, told.problems)
+
+
+def _planned_restart(host: str, snapshot: dict[str, Any] | None, kept: Settings) -> str | None:
+    """When the application was last restarted by us; ``None`` as well when the history can't be asked."""
+    from . import history  # noqa: PLC0415 - SQLAlchemy is dear, and few procedures ask
+
+    app = ((snapshot or {}).get("pm2") or {}).get("app") or {}
+    try:
+        with history.open_history(kept.state_dir, kept.history_url) as store:
+            return store.last_planned_restart(host, str(app.get("name", "")))
+    except OSError:
+        return None  # recording the run says why
 
 
 @dataclass

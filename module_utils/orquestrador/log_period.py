@@ -125,5 +125,3 @@ def _unread(path: str, reason: str) -> Finding:
         "message": msg("{path} cannot be read: {reason}", path=path, reason=reason),
         "hint": msg("Look at the archive and at the free space in the temporary directory"),
     }
-
-

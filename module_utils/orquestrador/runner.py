@@ -102,6 +102,9 @@ def run(
     output = _Output(process, max_bytes)
     try:
         output.read_until(deadline)
+    except BaseException:
+        deadline = 0.0  # on the way out nobody waits for the rest
+        raise
     finally:
         timed_out = _end(process, deadline)
     code = None if timed_out else process.returncode

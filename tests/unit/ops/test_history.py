@@ -232,6 +232,8 @@ def test_planned_restarts_are_counted_after_a_moment(tmp_path: Path) -> None:
         assert history.planned_restarts("h", "app", "2026-11-22T10:00:00Z") == 1
         assert history.planned_restarts("h", "app", "2026-11-22T07:00:00-03:00") == 1
         assert history.planned_restarts("x", "app", None) == 0
+        assert history.last_planned_restart("h", "app") == "2026-11-22T12:00:00+00:00"
+        assert history.last_planned_restart("x", "app") is None
         with pytest.raises(HistoryError, match="not a time"):
             history.record_planned_restart("h", "app", at="soon")
 

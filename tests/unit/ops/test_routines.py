@@ -169,3 +169,76 @@ def test_a_backup_that_was_not_made_is_not_met_however_healthy_the_host(
     results = {"lease": {"changed": False}, "database_backup": result}
     steps, got = routines.conclude("backup", FILES_OK, make_verdict(), results)
     assert (steps[1]["status"], got) == (status, outcome)
+
+
+TAKEN = "2026-01-09T20:00:00+00:00"
+DAY = 86400
+
+
+def up(uptime_s: Any) -> dict[str, Any]:
+    return {"taken_at": TAKEN, "pm2": {"app": {"name": "app", "uptime_s": uptime_s}}}
+
+
+@pytest.fixture
+def weekly(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
+    """Judges a routine whose only step is the time since the last start."""
+    plan = routines.Routine("weekly", msg("Weekly routine"), "rotina-semanal", 900, (routines.UPTIME,))
+    monkeypatch.setattr(routines, "ROUTINES", {"weekly": plan})
+
+    def judge(snapshot: Any, result: Any = None, **facts: Any) -> dict[str, Any]:
+        given_facts = {"health_uptime_min_days": 7, **facts}
+        steps, _ = routines.conclude("weekly", snapshot, None, {"uptime": result or {}}, given_facts)
+        return steps[0]
+
+    return judge
+
+
+@pytest.mark.parametrize(
+    ("snapshot", "facts", "status", "said"),
+    [
+        (up(7 * DAY + 1), {}, "ok", "Up for"),
+        (up(7 * DAY), {}, "warn", "no planned restart explains it"),
+        (up(3 * DAY), {"health_uptime_min_days": "2.5"}, "ok", "Up for"),  # from a command line
+        (up(3600), {"planned_restart_at": "2026-01-09T19:00:00+00:00"}, "ok", "since a planned restart"),
+        (up(3600), {"planned_restart_at": "2026-01-09T16:01:30-03:00"}, "ok", "since a planned restart"),
+        (up(5000), {"planned_restart_at": "2026-01-09T19:00:00+00:00"}, "ok", "since a planned restart"),
+        # It started again after what was planned.
+        (up(600), {"planned_restart_at": "2026-01-09T19:00:00+00:00"}, "warn", "no planned restart"),
+        (up(DAY), {"planned_restart_at": "2026-01-09T19:00:00+00:00"}, "warn", "no planned restart"),
+        (up(600), {"planned_restart_at": "yesterday"}, "warn", "no planned restart"),
+        (up(None), {}, "unknown", "does not say"),
+        (up(float("nan")), {}, "unknown", "does not say"),
+        ({"pm2": None}, {}, "unknown", "does not say"),
+        (None, {}, "unknown", "does not say"),
+        (up(9 * DAY), {"health_uptime_min_days": "a week"}, "unknown", "no number of days"),
+        (up(9 * DAY), {"health_uptime_min_days": None}, "unknown", "no number of days"),
+    ],
+)
+def test_uptime_is_judged_with_the_reason_where_it_is_known(
+    weekly: Callable[..., dict[str, Any]], snapshot: Any, facts: dict[str, Any], status: str, said: str
+) -> None:
+    step = weekly(snapshot, **facts)
+    assert step["status"] == status
+    assert said in str(step["note"]["text"])
+
+
+def test_uptime_is_recorded_raw_whatever_explains_it(weekly: Callable[..., dict[str, Any]]) -> None:
+    step = weekly(up(3600), planned_restart_at="2026-01-09T19:00:00+00:00")
+    assert step["evidence"] == {
+        "uptime_s": 3600,
+        "expected_s": 7 * DAY,
+        "planned_restart_at": "2026-01-09T19:00:00+00:00",
+    }
+
+
+def test_what_an_action_reported_counts_before_what_the_snapshot_shows(weekly: Callable[..., dict[str, Any]]) -> None:
+    assert weekly(up(9 * DAY), {"status": "warn", "note": msg("x")})["status"] == "warn"
+
+
+def test_only_procedures_with_judged_steps_need_variables(weekly: Callable[..., dict[str, Any]]) -> None:
+    assert routines.judged("weekly") == ("health_uptime_min_days",)
+    assert routines.judged("unknown") == ()
+
+
+def test_the_daily_routine_asks_for_no_variable() -> None:
+    assert routines.judged("daily") == ()

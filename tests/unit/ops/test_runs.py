@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from orquestrador_ops import memory, observation, runs, settings
+from orquestrador_ops import history, memory, observation, routines, runs, settings
 from orquestrador_ops.settings import Settings
 
 
@@ -231,3 +231,25 @@ def test_a_probe_that_could_not_run_says_what_to_do(result: dict[str, Any], advi
 def test_a_budget_that_is_no_number_is_named(value: Any) -> None:
     with pytest.raises(ValueError, match=r"^report_budget_s is .*inventory$"):
         runs.budget_of(value)
+
+
+def test_a_start_that_a_recorded_restart_explains_is_no_fault(
+    probe: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = routines.Routine("weekly", routines.DAILY.title, "rotina-semanal", 900, (routines.UPTIME,))
+    monkeypatch.setattr(routines, "ROUTINES", {"weekly": plan})
+    app = probe["snapshot"]["pm2"]["app"]
+    app.update(name="app", uptime_s=3600.0)
+    kept = Settings(tmp_path, None, "pt_BR", "America/Sao_Paulo")
+
+    def step() -> dict[str, Any]:
+        run = opened(procedure="weekly")
+        facts = dict.fromkeys(runs.judged_by(run), 7)
+        found: dict[str, Any] = runs.conclude(run, probe, {}, kept, facts=facts).record["steps"][0]
+        return found
+
+    assert step()["status"] == "warn"
+    restarted = datetime.fromisoformat(probe["snapshot"]["taken_at"]) - timedelta(seconds=3590)
+    with history.open_history(tmp_path) as store:
+        store.record_planned_restart("web-01", app["name"], at=restarted.isoformat())
+    assert step()["status"] == "ok"

@@ -1,0 +1,117 @@
+#!/usr/bin/python
+"""Tell which packages of a project are behind: see ``DOCUMENTATION``."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: npm_outdated
+short_description: Tell which packages of a Node.js project are behind
+description:
+  - Runs C(npm outdated) with a cache of its own and keeps its list as C(<dest>/npm-outdated-YYYYMMDD.txt).
+  - That packages are behind is a fact and no failure. Where npm could not ask, be it for want of a network, of npm or
+    of the installed packages, or because the registry gives nothing about any of them, the result is C(unknown).
+  - Run it as the user who owns O(path).
+options:
+  path:
+    description: Directory of the project.
+    type: path
+    required: true
+  dest:
+    description: Directory of the list.
+    type: path
+    required: true
+  command:
+    description: The npm command.
+    type: str
+    default: npm
+  registry:
+    description: Registry to ask; empty for the one that npm is configured for.
+    type: str
+    default: ''
+  timeout:
+    description: Seconds that it may take.
+    type: float
+    default: 120
+attributes:
+  check_mode:
+    description: Can run in check mode; asks, and writes no list.
+    support: full
+  diff_mode:
+    description: There is nothing to compare.
+    support: none
+  platform:
+    description: Where it runs.
+    support: full
+    platforms: posix
+author:
+  - Orquestrador Ops
+"""
+
+EXAMPLES = r"""
+- name: Tell which packages are behind
+  npm_outdated:
+    path: /home/flavio/webapp
+    dest: /home/flavio/webapp/reports
+  become: true
+  become_user: flavio
+"""
+
+RETURN = r"""
+status:
+  description: >-
+    C(unknown) when npm could not tell, C(warn) when the registry withholds some packages or the list could not be
+    written.
+  returned: when it is one of these
+  type: str
+  sample: unknown
+path:
+  description: The list; null when it could not be told or written.
+  returned: always
+  type: str
+  sample: /home/flavio/webapp/reports/npm-outdated-20260102.txt
+evidence:
+  description: How many packages are behind, by how much, and which.
+  returned: always
+  type: dict
+  sample: {"outdated": 2, "major": 2, "minor": 0, "patch": 0, "other": 0, "packages": [], "not_told": []}
+note:
+  description: The result as an untranslated message of C(text) and C(args), or a list of them.
+  returned: always
+  type: raw
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.orquestrador.backup_pipe import end_on_signals
+from ansible.module_utils.orquestrador.npm import Npm, NpmError, outdated
+from ansible.module_utils.orquestrador.ranges import out_of_range
+
+ARGUMENT_SPEC = {
+    "path": {"type": "path", "required": True},
+    "dest": {"type": "path", "required": True},
+    "command": {"type": "str", "default": "npm"},
+    "registry": {"type": "str", "default": ""},
+    "timeout": {"type": "float", "default": 120},
+}
+RANGES = {"timeout": (1, 3600)}
+
+
+def main() -> None:
+    """Ask, keep and tell."""
+    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    params = module.params
+    problem = out_of_range(params, RANGES)
+    if problem is not None:
+        module.fail_json(msg=problem)
+    end_on_signals()
+    try:
+        with Npm(
+            params["path"], command=params["command"], registry=params["registry"], timeout_s=params["timeout"]
+        ) as npm:
+            result = outdated(npm, params["dest"], check_mode=module.check_mode)
+    except NpmError as error:
+        module.exit_json(changed=False, status="unknown", note=error.message, evidence={}, path=None)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
