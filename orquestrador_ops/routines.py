@@ -132,7 +132,27 @@ VERIFY_BACKUP = Routine(
     ),
 )
 
-ROUTINES: Mapping[str, Routine] = {routine.procedure: routine for routine in (DAILY, BOOTSTRAP, BACKUP, VERIFY_BACKUP)}
+ARCHIVE_LOGS = Routine(
+    procedure="archive_logs",
+    title=msg("Archive of the logs"),
+    source="rotina-semanal",
+    budget_s=900,
+    steps=(
+        Step("lease", msg("Lease of the host"), "pontos-criticos"),
+        Step("logs_archive", msg("Logs archived, compared and begun anew"), "rotina-semanal"),
+        Step("pm2_flush", msg("What PM2 kept for itself put away"), "rotina-semanal"),
+        Step(
+            "application",
+            msg("The application after the archive"),
+            "rotina-semanal",
+            ("pm2.daemon", "pm2.online", "http.status", "host.disk"),
+        ),
+    ),
+)
+
+ROUTINES: Mapping[str, Routine] = {
+    routine.procedure: routine for routine in (DAILY, BOOTSTRAP, BACKUP, VERIFY_BACKUP, ARCHIVE_LOGS)
+}
 
 # Names of every procedure of the project, so that a record of any of them can be shown.
 TITLES: Mapping[str, Message] = {
@@ -140,6 +160,7 @@ TITLES: Mapping[str, Message] = {
     "bootstrap": BOOTSTRAP.title,
     "backup": BACKUP.title,
     "verify_backup": VERIFY_BACKUP.title,
+    "archive_logs": ARCHIVE_LOGS.title,
     "weekly": msg("Weekly routine"),
     "monthly": msg("Monthly routine"),
     "quarterly": msg("Quarterly security audit"),
