@@ -20,6 +20,7 @@ import time
 from collections.abc import Iterable
 from datetime import datetime
 from typing import Any, NamedTuple, Optional
+from zoneinfo import ZoneInfo
 
 from . import log_tarball as tarball
 from . import pm2
@@ -149,7 +150,8 @@ class _Run:
             self._leave(path, msg("{path} has {count} names: leave it one", path=path, count=info.st_nlink))
         elif not os.access(path, os.R_OK) or not os.access(os.path.dirname(path), os.W_OK | os.X_OK):
             self._leave(
-                path, msg("{path} can't be read or moved by this user: give the application's user the right", path=path)
+                path,
+                msg("{path} can't be read or moved by this user: give the application's user the right", path=path),
             )
         else:
             return True
@@ -304,7 +306,9 @@ class _Run:
         at = inode(path)
         holder = writers([at]).get(at) if at is not None else None
         if holder is None:
-            return msg("{path} is being written by a process that this user can't see: left for the next time", path=path)
+            return msg(
+                "{path} is being written by a process that this user can't see: left for the next time", path=path
+            )
         return _held_by(path, holder.command, holder.pid)
 
     # --- the archive -------------------------------------------------------------------------------------------------
@@ -380,10 +384,8 @@ class _Run:
         """The day in the operator's time zone, in the host's where it does not know that one."""
         zone = None
         if self.options.timezone:
-            # Not in Python before 3.9 and without data on small hosts.
-            with contextlib.suppress(Exception):
-                from zoneinfo import ZoneInfo
-
+            # A host without data on time zones, or a zone that is none: its own will do for a name.
+            with contextlib.suppress(KeyError, ValueError, OSError):
                 zone = ZoneInfo(self.options.timezone)
         return datetime.fromtimestamp(self.now, zone).strftime("%Y%m%d")
 
@@ -430,8 +432,8 @@ class _Run:
     def _failed(self, path: str, error: OSError) -> None:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             message = msg(
-                "no space left in {path}: no line is lost, the logs wait beside their places as .<name>.spool; free some"
-                " and start again",
+                "no space left in {path}: no line is lost, the logs wait beside their places as .<name>.spool; free"
+                " some and start again",
                 path=path,
             )
         else:
@@ -493,8 +495,8 @@ def summary(result: dict[str, Any], *, check_mode: bool = False) -> Message:
     if result["archive"] is None:
         return msg("There was nothing to archive.")
     return msg(
-        "{lines} lines of {count} logs, {log_bytes}, are in {path} ({archive_bytes}), read back and compared; lines that"
-        " PM2 dropped and were put back: {restored}",
+        "{lines} lines of {count} logs, {log_bytes}, are in {path} ({archive_bytes}), read back and compared; lines"
+        " that PM2 dropped and were put back: {restored}",
         lines=evidence["lines"],
         count=evidence["files"],
         log_bytes=evidence["log_bytes"],

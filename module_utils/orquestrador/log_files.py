@@ -109,7 +109,8 @@ def times_open(pid: int, file: Optional[Inode], proc: str = "/proc") -> int:
 
 def writers(files: Iterable[Inode], proc: str = "/proc") -> dict[Inode, Holder]:
     """For each of ``files`` one process that has it open for writing, as far as this user may see."""
-    wanted, found = set(files), {}
+    wanted = set(files)
+    found: dict[Inode, Holder] = {}
     pids = [int(name) for name in os.listdir(proc) if name.isdigit()] if wanted else []
     for pid in pids:
         if pid == os.getpid():

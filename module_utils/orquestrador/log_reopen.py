@@ -101,6 +101,8 @@ def look(home: str, app: str, command: str) -> Daemon:
 def reopen(daemon: Daemon, rotate: Callable[[], Mapping[str, str]], timeout_s: float) -> Reopened:
     """Listen, have ``rotate`` rename logs (it returns old paths with new ones), have PM2 reopen, and put back what it
     dropped. Nothing is renamed when PM2 can't be listened to."""
+    # Before anything is heard: what is heard from now on is found behind these places, if it is written.
+    before = {path: _size(path) for path in daemon.paths()}
     try:
         bus = Bus(daemon.home)
     except OSError as error:
@@ -109,15 +111,15 @@ def reopen(daemon: Daemon, rotate: Callable[[], Mapping[str, str]], timeout_s: f
                                     reason=reason))  # fmt: skip
     try:
         _turn(daemon)  # by its answer the daemon has taken the subscription, too
-        before = {path: _size(path) for path in daemon.paths()}
         moved = rotate()
         axon.call(f"{daemon.home}/rpc.sock", "reloadLogs", timeout_s=RPC_S)
         problem = _wait(daemon, bus, moved, timeout_s)
         _turn(daemon)
         bus.drain()
     except (OSError, axon.AxonError) as error:
-        reason = getattr(error, "strerror", None) or getattr(error, "code", type(error).__name__)
-        return Reopened(problem=msg("PM2 did not reopen its logs: {reason}", reason=str(reason)), proven=False)
+        code = error.code if isinstance(error, axon.AxonError) else error.strerror
+        why = msg("PM2 did not reopen its logs: {reason}", reason=code or type(error).__name__)
+        return Reopened(problem=why, proven=False)
     finally:
         bus.close()
     return Reopened(_put_back(daemon, bus.heard, before, moved), problem, bus.whole)
@@ -157,9 +159,7 @@ def _opened(pid: int, path: str) -> int:
     return times_open(pid, inode(os.path.realpath(path)))
 
 
-def _put_back(
-    daemon: Daemon, heard: list[Spoken], before: Mapping[str, int], moved: Mapping[str, str]
-) -> int:
+def _put_back(daemon: Daemon, heard: list[Spoken], before: Mapping[str, int], moved: Mapping[str, str]) -> int:
     """Append to each old file what was heard and came into neither it nor its successor; the number of lines."""
     said: dict[str, list[Spoken]] = {}
     where: dict[tuple[int, str], list[str]] = {}

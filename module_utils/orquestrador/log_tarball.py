@@ -113,9 +113,10 @@ def write(path: str, members: list[tuple[str, dict[str, Any]]], manifest: dict[s
     now = int(time.time())
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
     with os.fdopen(descriptor, "wb") as raw:
-        with gzip.GzipFile("", "wb", 6, raw, mtime=now) as packed, tarfile.open(
-            fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT, bufsize=CHUNK
-        ) as tar:
+        with (
+            gzip.GzipFile("", "wb", 6, raw, mtime=now) as packed,
+            tarfile.open(fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT, bufsize=CHUNK) as tar,
+        ):
             text = json.dumps(manifest, indent=1, sort_keys=True).encode() + b"\n"
             tar.addfile(_member(MANIFEST, len(text), now), io.BytesIO(text))
             for source, entry in members:

@@ -116,24 +116,23 @@ class Bus:
 def missing(heard: Iterable[Spoken], content: bytes) -> list[bytes]:
     """Lines that were ``heard`` for one log and are not in ``content``, what was written to it since, in their order.
 
-    Lines are counted, since several processes may write the same ones. What a process said first and last may be part
-    of a line only: that is found wherever it stands.
+    Lines are counted, since several processes may write the same ones. What a process said first may be the end of a
+    line only, and what it said last the beginning of one.
     """
     by_writer: dict[tuple[int, str], bytearray] = {}
     for said in heard:
         by_writer.setdefault((said.pm_id, said.stream), bytearray()).extend(said.data)
-    there = Counter(content.split(b"\n"))
+    written = content.split(b"\n")
+    there = Counter(written)
     lost: list[bytes] = []
     for data in by_writer.values():
         lines = bytes(data).split(b"\n")
-        last = len(lines) - 1
+        unfinished = lines.pop()
         for number, line in enumerate(lines):
             if there[line] > 0:
                 there[line] -= 1
-            elif number == last and not line:
-                continue
-            elif number in (0, last) and line in content:
-                continue
-            else:
+            elif number or not any(whole.endswith(line) for whole in written):
                 lost.append(line)
+        if unfinished and not any(whole.startswith(unfinished) for whole in written):
+            lost.append(unfinished)
     return lost
