@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -178,7 +179,8 @@ class Pm2:
         self.count += 1
         line = f"line {self.count}\n"
         for subscriber in self.subscribers:
-            subscriber.sendall(axon.encode(event(line)))
+            with contextlib.suppress(OSError):  # it has unsubscribed
+                subscriber.sendall(axon.encode(event(line)))
         if written:
             self.file.write(line.encode())
 
