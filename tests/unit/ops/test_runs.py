@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from orquestrador_ops import history, memory, observation, routines, runs, settings
+from orquestrador_ops import history, memory, observation, plans, routines, runs, settings
 from orquestrador_ops.settings import Settings
 
 
@@ -236,7 +236,7 @@ def test_a_budget_that_is_no_number_is_named(value: Any) -> None:
 def test_a_start_that_a_recorded_restart_explains_is_no_fault(
     probe: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = routines.Routine("weekly", routines.DAILY.title, "rotina-semanal", 900, (routines.UPTIME,))
+    plan = routines.Routine("weekly", plans.DAILY.title, "rotina-semanal", 900, (plans.UPTIME,))
     monkeypatch.setattr(routines, "ROUTINES", {"weekly": plan})
     app = probe["snapshot"]["pm2"]["app"]
     app.update(name="app", uptime_s=3600.0)

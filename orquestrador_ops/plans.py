@@ -1,0 +1,279 @@
+"""Every routine as data: its steps, the checks that belong to them, and what one step needs of another.
+
+Source of the steps: the operational playbook, whose chapters are named by their slugs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from module_utils.orquestrador.messages import msg
+from module_utils.orquestrador.types import Message
+
+from . import judges
+from .judges import Facts, Judged, Snapshot
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a routine.
+
+    ``checks`` are judged from the verdict; ``overall`` asks that the whole verdict be healthy as well; a step with
+    neither is an action, whose result the playbook hands in (``step_results``). Where no action reported, ``judge``
+    tells from the snapshot and from facts: the inventory's ``variables`` and what the history knows. ``needs`` is the
+    id of a step without which this one is not begun.
+    """
+
+    id: str
+    title: Message
+    source: str
+    checks: tuple[str, ...] = ()
+    overall: bool = False
+    judge: Callable[[Snapshot, Facts], Judged] | None = None
+    variables: tuple[str, ...] = ()
+    needs: str = ""
+
+
+@dataclass(frozen=True)
+class Routine:
+    """A routine of the operational playbook.
+
+    ``budget_s`` is the time it may take, in seconds; ``period_days`` how far back its report looks into the history.
+    """
+
+    procedure: str
+    title: Message
+    source: str
+    budget_s: int
+    steps: tuple[Step, ...]
+    period_days: int = 0
+
+
+DAILY = Routine(
+    procedure="daily",
+    title=msg("Daily routine"),
+    source="rotina-diaria",
+    budget_s=300,
+    steps=(
+        Step(
+            "pm2_status",
+            msg("Status of PM2"),
+            "rotina-diaria",
+            ("pm2.daemon", "pm2.online", "pm2.restarts"),
+        ),
+        Step(
+            "health_check",
+            msg("Health check"),
+            "rotina-diaria",
+            ("port.open", "mysql.reachable", "mysql.connections"),
+            overall=True,
+        ),
+        Step("error_logs", msg("Error logs"), "rotina-diaria", ("logs.errors",)),
+        Step(
+            "api",
+            msg("API reachable"),
+            "rotina-diaria",
+            ("http.status", "http.latency", "app.status", "app.database"),
+        ),
+        Step(
+            "resources",
+            msg("Use of resources"),
+            "rotina-diaria",
+            ("memory.app", "cpu.app", "host.memory", "host.disk"),
+        ),
+        Step("critical_files", msg("Backup of critical files"), "arquivos-criticos", judge=judges.files),
+    ),
+)
+
+BOOTSTRAP = Routine(
+    procedure="bootstrap",
+    title=msg("Preparation of the host"),
+    source="estrutura-de-diretorios",
+    budget_s=600,
+    steps=(
+        Step("lease", msg("Lease of the host"), "pontos-criticos"),
+        Step("pm2_unit", msg("PM2 under its unit"), "pontos-criticos", ("pm2.daemon", "pm2.online")),
+        Step("database_account", msg("Operations account of the database"), "pontos-criticos", ("mysql.reachable",)),
+        Step(
+            "application",
+            msg("The application after the preparation"),
+            "pontos-criticos",
+            ("port.open", "http.status", "app.status", "app.database"),
+        ),
+    ),
+)
+
+BACKUP = Routine(
+    procedure="backup",
+    title=msg("Backup of the database"),
+    source="rotina-mensal",
+    budget_s=3600,
+    steps=(
+        Step("lease", msg("Lease of the host"), "pontos-criticos"),
+        Step("database_backup", msg("Encrypted backup of the database"), "rotina-mensal"),
+        Step(
+            "application",
+            msg("The application after the backup"),
+            "rotina-mensal",
+            ("mysql.reachable", "mysql.connections", "app.database", "host.disk"),
+        ),
+    ),
+)
+
+VERIFY_BACKUP = Routine(
+    procedure="verify_backup",
+    title=msg("Proof of a backup by restoring it"),
+    source="rotina-mensal",
+    budget_s=7200,
+    steps=(
+        Step("lease", msg("Lease of the host"), "pontos-criticos"),
+        Step("database_verify", msg("Restored into a throwaway server and compared"), "rotina-mensal"),
+        Step(
+            "application",
+            msg("The application after the proof"),
+            "rotina-mensal",
+            ("mysql.reachable", "mysql.connections", "app.database", "host.disk"),
+        ),
+    ),
+)
+
+ARCHIVE_LOGS = Routine(
+    procedure="archive_logs",
+    title=msg("Archive of the logs"),
+    source="rotina-semanal",
+    budget_s=900,
+    steps=(
+        Step("lease", msg("Lease of the host"), "pontos-criticos"),
+        Step("logs_archive", msg("Logs archived, compared and begun anew"), "rotina-semanal"),
+        Step("pm2_flush", msg("What PM2 kept for itself put away"), "rotina-semanal"),
+        Step(
+            "application",
+            msg("The application after the archive"),
+            "rotina-semanal",
+            ("pm2.daemon", "pm2.online", "http.status", "host.disk"),
+        ),
+    ),
+)
+
+# Inspections and care that the weekly and the monthly routine are made of.
+NPM_OUTDATED = Step("npm_outdated", msg("Packages that are behind"), "rotina-semanal")
+GIT_INTEGRITY = Step("git_integrity", msg("Integrity of the repository"), "rotina-semanal")
+UPTIME = Step(
+    "uptime",
+    msg("Time since the last start"),
+    "rotina-semanal",
+    judge=judges.uptime,
+    variables=("health_uptime_min_days",),
+)
+
+WEEKLY = Routine(
+    procedure="weekly",
+    title=msg("Weekly routine"),
+    source="rotina-semanal",
+    budget_s=900,
+    period_days=7,
+    steps=(
+        Step("lease", msg("Lease of the host"), "pontos-criticos"),
+        Step("logs_archive", msg("Logs archived, compared and begun anew"), "rotina-semanal"),
+        Step("pm2_flush", msg("What PM2 kept for itself put away"), "rotina-semanal", needs="logs_archive"),
+        NPM_OUTDATED,
+        Step("app_tests", msg("Test suite of the application"), "rotina-semanal"),
+        GIT_INTEGRITY,
+        UPTIME,
+        Step(
+            "health_check",
+            msg("Health check"),
+            "rotina-semanal",
+            (
+                "pm2.daemon",
+                "pm2.online",
+                "pm2.restarts",
+                "port.open",
+                "http.status",
+                "http.latency",
+                "app.status",
+                "app.database",
+                "mysql.reachable",
+                "mysql.connections",
+                "memory.app",
+                "cpu.app",
+                "host.memory",
+                "host.disk",
+                "logs.errors",
+            ),
+            overall=True,
+        ),
+    ),
+)
+
+MONTHLY = Routine(
+    procedure="monthly",
+    title=msg("Monthly routine"),
+    source="rotina-mensal",
+    budget_s=1800,
+    period_days=30,
+    steps=(
+        Step("lease", msg("Lease of the host"), "pontos-criticos"),
+        Step("database_backup", msg("Encrypted backup of the database"), "rotina-mensal"),
+        Step(
+            "database_verify",
+            msg("Restored into a throwaway server and compared"),
+            "rotina-mensal",
+            needs="database_backup",
+        ),
+        Step("code_backup", msg("Encrypted backup of code and configuration"), "rotina-mensal"),
+        # Rebuilds tables, so not without a proven way back.
+        Step("database_optimize", msg("Optimisation of the database"), "rotina-mensal", needs="database_verify"),
+        Step("npm_audit", msg("Known vulnerabilities of the packages"), "rotina-mensal", needs="code_backup"),
+        Step("app_build", msg("Build of the application"), "rotina-mensal", needs="code_backup"),
+        Step("pm2_reload", msg("Rolling restart"), "rotina-mensal", needs="app_build"),
+        Step("app_tests", msg("Test suite of the application"), "rotina-mensal"),
+        Step(
+            "application",
+            msg("The application after the restart"),
+            "rotina-mensal",
+            (
+                "pm2.daemon",
+                "pm2.online",
+                "port.open",
+                "http.status",
+                "http.latency",
+                "app.status",
+                "app.database",
+                "mysql.reachable",
+                "host.disk",
+            ),
+        ),
+        Step("backup_retention", msg("Old backups"), "rotina-mensal"),
+        Step("log_errors", msg("Error logs of seven days"), "rotina-mensal"),
+    ),
+)
+
+ROUTINES: Mapping[str, Routine] = {
+    routine.procedure: routine for routine in (DAILY, BOOTSTRAP, BACKUP, VERIFY_BACKUP, ARCHIVE_LOGS, WEEKLY, MONTHLY)
+}
+
+# Names of every procedure of the project, so that a record of any of them can be shown.
+TITLES: Mapping[str, Message] = {
+    "daily": DAILY.title,
+    "bootstrap": BOOTSTRAP.title,
+    "backup": BACKUP.title,
+    "verify_backup": VERIFY_BACKUP.title,
+    "archive_logs": ARCHIVE_LOGS.title,
+    "weekly": WEEKLY.title,
+    "monthly": MONTHLY.title,
+    "quarterly": msg("Quarterly security audit"),
+    "triage": msg("Emergency triage"),
+    "offline": msg("Emergency: system offline"),
+    "performance": msg("Emergency: degraded performance"),
+    "database": msg("Emergency: database connection failed"),
+    "watch": msg("Watch"),
+}
+
+# The procedure a verdict calls for: where it lives.
+PLAYBOOKS: Mapping[str, str] = {
+    "database": "playbooks/emergency/database.yml",
+    "offline": "playbooks/emergency/offline.yml",
+    "performance": "playbooks/emergency/performance.yml",
+}
