@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import re
@@ -191,6 +192,32 @@ def backups(directory: str, kind: str = "database") -> list[dict[str, Any]]:
             if manifest is not None and os.path.isfile(os.path.join(directory, str(manifest["file"]))):
                 found.append(manifest)
     return found
+
+
+def choose(directory: str, wanted: str, kind: str = "database") -> dict[str, Any]:
+    """The manifest of backup ``wanted``: its id, its file's name or path, or ``latest``."""
+    found = backups(directory, kind)
+    if wanted == "latest" and found:
+        return found[-1]
+    name = os.path.basename(wanted)
+    name = name[: -len(SUFFIXES[kind])] if name.endswith(SUFFIXES[kind]) else name
+    for manifest in found:
+        if manifest["id"] == name:
+            return manifest
+    raise BackupError(
+        msg("there is no backup {wanted} in {path}: look at what is there", wanted=wanted, path=directory)
+    )
+
+
+def sha256_of(path: str) -> str:
+    """SHA-256 of a file."""
+    digest = hashlib.sha256()
+    with open(path, "rb", buffering=0) as file:
+        while True:
+            block = file.read(1 << 20)
+            if not block:
+                return digest.hexdigest()
+            digest.update(block)
 
 
 def free_bytes(path: str) -> int:
