@@ -17,6 +17,7 @@ import os
 import re
 import secrets
 import time
+from calendar import timegm
 from collections.abc import Iterator
 from typing import Any, Optional
 
@@ -43,6 +44,14 @@ def new_id(now: float) -> str:
 def stamp(now: float) -> str:
     """ISO 8601 in UTC, to the second."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now))
+
+
+def seconds_of(moment: str) -> float:
+    """Seconds since 1970 of a :func:`stamp`; of anything else the present ones."""
+    try:
+        return float(timegm(time.strptime(moment, "%Y-%m-%dT%H:%M:%SZ")))
+    except ValueError:
+        return time.time()
 
 
 def ensure_directory(path: str) -> None:

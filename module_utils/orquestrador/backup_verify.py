@@ -14,13 +14,23 @@ import signal
 import subprocess
 import tempfile
 import time
-from calendar import timegm
 from collections.abc import Iterator
 from typing import Any, Optional
 
 from . import backup_structure, database
 from .backup_clients import PRODUCTS, BackupError, Product, find, find_dumper, need
-from .backup_files import SCRATCH, Lock, choose, free_bytes, locked, replace_manifest, sha256_of, stamp, sweep
+from .backup_files import (
+    SCRATCH,
+    Lock,
+    choose,
+    free_bytes,
+    locked,
+    replace_manifest,
+    seconds_of,
+    sha256_of,
+    stamp,
+    sweep,
+)
 from .backup_pipe import Pipeline, pieces, write_all
 from .backup_stream import DumpScanner
 from .messages import msg
@@ -159,7 +169,7 @@ class _Proof:
             "method": "throwaway_server",
             "restore_s": round(restored_s, 3),
             "duration_s": round(time.monotonic() - began, 3),
-            "age_s": int(now - _seconds(str(self._manifest["started_at"]))),
+            "age_s": int(now - seconds_of(str(self._manifest["started_at"]))),
             "rows": self._manifest["rows"],
             "tables": len(self._manifest["tables"]),
         }
@@ -319,10 +329,3 @@ def _word(value: Any) -> str:
     if not text.replace("_", "").isalnum():
         raise BackupError(msg("the manifest names an unusable character set: it was not written by a backup"))
     return text
-
-
-def _seconds(moment: str) -> float:
-    try:
-        return float(timegm(time.strptime(moment, "%Y-%m-%dT%H:%M:%SZ")))
-    except ValueError:
-        return time.time()
