@@ -81,7 +81,12 @@ def top(path: str) -> str:
 
 def left_out(name: str, exclude: Collection[str]) -> bool:
     """Whether this top-level name is no part of the tree."""
-    return name in exclude or _STAGE.fullmatch(name) is not None
+    return name in exclude or is_stage(name)
+
+
+def is_stage(name: str) -> bool:
+    """Whether this top-level name is a restore's working directory."""
+    return _STAGE.fullmatch(name) is not None
 
 
 def walk(root: str, exclude: Collection[str]) -> Walked:
