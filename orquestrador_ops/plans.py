@@ -138,6 +138,40 @@ VERIFY_BACKUP = Routine(
     ),
 )
 
+BACKUP_CODE = Routine(
+    procedure="backup_code",
+    title=msg("Backup of the application's directory"),
+    source="rotina-mensal",
+    budget_s=3600,
+    steps=(
+        Step("lease", msg("Lease of the host"), "pontos-criticos"),
+        Step("code_backup", msg("Encrypted backup of code and configuration"), "rotina-mensal"),
+        Step(
+            "application",
+            msg("The application after the backup"),
+            "rotina-mensal",
+            ("port.open", "http.status", "app.status", "host.disk"),
+        ),
+    ),
+)
+
+VERIFY_CODE = Routine(
+    procedure="verify_code",
+    title=msg("Proof of a backup of the application's directory"),
+    source="rotina-mensal",
+    budget_s=7200,
+    steps=(
+        Step("lease", msg("Lease of the host"), "pontos-criticos"),
+        Step("code_verify", msg("Read again and compared with the source as it was read"), "rotina-mensal"),
+        Step(
+            "application",
+            msg("The application after the proof"),
+            "rotina-mensal",
+            ("port.open", "http.status", "app.status", "host.disk"),
+        ),
+    ),
+)
+
 ARCHIVE_LOGS = Routine(
     procedure="archive_logs",
     title=msg("Archive of the logs"),
@@ -251,7 +285,8 @@ MONTHLY = Routine(
 )
 
 ROUTINES: Mapping[str, Routine] = {
-    routine.procedure: routine for routine in (DAILY, BOOTSTRAP, BACKUP, VERIFY_BACKUP, ARCHIVE_LOGS, WEEKLY, MONTHLY)
+    routine.procedure: routine
+    for routine in (DAILY, BOOTSTRAP, BACKUP, VERIFY_BACKUP, BACKUP_CODE, VERIFY_CODE, ARCHIVE_LOGS, WEEKLY, MONTHLY)
 }
 
 # Names of every procedure of the project, so that a record of any of them can be shown.
@@ -260,6 +295,8 @@ TITLES: Mapping[str, Message] = {
     "bootstrap": BOOTSTRAP.title,
     "backup": BACKUP.title,
     "verify_backup": VERIFY_BACKUP.title,
+    "backup_code": BACKUP_CODE.title,
+    "verify_code": VERIFY_CODE.title,
     "archive_logs": ARCHIVE_LOGS.title,
     "weekly": WEEKLY.title,
     "monthly": MONTHLY.title,

@@ -61,11 +61,11 @@ def inspect(files: list[dict[str, Any]], dest_dir: str) -> tuple[FileState, list
                 if required:
                     missing.append(name)
                 continue
-            report["sha256"], report["mode"] = _hash_file(path)
-            newest = _newest(os.path.join(dest_dir, name))
+            report["sha256"], report["mode"] = hash_file(path)
+            newest = newest_copy(os.path.join(dest_dir, name))
             if newest is not None:
                 copy = os.path.join(dest_dir, name, newest)
-                digest, mode = _hash_file(copy)
+                digest, mode = hash_file(copy)
                 report["copy"] = {"path": copy, "sha256": digest, "mode": mode, "taken_at": _taken_at(newest)}
                 report["current"] = _is_good(report["copy"], str(report["sha256"]))
         except CopyError as error:
@@ -124,15 +124,15 @@ def copy_all(
 def _one(report: dict[str, Any], dest_dir: str, when: float, check_mode: bool) -> Optional[str]:
     """Bring one file's copies up to date and complete its report; the digest of its newest copy before."""
     name, path = report["name"], report["path"]
-    digest, _ = _hash_file(path)
+    digest, _ = hash_file(path)
     report["sha256"] = digest
     folder = os.path.join(dest_dir, name)
-    newest = _newest(folder)
+    newest = newest_copy(folder)
     old: Optional[str] = None
     if newest is not None:
         place = os.path.join(folder, newest)
         with contextlib.suppress(CopyError):  # an unreadable newest copy is one that needs to be made anew
-            old, mode = _hash_file(place)
+            old, mode = hash_file(place)
             if _is_good({"path": place, "sha256": old, "mode": mode}, digest):
                 report["copy"] = place
                 report["changed"] = _directory(folder, check_mode)
@@ -157,17 +157,17 @@ def _copy(path: str, folder: str, stamp: str) -> tuple[str, str]:
     for _ in range(2):
         try:
             digest = _write(path, temporary)
-            if _hash_file(path)[0] != digest:
+            if hash_file(path)[0] != digest:
                 continue
             place = os.path.join(folder, f"{stamp}-{digest[:12]}")
             os.rename(temporary, place)
-            _sync_directory(folder)
+            sync_directory(folder)
         except OSError as error:
             raise CopyError(_why(path, folder, error)) from error
         finally:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
-        if _hash_file(place) != (digest, _octal(FILE_MODE)):
+        if hash_file(place) != (digest, _octal(FILE_MODE)):
             raise CopyError(msg("{place} is not what was written to it: look at the disk", place=place))
         return digest, place
     raise CopyError(msg("{path} keeps changing while it is copied: try again when nobody writes it", path=path))
@@ -178,7 +178,7 @@ def _write(path: str, temporary: str) -> str:
     target = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
     try:
         os.fchmod(target, FILE_MODE)
-        for block in _blocks(path):
+        for block in blocks(path):
             digest.update(block)
             rest = memoryview(block)
             while rest:
@@ -189,12 +189,12 @@ def _write(path: str, temporary: str) -> str:
     return digest.hexdigest()
 
 
-def _hash_file(path: str) -> tuple[str, str]:
+def hash_file(path: str) -> tuple[str, str]:
     """SHA-256 and mode (``0600``) of a file, links followed."""
     digest = hashlib.sha256()
     try:
         mode = stat.S_IMODE(os.stat(path).st_mode)
-        for block in _blocks(path):
+        for block in blocks(path):
             digest.update(block)
     except OSError as error:
         reason = error.strerror or type(error).__name__
@@ -204,7 +204,7 @@ def _hash_file(path: str) -> tuple[str, str]:
     return digest.hexdigest(), _octal(mode)
 
 
-def _blocks(path: str) -> Iterator[bytes]:
+def blocks(path: str) -> Iterator[bytes]:
     """The content of a regular file; never waits for a FIFO, and gives up on what is no configuration."""
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
@@ -257,7 +257,8 @@ def _sweep(folder: str, when: float) -> None:
                 os.unlink(item.path)
 
 
-def _sync_directory(folder: str) -> None:
+def sync_directory(folder: str) -> None:
+    """Make renames in a folder last."""
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(fd)
@@ -265,7 +266,8 @@ def _sync_directory(folder: str) -> None:
         os.close(fd)
 
 
-def _newest(folder: str) -> Optional[str]:
+def newest_copy(folder: str) -> Optional[str]:
+    """The name of the newest copy in a folder; ``None`` when there is none."""
     try:
         names = os.listdir(folder)
     except (FileNotFoundError, NotADirectoryError):
@@ -274,6 +276,12 @@ def _newest(folder: str) -> Optional[str]:
         reason = (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
         raise CopyError(msg("{path} cannot be read: {reason}", path=folder, reason=reason)) from error
     return max((name for name in names if _COPY.fullmatch(name)), default=None)
+
+
+def digits(name: str) -> Optional[str]:
+    """The digits of the SHA-256 in a copy's name; ``None`` for another name."""
+    found = _COPY.fullmatch(name)
+    return found.group(2) if found else None
 
 
 def _stamp(newest: Optional[str], when: float) -> str:

@@ -1,0 +1,205 @@
+#!/usr/bin/python
+"""Copy backups elsewhere and prove the copies: see ``DOCUMENTATION``."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: backup_copy
+short_description: Copy backups elsewhere and prove the copies by reading them back
+description:
+  - Copies every whole backup that the destination does not have, with its manifest, to C(<to>/<host>/<kind>/). Each
+    copy is read back, its SHA-256 compared with the manifest, and recorded there as C(copies).
+  - A backup that was copied before is looked at by its size, the newest of each kind is read back every time; what is
+    missing or differs is copied again. Nothing is ever deleted at the destination.
+  - The copies are as encrypted as the backups; the manifests beside them are readable.
+  - A destination that fails or does not answer is a failure within O(timeout).
+  - C(controller) is done by the action plugin of the same name, which fetches the files over the connection that
+    Ansible has, as streams (with C(become), in pieces of a few megabytes).
+options:
+  places:
+    description: The directories.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      kind:
+        description: Kind of the backups in it.
+        type: str
+        choices: [database, code]
+        required: true
+      path:
+        description: The directory; one that does not exist has no backups.
+        type: path
+        required: true
+  to:
+    description:
+      - Empty for no copy, C(controller), C(rclone:<remote>:<path>), C(rsync:<destination>), or the absolute path of a
+        directory of another file system. Credentials are in the configuration of rclone or SSH of the user who runs
+        this.
+    type: str
+    default: ''
+  host:
+    description: Name of this host in the destination, a plain name.
+    type: str
+    required: true
+  recorded:
+    description: Ids with C(kind) and C(sha256) that the controller has fetched and proven; used by the action plugin.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      directory:
+        description: Directory of the backup.
+        type: path
+        required: true
+      kind:
+        description: Its kind.
+        type: str
+        required: true
+      id:
+        description: Its id.
+        type: str
+        required: true
+      sha256:
+        description: Of what was fetched.
+        type: str
+        required: true
+  timeout:
+    description: Seconds that it may take.
+    type: float
+    default: 3600
+attributes:
+  check_mode:
+    description: Can run in check mode; asks the destination what it has and copies nothing.
+    support: full
+  diff_mode:
+    description: RV(copied) says what is copied.
+    support: none
+  platform:
+    description: Where it runs.
+    support: full
+    platforms: posix
+author:
+  - Orquestrador Ops
+"""
+
+EXAMPLES = r"""
+- name: Copy the backups to a mounted disk
+  backup_copy:
+    places:
+      - kind: database
+        path: /home/flavio/webapp/backups/db
+      - kind: code
+        path: /home/flavio/webapp/backups/code
+    to: /mnt/backups
+    host: "{{ inventory_hostname }}"
+  become: true
+  become_user: flavio
+"""
+
+RETURN = r"""
+copied:
+  description: Ids that were copied, or would be.
+  returned: when there is a destination
+  type: list
+  elements: str
+  sample: [20260102T030405Z-0a1b2c]
+present:
+  description: Ids that were there.
+  returned: when there is a destination
+  type: list
+  elements: str
+copied_bytes:
+  description: Bytes that were copied.
+  returned: when there is a destination
+  type: int
+  sample: 30000000
+sets:
+  description: The backups that there are, for the action plugin.
+  returned: with C(controller)
+  type: list
+  elements: dict
+evidence:
+  description: What the record of the run keeps.
+  returned: success
+  type: dict
+note:
+  description: The result in untranslated messages of C(text) and C(args).
+  returned: success
+  type: list
+  elements: dict
+failures:
+  description: What went wrong, as untranslated messages.
+  returned: failure
+  type: list
+  elements: dict
+"""
+
+import os
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.orquestrador.backup_clients import BackupError
+from ansible.module_utils.orquestrador.backup_copy import CONTROLLER, copy_all, listed, record, remarks
+from ansible.module_utils.orquestrador.backup_pipe import end_on_signals
+from ansible.module_utils.orquestrador.messages import msg, plain
+from ansible.module_utils.orquestrador.ranges import out_of_range
+
+_PLACE = {
+    "kind": {"type": "str", "choices": ["database", "code"], "required": True},
+    "path": {"type": "path", "required": True},
+}
+_RECORDED = {
+    "directory": {"type": "path", "required": True},
+    "kind": {"type": "str", "required": True},
+    "id": {"type": "str", "required": True},
+    "sha256": {"type": "str", "required": True},
+}
+ARGUMENT_SPEC = {
+    "places": {"type": "list", "elements": "dict", "required": True, "options": _PLACE},
+    "to": {"type": "str", "default": ""},
+    "host": {"type": "str", "required": True},
+    "recorded": {"type": "list", "elements": "dict", "default": [], "options": _RECORDED},
+    "timeout": {"type": "float", "default": 3600},
+}
+RANGES = {"timeout": (1, 7 * 86400)}
+
+
+def main() -> None:
+    """Copy, and fail last."""
+    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    params = module.params
+    problem = out_of_range(params, RANGES)
+    if problem is None and (not params["host"] or "/" in params["host"] or params["host"].startswith((".", "-"))):
+        problem = f"host is {params['host']!r}; give a plain name"
+    if problem is not None:
+        module.fail_json(msg=problem)
+    os.umask(0o077)
+    end_on_signals()
+    if not params["to"]:
+        module.exit_json(changed=False, evidence={}, note=[msg("No destination for copies is set.")])
+    try:
+        if params["to"] == CONTROLLER:
+            for item in params["recorded"] if not module.check_mode else ():
+                record(item["directory"], item["kind"], item["id"], CONTROLLER, item["sha256"])
+            module.exit_json(changed=bool(params["recorded"]), sets=listed(params["places"], CONTROLLER))
+        began = time.monotonic()
+        result = copy_all(
+            params["places"], params["to"], params["host"], timeout_s=params["timeout"], check_mode=module.check_mode
+        )
+    except BackupError as error:
+        module.fail_json(msg=plain(error.message), failures=[error.message])
+    if result["failures"]:
+        module.fail_json(msg="; ".join(plain(failure) for failure in result["failures"]), **result)
+    evidence = {
+        "to": params["to"],
+        "copied": result["copied"],
+        "present": len(result["present"]),
+        "copied_bytes": result["copied_bytes"],
+        "took_s": round(time.monotonic() - began, 3),
+    }
+    module.exit_json(**result, evidence=evidence, note=remarks(result, params["to"], module.check_mode))
+
+
+if __name__ == "__main__":
+    main()

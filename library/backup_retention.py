@@ -1,0 +1,161 @@
+#!/usr/bin/python
+"""Delete old backups, as long as enough proven ones stay: see ``DOCUMENTATION``."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: backup_retention
+short_description: Delete old backups, as long as enough that were proven stay
+description:
+  - Deletes, for each directory by itself, backups older than O(days), but never the newest O(keep_minimum) that are
+    verified and whole, and nothing at all while the newest backup is not proven, is damaged, or is itself older than
+    O(days). A safety backup that was not proven does not count as the newest.
+  - Damaged backups, whose data is missing or has another size than its manifest says, are not counted. Backups from
+    the future are kept and named. Only files with a manifest of this project are ever deleted, the data first, then
+    the manifest; other names and links are not touched.
+  - Copies elsewhere are not deleted.
+options:
+  places:
+    description: The directories.
+    type: list
+    elements: dict
+    required: true
+    suboptions:
+      kind:
+        description: Kind of the backups in it.
+        type: str
+        choices: [database, code]
+        required: true
+      path:
+        description: The directory; one that does not exist has no backups.
+        type: path
+        required: true
+  days:
+    description: Days that a backup is kept.
+    type: int
+    default: 90
+  keep_minimum:
+    description: Verified backups that are kept whatever their age.
+    type: int
+    default: 3
+attributes:
+  check_mode:
+    description: Can run in check mode; says what would be deleted and deletes nothing.
+    support: full
+  diff_mode:
+    description: Shows the ids that are deleted.
+    support: full
+  platform:
+    description: Where it runs.
+    support: full
+    platforms: posix
+author:
+  - Orquestrador Ops
+"""
+
+EXAMPLES = r"""
+- name: Delete old backups
+  backup_retention:
+    places:
+      - kind: database
+        path: /home/flavio/webapp/backups/db
+      - kind: code
+        path: /home/flavio/webapp/backups/code
+    days: 90
+    keep_minimum: 3
+  become: true
+  become_user: flavio
+"""
+
+RETURN = r"""
+places:
+  description: For each directory C(kind), C(path), the ids C(deleted), C(kept), C(damaged) and C(ahead) (from the
+    future), C(freed_bytes), and C(reason) when nothing was deleted although something is old.
+  returned: always
+  type: list
+  elements: dict
+status:
+  description: C(warn) when the newest backup of a directory stands in the way.
+  returned: then
+  type: str
+  sample: warn
+evidence:
+  description: What the record of the run keeps.
+  returned: success
+  type: dict
+note:
+  description: The result in untranslated messages of C(text) and C(args).
+  returned: success
+  type: list
+  elements: dict
+failures:
+  description: What went wrong, as untranslated messages.
+  returned: failure
+  type: list
+  elements: dict
+"""
+
+import os
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.orquestrador.backup_clients import BackupError
+from ansible.module_utils.orquestrador.backup_retention import apply, remarks
+from ansible.module_utils.orquestrador.messages import plain
+from ansible.module_utils.orquestrador.ranges import out_of_range
+
+ARGUMENT_SPEC = {
+    "places": {
+        "type": "list",
+        "elements": "dict",
+        "required": True,
+        "options": {
+            "kind": {"type": "str", "choices": ["database", "code"], "required": True},
+            "path": {"type": "path", "required": True},
+        },
+    },
+    "days": {"type": "int", "default": 90},
+    "keep_minimum": {"type": "int", "default": 3},
+}
+RANGES = {"days": (1, 36500), "keep_minimum": (1, 1000)}
+
+
+def main() -> None:
+    """Delete in each directory, and fail last."""
+    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    params = module.params
+    problem = out_of_range(params, RANGES)
+    if problem is not None:
+        module.fail_json(msg=problem)
+    os.umask(0o077)
+    done, said, failures = [], [], []
+    for place in params["places"]:
+        try:
+            result = apply(
+                place["path"],
+                place["kind"],
+                days=params["days"],
+                keep_minimum=params["keep_minimum"],
+                check_mode=module.check_mode,
+            )
+        except BackupError as error:
+            failures.append(error.message)
+            continue
+        done.append(result)
+        said.extend(remarks(result, params["days"], module.check_mode))
+    deleted = [f"{result['path']}/{name}\n" for result in done for name in result["deleted"]]
+    answer = {"changed": bool(deleted), "places": done, "diff": {"before": "".join(deleted), "after": ""}}
+    if failures:
+        module.fail_json(msg="; ".join(plain(failure) for failure in failures), failures=failures, **answer)
+    if any(result["reason"] for result in done):
+        answer["status"] = "warn"
+    evidence = {
+        "places": done,
+        "deleted": len(deleted),
+        "kept": sum(len(result["kept"]) for result in done),
+        "freed_bytes": sum(result["freed_bytes"] for result in done),
+    }
+    module.exit_json(**answer, evidence=evidence, note=said)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,142 @@
+#!/usr/bin/python
+"""Prove a backup of an application's directory: see ``DOCUMENTATION``."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: code_verify
+short_description: Prove a backup of an application's directory by reading its file again
+description:
+  - Compares the file's SHA-256 with its manifest, decrypts it, and compares everything in it with what the manifest
+    lists, which is the source as it was read. Nothing is written but the proof, into the manifest.
+  - A backup that was proven before and is found damaged loses that mark.
+  - Needs pipelining, or Ansible would write the private key into a file on the host.
+options:
+  dest:
+    description: Directory of the backups of code.
+    type: path
+    required: true
+  backup:
+    description: The backup, by its id, by its file, or C(latest).
+    type: str
+    default: latest
+  identity:
+    description: Private key of age.
+    type: str
+    required: true
+  timeout:
+    description: Seconds that it may take.
+    type: float
+    default: 3600
+  stall:
+    description: Seconds without a byte after which it is ended.
+    type: float
+    default: 300
+attributes:
+  check_mode:
+    description: Can run in check mode; looks for the backup and the programs only.
+    support: full
+  diff_mode:
+    description: There is nothing to compare.
+    support: none
+  platform:
+    description: Where it runs.
+    support: full
+    platforms: posix
+author:
+  - Orquestrador Ops
+"""
+
+EXAMPLES = r"""
+- name: Prove the newest backup of the application's directory
+  code_verify:
+    dest: /home/flavio/webapp/backups/code
+    identity: "{{ backup_age_identity }}"
+  become: true
+  become_user: flavio
+"""
+
+RETURN = r"""
+path:
+  description: The backup.
+  returned: success
+  type: str
+  sample: /home/flavio/webapp/backups/code/20260102T030405Z-0a1b2c.tar.zst.age
+backup:
+  description: Its manifest, without the list of files.
+  returned: success
+  type: dict
+evidence:
+  description: What the record of the run keeps.
+  returned: success
+  type: dict
+note:
+  description: The result in an untranslated message of C(text) and C(args).
+  returned: success
+  type: dict
+failures:
+  description: What went wrong, as untranslated messages.
+  returned: failure
+  type: list
+  elements: dict
+"""
+
+import os
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.orquestrador.backup_clients import BackupError
+from ansible.module_utils.orquestrador.backup_code import verify
+from ansible.module_utils.orquestrador.backup_pipe import end_on_signals
+from ansible.module_utils.orquestrador.messages import msg, plain
+from ansible.module_utils.orquestrador.ranges import out_of_range
+
+ARGUMENT_SPEC = {
+    "dest": {"type": "path", "required": True},
+    "backup": {"type": "str", "default": "latest"},
+    "identity": {"type": "str", "required": True, "no_log": True},
+    "timeout": {"type": "float", "default": 3600},
+    "stall": {"type": "float", "default": 300},
+}
+RANGES = {"timeout": (1, 7 * 86400), "stall": (1, 86400)}
+
+
+def main() -> None:
+    """Prove, and fail in one line."""
+    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    params = module.params
+    problem = out_of_range(params, RANGES)
+    if problem is not None:
+        module.fail_json(msg=problem)
+    os.umask(0o077)
+    end_on_signals()
+    try:
+        result = verify(
+            params["dest"],
+            wanted=params["backup"],
+            identity=params["identity"],
+            timeout_s=params["timeout"],
+            stall_s=params["stall"],
+            check_mode=module.check_mode,
+        )
+    except BackupError as error:
+        module.fail_json(msg=plain(error.message), failures=[error.message])
+    result["backup"] = {key: value for key, value in result["backup"].items() if key != "files"}
+    if module.check_mode:
+        module.exit_json(**result, evidence={}, note=msg("{path} would be proven.", path=result["path"]))
+    proof = result["backup"]["verified"]
+    module.exit_json(
+        **result,
+        evidence={"id": result["backup"]["id"], **proof},
+        note=msg(
+            "{files} files, directories and links, {source_bytes}, are in {path} as they were read, {age_s} after the"
+            " backup",
+            files=proof["files"],
+            source_bytes=proof["bytes_source"],
+            path=result["path"],
+            age_s=proof["age_s"],
+        ),
+    )
+
+
+if __name__ == "__main__":
+    main()
