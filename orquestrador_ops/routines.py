@@ -23,7 +23,8 @@ class Step:
     """One step of a routine.
 
     ``checks`` are judged from the verdict; ``overall`` asks that the whole verdict be healthy as well; a step with
-    neither is an action, whose result the playbook hands in (``step_results``).
+    neither is an action, whose result the playbook hands in (``step_results``). One that is ``optional`` was not asked
+    for when it has no result, and is then no step of the run.
     """
 
     id: str
@@ -31,6 +32,7 @@ class Step:
     source: str
     checks: tuple[str, ...] = ()
     overall: bool = False
+    optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,27 @@ VERIFY_BACKUP = Routine(
     ),
 )
 
-ROUTINES: Mapping[str, Routine] = {routine.procedure: routine for routine in (DAILY, BOOTSTRAP, BACKUP, VERIFY_BACKUP)}
+RELOAD = Routine(
+    procedure="reload",
+    title=msg("Reload of the application"),
+    source="rotina-mensal",
+    budget_s=300,
+    steps=(
+        Step("lease", msg("Lease of the host"), "pontos-criticos"),
+        Step("app_build", msg("Build of the application"), "rotina-mensal", optional=True),
+        Step("pm2_reload", msg("Reload, worker by worker"), "rotina-mensal"),
+        Step(
+            "application",
+            msg("The application after the reload"),
+            "rotina-mensal",
+            ("pm2.daemon", "pm2.online", "port.open", "http.status", "app.status", "app.database"),
+        ),
+    ),
+)
+
+ROUTINES: Mapping[str, Routine] = {
+    routine.procedure: routine for routine in (DAILY, BOOTSTRAP, BACKUP, VERIFY_BACKUP, RELOAD)
+}
 
 # Names of every procedure of the project, so that a record of any of them can be shown.
 TITLES: Mapping[str, Message] = {
@@ -140,6 +162,7 @@ TITLES: Mapping[str, Message] = {
     "bootstrap": BOOTSTRAP.title,
     "backup": BACKUP.title,
     "verify_backup": VERIFY_BACKUP.title,
+    "reload": RELOAD.title,
     "weekly": msg("Weekly routine"),
     "monthly": msg("Monthly routine"),
     "quarterly": msg("Quarterly security audit"),
@@ -186,7 +209,8 @@ def conclude(
     results = step_results or {}
     verdict = verdict if isinstance(verdict, Mapping) else {}
     statuses = {str(c.get("id")): str(c.get("status")) for c in verdict.get("checks") or [] if isinstance(c, Mapping)}
-    steps = [_step(step, snapshot, verdict, statuses, results.get(step.id)) for step in plan.steps]
+    asked = [step for step in plan.steps if not step.optional or results.get(step.id)]
+    steps = [_step(step, snapshot, verdict, statuses, results.get(step.id)) for step in asked]
     if snapshot is None:
         return steps, "unreachable"
     return steps, "met" if all(step["status"] in OK_STATUSES for step in steps) else "not_met"
