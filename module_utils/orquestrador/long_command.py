@@ -180,8 +180,12 @@ def _marked(mark: str, proc: str) -> list[int]:
 def _of_pm2(pid: str, proc: str) -> bool:
     """Whether it is a PM2 daemon, or runs under one: a suite may have started it, and the application stays."""
     parent = _read(f"{proc}/{pid}/stat").rpartition(b")")[2].split()[1].decode()
-    titles = (_read(f"{proc}/{one}/cmdline").replace(b"\0", b" ").decode("utf-8", "replace") for one in (pid, parent))
-    return any(DAEMON_TITLE.match(title) for title in titles)
+    for one in (pid, parent):
+        with contextlib.suppress(OSError):  # the parent has ended meanwhile
+            title = _read(f"{proc}/{one}/cmdline").replace(b"\0", b" ").decode("utf-8", "replace")
+            if DAEMON_TITLE.match(title):
+                return True
+    return False
 
 
 def _read(path: str) -> bytes:

@@ -1,9 +1,10 @@
 """Reload the application worker by worker, each proven over HTTP by its new process before the next, with a way back.
 
 ``pm2 reload`` of a name kills every old worker when its successor's ``listen_timeout`` ends, ready or not, and exits 0.
-So each worker is reloaded by its id, and watched over PM2's socket. While it is not ready its predecessor still serves:
-there is time until shortly before ``listen_timeout`` to put the previous ``dist`` back, on which PM2's own restart of
-the worker then comes up. Only after that PM2 lets the predecessor go.
+So each worker is reloaded by its id, and watched over PM2's socket. Its predecessor still serves meanwhile, so a worker
+that fails leaves time until ``listen_timeout`` to put the previous ``dist`` back, on which PM2's own restart of the
+worker then comes up. (Asked for an id, PM2 7.0 compares it as text with the number, does not recognise the worker's
+``ready`` and lets the predecessor serve for all of ``listen_timeout``. Nothing here depends on that.)
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ WAY_BACK_SHARE, WAY_BACK_MIN_S = 0.25, 1.0
 # An old worker that does not end gets SIGKILL from PM2 after its kill_timeout; longer means that PM2 is stuck.
 OLD_GONE_S = 30.0
 ACCEPT_S = 0.5
+PROOF_MIN_S = 2.0
 
 
 class Options(NamedTuple):
@@ -171,7 +173,8 @@ class Reload:
         process = self._command(before.pm_id)
         try:
             pid, ready_s = self._await_ready(before, process)
-            proven_s = self._settled(before, pid)
+            left = limit_of(before, self._o.ready_timeout_s) - ready_s
+            proven_s = self._settled(before, pid, max(left, PROOF_MIN_S))
         except NotReadyError:
             self._last_reload = process
             raise
@@ -249,10 +252,10 @@ class Reload:
                 )
             time.sleep(POLL_S)
 
-    def _settled(self, before: Worker, pid: int) -> float:
+    def _settled(self, before: Worker, pid: int, limit_s: float) -> float:
         """Prove the process over HTTP and that it stays; the seconds until the proof."""
         began = time.monotonic()
-        self.prove(before.pm_id, pid, limit_of(before, self._o.ready_timeout_s))
+        self.prove(before.pm_id, pid, limit_s)
         proven_s = time.monotonic() - began
         until = time.monotonic() + self._o.stable_s
         while time.monotonic() < until:

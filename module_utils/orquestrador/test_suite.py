@@ -47,7 +47,7 @@ _N = r"(\d{1,7})"
 _PASSED = r"(?:pass(?:ed|ing)?|passad[oa]s?|passaram|aprovad[oa]s?|sucessos?|succeeded|successes|ok)"
 _FAILED = r"(?:fail(?:ed|ing|ures?|s)?|falhad[oa]s?|falharam|falhas?|reprovad[oa]s?|errors?|erros?)"
 # "Testes passados: 28/28", "Tests failed = 0 of 28", "# pass 28", "pass 28" after a mark.
-_LABELLED = r"^\W{0,6}(?:(?:tests?|testes?|total)\W{1,3}(?:\w{2,9}\W{1,3})?)?%s\s*(?:[:=]\s*|\s)\s*" + _N
+_LABELLED = r"^[\Wℹ]{0,6}(?:(?:tests?|testes?|total)\W{1,3}(?:\w{2,9}\W{1,3})?)?%s\s*(?:[:=]\s*|\s)\s*" + _N
 _OF = r"(?:\s*(?:/|de|of)\s*" + _N + r")?(?![\w.%%]*\w)"
 _LABELLED_PASSED = re.compile(_LABELLED % _PASSED + _OF.replace("%%", "%"), re.I)
 _LABELLED_FAILED = re.compile(_LABELLED % _FAILED + _OF.replace("%%", "%"), re.I)
@@ -149,7 +149,7 @@ def judge(counts: Optional[Counts], done: long_command.Ended, suite: Suite) -> t
     if done.timed_out:
         known["limit_s"] = suite.timeout_s
         text = msg(
-            "the suite did not end within {limit_s} and was killed: look at its last lines, or raise app_test_timeout_s",
+            "the suite was killed after {limit_s}, not having ended: see its last lines, or raise app_test_timeout_s",
             **known,
         )
     elif counts is None:

@@ -169,3 +169,13 @@ def test_a_backup_that_was_not_made_is_not_met_however_healthy_the_host(
     results = {"lease": {"changed": False}, "database_backup": result}
     steps, got = routines.conclude("backup", FILES_OK, make_verdict(), results)
     assert (steps[1]["status"], got) == (status, outcome)
+
+
+def test_an_optional_step_that_was_not_asked_for_is_no_step_of_the_run(make_verdict: Make) -> None:
+    done = {"lease": {"changed": False}, "pm2_reload": {"changed": True}}
+    steps, outcome = routines.conclude("reload", {}, make_verdict(), done)
+    assert (list(statuses(steps)), outcome) == (["lease", "pm2_reload", "application"], "met")
+    steps, outcome = routines.conclude(
+        "reload", {}, make_verdict(), {**done, "app_build": {"failed": True, "msg": "x"}}
+    )
+    assert (statuses(steps)["app_build"], outcome) == ("failed", "not_met")
