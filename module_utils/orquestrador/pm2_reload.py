@@ -19,7 +19,7 @@ from urllib.parse import SplitResult
 
 from . import axon, http_health, pm2, tcp_owner
 from .app_dist import DeployError, Dist
-from .messages import msg, plain
+from .messages import msg
 from .prober import Prober
 from .types import Message
 
@@ -442,7 +442,7 @@ def _require(o: Options, run: Reload) -> list[Worker]:
     if reply.error is not None or reply.status is None:
         raise DeployError(
             msg(
-                "{url} does not answer ({reason}), so a reload could prove nothing and nothing was reloaded: heal the"
+                "{url} does not answer ({reason}), and a reload would prove nothing: nothing was reloaded, heal the"
                 " application first",
                 url=shown,
                 reason=reply.error,
@@ -450,13 +450,11 @@ def _require(o: Options, run: Reload) -> list[Worker]:
         )
     bad = bad_answer(o, reply.status, reply.body, workers[0].pid)
     if bad is not None:
-        raise DeployError(
-            msg(
-                "the application is not healthy ({reason}), so a reload could prove nothing and nothing was reloaded:"
-                " heal it first",
-                reason=plain(bad),
-            )
+        refused = DeployError(
+            msg("a reload of an application that is not healthy proves nothing: nothing was reloaded, heal it first")
         )
+        refused.failures = [bad, *refused.failures]
+        raise refused
     return workers
 
 
