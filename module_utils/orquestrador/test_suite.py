@@ -59,7 +59,7 @@ _NOT_TESTS = re.compile(r"^\W*(?:test\s+(?:files|suites)|suites?|snapshots|files
 _TESTS_LINE = re.compile(r"^\W*tests:?\s", re.I)
 _PYTEST_LINE = re.compile(r"^=+ .*\bin \d.* =+$|^\d+ (?:passed|failed|error).* in \d")
 _MOCHA_LINE = re.compile(r"^\s*\d+ (?:passing|failing)\b")
-_TAP_RESULT = re.compile(r"^(not )?ok\b(?:[^#\n]|#(?!\s*(?:skip|todo)))*$", re.I)
+_TAP_RESULT = re.compile(r"^(not )?ok\b(?:[^#]|#(?!\s*(?:skip|todo)))*(#\s*(?:skip|todo).*)?$", re.I)
 _TAP_PLAN = re.compile(r"^1\.\.(\d{1,7})\s*(?:#.*)?$")
 
 
@@ -126,19 +126,22 @@ def _worded(lines: list[str]) -> Optional[Counts]:
 
 
 def _tap(lines: list[str]) -> Optional[Counts]:
-    plan, passed, failed = None, 0, 0
+    plan, passed, failed, left_out = None, 0, 0, 0
     for line in lines:
         planned = _TAP_PLAN.match(line)
         if planned:
             plan = int(planned[1])
             continue
         result = _TAP_RESULT.match(line)
-        if result:
+        if result and result[2]:
+            left_out += 1
+        elif result:
             passed, failed = passed + (not result[1]), failed + bool(result[1])
     if plan is None:
         return None
     # What was planned and has no result did not pass.
-    return Counts(passed, max(failed, plan - passed), max(plan, passed + failed))
+    failed = max(failed, plan - passed - left_out)
+    return Counts(passed, failed, passed + failed)
 
 
 def judge(counts: Optional[Counts], done: long_command.Ended, suite: Suite) -> tuple[str, Message]:

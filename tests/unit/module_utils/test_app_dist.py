@@ -181,7 +181,7 @@ def test_state_is_for_its_owner_and_is_json(dist: Dist) -> None:
         dist.begin()
         held = json.loads((Path(dist.state_dir) / app_dist.STATE).read_text())
     assert held["building"]["digest"] == digest(dist.path)
-    assert stat.S_IMODE(os.stat(dist.state_dir).st_mode) == 0o700
+    assert stat.S_IMODE(Path(dist.state_dir).stat().st_mode) == 0o700
 
 
 def test_digest_sees_names_kinds_modes_and_contents(tmp_path: Path) -> None:

@@ -64,7 +64,7 @@ def test_workers_are_selected_and_predecessors_counted() -> None:
 
 @given(st.recursive(st.none() | st.integers() | st.text(max_size=8) | st.floats(),
                     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
-                        st.sampled_from(["name", "pm2_env", "pm_id", "pid", "status", "restart_time"]), inner, max_size=4),
+                        st.sampled_from(["name", "pm2_env", "pm_id", "pid", "status"]), inner, max_size=4),
                     max_leaves=12))  # fmt: skip
 def test_any_answer_is_survived(answer: Any) -> None:
     pm2_reload.select(answer, "app")
