@@ -281,6 +281,50 @@ class History:
         row = {"host": _text(host), "app": _text(app), "at": when, "run_id": run_id, "count": int(count)}
         self._write(lambda connection: connection.execute(sa.insert(schema.planned_restarts), row))
 
+    def own_restarts(self, host: str, app: str, counts: Mapping[str, int], *, run_id: str) -> None:
+        """Restarts of a run's own, by PM2's id of the worker: noted, and no failures for any later verdict.
+
+        What each procedure remembers of the counters is moved on by them, rather than set to what they are now: a crash
+        before or after them is still a crash. Without a memory of the daily routine, one that knows just that much is
+        begun. Doing it again for the same run changes nothing.
+        """
+        moved: dict[str, dict[str, Any]] = {}
+        table = schema.memories
+        for known in self._read(
+            lambda connection: (
+                connection.execute(sa.select(table.c.procedure).where(table.c.host == host)).scalars().all()
+            )
+        ):
+            moved[str(known)] = {}
+        moved.setdefault("daily", {})
+        with contextlib.ExitStack() as copies:
+            for procedure, memory in moved.items():
+                copies.enter_context(self._copied(host, procedure, memory))
+            self._write(lambda connection: self._move(connection, host, app, counts, run_id, moved))
+
+    def _move(
+        self,
+        connection: sa.Connection,
+        host: str,
+        app: str,
+        counts: Mapping[str, int],
+        run_id: str,
+        moved: dict[str, dict[str, Any]],
+    ) -> None:
+        """Move every memory in ``moved`` on, and put what it is now into it."""
+        planned, memories = schema.planned_restarts, schema.memories
+        again = sa.select(planned.c.id).where(planned.c.run_id == run_id, planned.c.host == host, planned.c.app == app)
+        done = connection.execute(again).first() is not None
+        for procedure, memory in moved.items():
+            query = sa.select(memories.c.data).where(memories.c.host == host, memories.c.procedure == procedure)
+            held = connection.execute(query).scalar()
+            memory.clear()
+            memory.update(held if done and isinstance(held, dict) else moved_on(held, counts))
+            self._upsert(connection, memories, _memory_row(host, procedure, memory), ("host", "procedure"))
+        if not done:
+            row = {"host": host, "app": app, "at": time.time(), "run_id": run_id, "count": sum(counts.values())}
+            connection.execute(sa.insert(planned), row)
+
     # ---------------------------------------------------------------- reading
 
     def recall(self, host: str, procedure: str) -> dict[str, Any]:
@@ -537,6 +581,29 @@ def _window(query: sa.Select[Any], column: sa.Column[Any], since: object, until:
     if end is not None:
         query = query.where(column < end)
     return query
+
+
+def moved_on(memory: object, counts: Mapping[str, int]) -> dict[str, Any]:
+    """A memory whose counters of restarts, by worker and in total, are moved on by ``counts``.
+
+    A worker that it does not know is new, or is another by now: that says nothing about its counter. A memory without
+    counters gets them: from it every restart that PM2 counts is new but those.
+    """
+    held = dict(memory) if isinstance(memory, dict) else {}
+    restarts = held.get("restarts")
+    if not isinstance(restarts, dict) or not isinstance(restarts.get("count"), int):
+        return {**held, "restarts": {"count": sum(counts.values()), "by_id": dict(counts)}}
+    held_by_id = restarts.get("by_id")
+    by_id = held_by_id if isinstance(held_by_id, dict) else {}
+    known = {worker: count for worker, count in counts.items() if worker in by_id} if by_id else dict(counts)
+    return {
+        **held,
+        "restarts": {
+            **restarts,
+            "count": restarts["count"] + sum(known.values()),
+            "by_id": {worker: before + known.get(worker, 0) for worker, before in by_id.items()},
+        },
+    }
 
 
 def name_of_run(record: object) -> dict[str, Any] | None:

@@ -22,7 +22,8 @@ class Step:
     ``checks`` are judged from the verdict; ``overall`` asks that the whole verdict be healthy as well; a step with
     neither is an action, whose result the playbook hands in (``step_results``). Where no action reported, ``judge``
     tells from the snapshot and from facts: the inventory's ``variables`` and what the history knows. ``needs`` is the
-    id of a step without which this one is not begun.
+    id of a step without which this one is not begun. One that is ``optional`` was not asked for when it has no result,
+    and is then no step of the run.
     """
 
     id: str
@@ -33,6 +34,7 @@ class Step:
     judge: Callable[[Snapshot, Facts], Judged] | None = None
     variables: tuple[str, ...] = ()
     needs: str = ""
+    optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -172,6 +174,24 @@ VERIFY_CODE = Routine(
     ),
 )
 
+RELOAD = Routine(
+    procedure="reload",
+    title=msg("Reload of the application"),
+    source="rotina-mensal",
+    budget_s=300,
+    steps=(
+        Step("lease", msg("Lease of the host"), "pontos-criticos"),
+        Step("app_build", msg("Build of the application"), "rotina-mensal", optional=True),
+        Step("pm2_reload", msg("Reload, worker by worker"), "rotina-mensal"),
+        Step(
+            "application",
+            msg("The application after the reload"),
+            "rotina-mensal",
+            ("pm2.daemon", "pm2.online", "port.open", "http.status", "app.status", "app.database"),
+        ),
+    ),
+)
+
 ARCHIVE_LOGS = Routine(
     procedure="archive_logs",
     title=msg("Archive of the logs"),
@@ -261,7 +281,7 @@ MONTHLY = Routine(
         Step("database_optimize", msg("Optimisation of the database"), "rotina-mensal", needs="database_verify"),
         Step("npm_audit", msg("Known vulnerabilities of the packages"), "rotina-mensal", needs="code_backup"),
         Step("app_build", msg("Build of the application"), "rotina-mensal", needs="code_backup"),
-        Step("pm2_reload", msg("Rolling restart"), "rotina-mensal", needs="app_build"),
+        Step("pm2_reload", msg("Reload, worker by worker"), "rotina-mensal", needs="app_build"),
         Step("app_tests", msg("Test suite of the application"), "rotina-mensal"),
         Step(
             "application",
@@ -284,10 +304,19 @@ MONTHLY = Routine(
     ),
 )
 
-ROUTINES: Mapping[str, Routine] = {
-    routine.procedure: routine
-    for routine in (DAILY, BOOTSTRAP, BACKUP, VERIFY_BACKUP, BACKUP_CODE, VERIFY_CODE, ARCHIVE_LOGS, WEEKLY, MONTHLY)
-}
+_ALL = (
+    DAILY,
+    BOOTSTRAP,
+    BACKUP,
+    VERIFY_BACKUP,
+    BACKUP_CODE,
+    VERIFY_CODE,
+    RELOAD,
+    ARCHIVE_LOGS,
+    WEEKLY,
+    MONTHLY,
+)
+ROUTINES: Mapping[str, Routine] = {routine.procedure: routine for routine in _ALL}
 
 # Names of every procedure of the project, so that a record of any of them can be shown.
 TITLES: Mapping[str, Message] = {
@@ -297,6 +326,7 @@ TITLES: Mapping[str, Message] = {
     "verify_backup": VERIFY_BACKUP.title,
     "backup_code": BACKUP_CODE.title,
     "verify_code": VERIFY_CODE.title,
+    "reload": RELOAD.title,
     "archive_logs": ARCHIVE_LOGS.title,
     "weekly": WEEKLY.title,
     "monthly": MONTHLY.title,

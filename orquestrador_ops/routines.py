@@ -59,6 +59,7 @@ def conclude(
     steps = [
         _step(step, snapshot, verdict, statuses, results.get(step.id), facts or {}, titles.get(step.needs))
         for step in plan.steps
+        if not step.optional or results.get(step.id)
     ]
     if snapshot is None:
         return steps, "unreachable"

@@ -205,6 +205,8 @@ class _Told:
                 since = datetime.fromisoformat(self.record["started_at"]) - timedelta(days=days)
                 self.record["period"] = store.tally(self.record["host"], since.isoformat())
             self.report(kept)
+            for planned in planned_restarts(self.record):
+                store.own_restarts(self.record["host"], planned["app"], planned["counts"], run_id=self.record["run_id"])
             store.conclude(self.record, self.snapshot, self.verdict, self.memory)
 
     def report(self, kept: Settings) -> None:
@@ -218,6 +220,17 @@ class _Told:
         except OSError as error:
             self.problems.append(self.tr.t("The report could not be written: {reason}", reason=str(error)))
         self.record["reports"] = self.reports
+
+
+def planned_restarts(record: RunDict) -> list[dict[str, Any]]:
+    """Restarts that the steps of a run say were theirs: ``{app, counts}``, counts by PM2's id of the worker."""
+    found = []
+    for step in record["steps"]:
+        evidence = step.get("evidence") or {}
+        counts = evidence.get("planned_restarts")
+        if isinstance(counts, dict) and counts:
+            found.append({"app": str(evidence.get("app", "")), "counts": {str(k): int(v) for k, v in counts.items()}})
+    return found
 
 
 def failure_line(conclusion: Conclusion) -> str:

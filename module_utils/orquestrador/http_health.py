@@ -272,7 +272,8 @@ def _body_findings(reply: Reply, url: str) -> tuple[Optional[dict[str, Any]], li
     return parse_body(reply.body)
 
 
-def _usable(url: str) -> Optional[SplitResult]:
+def usable(url: str) -> Optional[SplitResult]:
+    """The parts of a URL that can be asked, else ``None``."""
     if not url.isascii() or any(character <= " " or character == "\x7f" for character in url):
         return None
     try:
@@ -308,7 +309,7 @@ def collect(
         "body": None,
         "error": None,
     }
-    parts = _usable(url)
+    parts = usable(url)
     if parts is None:
         state.update({"url": url.rpartition("@")[2][:MAX_TEXT], "failures": 1, "error": "bad_url"})
         return state, [_failure("bad_url", state["url"])]

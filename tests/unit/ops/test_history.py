@@ -23,7 +23,7 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 import orquestrador_ops
 from orquestrador_ops import memory, schema
 from orquestrador_ops.errors import HistoryError
-from orquestrador_ops.history import History, open_history
+from orquestrador_ops.history import History, moved_on, open_history
 from orquestrador_ops.i18n import translator
 
 PACKAGE = Path(orquestrador_ops.__file__).parent
@@ -472,3 +472,40 @@ def test_store_opened_before_a_fork_serves_both_sides(tmp_path: Path) -> None:
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
         history.remember("parent", "daily", {"n": 2})
         assert (history.recall("child", "daily"), history.recall("parent", "daily")) == ({"n": 1}, {"n": 2})
+
+
+@pytest.mark.parametrize(
+    ("held", "expected"),
+    [
+        (None, {"restarts": {"count": 3, "by_id": {"0": 1, "1": 2}}}),
+        ({"logs": {"a": 1}}, {"logs": {"a": 1}, "restarts": {"count": 3, "by_id": {"0": 1, "1": 2}}}),
+        # Moved on, not set: what PM2 counted beside the reload is still to be seen.
+        (
+            {"restarts": {"count": 9, "by_id": {"0": 4, "1": 5}, "pids": [7]}},
+            {"restarts": {"count": 12, "by_id": {"0": 5, "1": 7}, "pids": [7]}},
+        ),
+        # A worker that it does not know.
+        ({"restarts": {"count": 4, "by_id": {"0": 4}}}, {"restarts": {"count": 5, "by_id": {"0": 5}}}),
+        ({"restarts": {"count": 4, "by_id": {}}}, {"restarts": {"count": 7, "by_id": {}}}),
+        ({"restarts": "broken"}, {"restarts": {"count": 3, "by_id": {"0": 1, "1": 2}}}),
+    ],
+)
+def test_own_restarts_move_a_memory_on(held: Any, expected: dict[str, Any]) -> None:
+    assert moved_on(held, {"0": 1, "1": 2}) == expected
+
+
+def test_own_restarts_reach_every_memory_of_the_host_once(tmp_path: Path) -> None:
+    with open_history(tmp_path) as history:
+        for host, procedure in (("h", "daily"), ("h", "watch"), ("other", "daily")):
+            history.remember(host, procedure, {"restarts": {"count": 2, "by_id": {"0": 2}}})
+        for _ in range(2):
+            history.own_restarts("h", "app", {"0": 1}, run_id="r1")
+        history.own_restarts("new", "app", {"0": 1}, run_id="r1")
+        moved = {"restarts": {"count": 3, "by_id": {"0": 3}}}
+        for procedure in ("daily", "watch"):
+            assert history.recall("h", procedure) == moved
+            assert memory.recall(tmp_path, None, "h", procedure) == moved
+            assert memory.read_cache(tmp_path, "h", procedure) == moved
+        assert history.recall("other", "daily")["restarts"]["count"] == 2
+        assert history.recall("new", "daily") == {"restarts": {"count": 1, "by_id": {"0": 1}}}
+        assert history.planned_restarts("h", "app", None) == 1

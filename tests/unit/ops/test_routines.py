@@ -242,3 +242,13 @@ def test_only_procedures_with_judged_steps_need_variables(weekly: Callable[..., 
 
 def test_the_daily_routine_asks_for_no_variable() -> None:
     assert routines.judged("daily") == ()
+
+
+def test_an_optional_step_that_was_not_asked_for_is_no_step_of_the_run(make_verdict: Make) -> None:
+    done = {"lease": {"changed": False}, "pm2_reload": {"changed": True}}
+    steps, outcome = routines.conclude("reload", {}, make_verdict(), done)
+    assert (list(statuses(steps)), outcome) == (["lease", "pm2_reload", "application"], "met")
+    steps, outcome = routines.conclude(
+        "reload", {}, make_verdict(), {**done, "app_build": {"failed": True, "msg": "x"}}
+    )
+    assert (statuses(steps)["app_build"], outcome) == ("failed", "not_met")
