@@ -73,8 +73,9 @@ def test_lines_are_counted_once_wherever_they_are(logs: Path) -> None:
 
 def test_old_archives_are_not_opened(logs: Path) -> None:
     put(logs / "error.log", line(20, "Error: a"), days_ago=20)
-    Path(archived(logs, 20)).write_bytes(b"damaged")
-    os.utime(logs / "archive" / next(iter(os.listdir(logs / "archive"))), (NOW - 20 * DAY,) * 2)
+    path = Path(archived(logs, 20))
+    path.write_bytes(b"damaged")
+    os.utime(path, (NOW - 20 * DAY,) * 2)
     put(logs / "error.log", line(1, "Error: b"))
     assert count(logs)["errors"] == 1
 
