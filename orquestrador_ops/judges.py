@@ -11,8 +11,8 @@ from module_utils.orquestrador.messages import msg
 from module_utils.orquestrador.types import Message
 
 DAY_S = 86400
-# A restart is recorded when it has been proven: the processes started before that, or, by the clock, hardly after.
-PLANNED_BEFORE_S, PLANNED_AFTER_S = 1800, 120
+# A restart is recorded when its run ends: the processes started before that, or, as two clocks have it, hardly after.
+PLANNED_BEFORE_S, PLANNED_AFTER_S = 3600, 120
 
 Snapshot = Mapping[str, Any] | None
 Facts = Mapping[str, Any]

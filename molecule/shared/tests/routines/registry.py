@@ -7,6 +7,7 @@ The first part of a path is how it behaves:
 ``refused``            packages are served, audits are not
 ``gone``               it knows no package
 ``torn``, ``stuck``    as ``critical``, but the repaired package can't be had, or never comes
+``mirror``             it knows the packages that are installed in the application, as the latest, without an advisory
 """
 
 from __future__ import annotations
@@ -19,11 +20,22 @@ import json
 import sys
 import tarfile
 import time
+import urllib.parse
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
+INSTALLED = Path("/home/flavio/webapp/node_modules")
 VERSIONS = {"frail": ("1.0.0", "1.0.1", "2.0.0"), "sound": ("1.0.0",)}
 REPAIRED = "1.0.1"
+
+
+def versions_of(mode: str, name: str) -> tuple[str, ...]:
+    """What the registry has of a package, the latest version last."""
+    described = INSTALLED / name / "package.json"
+    if mode == "mirror" and described.is_file():
+        return (json.loads(described.read_text())["version"],)
+    return () if mode == "gone" else VERSIONS.get(name, ())
 
 
 def tarball(name: str, version: str) -> bytes:
@@ -51,8 +63,9 @@ class Handler(BaseHTTPRequestHandler):
         self.wfile.write(data)
 
     def do_GET(self) -> None:
-        _, mode, name, *rest = self.path.split("/")
-        if mode == "gone" or name not in VERSIONS:
+        _, mode, quoted, *rest = self.path.split("/")
+        name = urllib.parse.unquote(quoted)
+        if not versions_of(mode, name):
             self.answer(404, {"error": "Not found"})
         elif not rest:
             self.answer(200, self.packument(mode, name))
@@ -66,11 +79,11 @@ class Handler(BaseHTTPRequestHandler):
     def packument(self, mode: str, name: str) -> dict[str, Any]:
         base = f"http://{self.headers['Host']}/{mode}/{name}/-"
         versions = {}
-        for version in VERSIONS[name]:
+        for version in versions_of(mode, name):
             digest = base64.b64encode(hashlib.sha512(tarball(name, version)).digest()).decode()
             dist = {"tarball": f"{base}/{version}.tgz", "integrity": f"sha512-{digest}"}
             versions[version] = {"name": name, "version": version, "dist": dist}
-        return {"name": name, "dist-tags": {"latest": VERSIONS[name][-1]}, "versions": versions}
+        return {"name": name, "dist-tags": {"latest": versions_of(mode, name)[-1]}, "versions": versions}
 
     def do_POST(self) -> None:
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
@@ -78,7 +91,7 @@ class Handler(BaseHTTPRequestHandler):
         if mode in ("refused", "gone") or not self.path.endswith("/advisories/bulk"):
             self.answer(405, {})
             return
-        severity = mode if mode in ("low", "clean") else "critical"
+        severity = {"low": "low", "clean": "clean", "mirror": "clean"}.get(mode, "critical")
         advisory = {
             "id": 1,
             "url": "https://example.org/advisories/1",
