@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
+from module_utils.orquestrador.messages import msg
+
 from .text import clean
 
 if TYPE_CHECKING:
@@ -23,7 +25,132 @@ MAX_OUTPUT = 200
 _HIDDEN = {"lease"}
 _HIDDEN_STEPS = {"critical_files"}
 
-LABELS: Mapping[str, Mapping[str, Any]] = {}
+LABELS: Mapping[str, Mapping[str, Any]] = {
+    "after": msg("Afterwards"),
+    "after_bytes": msg("Size afterwards"),
+    "age_s": msg("Age of the backup"),
+    "ahead": msg("From the future"),
+    "app": msg("Application"),
+    "archive": msg("Archive"),
+    "archive_bytes": msg("Size of the archive"),
+    "archives": msg("Archives read"),
+    "archives_removed": msg("Old archives removed"),
+    "at": msg("At"),
+    "before": msg("Before"),
+    "before_bytes": msg("Size before"),
+    "behind": msg("Commits behind"),
+    "branch": msg("Branch"),
+    "bytes_dump": msg("Size of the dump"),
+    "bytes_file": msg("Size of the file"),
+    "changed": msg("Changed"),
+    "command": msg("Command"),
+    "commit": msg("Commit"),
+    "commits": msg("Last commits"),
+    "copies": msg("Copies"),
+    "count": msg("Count"),
+    "current": msg("Installed"),
+    "damaged": msg("Damaged"),
+    "deleted": msg("Deleted"),
+    "directories": msg("Directories"),
+    "dist_bytes": msg("Size of the build"),
+    "duration_s": msg("Duration"),
+    "engine": msg("Engine"),
+    "errors": msg("Errors"),
+    "events": msg("Events"),
+    "exit_code": msg("Exit status"),
+    "expected": msg("Expected"),
+    "expected_s": msg("Expected more than"),
+    "failed": msg("Failed"),
+    "failures": msg("Failed requests"),
+    "file_bytes": msg("Size of the file"),
+    "files": msg("Files"),
+    "first_at": msg("First"),
+    "fixed": msg("Repaired"),
+    "free_after_bytes": msg("Free space inside afterwards"),
+    "free_before_bytes": msg("Free space inside before"),
+    "freed_bytes": msg("Freed"),
+    "hash": msg("Hash"),
+    "id": msg("Backup"),
+    "kept": msg("Kept"),
+    "kind": msg("Kind"),
+    "last_at": msg("Last"),
+    "last_lines": msg("Last lines"),
+    "latest": msg("Newest"),
+    "left": msg("Left in place"),
+    "lines": msg("Lines"),
+    "lines_put_back": msg("Lines put back"),
+    "links": msg("Links"),
+    "log_bytes": msg("Size of the logs"),
+    "longest_gap_s": msg("Longest gap"),
+    "major": msg("Major versions"),
+    "method": msg("Method"),
+    "minor": msg("Minor versions"),
+    "mode": msg("Mode"),
+    "name": msg("Name"),
+    "new_pid": msg("New process"),
+    "not_told": msg("Not told"),
+    "old_pid": msg("Old process"),
+    "optimized": msg("Tables optimised"),
+    "other": msg("Others"),
+    "outdated": msg("Packages behind"),
+    "packages": msg("Packages"),
+    "passed": msg("Passed"),
+    "patch": msg("Patches"),
+    "path": msg("Path"),
+    "places": msg("Places"),
+    "planned_restart_at": msg("Planned restart"),
+    "planned_restarts": msg("Planned restarts"),
+    "pm_id": msg("Worker"),
+    "proven_s": msg("Proven after"),
+    "ready_s": msg("Ready after"),
+    "reason": msg("Reason"),
+    "reclaimed_bytes": msg("Reclaimed"),
+    "remote_heard_s": msg("Last heard of the remote"),
+    "removed": msg("Removed"),
+    "removed_bytes": msg("Removed"),
+    "repaired": msg("Put right first"),
+    "report": msg("Report"),
+    "repository": msg("Is a repository"),
+    "requests": msg("Requests"),
+    "restore_s": msg("Time to restore (RTO)"),
+    "rolled_back": msg("Rolled back"),
+    "rows": msg("Rows"),
+    "sample": msg("Sample"),
+    "saved": msg("Saved"),
+    "severity": msg("Severity"),
+    "sha256": msg("SHA-256"),
+    "sha256_after": msg("SHA-256 afterwards"),
+    "sha256_before": msg("SHA-256 before"),
+    "similar": msg("Similar name"),
+    "since_at": msg("Since"),
+    "skipped": msg("Passed over"),
+    "source_bytes": msg("Size of the source"),
+    "stashes": msg("Stashes"),
+    "state": msg("State"),
+    "subject": msg("Subject"),
+    "table": msg("Table"),
+    "tables": msg("Tables"),
+    "took_s": msg("Duration"),
+    "total": msg("Total"),
+    "type": msg("Type"),
+    "uncommitted": msg("Uncommitted"),
+    "uncommitted_paths": msg("Uncommitted files"),
+    "unpushed": msg("Not pushed"),
+    "unstable": msg("Changed while it was read"),
+    "until_at": msg("Until"),
+    "untracked": msg("Untracked"),
+    "untracked_paths": msg("Untracked files"),
+    "upstream": msg("Upstream"),
+    "uptime_before_s": msg("Uptime before"),
+    "uptime_s": msg("Uptime"),
+    "verified": msg("Verified"),
+    "wanted": msg("Wanted"),
+    "way_back": msg("Way back kept"),
+    "workers": msg("Workers"),
+}
+# Names that do not end with their unit.
+_UNITS = {"bytes_dump": "_bytes", "bytes_file": "_bytes", "at": "_at"}
+_OUTPUT = {"output", "last_lines"}
 
 
 def block(name: str, title: str, **parts: Any) -> Block:
@@ -71,7 +198,7 @@ def text(key: str, value: Any, tr: Translator) -> str:
         if len(value) > MAX_LISTED:
             shown.append(tr.t("{count} more in the JSON report", count=len(value) - MAX_LISTED))
         return ", ".join(shown) or "–"
-    return clean(tr.value(key, value))
+    return clean(tr.value(_UNITS.get(key, key), value))
 
 
 def output(value: Any) -> list[str]:
@@ -83,7 +210,7 @@ def output(value: Any) -> list[str]:
 def _add(shown: Block, key: str, value: Any, tr: Translator) -> None:
     if value is None or value in ("", [], {}):
         return
-    if key == "output":
+    if key in _OUTPUT:
         shown["output"] = output(value)
     elif isinstance(value, Mapping) and "text" not in value:
         if all(isinstance(inner, Mapping) for inner in value.values()):
