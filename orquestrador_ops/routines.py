@@ -132,7 +132,38 @@ VERIFY_BACKUP = Routine(
     ),
 )
 
-ROUTINES: Mapping[str, Routine] = {routine.procedure: routine for routine in (DAILY, BOOTSTRAP, BACKUP, VERIFY_BACKUP)}
+_RUNNING = ("port.open", "http.status", "app.status", "app.database")
+
+RESTORE = Routine(
+    procedure="restore",
+    title=msg("Restore of a backup"),
+    source="rotina-mensal",
+    budget_s=7800,
+    steps=(
+        Step("lease", msg("Lease of the host"), "pontos-criticos"),
+        Step("database_restore", msg("Saved, restored and compared"), "rotina-mensal"),
+        Step(
+            "application",
+            msg("The application after the restore"),
+            "rotina-mensal",
+            ("pm2.daemon", "pm2.online", *_RUNNING, "mysql.reachable", "mysql.connections"),
+        ),
+    ),
+)
+
+RESTORE_FILES = Routine(
+    procedure="restore_files",
+    title=msg("Restore of files"),
+    source="arquivos-criticos",
+    budget_s=7800,
+    steps=(
+        Step("lease", msg("Lease of the host"), "pontos-criticos"),
+        Step("files_restore", msg("Saved, restored and compared"), "arquivos-criticos"),
+        Step("application", msg("The application after the restore"), "arquivos-criticos", _RUNNING),
+    ),
+)
+
+ROUTINES: Mapping[str, Routine] = {routine.procedure: routine for routine in (DAILY, BOOTSTRAP, BACKUP, VERIFY_BACKUP, RESTORE, RESTORE_FILES)}
 
 # Names of every procedure of the project, so that a record of any of them can be shown.
 TITLES: Mapping[str, Message] = {
@@ -140,6 +171,8 @@ TITLES: Mapping[str, Message] = {
     "bootstrap": BOOTSTRAP.title,
     "backup": BACKUP.title,
     "verify_backup": VERIFY_BACKUP.title,
+    "restore": RESTORE.title,
+    "restore_files": RESTORE_FILES.title,
     "weekly": msg("Weekly routine"),
     "monthly": msg("Monthly routine"),
     "quarterly": msg("Quarterly security audit"),

@@ -129,11 +129,15 @@ def back_up(
     stall_s: float,
     level: int = 3,
     check_mode: bool = False,
+    purpose: str = "routine",
+    held: Optional[Lock] = None,
 ) -> dict[str, Any]:
     """Make one backup of schema ``name`` in ``directory``; what would be done only, with ``check_mode``.
 
     :param reserve_bytes: free space that a backup must leave on the file system.
     :param stall_s: seconds without a byte after which the run is ended.
+    :param purpose: why it is made, for its manifest: ``routine``, or ``safety`` before something is replaced.
+    :param held: the lock of the directory, when the caller has it.
     :returns: ``{changed, backup: manifest or None, path, swept: [names], needed_bytes, free_bytes}``
     :raises BackupError: with the one line for the operator; nothing that looks like a backup is left then.
     """
@@ -149,7 +153,7 @@ def back_up(
             "changed": True, "backup": None, "path": None, "swept": [], "needed_bytes": needed, "free_bytes": free,
         }  # fmt: skip
     ensure_directory(directory)
-    with locked(directory, "database_backup", began) as lock:
+    with contextlib.nullcontext(held) if held else locked(directory, "database_backup", began) as lock:
         swept = sweep(directory)
         source = inspect_source(defaults_file, name)
         dumper = find_dumper(PRODUCTS[source.product])
@@ -169,6 +173,7 @@ def back_up(
                     )
                 )
             manifest = _manifest(backup_id, name, recipient, source, dumper, written, began, time.monotonic() - clock)
+            manifest["purpose"] = purpose
             _commit(directory, backup_id, partial, manifest)
         except OSError as error:
             raise BackupError(_no_room(directory, error)) from error
