@@ -46,7 +46,8 @@ def reason(result: dict[str, Any]) -> str:
 
 def note(result: dict[str, Any]) -> str:
     """What a task that went well has to say all the same, in one line; empty for most."""
-    return " ".join(plain(result.get("note") or "").split())
+    said = result.get("note") or ""
+    return " ".join("; ".join(map(plain, said if isinstance(said, list) else [said])).split())
 
 
 class CallbackModule(Default):  # type: ignore[misc]

@@ -31,10 +31,11 @@ _LIBC = ctypes.CDLL(None, use_errno=True)
 def _die_with_parent() -> None:
     """In the child: be killed when the process that started us is, however that happens.
 
-    Be whom the parent is at this moment, for good: one that works as another user must not hand on the way back.
+    Be whom the parent is at this moment, for good: one that works as another user must not hand on the way back, and
+    a program that is started with two users or groups is not killed with its parent (execve(2)).
     """
     user, group = os.geteuid(), os.getegid()
-    if os.getuid() != user:
+    if (os.getuid(), os.getgid()) != (user, group):
         os.setregid(group, group)
         os.setreuid(user, user)
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

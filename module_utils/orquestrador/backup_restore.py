@@ -216,8 +216,8 @@ def _said(plan: Plan, journal: Optional[dict[str, Any]]) -> dict[str, Any]:
             database=str(plan.manifest["database"]))
     )  # fmt: skip
     notes.append(
-        msg("A safety backup of about {size_bytes} would be made first.", size_bytes=plan.safety_bytes)
-        if plan.server.exists and not plan.server.empty else msg("There is nothing to save first.")
+        msg("a safety backup of about {size_bytes} would be made first", size_bytes=plan.safety_bytes)
+        if plan.server.exists and not plan.server.empty else msg("there is nothing to save first")
     )  # fmt: skip
     return {"changed": True, "backup": plan.manifest, "path": plan.path, "evidence": {}, "notes": notes}
 
@@ -245,7 +245,7 @@ def _broken_off(journal: Optional[dict[str, Any]]) -> list[Message]:
     if journal is None:
         return []
     return [
-        msg("A restore of {id} that began at {began_at} was killed while it was {stage}; the safety backup of then:"
+        msg("a restore of {id} that began at {began_at} was killed while it was {stage}; the safety backup of then:"
             " {safety}", id=str(journal.get("backup")), began_at=str(journal.get("began_at")),
             stage=str(journal.get("stage")), safety=str(journal.get("safety") or "none"))
     ]  # fmt: skip
@@ -325,12 +325,12 @@ class _Restore:
                     self._way_back = manifest
         if self._safety is None:
             self._notes.append(
-                msg("The database was empty: there was nothing to save.") if self._server.exists
-                else msg("The database did not exist: there was nothing to save.")
+                msg("the database was empty: there was nothing to save") if self._server.exists
+                else msg("the database did not exist: there was nothing to save")
             )  # fmt: skip
         else:
             self._notes.append(
-                msg("What was there is saved in {path}: {rows} rows", rows=self._safety["rows"],
+                msg("what was there is saved in {path}: {rows} rows", rows=self._safety["rows"],
                     path=os.path.join(self._wanted.directory, str(self._safety["file"])))
             )  # fmt: skip
 
@@ -368,36 +368,36 @@ class _Restore:
         try:
             self._application.start(self._wanted.app_timeout_s)
             self._application.prove(self._wanted.app_timeout_s)
-            messages.append(msg("The application runs again and is healthy."))
+            messages.append(msg("the application runs again and is healthy"))
         except BaseException as third:  # noqa: BLE001 - as above
             messages.append(third.message if isinstance(third, BackupError) else msg("the application did not start"))
-            messages.append(msg("Look at the application: the database is not what keeps it from running."))
+            messages.append(msg("look at the application: the database is not what keeps it from running"))
         self._close()
         return RestoreFailed(messages, self._notes)
 
     def _put_back(self) -> Message:
         if self._stage == STOPPED:
-            return msg("The database {database} was not touched.", database=self._wanted.name)
+            return msg("the database {database} was not touched", database=self._wanted.name)
         if self._way_back is not None:
             if self._stage == REPLACED:
                 self._application.stop(self._wanted.app_timeout_s)
             path = os.path.join(self._wanted.directory, str(self._way_back["file"]))
             self._replace(path, self._way_back)
-            return msg("The database {database} is again what it was: the safety backup {path} was put back.",
+            return msg("the database {database} is again what it was: the safety backup {path} was put back",
                        database=self._wanted.name, path=path)  # fmt: skip
         if self._stage == REPLACED:
-            return msg("The database {database} is restored and compared; there was nothing before it to go back to.",
+            return msg("the database {database} is restored and compared; there was nothing before it to go back to",
                        database=self._wanted.name)  # fmt: skip
         self._loader.drop(self._server.defaults)
-        return msg("The database {database} is as empty as it was: nothing half-restored is left.",
+        return msg("the database {database} is as empty as it was: nothing half-restored is left",
                    database=self._wanted.name)  # fmt: skip
 
     def _stranded(self, error: BaseException) -> list[Message]:
         reason = error.message if isinstance(error, BackupError) else msg("{error}", error=type(error).__name__)
         safety = str(self._way_back["id"]) if self._way_back else str(self._plan.manifest["id"])
         return [
-            msg("What was there could not be put back:"), reason,
-            msg("The database {database} is incomplete and the application is stopped. Remove the cause, then run"
+            msg("what was there could not be put back"), reason,
+            msg("the database {database} is incomplete and the application is stopped: remove the cause, then run"
                 " restore.yml with -e backup={id} -e backup_restore_unverified=true -e confirm={database};"
                 " its file is in {path}", database=self._wanted.name, id=safety, path=self._wanted.directory),
         ]  # fmt: skip
@@ -411,15 +411,14 @@ class _Restore:
             "age_s": int(self._began - _seconds(str(manifest["started_at"]))),
             "safety": self._safety["id"] if self._safety else None,
         }  # fmt: skip
-        self._notes.append(
+        notes = [
             msg("{rows} rows of {tables} tables are as they were dumped at {began_at}; restored in {restore_s}",
                 rows=evidence["rows"], tables=evidence["tables"], began_at=str(manifest["started_at"]),
-                restore_s=evidence["restore_s"])
-        )  # fmt: skip
-        self._notes.append(msg("The application was stopped for {stopped_s} and is healthy.",
-                               stopped_s=evidence["stopped_s"]))  # fmt: skip
+                restore_s=evidence["restore_s"]),
+            msg("the application was stopped for {stopped_s} and is healthy", stopped_s=evidence["stopped_s"]),
+        ]  # fmt: skip
         return {"changed": True, "backup": manifest, "path": self._plan.path, "evidence": evidence,
-                "notes": self._notes}  # fmt: skip
+                "notes": [*notes, *self._notes]}  # fmt: skip
 
 
 @contextlib.contextmanager

@@ -55,12 +55,14 @@ class Owner:
         if not self.root:
             yield
             return
-        before = os.geteuid()
+        user, group = os.geteuid(), os.getegid()
         os.seteuid(0)
+        os.setegid(os.getgid())
         try:
             yield
         finally:
-            os.seteuid(before)
+            os.setegid(group)
+            os.seteuid(user)
 
     def run(self, argv: list[str], *, timeout_s: float, env: Optional[dict[str, str]] = None) -> Completed:
         """Run a command as the user, with an environment of its own and nothing of ours."""
