@@ -7,7 +7,6 @@ host has the public half of the key only, so that who steals the file and the ho
 from __future__ import annotations
 
 import contextlib
-import errno
 import hashlib
 import os
 import re
@@ -31,15 +30,13 @@ from .backup_files import (
     new_id,
     stamp,
     sweep,
-    sync_directory,
-    write_manifest,
 )
 from .backup_pipe import Pipeline, Worker, pieces, write_all
+from .backup_sink import Sink, commit, no_room
 from .backup_stream import DumpScanner
 from .messages import msg
 
 CONNECT_TIMEOUT_S = 10.0
-LOOK_EVERY = 8 * 1024 * 1024  # bytes written between two looks at the free space
 GROWTH = 1.25  # a backup may be this much larger than the one before it
 FIRST_SHARE = 0.4  # of the tables' size that the first backup is expected to take, compressed
 _RECIPIENT = re.compile(r"age1[02-9ac-hj-np-z]{58}")
@@ -174,9 +171,9 @@ def back_up(
                 )
             manifest = _manifest(backup_id, name, recipient, source, dumper, written, began, time.monotonic() - clock)
             manifest["purpose"] = purpose
-            _commit(directory, backup_id, partial, manifest)
+            commit(directory, partial, manifest)
         except OSError as error:
-            raise BackupError(_no_room(directory, error)) from error
+            raise BackupError(no_room(directory, error)) from error
         finally:
             for leftover in (partial, os.path.join(directory, f"{PARTIAL}{backup_id}.json")):
                 with contextlib.suppress(OSError):
@@ -214,8 +211,6 @@ class _Stream:
         self._lock = lock
         self._reserve = reserve_bytes
         self._since = since_at
-        self._digest = hashlib.sha256()
-        self._written = 0
         self._pipeline = Pipeline(deadline, stall_s)
 
     def run(self, dump: list[str], compress: list[str], encrypt: list[str], partial: str) -> Written:
@@ -232,7 +227,8 @@ class _Stream:
                 zstd.stdout.close()  # age's alone: when it ends, zstd has to notice
                 result = age.stdout.fileno()
                 pipeline.watch()
-                writer = Worker(lambda: self._write(result, target))
+                sink = Sink(self._directory, target, self._reserve, pipeline)
+                writer = Worker(lambda: sink.write(result))
                 writer.start()
                 scanner = self._scan(dumper.stdout.fileno(), zstd.stdin)
                 pipeline.finish()
@@ -249,7 +245,7 @@ class _Stream:
             os.fsync(target)
         finally:
             os.close(target)
-        return Written(self._digest.hexdigest(), self._written, scanner.bytes, scanner.tables())
+        return Written(sink.sha256, sink.bytes, scanner.bytes, scanner.tables())
 
     def _scan(self, source: int, sink: Any) -> DumpScanner:
         scanner = DumpScanner()
@@ -266,28 +262,6 @@ class _Stream:
         except ValueError as error:
             raise BackupError(msg("the dump can't be understood: {reason}", reason=str(error))) from error
         return scanner
-
-    def _write(self, source: int, target: int) -> None:
-        looked = 0
-        try:
-            for piece in pieces(source):
-                self._digest.update(piece)
-                write_all(target, piece)
-                self._written += len(piece)
-                self._pipeline.alive()
-                if self._written - looked >= LOOK_EVERY:
-                    looked = self._written
-                    if free_bytes(self._directory) < self._reserve:
-                        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))  # noqa: TRY301 - one place tells why
-        except OSError as error:
-            self._pipeline.end(_no_room(self._directory, error))
-
-
-def _no_room(directory: str, error: OSError) -> Any:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return msg("no space left for the backup in {path}: free some there", path=directory)
-    reason = error.strerror or type(error).__name__
-    return msg("the backup can't be written to {path}: {reason}", path=directory, reason=reason)
 
 
 def _manifest(
@@ -332,11 +306,3 @@ def _manifest(
         "recipient": recipient,
         "verified": None,
     }
-
-
-def _commit(directory: str, backup_id: str, partial: str, manifest: dict[str, Any]) -> None:
-    """Both files are whole and synced before either gets its name; the data's name comes first."""
-    described = write_manifest(directory, f"{PARTIAL}{backup_id}.json", manifest)
-    os.rename(partial, os.path.join(directory, backup_id + SUFFIX))
-    os.rename(described, os.path.join(directory, f"{backup_id}.json"))
-    sync_directory(directory)

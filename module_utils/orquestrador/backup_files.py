@@ -1,6 +1,7 @@
 """Where backups lie, what counts as one, and how nothing half-done ever looks like one.
 
-``<dir>/<id>.sql.zst.age`` with ``<dir>/<id>.json``, its manifest. Both are written under names that begin with
+``<dir>/<id>.sql.zst.age`` with ``<dir>/<id>.json``, its manifest; another kind than a database's has another ending and
+a directory of its own. Both are written under names that begin with
 ``.partial-`` and synced; then the data is renamed, then the manifest. Only a file with a manifest is a backup. A run
 that was killed between the two renames left a whole backup, which the next one completes; killed before, it left
 partial files, which the next one removes. One run at a time per directory, by a lock that ends with its process.
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import hashlib
 import json
 import os
 import re
@@ -23,7 +25,9 @@ from .messages import msg
 
 FORMAT = 1
 DIR_MODE, FILE_MODE = 0o700, 0o600
-SUFFIX = ".sql.zst.age"
+# Of the data's file, by the manifest's kind.
+SUFFIXES = {"database": ".sql.zst.age", "code": ".tar.zst.age"}
+SUFFIX = SUFFIXES["database"]
 PARTIAL = ".partial-"
 SCRATCH = ".verify-"
 LOCK = ".lock"
@@ -116,7 +120,7 @@ def sync_directory(path: str) -> None:
         os.close(descriptor)
 
 
-def sweep(directory: str) -> list[str]:
+def sweep(directory: str, kind: str = "database") -> list[str]:
     """Under the lock: complete or remove what killed runs left; the names of what was removed or completed."""
     swept: list[str] = []
     for name in sorted(os.listdir(directory)):
@@ -127,7 +131,7 @@ def sweep(directory: str) -> list[str]:
         if not _ID.fullmatch(backup_id):
             continue
         swept.append(name)
-        if suffix == ".json" and os.path.exists(os.path.join(directory, backup_id + SUFFIX)):
+        if suffix == ".json" and os.path.exists(os.path.join(directory, backup_id + SUFFIXES[kind])):
             os.rename(path, os.path.join(directory, backup_id + ".json"))
         else:
             os.unlink(path)
@@ -157,24 +161,26 @@ def replace_manifest(directory: str, manifest: dict[str, Any]) -> None:
     sync_directory(directory)
 
 
-def read_manifest(path: str) -> Optional[dict[str, Any]]:
-    """A manifest of ours, ``None`` for anything else."""
+def read_manifest(path: str, kind: str = "database") -> Optional[dict[str, Any]]:
+    """A manifest of ours of this kind, ``None`` for anything else."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, encoding="utf-8", errors="surrogateescape") as file:
             manifest = json.loads(file.read(MAX_MANIFEST))
     except (OSError, ValueError, RecursionError):
         return None
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT or manifest.get("kind") != "database":
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT or manifest.get("kind") != kind:
         return None
     backup_id = manifest.get("id")
-    if not isinstance(backup_id, str) or not _ID.fullmatch(backup_id) or manifest.get("file") != backup_id + SUFFIX:
+    if not isinstance(backup_id, str) or not _ID.fullmatch(backup_id):
+        return None
+    if manifest.get("file") != backup_id + SUFFIXES[kind]:
         return None
     return manifest if os.path.basename(path) == f"{backup_id}.json" else None
 
 
-def backups(directory: str) -> list[dict[str, Any]]:
-    """Manifests of the backups that are there with their data, oldest first."""
+def backups(directory: str, kind: str = "database") -> list[dict[str, Any]]:
+    """Manifests of the backups of this kind that are there with their data, oldest first."""
     try:
         names = sorted(os.listdir(directory))
     except OSError:
@@ -182,10 +188,36 @@ def backups(directory: str) -> list[dict[str, Any]]:
     found = []
     for name in names:
         if _ID.fullmatch(name[: -len(".json")]) and name.endswith(".json"):
-            manifest = read_manifest(os.path.join(directory, name))
+            manifest = read_manifest(os.path.join(directory, name), kind)
             if manifest is not None and os.path.isfile(os.path.join(directory, str(manifest["file"]))):
                 found.append(manifest)
     return found
+
+
+def choose(directory: str, wanted: str, kind: str = "database") -> dict[str, Any]:
+    """The manifest of backup ``wanted``: its id, its file's name or path, or ``latest``."""
+    found = backups(directory, kind)
+    if wanted == "latest" and found:
+        return found[-1]
+    name = os.path.basename(wanted)
+    name = name[: -len(SUFFIXES[kind])] if name.endswith(SUFFIXES[kind]) else name
+    for manifest in found:
+        if manifest["id"] == name:
+            return manifest
+    raise BackupError(
+        msg("there is no backup {wanted} in {path}: look at what is there", wanted=wanted, path=directory)
+    )
+
+
+def sha256_of(path: str) -> str:
+    """SHA-256 of a file."""
+    digest = hashlib.sha256()
+    with open(path, "rb", buffering=0) as file:
+        while True:
+            block = file.read(1 << 20)
+            if not block:
+                return digest.hexdigest()
+            digest.update(block)
 
 
 def free_bytes(path: str) -> int:

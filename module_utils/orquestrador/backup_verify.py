@@ -8,7 +8,6 @@ and digests come from dumping it again with the program and options of the backu
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import shutil
 import signal
@@ -21,7 +20,7 @@ from typing import Any, Optional
 
 from . import backup_structure, database
 from .backup_clients import PRODUCTS, BackupError, Product, find, find_dumper, need
-from .backup_files import SCRATCH, SUFFIX, Lock, backups, free_bytes, locked, replace_manifest, stamp, sweep
+from .backup_files import SCRATCH, Lock, choose, free_bytes, locked, replace_manifest, sha256_of, stamp, sweep
 from .backup_pipe import Pipeline, pieces, write_all
 from .backup_stream import DumpScanner
 from .messages import msg
@@ -32,21 +31,6 @@ GROWTH = 3.0  # of the tables' size: restored tables, their undo and redo
 BASE_BYTES = 400 * 1024 * 1024  # of an empty data directory and its logs
 MAX_SOCKET = 100  # characters that a Unix socket's path may have, less some
 SHOWN = 5
-
-
-def choose(directory: str, wanted: str) -> dict[str, Any]:
-    """The manifest of backup ``wanted``: its id, its file's name or path, or ``latest``."""
-    found = backups(directory)
-    if wanted == "latest" and found:
-        return found[-1]
-    name = os.path.basename(wanted)
-    name = name[: -len(SUFFIX)] if name.endswith(SUFFIX) else name
-    for manifest in found:
-        if manifest["id"] == name:
-            return manifest
-    raise BackupError(
-        msg("there is no backup {wanted} in {path}: look at what is there", wanted=wanted, path=directory)
-    )
 
 
 def verify(
@@ -143,7 +127,7 @@ class _Proof:
     def prove(self, identity: str, reserve_bytes: int) -> dict[str, Any]:
         path = os.path.join(self._directory, str(self._manifest["file"]))
         began = time.monotonic()
-        if _digest(path) != self._manifest["sha256"]:
+        if sha256_of(path) != self._manifest["sha256"]:
             raise self._wrong(
                 msg("{path} is damaged: its SHA-256 is not the one in its manifest: keep an older backup", path=path)
             )
@@ -335,16 +319,6 @@ def _word(value: Any) -> str:
     if not text.replace("_", "").isalnum():
         raise BackupError(msg("the manifest names an unusable character set: it was not written by a backup"))
     return text
-
-
-def _digest(path: str) -> str:
-    digest = hashlib.sha256()
-    with open(path, "rb", buffering=0) as file:
-        while True:
-            block = file.read(1 << 20)
-            if not block:
-                return digest.hexdigest()
-            digest.update(block)
 
 
 def _seconds(moment: str) -> float:

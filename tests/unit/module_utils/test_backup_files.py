@@ -125,3 +125,16 @@ def test_a_lock_file_of_garbage_still_refuses(tmp_path: Path, text: str) -> None
 def test_names_sort_by_time() -> None:
     assert files.new_id(0) < files.new_id(86400) < files.new_id(4e9)
     assert files.new_id(0).startswith("19700101T000000Z-")
+
+
+def test_each_kind_of_backup_has_its_own_ending_and_is_no_other_kind(tmp_path: Path) -> None:
+    for kind, ending in files.SUFFIXES.items():
+        place = tmp_path / kind
+        place.mkdir()
+        (place / (ID + ending)).write_bytes(b"data")
+        described = {**manifest(), "kind": kind, "file": ID + ending}
+        files.write_manifest(str(place), f".partial-{ID}.json", described)
+        assert files.sweep(str(place), kind) == [f".partial-{ID}.json"]
+        assert [found["id"] for found in files.backups(str(place), kind)] == [ID]
+        for other in files.SUFFIXES.keys() - {kind}:
+            assert files.backups(str(place), other) == []
