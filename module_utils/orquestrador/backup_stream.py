@@ -25,8 +25,6 @@ _START = b"INSERT "
 _DELIMITER = b"DELIMITER "
 _OTHER_DELIMITER = re.compile(rb"DELIMITER (?!;\n)[^\n]*\n")
 _COMPLETED = re.compile(rb"(?:\A|\n)-- Dump completed(?: on [^\n]*)?\n*\Z")
-# What can stand after a backslash has to be kept as long as backslashes are, or one would seem to escape a quote.
-_NO_STRUCTURE = bytes(byte for byte in range(256) if byte not in b"('\\\"0nrZ")
 _NO_MARK = bytes(byte for byte in range(256) if byte not in b"('")
 
 
@@ -139,11 +137,12 @@ class DumpScanner:
         if table is None:
             raise ValueError("values without a table")
         table.add(piece)
-        marks = piece.translate(None, _NO_STRUCTURE)
-        if b"\\" in marks:
-            marks = marks.replace(b"\\\\", b"").replace(b"\\'", b"")
+        if b"\\\\" in piece:
+            piece = piece.replace(b"\\\\", b"")  # or the second one would seem to escape a quote
+        if b"\\'" in piece:
+            piece = piece.replace(b"\\'", b"")
         # Pairs of adjacent quotes don't change what is inside a literal: what remains are literals with parentheses.
-        marks = marks.translate(None, _NO_MARK).replace(b"''", b"")
+        marks = piece.translate(None, _NO_MARK).replace(b"''", b"")
         if b"'" not in marks:
             if not self._quoted:
                 table.rows += len(marks)
