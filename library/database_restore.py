@@ -176,7 +176,7 @@ from ansible.module_utils.orquestrador.app_control import Application, Settings
 from ansible.module_utils.orquestrador.backup_clients import BackupError
 from ansible.module_utils.orquestrador.backup_load import Admin
 from ansible.module_utils.orquestrador.backup_pipe import end_on_signals
-from ansible.module_utils.orquestrador.backup_restore import RestoreFailed, Wanted, restore
+from ansible.module_utils.orquestrador.backup_restore import RestoreError, Wanted, restore
 from ansible.module_utils.orquestrador.messages import plain
 from ansible.module_utils.orquestrador.owner import Owner
 from ansible.module_utils.orquestrador.ranges import out_of_range
@@ -249,7 +249,7 @@ def main() -> None:
         with owner.at_work():
             result = restore(wanted, admin, Application(owner, settings), check_mode=module.check_mode)
     except BackupError as error:
-        failures = [*error.messages, *error.journey] if isinstance(error, RestoreFailed) else [error.message]
+        failures = [*error.messages, *error.journey] if isinstance(error, RestoreError) else [error.message]
         module.fail_json(msg="; ".join(plain(message) for message in failures), failures=failures)
     manifest, notes = result.pop("backup"), result.pop("notes")
     module.exit_json(

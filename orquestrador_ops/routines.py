@@ -163,7 +163,9 @@ RESTORE_FILES = Routine(
     ),
 )
 
-ROUTINES: Mapping[str, Routine] = {routine.procedure: routine for routine in (DAILY, BOOTSTRAP, BACKUP, VERIFY_BACKUP, RESTORE, RESTORE_FILES)}
+ROUTINES: Mapping[str, Routine] = {
+    routine.procedure: routine for routine in (DAILY, BOOTSTRAP, BACKUP, VERIFY_BACKUP, RESTORE, RESTORE_FILES)
+}
 
 # Names of every procedure of the project, so that a record of any of them can be shown.
 TITLES: Mapping[str, Message] = {

@@ -16,7 +16,7 @@ from .messages import msg
 from .owner import Owner
 from .redact import scrub_text
 from .runner import Completed
-from .types import Message
+from .types import Finding, Message, Pm2State
 
 POLL_S = 0.25
 ASK_S = 10.0
@@ -111,7 +111,7 @@ class Application:
             url=state["url"], http=str(state["status"]), status=status[:40], database=database[:40],
         )  # fmt: skip
 
-    def _ask(self) -> tuple[pm2.Pm2State, list[pm2.Finding]]:
+    def _ask(self) -> tuple[Pm2State, list[Finding]]:
         settings = self._settings
         target = pm2.Target(settings.pm2_home, settings.name, settings.pm2_command, self._owner.name)
         return pm2.collect(target, timeout_s=ASK_S)

@@ -55,7 +55,7 @@ class Server(NamedTuple):
 
 def release(version: str) -> tuple[int, int]:
     """``(major, minor)`` of a server's version, ``(0, 0)`` when it has none."""
-    numbers = version.split("-")[0].split(".")
+    numbers = version.split("-", maxsplit=1)[0].split(".")
     try:
         return int(numbers[0]), int(numbers[1])
     except (ValueError, IndexError):
@@ -208,15 +208,13 @@ class Loader:
 
     def drop(self, create: Optional[tuple[str, str]]) -> None:
         """Drop the schema and all in it; create it anew with a character set and a collation. Grants stay."""
-        with self._admin.connection(None, max(self._stall_s, LOCK_WAIT_S + 60)) as connection:
-            with connection.cursor() as cursor:
-                cursor.execute(f"DROP DATABASE IF EXISTS {schema_name(self._name)}")
-                if create is not None:
-                    charset, collation = word(create[0]), word(create[1])
-                    # Words of the server's own, which it would not take were they anything else.
-                    cursor.execute(
-                        f"CREATE DATABASE {schema_name(self._name)} CHARACTER SET {charset} COLLATE {collation}"
-                    )
+        wait_s = max(self._stall_s, LOCK_WAIT_S + 60)
+        with self._admin.connection(None, wait_s) as connection, connection.cursor() as cursor:
+            cursor.execute(f"DROP DATABASE IF EXISTS {schema_name(self._name)}")
+            if create is not None:
+                charset, collation = word(create[0]), word(create[1])
+                # Words of the server's own, which it would not take were they anything else.
+                cursor.execute(f"CREATE DATABASE {schema_name(self._name)} CHARACTER SET {charset} COLLATE {collation}")
 
     def replace(self, path: str, manifest: dict[str, Any], deadline: float) -> dict[str, Any]:
         """Make the schema what the backup holds and prove it: ``{restore_s, compare_s, exact}``."""
@@ -274,9 +272,9 @@ class Loader:
             self._dumper.version, list(self._dumper.options)
         )  # fmt: skip
         scanner = DumpScanner()
-        argv = [self._dumper.path, *self._admin.argv(), *self._dumper.options, "--", self._name]
+        argv = self._dumper.command(self._admin.argv(), self._name)
         with Pipeline(deadline, self._stall_s) as pipeline:
-            process = self._admin.start(pipeline, os.path.basename(argv[0]), argv, stdin=subprocess.DEVNULL,
+            process = self._admin.start(pipeline, self._dumper.name, argv, stdin=subprocess.DEVNULL,
                                         stdout=subprocess.PIPE)  # fmt: skip
             if process.stdout is None:
                 raise RuntimeError("a pipe is missing")

@@ -20,11 +20,21 @@ from typing import Any, NamedTuple, Optional
 from .app_control import Application
 from .backup_clients import BackupError, need
 from .backup_database import back_up
-from .backup_files import Lock, backups, free_bytes, locked, stamp, sweep, sync_directory, write_manifest
+from .backup_files import (
+    Lock,
+    backups,
+    choose,
+    free_bytes,
+    locked,
+    sha256_of,
+    stamp,
+    sweep,
+    sync_directory,
+    write_manifest,
+)
 from .backup_load import Admin, Loader, Server, inspect, opens, release
 from .backup_pipe import Pipeline, write_all
 from .backup_stream import DumpScanner
-from .backup_verify import _digest, _seconds, choose
 from .messages import msg
 from .types import Message
 
@@ -36,7 +46,7 @@ TAKES = {"mysql": (5, 7), "mariadb": (10, 3)}
 STOPPED, REPLACING, REPLACED = "stopped", "replacing", "replaced"
 
 
-class RestoreFailed(BackupError):
+class RestoreError(BackupError):
     """A restore that failed after it had begun: what went wrong, what was undone, what is left to do."""
 
     def __init__(self, messages: list[Message], journey: list[Message]) -> None:
@@ -75,24 +85,29 @@ def pick(directory: str, wanted: str) -> dict[str, Any]:
 
 def refuse(manifest: dict[str, Any], wanted: Wanted, server: Server) -> Optional[Message]:
     """Why a backup is not restored into this server, ``None`` when it may be; pure."""
-    backup, theirs = str(manifest["id"]), manifest["server"]
-    product, version = str(theirs["product"]), str(theirs["version"])
-    lower = int(theirs["lower_case_table_names"])
     if manifest["database"] != wanted.name:
-        return msg("backup {id} is of the database {other}, not of {database}: choose another", id=backup,
+        return msg("backup {id} is of the database {other}, not of {database}: choose another", id=str(manifest["id"]),
                    other=str(manifest["database"]), database=wanted.name)  # fmt: skip
     if manifest.get("verified") is None and not wanted.unverified:
         return msg("backup {id} is not proven: prove it with verify_backup.yml, or give"
-                   " -e backup_restore_unverified=true", id=backup)  # fmt: skip
+                   " -e backup_restore_unverified=true", id=str(manifest["id"]))  # fmt: skip
+    return untakeable(manifest, server)
+
+
+def untakeable(manifest: dict[str, Any], server: Server) -> Optional[Message]:
+    """Why this server can't take the dump, ``None`` when it can; pure."""
+    theirs = manifest["server"]
+    product, version, lower = str(theirs["product"]), str(theirs["version"]), int(theirs["lower_case_table_names"])
+    backup, theirs_said, ours = str(manifest["id"]), f"{product} {version}", f"{server.product} {server.version}"
     if product != server.product or product not in TAKES:
         return msg("backup {id} is of {theirs}, which {ours} can't take: restore it into a server of its own product",
-                   id=backup, theirs=f"{product} {version}", ours=f"{server.product} {server.version}")  # fmt: skip
+                   id=backup, theirs=theirs_said, ours=ours)  # fmt: skip
     if release(version) > release(server.version):
         return msg("backup {id} is of {theirs}, newer than {ours}: update the server first", id=backup,
-                   theirs=f"{product} {version}", ours=server.version)  # fmt: skip
+                   theirs=theirs_said, ours=ours)  # fmt: skip
     if release(version) < TAKES[product]:
         return msg("backup {id} is of {theirs}, too old for {ours}: restore it into an older server and update that",
-                   id=backup, theirs=f"{product} {version}", ours=server.version)  # fmt: skip
+                   id=backup, theirs=theirs_said, ours=ours)  # fmt: skip
     if lower != server.lower_case_table_names and any(name != name.lower() for name in manifest["tables"]):
         return msg("backup {id} has names with capitals, which this server treats otherwise: lower_case_table_names"
                    " was {theirs} and is {ours}", id=backup, theirs=str(lower),
@@ -134,7 +149,7 @@ def prepare(wanted: Wanted, admin: Admin, application: Application) -> Plan:
     reason = refuse(manifest, wanted, server)
     if reason is not None:
         raise BackupError(reason)
-    if _digest(path) != manifest["sha256"]:
+    if sha256_of(path) != manifest["sha256"]:
         raise BackupError(
             msg("{path} is damaged: its SHA-256 is not the one in its manifest: restore another backup", path=path)
         )
@@ -195,7 +210,7 @@ def restore(wanted: Wanted, admin: Admin, application: Application, *, check_mod
     """Restore a backup over the database.
 
     :returns: ``{changed, backup: manifest, path, evidence, notes: [message]}``
-    :raises BackupError: why nothing was begun; :class:`RestoreFailed` when it had begun: what became of it.
+    :raises BackupError: why nothing was begun; :class:`RestoreError` when it had begun: what became of it.
     """
     if check_mode or not os.path.isdir(wanted.directory):
         plan = prepare(wanted, admin, application)
@@ -321,7 +336,7 @@ class _Restore:
             # What is there is what the run that was killed left half-way; its safety backup is what there was.
             for manifest in backups(self._wanted.directory):
                 path = os.path.join(self._wanted.directory, str(manifest["file"]))
-                if manifest["id"] == left["safety"] and _digest(path) == manifest["sha256"]:
+                if manifest["id"] == left["safety"] and sha256_of(path) == manifest["sha256"]:
                     self._way_back = manifest
         if self._safety is None:
             self._notes.append(
@@ -364,7 +379,7 @@ class _Restore:
             messages.append(self._put_back())
         except BaseException as second:  # noqa: BLE001 - whatever it was, the operator has to know what is where
             messages += self._stranded(second)
-            return RestoreFailed(messages, self._notes)
+            return RestoreError(messages, self._notes)
         try:
             self._application.start(self._wanted.app_timeout_s)
             self._application.prove(self._wanted.app_timeout_s)
@@ -373,7 +388,7 @@ class _Restore:
             messages.append(third.message if isinstance(third, BackupError) else msg("the application did not start"))
             messages.append(msg("look at the application: the database is not what keeps it from running"))
         self._close()
-        return RestoreFailed(messages, self._notes)
+        return RestoreError(messages, self._notes)
 
     def _put_back(self) -> Message:
         if self._stage == STOPPED:
@@ -408,7 +423,7 @@ class _Restore:
             "id": manifest["id"], "rows": manifest["rows"], "tables": len(manifest["tables"]),
             "bytes_dump": manifest["bytes_dump"], "restore_s": figures["restore_s"],
             "compare_s": figures["compare_s"], "identical": figures["exact"], "stopped_s": round(seconds, 3),
-            "age_s": int(self._began - _seconds(str(manifest["started_at"]))),
+            "dumped_at": str(manifest["started_at"]),
             "safety": self._safety["id"] if self._safety else None,
         }  # fmt: skip
         notes = [
@@ -425,9 +440,9 @@ class _Restore:
 def _undisturbed() -> Iterator[None]:
     """Nothing but a kill ends what puts things back."""
     numbers = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
-    before = [signal.signal(number, signal.SIG_IGN) for number in numbers]
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
     try:
         yield
     finally:
-        for number, handler in zip(numbers, before):
+        for number, handler in before.items():
             signal.signal(number, handler)
