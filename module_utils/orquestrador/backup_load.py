@@ -10,6 +10,7 @@ import contextlib
 import os
 import subprocess
 import time
+from calendar import timegm
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Optional
 
@@ -221,7 +222,7 @@ class Loader:
         server = manifest["server"]
         began = time.monotonic()
         self.drop((server["charset"], server["collation"]))
-        loaded = self._load(path, deadline)
+        loaded = self._load(path, manifest, deadline)
         restored = time.monotonic()
         differing = _differing(manifest["tables"], loaded.tables(), exact=True)
         if differing:
@@ -231,7 +232,11 @@ class Loader:
         return {"restore_s": round(restored - began, 3), "compare_s": round(time.monotonic() - restored, 3),
                 "exact": exact}  # fmt: skip
 
-    def _load(self, path: str, deadline: float) -> DumpScanner:
+    def _load(self, path: str, manifest: dict[str, Any], deadline: float) -> DumpScanner:
+        session = f"SET SESSION lock_wait_timeout = {LOCK_WAIT_S}"
+        if manifest["structure"].get("events"):
+            # An event whose only time has passed since the dump would be dropped as it is created.
+            session += f", timestamp = {timegm(time.strptime(manifest['started_at'], '%Y-%m-%dT%H:%M:%SZ'))}"
         with Pipeline(deadline, self._stall_s) as pipeline:
             age = pipeline.start("age", [self._programs["age"], "-d", "-i", "-", path], stdin=subprocess.PIPE,
                                  stdout=subprocess.PIPE)  # fmt: skip
@@ -240,7 +245,7 @@ class Loader:
             client = self._admin.start(
                 pipeline, os.path.basename(self._client),
                 [self._client, *self._admin.argv(), "--max-allowed-packet=1G", "--default-character-set=utf8mb4",
-                 f"--init-command=SET SESSION lock_wait_timeout = {LOCK_WAIT_S}", "--binary-mode", "--", self._name],
+                 f"--init-command={session}", "--binary-mode", "--", self._name],
                 stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
             )  # fmt: skip
             if age.stdin is None or age.stdout is None or zstd.stdout is None or client.stdin is None:

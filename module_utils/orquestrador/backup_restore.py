@@ -259,10 +259,12 @@ def _write_journal(directory: str, journal: dict[str, Any]) -> None:
 def _broken_off(journal: Optional[dict[str, Any]]) -> list[Message]:
     if journal is None:
         return []
+    backup, began, safety = (str(journal.get(name)) for name in ("backup", "began_at", "safety"))
+    if not journal.get("safety"):
+        return [msg("a restore of {id} that began at {began_at} was not finished", id=backup, began_at=began)]
     return [
-        msg("a restore of {id} that began at {began_at} was killed while it was {stage}; the safety backup of then:"
-            " {safety}", id=str(journal.get("backup")), began_at=str(journal.get("began_at")),
-            stage=str(journal.get("stage")), safety=str(journal.get("safety") or "none"))
+        msg("a restore of {id} that began at {began_at} was not finished; the safety backup of then is {safety}",
+            id=backup, began_at=began, safety=safety)
     ]  # fmt: skip
 
 
@@ -372,8 +374,10 @@ class _Restore:
         elif isinstance(error, OSError):
             said = msg("the restore can't go on in {path}: {reason}", path=self._wanted.directory,
                        reason=error.strerror or type(error).__name__)  # fmt: skip
+        elif isinstance(error, (SystemExit, KeyboardInterrupt)):
+            said = msg("the restore was told to end by a signal")
         else:
-            said = msg("the restore was interrupted: {reason}", reason=type(error).__name__)
+            said = msg("the restore failed unexpectedly: {reason}: report it", reason=type(error).__name__)
         messages = [said]
         try:
             messages.append(self._put_back())
@@ -408,7 +412,8 @@ class _Restore:
                    database=self._wanted.name)  # fmt: skip
 
     def _stranded(self, error: BaseException) -> list[Message]:
-        reason = error.message if isinstance(error, BackupError) else msg("{error}", error=type(error).__name__)
+        unexpected = msg("the restore failed unexpectedly: {reason}: report it", reason=type(error).__name__)
+        reason = error.message if isinstance(error, BackupError) else unexpected
         safety = str(self._way_back["id"]) if self._way_back else str(self._plan.manifest["id"])
         return [
             msg("what was there could not be put back"), reason,
