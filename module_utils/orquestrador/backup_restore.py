@@ -76,11 +76,14 @@ def pick(directory: str, wanted: str) -> dict[str, Any]:
     """The manifest of the backup; ``latest`` is the newest that is no safety backup."""
     if not wanted:
         raise BackupError(msg("no backup is named: give -e backup=latest, an id or a file"))
-    if wanted == "latest":
-        found = [manifest for manifest in backups(directory) if manifest.get("purpose") != "safety"]
-        if found:
-            return found[-1]
-    return choose(directory, wanted)
+    if wanted != "latest":
+        return choose(directory, wanted)
+    found = [manifest for manifest in backups(directory) if manifest.get("purpose") != "safety"]
+    if not found:
+        raise BackupError(
+            msg("there is no backup {wanted} in {path}: look at what is there", wanted=wanted, path=directory)
+        )
+    return found[-1]
 
 
 def refuse(manifest: dict[str, Any], wanted: Wanted, server: Server) -> Optional[Message]:
