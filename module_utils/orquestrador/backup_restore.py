@@ -294,12 +294,13 @@ class _Restore:
 
     def run(self) -> dict[str, Any]:
         """Do it, or undo it."""
-        was_running = self._application.running()
+        if not self._application.running():
+            self._way_back = self._inherited()
         clock = time.monotonic()
         try:
             self._enter(STOPPED)
             self._application.stop(self._wanted.app_timeout_s)
-            self._keep(was_running)
+            self._keep()
             self._figures = self._replace(self._plan.path, self._plan.manifest)
             self._enter(REPLACED)
             self._application.start(self._wanted.app_timeout_s)
@@ -321,7 +322,8 @@ class _Restore:
                 "backup": self._plan.manifest["id"],
                 "safety": self._way_back["id"] if self._way_back else None,
                 "began_at": stamp(self._began),
-                "stage": stage,
+                # While the way back is another run's, what is there is what that one left half-way.
+                "stage": REPLACING if stage == STOPPED and self._way_back else stage,
                 "event_scheduler": self._scheduler,
             },
         )
@@ -331,18 +333,22 @@ class _Restore:
             os.unlink(os.path.join(self._wanted.directory, JOURNAL))
             sync_directory(self._wanted.directory)
 
-    def _keep(self, was_running: bool) -> None:
-        """Save what is there, and know what the way back is."""
+    def _inherited(self) -> Optional[dict[str, Any]]:
+        """The safety backup of a run that was killed while the database was incomplete, if that is how it is still."""
+        left = self._left or {}
+        if left.get("stage") != REPLACING:
+            return None
+        for manifest in backups(self._wanted.directory):
+            path = os.path.join(self._wanted.directory, str(manifest["file"]))
+            if manifest["id"] == left.get("safety") and sha256_of(path) == manifest["sha256"]:
+                return manifest
+        return None
+
+    def _keep(self) -> None:
+        """Save what is there; it is the way back, unless what is there is what a killed run left half-way."""
         if self._server.exists and not self._server.empty:
             self._safety = _save(self._wanted, self._lock)["backup"]
-        self._way_back = self._safety
-        left = self._left or {}
-        if left.get("stage") == REPLACING and left.get("safety") and not was_running:
-            # What is there is what the run that was killed left half-way; its safety backup is what there was.
-            for manifest in backups(self._wanted.directory):
-                path = os.path.join(self._wanted.directory, str(manifest["file"]))
-                if manifest["id"] == left["safety"] and sha256_of(path) == manifest["sha256"]:
-                    self._way_back = manifest
+        self._way_back = self._way_back or self._safety
         if self._safety is None:
             self._notes.append(
                 msg("the database was empty: there was nothing to save") if self._server.exists
@@ -398,7 +404,7 @@ class _Restore:
         return RestoreError(messages, self._notes)
 
     def _put_back(self) -> Message:
-        if self._stage == STOPPED:
+        if self._stage == STOPPED and self._way_back is None:
             return msg("the database {database} was not touched", database=self._wanted.name)
         if self._way_back is not None:
             if self._stage == REPLACED:
