@@ -174,6 +174,37 @@ VERIFY_CODE = Routine(
     ),
 )
 
+_RUNNING = ("port.open", "http.status", "app.status", "app.database")
+
+RESTORE = Routine(
+    procedure="restore",
+    title=msg("Restore of a backup"),
+    source="rotina-mensal",
+    budget_s=7800,
+    steps=(
+        Step("lease", msg("Lease of the host"), "pontos-criticos"),
+        Step("database_restore", msg("Saved, restored and compared"), "rotina-mensal"),
+        Step(
+            "application",
+            msg("The application after the restore"),
+            "rotina-mensal",
+            ("pm2.daemon", "pm2.online", *_RUNNING, "mysql.reachable", "mysql.connections"),
+        ),
+    ),
+)
+
+RESTORE_FILES = Routine(
+    procedure="restore_files",
+    title=msg("Restore of files"),
+    source="arquivos-criticos",
+    budget_s=7800,
+    steps=(
+        Step("lease", msg("Lease of the host"), "pontos-criticos"),
+        Step("files_restore", msg("Saved, restored and compared"), "arquivos-criticos"),
+        Step("application", msg("The application after the restore"), "arquivos-criticos", _RUNNING),
+    ),
+)
+
 RELOAD = Routine(
     procedure="reload",
     title=msg("Reload of the application"),
@@ -311,6 +342,8 @@ _ALL = (
     VERIFY_BACKUP,
     BACKUP_CODE,
     VERIFY_CODE,
+    RESTORE,
+    RESTORE_FILES,
     RELOAD,
     ARCHIVE_LOGS,
     WEEKLY,
@@ -326,6 +359,8 @@ TITLES: Mapping[str, Message] = {
     "verify_backup": VERIFY_BACKUP.title,
     "backup_code": BACKUP_CODE.title,
     "verify_code": VERIFY_CODE.title,
+    "restore": RESTORE.title,
+    "restore_files": RESTORE_FILES.title,
     "reload": RELOAD.title,
     "archive_logs": ARCHIVE_LOGS.title,
     "weekly": WEEKLY.title,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Optional
 
 from .messages import msg
@@ -12,6 +13,7 @@ from .runner import run
 from .types import Message
 
 VERSION_TIMEOUT_S = 10.0
+WRITE_BYTES = 1 << 18
 _MARIADB = re.compile(r"(?:from|Distrib) (\d+)\.(\d+)(?:\.\d+)?[\w.]*-MariaDB", re.I)
 _MYSQL = re.compile(r"(?:Ver|Distrib) (\d+)\.(\d+)\.\d+")
 
@@ -89,6 +91,21 @@ class Dumper(NamedTuple):
     path: str
     version: str
     options: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """What its process is called."""
+        return os.path.basename(self.path)
+
+    def command(self, access: Sequence[str], schema: str, options: Optional[Sequence[str]] = None) -> list[str]:
+        """Its argv. It would write 4 KB at a time, and every write into a pipe wakes the reader: a fifth of its time.
+
+        :param access: options that say where the server is and who asks; they have to come first.
+        :param options: those of an earlier dump, instead of its own.
+        """
+        stdbuf = find(("stdbuf",))
+        wider = [] if stdbuf is None else [stdbuf, f"--output={WRITE_BYTES}"]
+        return [*wider, self.path, *access, *(self.options if options is None else options), "--", schema]
 
 
 def parse_version(line: str) -> Optional[tuple[str, tuple[int, int]]]:

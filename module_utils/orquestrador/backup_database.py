@@ -31,7 +31,7 @@ from .backup_files import (
     stamp,
     sweep,
 )
-from .backup_pipe import Pipeline, Worker, pieces, write_all
+from .backup_pipe import Pipeline, Worker, teed
 from .backup_sink import Sink, commit, no_room
 from .backup_stream import DumpScanner
 from .messages import msg
@@ -124,13 +124,17 @@ def back_up(
     reserve_bytes: int,
     timeout_s: float,
     stall_s: float,
-    level: int = 3,
+    level: int = 1,
     check_mode: bool = False,
+    purpose: str = "routine",
+    held: Optional[Lock] = None,
 ) -> dict[str, Any]:
     """Make one backup of schema ``name`` in ``directory``; what would be done only, with ``check_mode``.
 
     :param reserve_bytes: free space that a backup must leave on the file system.
     :param stall_s: seconds without a byte after which the run is ended.
+    :param purpose: why it is made, for its manifest: ``routine``, or ``safety`` before something is replaced.
+    :param held: the lock of the directory, when the caller has it.
     :returns: ``{changed, backup: manifest or None, path, swept: [names], needed_bytes, free_bytes}``
     :raises BackupError: with the one line for the operator; nothing that looks like a backup is left then.
     """
@@ -146,18 +150,17 @@ def back_up(
             "changed": True, "backup": None, "path": None, "swept": [], "needed_bytes": needed, "free_bytes": free,
         }  # fmt: skip
     ensure_directory(directory)
-    with locked(directory, "database_backup", began) as lock:
+    with contextlib.nullcontext(held) if held else locked(directory, "database_backup", began) as lock:
         swept = sweep(directory)
         source = inspect_source(defaults_file, name)
         dumper = find_dumper(PRODUCTS[source.product])
         needed, free = _room(directory, directory, source, name, reserve_bytes)
         backup_id = new_id(began)
         partial = os.path.join(directory, f"{PARTIAL}{backup_id}{SUFFIX}")
-        argv = [dumper.path, f"--defaults-file={defaults_file}", *dumper.options, "--", name]
-        threads = min(2, os.cpu_count() or 1)
+        argv = dumper.command([f"--defaults-file={defaults_file}"], name)
         stream = _Stream(directory, lock, clock + timeout_s, stall_s, reserve_bytes, stamp(began))
         try:
-            written = stream.run(argv, [zstd, f"-{level}", f"-T{threads}", "-q", "-c"], [age, "-r", recipient], partial)
+            written = stream.run(dumper.name, argv, [zstd, f"-{level}", "-q", "-c"], [age, "-r", recipient], partial)
             if inspect_source(defaults_file, name).structure != source.structure:
                 raise BackupError(
                     msg(
@@ -166,6 +169,7 @@ def back_up(
                     )
                 )
             manifest = _manifest(backup_id, name, recipient, source, dumper, written, began, time.monotonic() - clock)
+            manifest["purpose"] = purpose
             commit(directory, partial, manifest)
         except OSError as error:
             raise BackupError(no_room(directory, error)) from error
@@ -208,13 +212,11 @@ class _Stream:
         self._since = since_at
         self._pipeline = Pipeline(deadline, stall_s)
 
-    def run(self, dump: list[str], compress: list[str], encrypt: list[str], partial: str) -> Written:
+    def run(self, program: str, dump: list[str], compress: list[str], encrypt: list[str], partial: str) -> Written:
         target = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
         try:
             with self._pipeline as pipeline:
-                dumper = pipeline.start(
-                    os.path.basename(dump[0]), dump, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
-                )
+                dumper = pipeline.start(program, dump, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
                 zstd = pipeline.start("zstd", compress, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
                 age = pipeline.start("age", encrypt, stdin=zstd.stdout, stdout=subprocess.PIPE)
                 if dumper.stdout is None or zstd.stdin is None or zstd.stdout is None or age.stdout is None:
@@ -235,7 +237,7 @@ class _Stream:
             if not scanner.complete:
                 raise BackupError(
                     msg("the dump lacks its last line, Dump completed, although {program} reported no error:"
-                        " see the log of the database", program=os.path.basename(dump[0]))
+                        " see the log of the database", program=program)
                 )  # fmt: skip
             os.fsync(target)
         finally:
@@ -245,8 +247,7 @@ class _Stream:
     def _scan(self, source: int, sink: Any) -> DumpScanner:
         scanner = DumpScanner()
         try:
-            for piece in pieces(source):
-                write_all(sink.fileno(), piece)
+            for piece in teed(source, sink.fileno()):
                 scanner.feed(piece)
                 self._pipeline.alive()
                 self._lock.tell(1.0, action="database_backup", since_at=self._since, bytes=scanner.bytes,

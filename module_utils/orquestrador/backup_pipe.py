@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import fcntl
 import os
 import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Optional
 
@@ -26,10 +27,20 @@ GRACE_S = 10.0
 _F_SETPIPE_SZ = 1031
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None, use_errno=True)
+_LIBC.tee.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_size_t, ctypes.c_uint)
+_LIBC.tee.restype = ctypes.c_ssize_t
 
 
 def _die_with_parent() -> None:
-    """In the child: be killed when the process that started us is, however that happens."""
+    """In the child: be killed when the process that started us is, however that happens.
+
+    Be whom the parent is at this moment, for good: one that works as another user must not hand on the way back, and
+    a program that is started with two users or groups is not killed with its parent (execve(2)).
+    """
+    user, group = os.geteuid(), os.getegid()
+    if (os.getuid(), os.getgid()) != (user, group):
+        os.setregid(group, group)
+        os.setreuid(user, user)
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
@@ -227,12 +238,39 @@ class Worker(threading.Thread):
             self.error = error
 
 
-def pieces(descriptor: int) -> Any:
+def pieces(descriptor: int) -> Iterator[bytes]:
     """What a pipe carries, until its end."""
     while True:
         piece = os.read(descriptor, CHUNK)
         if not piece:
             return
+        yield piece
+
+
+def teed(source: int, sink: int) -> Iterator[bytes]:
+    """What a pipe carries, until its end; each piece is in the pipe ``sink`` before it is handed out.
+
+    The kernel lets both pipes share the pages, so that what passes by is copied once, to be looked at. Raises
+    ``BrokenPipeError`` when nobody reads ``sink`` any more.
+    """
+    while True:
+        count = _LIBC.tee(source, sink, CHUNK, 0)
+        if count == 0:
+            return
+        if count > 0:
+            # What was duplicated is there, but a read need not bring all of it.
+            while count:
+                piece = os.read(source, count)
+                count -= len(piece)
+                yield piece
+            continue
+        number = ctypes.get_errno()
+        if number == errno.EPIPE:
+            raise BrokenPipeError(number, os.strerror(number))
+        if number != errno.EINTR:
+            break
+    for piece in pieces(source):  # where the kernel can't
+        write_all(sink, piece)
         yield piece
 
 

@@ -27,6 +27,7 @@ DAILY = "playbooks/routine/daily.yml"
 BOOTSTRAP = "playbooks/setup/bootstrap.yml"
 BACKUP = "playbooks/operation/backup.yml"
 VERIFY = "playbooks/operation/verify_backup.yml"
+RESTORE = "playbooks/operation/restore.yml"
 
 APP = "orquestrador-v3"
 USER = "flavio"

@@ -34,6 +34,14 @@ CASES = {
     "escaped quotes": (rb"INSERT INTO `t` VALUES (1,'it\'s ),('),(2,'\\'),(3,'\\\'),(');" + b"\n", {"t": 3}),
     "an escape before the closing quote": (rb"INSERT INTO `t` VALUES ('x\n','('),('\0','(');" + b"\n", {"t": 2}),
     "doubled quotes": (b"INSERT INTO `t` VALUES ('a''),(''b'),('');\n", {"t": 2}),
+    "rows that end with a time": (b"INSERT INTO `t` VALUES (1,'2026'),(2,'2027'),(3,'),(');\n", {"t": 3}),
+    "rows that begin with a word": (b"INSERT INTO `t` VALUES ('a',1),('b',2),('x),(y',3);\n", {"t": 3}),
+    "a literal that begins as the next row does": (b"INSERT INTO `t` VALUES (1,'),(2'),(3,'x');\n", {"t": 2}),
+    "a literal that ends as a row does": (b"INSERT INTO `t` VALUES ('1),(',2),('3',4);\n", {"t": 2}),
+    "an introducer": (b"INSERT INTO `t` VALUES (1,_binary '),(2'),(3,_binary 'x');\n", {"t": 2}),
+    "a literal that ends with a backslash": (rb"INSERT INTO `t` VALUES (1,'a\\'),(2,'b\'),(');" + b"\n", {"t": 2}),
+    "a literal with commas at its ends": (b"INSERT INTO `t` VALUES (1,',),(,'),(2,','),(3,',');\n", {"t": 3}),
+    "numbers at both ends": (b"INSERT INTO `t` VALUES (1,'5),(3',1),(2,'',2);\n", {"t": 2}),
     "empty and full literals": (b"INSERT INTO `t` VALUES ('','(',''),('(','','');\n", {"t": 2}),
     "the end of a statement in a literal": (rb"INSERT INTO `t` VALUES ('a;\n'),('b;');" + b"\n", {"t": 2}),
     "several statements": (b"INSERT INTO `t` VALUES (1);\nINSERT INTO `t` VALUES (2),(3);\n", {"t": 3}),
@@ -93,19 +101,25 @@ def escaped(text: bytes) -> bytes:
 
 
 # Mostly of what could be mistaken for structure.
-literals = st.lists(st.sampled_from([b"'", b"\\", b"(", b")", b"),(", b";", b"\n", b"a", b"n", b"\0", b'"', b"\xf0"]))
+literals = st.lists(
+    st.sampled_from([b"'", b"\\", b"(", b")", b",", b"),(", b";", b"\n", b"a", b"n", b"\0", b'"', b"\xf0"])
+)
 values = st.one_of(literals.map(lambda parts: b"'" + escaped(b"".join(parts)) + b"'"), st.sampled_from([b"1", b"NULL"]))
 statements = st.lists(st.lists(values, min_size=1, max_size=4), min_size=1, max_size=6)
 
+styles = st.sampled_from([(b" ", b","), (b"\n", b",\n")])  # of MySQL and of MariaDB
 
-@given(tables=st.lists(st.lists(statements, min_size=1, max_size=2), max_size=3), size=st.integers(1, 40))
-def test_any_data_is_counted_and_hashed_exactly(tables: list[list[list[list[bytes]]]], size: int) -> None:
-    data, expected = b"-- MySQL dump\n", {}
+
+@given(tables=st.lists(st.lists(statements, min_size=1, max_size=2), max_size=3), size=st.integers(1, 80), style=styles)
+def test_any_data_is_counted_and_hashed_exactly(
+    tables: list[list[list[list[bytes]]]], size: int, style: tuple[bytes, bytes]
+) -> None:
+    data, expected, (after, between) = b"-- MySQL dump\n", {}, style
     for number, table in enumerate(tables):
         own = b""
         for statement in table:
-            own += b"INSERT INTO `t%d` VALUES " % number
-            own += b",".join(b"(" + b",".join(row) + b")" for row in statement) + b";\n"
+            own += b"INSERT INTO `t%d` VALUES" % number + after
+            own += between.join(b"(" + b",".join(row) + b")" for row in statement) + b";\n"
         data += own + b"UNLOCK TABLES;\n"
         expected[f"t{number}"] = {"rows": sum(map(len, table)), "sha256": hashlib.sha256(own).hexdigest()}
     scanner = scan(data + END, size)

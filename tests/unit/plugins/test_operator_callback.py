@@ -40,6 +40,7 @@ def test_a_failure_is_one_line(result: dict[str, Any], expected: str) -> None:
         ({"note": None}, ""),
         ({"note": "two\nlines"}, "two lines"),
         ({"note": {"text": "held by {run_id}", "args": {"run_id": "a\nb"}}}, "held by a b"),
+        ({"note": [{"text": "saved", "args": {}}, {"text": "{n} rows", "args": {"n": 2}}]}, "saved; 2 rows"),
     ],
 )
 def test_a_note_is_one_line(result: dict[str, Any], expected: str) -> None:

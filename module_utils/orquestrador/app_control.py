@@ -1,0 +1,139 @@
+"""Stop and start the application under PM2, and prove either: what PM2 says is no proof.
+
+Stopped is an application none of whose processes lives and on whose port nobody listens; started is one whose health
+address says that it and its database are well. Both are polled until a deadline.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import NamedTuple, Optional
+
+from . import http_health, pm2, port
+from .backup_clients import BackupError
+from .messages import msg
+from .owner import Owner
+from .redact import scrub_text
+from .runner import Completed
+from .types import Finding, Message, Pm2State
+
+POLL_S = 0.25
+ASK_S = 10.0
+COMMAND_S = 60.0
+
+
+class Settings(NamedTuple):
+    """Which application, and what it answers when it is well."""
+
+    name: str
+    port: int
+    ecosystem: str  # the file that PM2 starts it from when it does not know it
+    pm2_home: str
+    pm2_command: str
+    health_url: str
+    status_expected: str
+    database_expected: str
+
+
+class Application:
+    """The application, seen and handled as its own user."""
+
+    def __init__(self, owner: Owner, settings: Settings) -> None:
+        self._owner = owner
+        self._settings = settings
+
+    def known(self) -> Optional[bool]:
+        """Whether PM2 has it in its list; :class:`BackupError` when PM2 can't be asked."""
+        state, findings = self._ask()
+        if state["daemon"] != pm2.ONLINE:
+            # Any command of PM2 would start a daemon of its own, which its unit knows nothing of.
+            raise BackupError(
+                findings[0]["message"] if findings
+                else msg("the PM2 of {user} can't be asked: start it through its systemd unit", user=self._owner.name)
+            )  # fmt: skip
+        if state["app"] is None and not os.path.isfile(self._settings.ecosystem):
+            raise BackupError(
+                msg("PM2 does not know {app} and {path} does not exist: deploy the application first",
+                    app=self._settings.name, path=self._settings.ecosystem)
+            )  # fmt: skip
+        return state["app"] is not None
+
+    def running(self) -> bool:
+        """Whether a process of it lives or somebody listens on its port."""
+        state, _ = self._ask()
+        pids = state["app"]["pids"] if state["app"] else []
+        return any(os.path.exists(f"/proc/{pid}") for pid in pids) or self._listener() is not None
+
+    def stop(self, timeout_s: float) -> None:
+        """Stop it and prove that it is; nothing to do when it does not run."""
+        until = time.monotonic() + timeout_s
+        if self.known():
+            self._done(self._pm2(["stop", self._settings.name], until), "stop")
+        while self.running():
+            if time.monotonic() > until:
+                holder = self._listener() or self._settings.name
+                raise BackupError(
+                    msg("{app} does not stop: {holder} is still there on port {port}: end it first",
+                        app=self._settings.name, holder=holder, port=str(self._settings.port))
+                )  # fmt: skip
+            time.sleep(POLL_S)
+
+    def start(self, timeout_s: float) -> None:
+        """Start it; :meth:`prove` tells whether it runs."""
+        until = time.monotonic() + timeout_s
+        name = self._settings.name
+        argv = ["start", name] if self.known() else ["start", self._settings.ecosystem, "--only", name]
+        self._done(self._pm2(argv, until), "start")
+
+    def prove(self, timeout_s: float) -> None:
+        """Wait until its health address says that all is well; :class:`BackupError` with its last word if not."""
+        until = time.monotonic() + timeout_s
+        while True:
+            reason = self._ill()
+            if reason is None:
+                return
+            if time.monotonic() > until:
+                raise BackupError(reason)
+            time.sleep(POLL_S)
+
+    def _ill(self) -> Optional[Message]:
+        settings = self._settings
+        state, findings = http_health.collect(settings.health_url, requests=1, timeout_s=5, request_timeout_s=5)
+        if findings:
+            return findings[0]["message"]
+        body = state["body"] or {}
+        status, database = str(body.get("status")), str(body.get("database"))
+        if state["status"] == 200 and (status, database) == (settings.status_expected, settings.database_expected):
+            return None
+        return msg(
+            "the application is not healthy: {url} answers HTTP {http} with status {status}, database {database}",
+            url=state["url"], http=str(state["status"]), status=status[:40], database=database[:40],
+        )  # fmt: skip
+
+    def _ask(self) -> tuple[Pm2State, list[Finding]]:
+        settings = self._settings
+        target = pm2.Target(settings.pm2_home, settings.name, settings.pm2_command, self._owner.name)
+        return pm2.collect(target, timeout_s=ASK_S)
+
+    def _listener(self) -> Optional[str]:
+        state, _ = port.collect(self._settings.port, timeout_s=2)
+        if not state["listeners"] and not state["open"]:
+            return None
+        return f"{state['command'] or '?'} ({state['pid'] or '?'})"
+
+    def _pm2(self, argv: list[str], until: float) -> Completed:
+        left = min(max(until - time.monotonic(), 5.0), COMMAND_S)
+        command = [*self._settings.pm2_command.split(), *argv]
+        return self._owner.run(command, timeout_s=left, env={"PM2_HOME": self._settings.pm2_home})
+
+    def _done(self, done: Completed, verb: str) -> None:
+        if done.code == 0:
+            return
+        # PM2 writes its errors to either stream, with colours; its last line says most.
+        lines = (done.stderr + b"\n" + done.stdout).decode("utf-8", "replace").strip().splitlines()
+        reason = "timeout" if done.timed_out else done.error or (scrub_text(lines[-1])[:200] if lines else "")
+        raise BackupError(
+            msg("pm2 {verb} {app} failed: {reason}: look at the log of PM2", verb=verb, app=self._settings.name,
+                reason=reason or f"status {done.code}")
+        )  # fmt: skip

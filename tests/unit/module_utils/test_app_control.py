@@ -1,0 +1,122 @@
+from __future__ import annotations
+
+import os
+import pwd
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from module_utils.orquestrador import app_control, http_health, pm2, port
+from module_utils.orquestrador.app_control import Application, Settings
+from module_utils.orquestrador.backup_clients import BackupError
+from module_utils.orquestrador.messages import msg
+from module_utils.orquestrador.owner import Owner
+from module_utils.orquestrador.runner import Completed
+
+ME = pwd.getpwuid(os.geteuid()).pw_name
+
+
+class Host:
+    """PM2, port and health address of a host, as the collectors would describe them."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        self.daemon, self.pids, self.known = "online", [os.getpid()], True
+        self.listener, self.body = True, {"status": "ok", "database": "connected"}
+        self.commands: list[list[str]] = []
+        self.stops_on_stop, self.code = True, 0
+        monkeypatch.setattr(pm2, "collect", self.pm2)
+        monkeypatch.setattr(port, "collect", self.port)
+        monkeypatch.setattr(http_health, "collect", self.http)
+        monkeypatch.setattr(app_control, "POLL_S", 0.01)
+        monkeypatch.setattr(Owner, "run", self.run)
+        settings = Settings("app", 3001, str(tmp_path / "eco.cjs"), "/pm2", "pm2", "http://x/h", "ok", "connected")
+        self.application = Application(Owner(ME), settings)
+
+    def pm2(self, target: pm2.Target, *, timeout_s: float) -> tuple[dict[str, Any], list[Any]]:
+        assert target.app == "app"
+        findings = [] if self.daemon == "online" else [{"message": msg("no PM2 here")}]
+        return {"daemon": self.daemon, "app": {"pids": self.pids} if self.known else None}, findings
+
+    def port(self, number: int, *, timeout_s: float) -> tuple[dict[str, Any], list[Any]]:
+        listeners = [{"pid": 7}] if self.listener else []
+        return {"listeners": listeners, "open": self.listener, "pid": 7, "command": "node"}, []
+
+    def http(self, url: str, **_: Any) -> tuple[dict[str, Any], list[Any]]:
+        if not self.listener:
+            return {"url": url, "status": None, "body": None}, [{"message": msg("nobody there")}]
+        return {"url": url, "status": 200, "body": self.body}, []
+
+    def run(self, argv: list[str], *, timeout_s: float, env: dict[str, str]) -> Completed:
+        assert env == {"PM2_HOME": "/pm2"}
+        self.commands.append(argv)
+        if argv[1] == "stop" and self.stops_on_stop:
+            self.pids, self.listener = [0], False
+        return Completed(self.code, b"", b"\x1b[31m[PM2][ERROR] no\x1b[0m\n", False, False, None)
+
+
+@pytest.fixture
+def host(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Host:
+    return Host(monkeypatch, tmp_path)
+
+
+def test_stopped_is_when_nobody_lives_and_nobody_listens(host: Host) -> None:
+    host.application.stop(1)
+    assert host.commands == [["pm2", "stop", "app"]]
+    assert not host.application.running()
+
+
+@pytest.mark.parametrize("left", ["process", "listener"])
+def test_what_pm2_calls_stopped_may_still_be_there(host: Host, left: str) -> None:
+    host.stops_on_stop = False
+    if left == "process":
+        host.listener = False
+    else:
+        host.pids = []
+    with pytest.raises(BackupError, match="does not stop"):
+        host.application.stop(0.05)
+
+
+def test_a_daemon_that_is_dead_is_not_started_by_asking(host: Host) -> None:
+    host.daemon = "dead"
+    for act in (host.application.known, lambda: host.application.stop(1), lambda: host.application.start(1)):
+        with pytest.raises(BackupError, match="no PM2 here"):
+            act()
+    assert host.commands == []
+
+
+def test_what_pm2_does_not_know_is_started_from_its_file(host: Host, tmp_path: Path) -> None:
+    host.known = False
+    with pytest.raises(BackupError, match="deploy the application first"):
+        host.application.start(1)
+    (tmp_path / "eco.cjs").write_text("")
+    host.application.start(1)
+    assert host.commands == [["pm2", "start", str(tmp_path / "eco.cjs"), "--only", "app"]]
+
+
+def test_a_command_that_fails_says_why(host: Host) -> None:
+    host.code = 1
+    with pytest.raises(BackupError, match="failed") as caught:
+        host.application.start(1)
+    assert "[PM2][ERROR] no" in caught.value.message["args"]["reason"]
+
+
+@pytest.mark.parametrize(
+    ("listener", "body", "expected"),
+    [
+        (True, {"status": "ok", "database": "connected"}, None),
+        (True, {"status": "ok", "database": "error"}, "not healthy"),
+        (True, {"status": "degraded", "database": "connected"}, "not healthy"),
+        (True, {}, "not healthy"),
+        (False, {}, "nobody there"),
+    ],
+)
+def test_only_the_expected_answer_is_health(
+    host: Host, listener: bool, body: dict[str, str], expected: str | None
+) -> None:
+    host.listener, host.body = listener, body
+    if expected is None:
+        host.application.prove(0.05)
+    else:
+        with pytest.raises(BackupError, match=expected):
+            host.application.prove(0.05)
