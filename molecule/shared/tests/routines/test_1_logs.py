@@ -131,6 +131,18 @@ def test_killed_while_it_compresses_it_is_finished_by_whoever_archives_next(mach
     assert everywhere(machine, "precious") == Counter({"precious": 1})
 
 
+def test_what_was_renamed_and_not_reopened_is_reopened_by_the_next_run(machine: Machine, archive: Runner) -> None:
+    """A run that was killed between the two: PM2 writes on into the renamed log, and there is none under its name."""
+    machine.app("mv logs/out.log logs/.out.log.20260102T030405Z-0a1b2c.spool")
+    machine.debug("log?lines=50")
+    assert machine.app("wc -l < logs/.out.log.*.spool") == "50"
+    assert archive().rc == 0
+    machine.debug("log?lines=51")
+    assert waiting(machine) == []
+    assert everywhere(machine, "line [0-9]+ of 5[01]$").total() == 101
+    assert machine.app("grep -c 'of 51$' logs/out.log") == "51"
+
+
 def test_full_disk_loses_nothing_and_says_so(machine: Machine, archive: Runner) -> None:
     machine.app("head -c 300000 /dev/urandom | base64 > logs/big.log; echo precious >> logs/out.log")
     digest = machine.app("sha256sum < logs/big.log")
