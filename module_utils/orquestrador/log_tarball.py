@@ -113,6 +113,7 @@ def write(path: str, members: list[tuple[str, dict[str, Any]]], manifest: dict[s
     now = int(time.time())
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
     with os.fdopen(descriptor, "wb") as raw:
+        os.fchmod(descriptor, FILE_MODE)  # whatever the umask is
         with (
             gzip.GzipFile("", "wb", 6, raw, mtime=now) as packed,
             tarfile.open(fileobj=packed, mode="w|", format=tarfile.PAX_FORMAT, bufsize=CHUNK) as tar,

@@ -20,7 +20,7 @@ from typing import NamedTuple, Optional
 
 from .axon import VERSION, AxonError
 
-MAX_BUFFER = 64 * 1024 * 1024
+MAX_BUFFER = 64 * 1024 * 1024  # of one frame, and of all that is kept
 _EVENTS = {b"s:log:out": "out", b"s:log:err": "err"}
 
 
@@ -75,6 +75,7 @@ class Bus:
         self.heard: list[Spoken] = []
         self.whole = True  # false when the subscription ended before us, so that something may have been missed
         self._buffer = bytearray()
+        self._kept = 0
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             self._socket.settimeout(timeout_s)
@@ -104,6 +105,8 @@ class Bus:
                 said = spoken(arguments)
                 if said is not None:
                     self.heard.append(said)
+                    self._kept += len(said.data)
+            self.whole = self.whole and self._kept < MAX_BUFFER
         except AxonError:
             self.whole = False
 

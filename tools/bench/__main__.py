@@ -12,6 +12,7 @@ from pathlib import Path
 from tools.bench.common import ROOT, Lab, prepare_lab, save, say
 from tools.bench.daily import bench_daily, bench_fleet
 from tools.bench.reload import bench_reload
+from tools.bench.logs import bench_logs
 
 # Name, what is said before, and the benchmark: given the lab, a directory to work in and a number of counted rounds,
 # it returns its figures by name.
@@ -19,6 +20,7 @@ BENCHMARKS: dict[str, tuple[str, Callable[[Lab, Path, int], dict[str, float]]]] 
     "daily": ("Daily routine against the commands an operator types", bench_daily),
     "fleet": ("Daily routine over a fleet", bench_fleet),
     "reload": ("Reload of the application under load", bench_reload),
+    "logs": ("Archives of logs that are being written", bench_logs),
 }
 
 

@@ -244,7 +244,8 @@ def test_writer_with_the_file_open_for_a_moment_is_waited_for(logs: Path) -> Non
     if pid == 0:
         with (logs / "health-monitor.log").open("ab") as file:
             os.write(write_end, b"x")
-            while (logs / "health-monitor.log").exists():
+            until = time.monotonic() + 10
+            while (logs / "health-monitor.log").exists() and time.monotonic() < until:
                 time.sleep(0.005)
             time.sleep(0.1)
             file.write(b"late\n")
@@ -255,6 +256,27 @@ def test_writer_with_the_file_open_for_a_moment_is_waited_for(logs: Path) -> Non
         result = archive(options(logs))
     os.waitpid(pid, 0)
     assert result["archive"]
+    assert lines(logs) == collections.Counter([*said, b"late"])
+
+
+def test_log_that_was_being_put_back_has_one_name_again(logs: Path) -> None:
+    said = write(logs / "out.log")
+    os.link(logs / "out.log", log_files.rotated_name(str(logs / "out.log"), "20260102T030405Z-0a1b2c"))
+    archive(options(logs))
+    assert not list(logs.glob(".*.spool"))
+    assert archive(options(logs))["archive"]
+    assert lines(logs) == collections.Counter(said)
+
+
+def test_renamed_log_that_is_still_written_is_not_archived(logs: Path) -> None:
+    """As after a kill between the renaming and the reopening: PM2 goes on writing into it."""
+    spool = Path(log_files.rotated_name(str(logs / "out.log"), "20260102T030405Z-0a1b2c"))
+    said = write(spool)
+    with spool.open("ab") as file:
+        result = archive(options(logs))
+        assert (result["archive"], len(result["left"])) == (None, 1)
+        file.write(b"late\n")
+    assert archive(options(logs))["archive"]
     assert lines(logs) == collections.Counter([*said, b"late"])
 
 
