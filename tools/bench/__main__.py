@@ -11,8 +11,8 @@ from pathlib import Path
 
 from tools.bench.common import ROOT, Lab, prepare_lab, save, say
 from tools.bench.daily import bench_daily, bench_fleet
-from tools.bench.reload import bench_reload
 from tools.bench.logs import bench_logs
+from tools.bench.reload import bench_reload
 
 # Name, what is said before, and the benchmark: given the lab, a directory to work in and a number of counted rounds,
 # it returns its figures by name.

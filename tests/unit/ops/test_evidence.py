@@ -43,7 +43,7 @@ def test_figures_have_their_units(given_evidence: dict[str, Any], facts: list[st
 def test_rows_become_tables_and_long_ones_say_so() -> None:
     rows = [{"table": f"t{number}", "before_bytes": 1024 * number} for number in range(evidence.MAX_ROWS + 5)]
     (table,) = evidence.of("a_step", "A step", {"tables": rows}, EN)["tables"]
-    assert table["title"] == f"tables ({evidence.MAX_ROWS} of {evidence.MAX_ROWS + 5})"
+    assert table["title"] == f"Tables ({evidence.MAX_ROWS} of {evidence.MAX_ROWS + 5})"
     assert table["rows"][1] == ["t1", "1 KB"]
     by_name = evidence.of("a_step", "A step", {"tables": {"message": {"rows": 3}, "odd": {}}}, EN)["tables"][0]
     assert by_name["rows"] == [["message", "3"], ["odd", "–"]]
@@ -146,12 +146,12 @@ def test_month_has_every_section_from_what_was_measured(month: Run) -> None:
 def test_month_is_laid_out_whole(month: Run) -> None:
     view = report.build(*month, PT)
     page = Page(report.render(view, "html", PT))
-    assert "☑ feito: Reinício gradual: FEITO" in page.text
+    assert "☑ feito: Recarga, um worker por vez: FEITO" in page.text
     ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
     text = report.render(view, "md", PT)
     assert not [token for token in MARKDOWN.parse(text) if token.type.startswith("html")]
-    assert "- [x] Reinício gradual" in text
+    assert "- [x] Recarga, um worker por vez" in text
     assert "\n\n\n" not in text
 
 
