@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +30,17 @@ extends_documentation_fragment:
 VALIDATION = "ansible.builtin.validate_argument_spec"
 
 
-def reason(result: dict[str, Any]) -> str:
-    """Why a task failed, in one line: the first item that failed speaks for a loop."""
+Words = Callable[[Any], str]
+
+
+def reason(result: dict[str, Any], words: Words = plain) -> str:
+    """Why a task failed, in one line: the first item that failed speaks for a loop, a module's messages for it."""
     for item in result.get("results") or []:
         if isinstance(item, dict) and (item.get("failed") or item.get("unreachable")):
-            return reason(item)
+            return reason(item, words)
+    failures = result.get("failures")
+    if isinstance(failures, list) and failures and all(isinstance(one, dict) and "text" in one for one in failures):
+        return " ".join("; ".join(map(words, failures)).split())
     parts = [str(result.get("msg") or "")]
     if result.get("module_stderr"):
         parts.append(str(result["module_stderr"]).strip().splitlines()[-1])
@@ -44,10 +51,10 @@ def reason(result: dict[str, Any]) -> str:
     return " - ".join(" ".join(part.split()) for part in parts if part.strip()) or "no reason given, see -v"
 
 
-def note(result: dict[str, Any]) -> str:
+def note(result: dict[str, Any], words: Words = plain) -> str:
     """What a task that went well has to say all the same, in one line; empty for most."""
     said = result.get("note") or ""
-    return " ".join("; ".join(plain(one) for one in (said if isinstance(said, list) else [said])).split())
+    return " ".join("; ".join(map(words, said if isinstance(said, list) else [said])).split())
 
 
 class CallbackModule(Default):  # type: ignore[misc]
@@ -59,6 +66,18 @@ class CallbackModule(Default):  # type: ignore[misc]
 
     def _brief(self) -> bool:
         return not self._display.verbosity
+
+    def _words(self, host: Any) -> Words:
+        """How messages are put for a host: in the language of its inventory. Only called when there is one to put."""
+        from orquestrador_ops import i18n, settings  # noqa: PLC0415 - most tasks have nothing to say
+
+        variables = self._play.get_variable_manager().get_vars(play=self._play, host=host)
+        try:
+            kept = settings.of(variables, str)
+            words: Words = i18n.translator(kept.locale, kept.timezone).message
+        except ValueError:  # said by the conclusion of the run
+            return plain
+        return words
 
     def v2_playbook_on_play_start(self, play: Any) -> None:
         if not self._brief():
@@ -83,15 +102,15 @@ class CallbackModule(Default):  # type: ignore[misc]
             return
         if result.result.get("changed") and result.task.action != "ansible.builtin.include_tasks":
             self._display.display(f"    changed: {result.host.get_name()}", color=C.COLOR_CHANGED)
-        said = note(result.result)
-        if said:
+        if result.result.get("note"):
+            said = note(result.result, self._words(result.host))
             self._display.display(f"    note: {result.host.get_name()}: {said}", color=C.COLOR_WARN)
 
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
         if not self._brief():
             super().v2_runner_on_failed(result, ignore_errors)
             return
-        line = f"    failed: {result.host.get_name()}: {reason(result.result)}"
+        line = f"    failed: {result.host.get_name()}: {reason(result.result, self._words(result.host))}"
         self._display.display(line, color=C.COLOR_ERROR)
 
     def v2_runner_on_unreachable(self, result: Any) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from orquestrador_ops.i18n import translator
+
 PLUGIN = Path(__file__).resolve().parents[3] / "callback_plugins" / "operator.py"
 specification = importlib.util.spec_from_file_location("operator_callback", PLUGIN)
 assert specification is not None
@@ -27,6 +29,9 @@ specification.loader.exec_module(plugin)
          "a is wrong; b is missing: correct the variable in the inventory"),
         ({}, "no reason given, see -v"),
         ({"msg": "two\nlines"}, "two lines"),
+        ({"msg": "x", "failures": [{"text": "{n} gone", "args": {"n": 2}}, {"text": "b", "args": {}}]}, "2 gone; b"),
+        ({"msg": "x", "failures": ["plain"]}, "x"),
+        ({"msg": "x", "failures": 84}, "x"),
     ],
 )  # fmt: skip
 def test_a_failure_is_one_line(result: dict[str, Any], expected: str) -> None:
@@ -45,3 +50,10 @@ def test_a_failure_is_one_line(result: dict[str, Any], expected: str) -> None:
 )
 def test_a_note_is_one_line(result: dict[str, Any], expected: str) -> None:
     assert plugin.note(result) == expected
+
+
+def test_messages_are_put_in_the_operators_language() -> None:
+    words = translator("pt_BR").message
+    said = {"text": "The step did not run.", "args": {}}
+    assert plugin.note({"note": [said]}, words) == "O passo não foi executado."
+    assert plugin.reason({"msg": "x", "failures": [said]}, words) == "O passo não foi executado."
