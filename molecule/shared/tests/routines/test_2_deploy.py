@@ -19,7 +19,7 @@ LOAD = (Path(__file__).parents[1] / "load.py").read_text()
 TREE = "cd dist && find . -printf '%P %y %m\\n' | sort && find . -type f -print0 | sort -z | xargs -0 sha256sum"
 # The application's own file with two workers, and with less of the time that PM2 waits for one.
 CLUSTER = f"""const {{ apps }} = require('{WEBAPP}/ecosystem.config.cjs');
-module.exports = {{ apps: [{{ ...apps[0], instances: 2, exec_mode: 'cluster', listen_timeout: 4000 }}] }};
+module.exports = {{ apps: [{{ ...apps[0], instances: 2, exec_mode: 'cluster', listen_timeout: 6000 }}] }};
 """
 CONTENTS = "cd dist && find . -type f -print0 | sort -z | xargs -0 sha256sum"
 SLEEPING = "pgrep -fx 'sleep 31713'"
