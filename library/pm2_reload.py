@@ -43,8 +43,8 @@ options:
     required: true
   ready_timeout:
     description:
-      - Seconds that a new process has until it is ready and proven. In cluster mode three quarters of PM2's own
-        C(listen_timeout) are the most, because PM2 ends the predecessor then.
+      - Seconds that a new process has until it is ready and proven. In cluster mode, where there is a build to go back
+        from, three quarters of PM2's own C(listen_timeout) are the most, because PM2 ends the predecessor after it.
     type: float
     default: 20
   stable:

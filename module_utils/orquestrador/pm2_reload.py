@@ -36,6 +36,7 @@ WAY_BACK_SHARE, WAY_BACK_MIN_S = 0.25, 1.0
 OLD_GONE_S = 30.0
 ACCEPT_S = 0.5
 PROOF_MIN_S = 2.0
+FAREWELL_S = 1.0
 
 
 class Options(NamedTuple):
@@ -112,9 +113,12 @@ def _whole(value: Any) -> int:
     return 0
 
 
-def limit_of(worker: Worker, ready_timeout_s: float) -> float:
-    """Seconds that the new process of a worker has to be ready; in cluster mode there must be time to go back."""
-    if worker.mode == FORK or worker.status != ONLINE:
+def limit_of(worker: Worker, ready_timeout_s: float, way_back: bool) -> float:
+    """Seconds that the new process of a worker has to be ready.
+
+    In cluster mode, where there is a way back, there must be time left for it before PM2 ends the predecessor.
+    """
+    if worker.mode == FORK or worker.status != ONLINE or not way_back:
         return ready_timeout_s
     left = worker.listen_timeout_s - max(WAY_BACK_MIN_S, WAY_BACK_SHARE * worker.listen_timeout_s)
     return min(ready_timeout_s, max(left, worker.listen_timeout_s / 2))
@@ -147,6 +151,8 @@ class Reload:
         self._o = options
         self.replaced: list[dict[str, Any]] = []
         self.touched: set[int] = set()
+        self._way_back = options.dist.way_back()
+        self._last_reload: Optional[subprocess.Popen[bytes]] = None
 
     def workers(self) -> tuple[list[Worker], int]:
         """What PM2 says now."""
@@ -173,7 +179,7 @@ class Reload:
         process = self._command(before.pm_id)
         try:
             pid, ready_s = self._await_ready(before, process)
-            left = limit_of(before, self._o.ready_timeout_s) - ready_s
+            left = self._limit(before) - ready_s
             proven_s = self._settled(before, pid, max(left, PROOF_MIN_S))
         except NotReadyError:
             self._last_reload = process
@@ -193,7 +199,8 @@ class Reload:
             }
         )
 
-    _last_reload: Optional[subprocess.Popen[bytes]] = None
+    def _limit(self, before: Worker) -> float:
+        return limit_of(before, self._o.ready_timeout_s, self._way_back)
 
     def _command(self, pm_id: int) -> subprocess.Popen[bytes]:
         try:
@@ -217,7 +224,7 @@ class Reload:
 
     def _await_ready(self, before: Worker, process: subprocess.Popen[bytes]) -> tuple[int, float]:
         """The new process, once PM2 says it is online, and the seconds from its start."""
-        limit = limit_of(before, self._o.ready_timeout_s)
+        limit = self._limit(before)
         first_pid, seen_at = 0, 0.0
         give_up = time.monotonic() + OLD_GONE_S
         while True:
@@ -316,14 +323,14 @@ class Reload:
 
     def go_back(self, failed: NotReadyError, before: Worker) -> Optional[Message]:
         """Everything on the previous dist again; what went wrong with that, ``None`` for nothing."""
+        self._way_back = False  # this is it
         done_before, (workers, leaving) = list(self.replaced), self.workers()
         process, self._last_reload = self._last_reload, None
         hung = next((one for one in workers if one.pm_id == failed.worker), None)
         predecessor_serves = before.mode == CLUSTER and hung is not None and (leaving or hung.status != ONLINE)
         if predecessor_serves and hung is not None and failed.pid and hung.pid == failed.pid:
             # PM2 starts it again, on what is in dist now, before it lets the predecessor go.
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(hung.pid, signal.SIGKILL)
+            self._send_away(hung)
         try:
             if process is not None:
                 self._await_end(process, before)
@@ -338,6 +345,16 @@ class Reload:
             if self._last_reload is not None:
                 _end(self._last_reload)
         return None
+
+    def _send_away(self, hung: Worker) -> None:
+        """End a process: it may serve all the same, so it gets a moment to finish what it has."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(hung.pid, signal.SIGINT)
+            until = time.monotonic() + FAREWELL_S
+            while time.monotonic() < until:
+                os.kill(hung.pid, 0)
+                time.sleep(0.02)
+            os.kill(hung.pid, signal.SIGKILL)
 
     def _bring_up(self, pm_id: int) -> None:
         """Have the worker that failed up and proven, by PM2's own restart of it or by one more reload."""
@@ -474,16 +491,12 @@ def reload(o: Options, *, check_mode: bool) -> dict[str, Any]:
         repaired = o.dist.repair()
         before = _require(o, run)
         began = time.monotonic()
-        failure: Optional[list[Message]] = None
-        rolled_back = False
         with Prober(o.url, o.rate) as prober:
-            try:
-                _all(run, before)
-            except NotReadyError as error:
-                rolled_back = o.dist.roll_back()
-                failure = _after_failure(run, error, before, rolled_back)
+            failure, rolled_back = _attempt(run, o.dist, before)
             prober.stop()
-        after = run.quiet()
+        after: list[Worker] = []
+        with contextlib.suppress(DeployError):  # then that is what failed
+            after = run.quiet()
         counted = prober.counted()
         evidence: dict[str, Any] = {
             "app": o.app,
@@ -495,7 +508,7 @@ def reload(o: Options, *, check_mode: bool) -> dict[str, Any]:
             "rolled_back": rolled_back,
             "repaired": repaired,
         }
-        if failure is not None:
+        if failure:
             raised = DeployError(failure[0])
             raised.failures, raised.evidence = failure, evidence
             raise raised
@@ -515,17 +528,38 @@ def _all(run: Reload, before: list[Worker]) -> None:
             )
 
 
-def _after_failure(run: Reload, error: NotReadyError, before: list[Worker], rolled_back: bool) -> list[Message]:
-    worker = next((one for one in before if one.pm_id == error.worker), before[0])
-    if not rolled_back:
-        return [
-            error.message,
-            msg("there was no build of ours to go back from: the workers that were not reloaded go on as they were"),
-        ]
-    wrong = run.go_back(error, worker)
+def _attempt(run: Reload, dist: Dist, before: list[Worker]) -> tuple[list[Message], bool]:
+    """Reload all, or go back: what went wrong, and whether the previous dist is back. Nothing wrong: all are new."""
+    rolled_back = False
+    said: list[Message] = []
+    try:
+        try:
+            _all(run, before)
+        except NotReadyError as error:
+            said = [error.message]
+            rolled_back = dist.roll_back()
+            if rolled_back:
+                worker = next((one for one in before if one.pm_id == error.worker), before[0])
+                said += _went_back(run.go_back(error, worker))
+        except DeployError as error:
+            # PM2 itself does not do as it is told. What it starts next is at least what was good.
+            said = [error.message]
+            rolled_back = dist.roll_back()
+            if rolled_back:
+                said.append(msg("the build before it is back in its place: see which workers run, and reload again"))
+    except DeployError as error:
+        said.append(error.message)
+    if said and not rolled_back:
+        said.append(
+            msg("there was no build of ours to go back from: the workers that were not reloaded go on as they were")
+        )
+    return said, rolled_back
+
+
+def _went_back(wrong: Optional[Message]) -> list[Message]:
     if wrong is None:
-        return [error.message, msg("the build before it is back, and every worker serves it again")]
-    return [error.message, msg("the build before it is back in its place, but not every worker serves it:"), wrong]
+        return [msg("the build before it is back, and every worker serves it again")]
+    return [msg("the build before it is back in its place, but not every worker serves it:"), wrong]
 
 
 def _note(before: list[Worker], evidence: dict[str, Any]) -> Message:

@@ -84,7 +84,8 @@ def test_any_answer_is_survived(answer: Any) -> None:
 def test_there_is_time_for_the_way_back_before_the_predecessor_goes(
     changes: dict[str, Any], ready: float, expected: float
 ) -> None:
-    assert pm2_reload.limit_of(worker(**changes), ready) == expected
+    assert pm2_reload.limit_of(worker(**changes), ready, way_back=True) == expected
+    assert pm2_reload.limit_of(worker(**changes), ready, way_back=False) == ready
 
 
 @pytest.mark.parametrize(

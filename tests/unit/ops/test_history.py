@@ -500,6 +500,7 @@ def test_own_restarts_reach_every_memory_of_the_host_once(tmp_path: Path) -> Non
             history.remember(host, procedure, {"restarts": {"count": 2, "by_id": {"0": 2}}})
         for _ in range(2):
             history.own_restarts("h", "app", {"0": 1}, run_id="r1")
+            assert history.recall("h", "watch")["restarts"]["count"] == 3
         history.own_restarts("new", "app", {"0": 1}, run_id="r1")
         moved = {"restarts": {"count": 3, "by_id": {"0": 3}}}
         for procedure in ("daily", "watch"):

@@ -1,3 +1,4 @@
+import cluster from 'node:cluster';
 import { createServer } from 'node:http';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -55,6 +56,18 @@ server.listen(config.port, BIND, async () => {
   process.send?.('ready'); // wait_ready: serving, and the database has been asked once
 });
 
+/**
+ * A connection that the primary handed over while this worker was closing is given back to it, for another worker.
+ * After a mere exit the primary would wait for the answer for ever, and the client with it.
+ */
+function leaveCluster(): Promise<void> {
+  return new Promise((left) => {
+    if (!cluster.worker?.isConnected()) return left();
+    cluster.worker.once('disconnect', () => left());
+    cluster.worker.disconnect();
+  });
+}
+
 function drain(signal: string): void {
   if (draining) return;
   draining = true;
@@ -62,6 +75,7 @@ function drain(signal: string): void {
   setTimeout(() => {
     server.close(async () => {
       await Promise.race([pool.end().catch(() => undefined), new Promise((done) => setTimeout(done, 500))]);
+      await Promise.race([leaveCluster(), new Promise((done) => setTimeout(done, 500))]);
       console.log('[Server] Drained');
       process.exit(0);
     });

