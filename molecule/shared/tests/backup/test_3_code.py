@@ -40,7 +40,7 @@ def tree(machine: Machine) -> Iterator[None]:
     machine.app(f"rm -rf /dev/shm/before; mkdir /dev/shm/before; tar -c {kept} . | tar -xp -C /dev/shm/before")
     yield
     machine.app("{ chmod -R u+w hard 2>/dev/null || true; }; rm -rf hard many busy blob new .restore-*;"
-                " cp -a /dev/shm/before/. . && rm -rf /dev/shm/before")  # fmt: skip
+                " tar -c -C /dev/shm/before . | tar -xp; rm -rf /dev/shm/before")  # fmt: skip
 
 
 def contents(machine: Machine) -> list[str]:
@@ -200,6 +200,7 @@ def test_damage_and_another_key_are_named_and_take_the_proof_away(machine: Machi
     assert path in wrong.said
     assert "no identity matched" in wrong.said
     assert manifest(machine, backup_id)["verified"], "another key says nothing of the backup"
+    machine.app("echo broken > package.json")
     for damage in (f"printf X | dd of={path} bs=1 seek=5000 conv=notrunc status=none", f"truncate -s -100 {path}"):
         machine.sh(f"cp -p {path} /root/kept; {damage}")
         done = run("verify_code")
