@@ -53,7 +53,7 @@ def entry(run_clean: Runner, state: Path, name: str, *args: str) -> Done:
         options += [arg] if arg.startswith("-") else ["-e", arg]
     run = run_clean(
         PLAYBOOK, "-e", f"entry={name}", "-e", f"registers={REGISTERS[name]}", "-e", f"entry_result={kept}", *options,
-        state=state,
+        state=state, timeout=180,
     )  # fmt: skip
     assert kept.exists(), run.output
     return Done(run, json.loads(kept.read_text()))
