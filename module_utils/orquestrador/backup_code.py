@@ -325,6 +325,21 @@ def _prove(
         raise BackupError(no_room(directory, error)) from error
 
 
+def check_file(directory: str, manifest: dict[str, Any]) -> str:
+    """The path of a backup's file; :class:`RefutedError` when it is damaged."""
+    path = os.path.join(directory, str(manifest["file"]))
+    try:
+        found = sha256_of(path)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise BackupError(msg("{path} can't be read: {reason}", path=path, reason=reason)) from error
+    if found != manifest["sha256"]:
+        raise RefutedError(
+            msg("{path} is damaged: its SHA-256 is not the one in its manifest: keep an older backup", path=path)
+        )
+    return path
+
+
 def read_back(
     directory: str,
     manifest: dict[str, Any],
@@ -339,16 +354,7 @@ def read_back(
     :raises RefutedError: the file is damaged, or holds something else.
     :raises BackupError: it could not be read to the end, as with another key.
     """
-    path = os.path.join(directory, str(manifest["file"]))
-    try:
-        found = sha256_of(path)
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise BackupError(msg("{path} can't be read: {reason}", path=path, reason=reason)) from error
-    if found != manifest["sha256"]:
-        raise RefutedError(
-            msg("{path} is damaged: its SHA-256 is not the one in its manifest: keep an older backup", path=path)
-        )
+    path = check_file(directory, manifest)
     unpacker = Unpacker(target)
     try:
         _unpack(path, unpacker, identity, lock, deadline, stall_s)

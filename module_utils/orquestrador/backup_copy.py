@@ -312,6 +312,11 @@ def _one(
         result["copied_bytes"] += int(one.manifest["bytes_file"])
         if check_mode:
             return
+        if sha256_of(source) != sha256:
+            result["failures"].append(
+                msg("{path} is damaged: its SHA-256 is not the one in its manifest: keep an older backup", path=source)
+            )
+            return
         there.put(source, folder)
         if there.sha256(source, folder) != sha256:
             result["failures"].append(mismatch(source, there.place))

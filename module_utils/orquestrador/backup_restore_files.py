@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Optional
 
 from . import backup_switch, critical_files
 from .backup_clients import BackupError, need
-from .backup_code import KIND, Limits, back_up, check_identity, check_place, read_back
+from .backup_code import KIND, Limits, back_up, check_file, check_identity, check_place, read_back
 from .backup_database import check_recipient
 from .backup_files import backups, choose, free_bytes, locked, stamp
 from .backup_sink import no_room
@@ -96,6 +96,7 @@ def restore_code(wanted: Wanted, limits: Limits, *, check_mode: bool = False) ->
         if not any(result["changes"].values()):
             return result
         _room(wanted, manifest, limits.reserve_bytes)
+        check_file(wanted.directory, manifest)
         if before:
             left = limits._replace(timeout_s=max(limits.timeout_s - (time.monotonic() - began), 1.0))
             result["safety"] = back_up(
