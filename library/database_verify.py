@@ -20,7 +20,9 @@ options:
     type: path
     required: true
   backup:
-    description: The backup, by its id, by its file, or C(latest).
+    description:
+      - The backup, by its id, by its file, or C(latest). Empty for one that should have been made just before, which
+        fails except in check mode.
     type: str
     default: latest
   identity:

@@ -102,10 +102,11 @@ BACKUP = Routine(
     procedure="backup",
     title=msg("Backup of the database"),
     source="rotina-mensal",
-    budget_s=3600,
+    budget_s=10800,
     steps=(
         Step("lease", msg("Lease of the host"), "pontos-criticos"),
         Step("database_backup", msg("Encrypted backup of the database"), "rotina-mensal"),
+        Step("database_verify", msg("Restored and compared"), "rotina-mensal"),
         Step(
             "application",
             msg("The application after the backup"),
@@ -122,7 +123,7 @@ VERIFY_BACKUP = Routine(
     budget_s=7200,
     steps=(
         Step("lease", msg("Lease of the host"), "pontos-criticos"),
-        Step("database_verify", msg("Restored into a throwaway server and compared"), "rotina-mensal"),
+        Step("database_verify", msg("Restored and compared"), "rotina-mensal"),
         Step(
             "application",
             msg("The application after the proof"),
@@ -189,7 +190,8 @@ def conclude(
     steps = [_step(step, snapshot, verdict, statuses, results.get(step.id)) for step in plan.steps]
     if snapshot is None:
         return steps, "unreachable"
-    return steps, "met" if all(step["status"] in OK_STATUSES for step in steps) else "not_met"
+    fine = OK_STATUSES | {"skipped"}  # never for want of a result: an action says so itself, or the operator did
+    return steps, "met" if all(step["status"] in fine for step in steps) else "not_met"
 
 
 def _step(
@@ -203,8 +205,7 @@ def _step(
     found = [_OF_CHECK.get(statuses.get(check, "unknown"), "unknown") for check in step.checks]
     status, note = _of_result(result)
     if status is None and not found:
-        # Copies of files can be seen to be current; any other action that did not happen was not done.
-        status, note = _files_of(snapshot) if step.id == "critical_files" else ("unknown", msg("The step did not run."))
+        status, note = _without_action(step, snapshot, result)
     if step.overall:
         overall = _OF_OVERALL.get(str(verdict.get("overall")), "unknown")
         if overall not in OK_STATUSES and worst(found) in OK_STATUSES:
@@ -240,6 +241,15 @@ def _of_result(result: Mapping[str, Any]) -> tuple[str | None, Any]:
             return "failed", list(result["failures"])
         return "failed", msg("The step failed: {error}", error=str(result.get("msg", "")))
     return ("changed" if result.get("changed") else "ok"), result.get("note")
+
+
+def _without_action(step: Step, snapshot: Mapping[str, Any] | None, result: Mapping[str, Any]) -> tuple[str, Message]:
+    """Judge a step whose action did not happen: what was not seen to be needless was not done."""
+    if step.id == "critical_files":
+        return _files_of(snapshot)
+    if step.id == "database_verify" and result.get("skipped"):
+        return "skipped", msg("Not proven, because backup_prove is off: run verify_backup.yml before relying on it.")
+    return "unknown", msg("The step did not run.")
 
 
 def _evidence(result: Mapping[str, Any]) -> dict[str, Any]:

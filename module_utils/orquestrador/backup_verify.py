@@ -68,6 +68,10 @@ def verify(
     if not identity.strip().startswith("AGE-SECRET-KEY-1"):
         raise BackupError(msg("backup_age_identity is no private key of age: give AGE-SECRET-KEY-1… from Vault"))
     programs = {name: need(name) for name in ("age", "zstd")}
+    if not wanted:
+        if check_mode:
+            return {"changed": True, "backup": {}, "path": directory}
+        raise BackupError(msg("there is nothing to prove, because no backup was made"))
     if check_mode:
         manifest = choose(directory, wanted)
         return {"changed": True, "backup": manifest, "path": os.path.join(directory, str(manifest["file"]))}
