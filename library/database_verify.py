@@ -157,17 +157,19 @@ def main() -> None:
     if module.check_mode:
         module.exit_json(**result, evidence={}, note=msg("{path} would be proven.", path=result["path"]))
     proof = result["backup"]["verified"]
-    module.exit_json(
-        **result,
-        evidence={"id": result["backup"]["id"], **proof},
-        note=msg(
+    figures = {key: proof[key] for key in ("rows", "tables", "restore_s", "age_s")}
+    if proof["method"] == "scratch_schema":
+        note = msg(
+            "{rows} rows of {tables} tables are as they were dumped; restored into a scratch schema in {restore_s},"
+            " {age_s} after the backup; triggers, routines and events are not compared",
+            **figures,
+        )
+    else:
+        note = msg(
             "{rows} rows of {tables} tables are as they were dumped; restored in {restore_s}, {age_s} after the backup",
-            rows=proof["rows"],
-            tables=proof["tables"],
-            restore_s=proof["restore_s"],
-            age_s=proof["age_s"],
-        ),
-    )
+            **figures,
+        )
+    module.exit_json(**result, evidence={"id": result["backup"]["id"], **proof}, note=note)
 
 
 if __name__ == "__main__":

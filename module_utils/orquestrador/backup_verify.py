@@ -204,6 +204,8 @@ class _Proof:
         if client is None:
             raise BackupError(msg("{programs} is not installed: install the client of the database",
                                   programs=self._product.clients[0]))  # fmt: skip
+        # An event that was due only once, since the dump, would be refused or dropped by a session of today.
+        dumped_at = int(_seconds(str(self._manifest["started_at"])))
         with Pipeline(self._deadline, self._stall_s) as pipeline:
             age = pipeline.start("age", [self._programs["age"], "-d", "-i", "-", path], stdin=subprocess.PIPE,
                                  stdout=subprocess.PIPE)  # fmt: skip
@@ -211,8 +213,8 @@ class _Proof:
                                   stdout=subprocess.PIPE)  # fmt: skip
             loader = pipeline.start(
                 os.path.basename(client),
-                [client, *place.access, *place.load, "--max-allowed-packet=1G", "--default-character-set=utf8mb4",
-                 "--binary-mode", place.schema],
+                [client, *place.access, f"--init-command=SET SESSION timestamp = {dumped_at}{place.settings}",
+                 "--max-allowed-packet=1G", "--default-character-set=utf8mb4", "--binary-mode", place.schema],
                 stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
             )  # fmt: skip
             if age.stdin is None or age.stdout is None or zstd.stdout is None or loader.stdin is None:

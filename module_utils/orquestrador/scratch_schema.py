@@ -57,7 +57,7 @@ def scratch_schema(
             _run(connection, lambda: create_schema(connection, name, manifest["server"]))
             yield Place(
                 METHOD, name, (f"--defaults-file={defaults_file}", f"--user={user}"),
-                lambda: _connect(defaults_file, user, name), ("--init-command=SET SESSION sql_log_bin = 0",),
+                lambda: _connect(defaults_file, user, name), ", sql_log_bin = 0",
             )  # fmt: skip
         finally:
             _drop(defaults_file, user, name)

@@ -44,7 +44,7 @@ class Place(NamedTuple):
     schema: str
     access: tuple[str, ...]  # options of the product's programs that say where and who
     connect: Callable[[], Any]  # to the schema
-    load: tuple[str, ...] = ()  # more options of the client that restores
+    settings: str = ""  # more of them for the session that restores, as in SET SESSION a = 1, b = 2
 
 
 @contextlib.contextmanager

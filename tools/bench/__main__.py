@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from tools.bench.backup import bench_backup
 from tools.bench.common import ROOT, Lab, prepare_lab, save, say
 from tools.bench.daily import bench_daily, bench_fleet
 
@@ -17,6 +18,7 @@ from tools.bench.daily import bench_daily, bench_fleet
 BENCHMARKS: dict[str, tuple[str, Callable[[Lab, Path, int], dict[str, float]]]] = {
     "daily": ("Daily routine against the commands an operator types", bench_daily),
     "fleet": ("Daily routine over a fleet", bench_fleet),
+    "backup": ("Backup and proof of a database of 1 GB against mysqldump, gzip and mysql", bench_backup),
 }
 
 
