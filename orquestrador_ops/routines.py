@@ -23,7 +23,7 @@ class Step:
     """One step of a routine.
 
     ``checks`` are judged from the verdict; ``overall`` asks that the whole verdict be healthy as well; a step with
-    neither is an action, whose result the playbook hands in (``step_results``).
+    neither is an action, whose result the playbook hands in (``step_results``). An ``optional`` step may be skipped.
     """
 
     id: str
@@ -31,6 +31,7 @@ class Step:
     source: str
     checks: tuple[str, ...] = ()
     overall: bool = False
+    optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,7 @@ BACKUP = Routine(
     steps=(
         Step("lease", msg("Lease of the host"), "pontos-criticos"),
         Step("database_backup", msg("Encrypted backup of the database"), "rotina-mensal"),
-        Step("database_verify", msg("Restored and compared"), "rotina-mensal"),
+        Step("database_verify", msg("Restored and compared"), "rotina-mensal", optional=True),
         Step(
             "application",
             msg("The application after the backup"),
@@ -190,8 +191,11 @@ def conclude(
     steps = [_step(step, snapshot, verdict, statuses, results.get(step.id)) for step in plan.steps]
     if snapshot is None:
         return steps, "unreachable"
-    fine = OK_STATUSES | {"skipped"}  # never for want of a result: an action says so itself, or the operator did
-    return steps, "met" if all(step["status"] in fine for step in steps) else "not_met"
+    may_skip = {step.id for step in plan.steps if step.optional}
+    met = all(
+        step["status"] in OK_STATUSES or (step["status"] == "skipped" and step["id"] in may_skip) for step in steps
+    )
+    return steps, "met" if met else "not_met"
 
 
 def _step(
