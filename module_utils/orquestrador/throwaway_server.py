@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -26,11 +27,14 @@ from .runner import run
 START_S = 60.0
 GROWTH = 3.0  # of the tables' size: restored tables, their undo and redo
 BASE_BYTES = 400 * 1024 * 1024  # of an empty data directory and its logs
+ZONES = "/usr/share/zoneinfo"
 MAX_SOCKET = 100  # characters that a Unix socket's path may have, less some
 _SETTINGS = ("--skip-networking", "--event-scheduler=OFF", "--skip-log-bin", "--max-allowed-packet=1G",
              "--innodb-flush-log-at-trx-commit=0", "--innodb-doublewrite=0", "--innodb-buffer-pool-size=256M",
              "--innodb-flush-method=nosync", "--innodb-stats-auto-recalc=OFF", "--performance-schema=OFF")  # fmt: skip
 _OWN = {"mysql": ("--mysqlx=OFF", "--log-error-verbosity=1", "--innodb-redo-log-capacity=256M"), "mariadb": ()}
+
+_ZONE = re.compile(r"[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+)*")
 
 
 class NoServerError(BackupError):
@@ -151,11 +155,32 @@ def _create(pipeline: Pipeline, socket: str, schema: str, server: Mapping[str, A
             time.sleep(0.1)
     try:
         create_schema(connection, schema, server)
+        for zone in server.get("time_zones") or ():
+            _load_zone(connection, str(zone), deadline)
         if server["product"] == "mysql":
             with contextlib.suppress(Exception), connection.cursor() as cursor:  # since 8.0.21; only a matter of speed
                 cursor.execute("ALTER INSTANCE DISABLE INNODB REDO_LOG")
     finally:
         connection.close()
+
+
+def _load_zone(connection: Any, zone: str, deadline: float) -> None:
+    """Teach the server a time zone that an event is given in; a new server knows none by name."""
+    program = find(("mysql_tzinfo_to_sql", "mariadb-tzinfo-to-sql"))
+    path = os.path.join(ZONES, zone)
+    if program is None or not _ZONE.fullmatch(zone) or not os.path.isfile(path):
+        raise BackupError(
+            msg(
+                "an event of the backup is in time zone {zone}, which this host does not know: install tzdata",
+                zone=zone,
+            )
+        )
+    done = run([program, path, zone], timeout_s=min(max(deadline - time.monotonic(), 1.0), START_S))
+    with connection.cursor() as cursor:
+        cursor.execute("USE mysql")
+        for statement in done.stdout.decode().split(";\n"):
+            if statement.strip():
+                cursor.execute(statement)
 
 
 def _connect(socket: str, schema: Optional[str]) -> Any:
