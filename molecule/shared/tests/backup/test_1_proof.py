@@ -19,7 +19,8 @@ from machine import BACKUP, BACKUPS, CREDENTIAL, DATABASE, PROJECT, USER, VERIFY
 Runner = Callable[..., Run]
 SMALL = "/mnt/small"
 ZONE_TABLES = ("time_zone_name", "time_zone_transition", "time_zone_transition_type", "time_zone")
-THROWAWAY = f"pgrep -u {USER} -x mysqld"
+THROWAWAY = f"pgrep -u {USER} -f '^[^ ]*mysqld .*--datadir=({BACKUPS}|{SMALL})/'"
+RESTORE = f"pgrep -u {USER} -f '^[^ ]*mysql .*--init-command=SET SESSION timestamp'"
 
 
 @pytest.fixture
@@ -158,7 +159,7 @@ def test_a_disk_that_fills_during_the_proof_leaves_the_backup_unproven(
     try:
         assert backup(*place, "-e", "backup_prove=false").rc == 0
         run = Background(lambda: verify(*place))
-        machine.wait("the restore", lambda: alive(machine, f"pgrep -u {USER} -x mysql"), 40)
+        machine.wait("the restore", lambda: alive(machine, RESTORE), 40)
         machine.sh(f"head -c 1G /dev/zero > {SMALL}/filler || true")
         failed = run.result()
         assert failed.rc != 0
@@ -253,8 +254,8 @@ def test_a_killed_proof_in_a_scratch_schema_is_cleaned_up_after(
     assert backup("-e", "backup_prove=false").rc == 0
     forced = ("-e", "backup_verify_method=scratch_schema")
     run = Background(lambda: verify(*forced))
-    machine.wait("the restore", lambda: alive(machine, f"pgrep -u {USER} -x mysql"), 40)
-    machine.sh(f"kill -KILL $(ps -o ppid= -p $(pgrep -u {USER} -x mysql))")
+    machine.wait("the restore", lambda: alive(machine, RESTORE), 40)
+    machine.sh(f"kill -KILL $(ps -o ppid= -p $({RESTORE}))")
     assert run.result().rc != 0
     assert len(scratch(machine)) == 1
     # Whatever way the next run goes.
