@@ -23,7 +23,8 @@ class Step:
     neither is an action, whose result the playbook hands in (``step_results``). Where no action reported, ``judge``
     tells from the snapshot and from facts: the inventory's ``variables`` and what the history knows. ``needs`` is the
     id of a step without which this one is not begun. One that is ``optional`` was not asked for when it has no result,
-    and is then no step of the run.
+    and is then no step of the run. ``unwanted`` is what is said of an action that the operator had skipped;
+    without it a skipped action was not done.
     """
 
     id: str
@@ -35,6 +36,7 @@ class Step:
     variables: tuple[str, ...] = ()
     needs: str = ""
     optional: bool = False
+    unwanted: Message | None = None
 
 
 @dataclass(frozen=True)
@@ -110,10 +112,16 @@ BACKUP = Routine(
     procedure="backup",
     title=msg("Backup of the database"),
     source="rotina-mensal",
-    budget_s=3600,
+    budget_s=10800,
     steps=(
         Step("lease", msg("Lease of the host"), "pontos-criticos"),
         Step("database_backup", msg("Encrypted backup of the database"), "rotina-mensal"),
+        Step(
+            "database_verify",
+            msg("Restored and compared"),
+            "rotina-mensal",
+            unwanted=msg("Not proven, because backup_prove is off: run verify_backup.yml before relying on it."),
+        ),
         Step(
             "application",
             msg("The application after the backup"),
@@ -130,7 +138,7 @@ VERIFY_BACKUP = Routine(
     budget_s=7200,
     steps=(
         Step("lease", msg("Lease of the host"), "pontos-criticos"),
-        Step("database_verify", msg("Restored into a throwaway server and compared"), "rotina-mensal"),
+        Step("database_verify", msg("Restored and compared"), "rotina-mensal"),
         Step(
             "application",
             msg("The application after the proof"),
@@ -303,7 +311,7 @@ MONTHLY = Routine(
         Step("database_backup", msg("Encrypted backup of the database"), "rotina-mensal"),
         Step(
             "database_verify",
-            msg("Restored into a throwaway server and compared"),
+            msg("Restored and compared"),
             "rotina-mensal",
             needs="database_backup",
         ),

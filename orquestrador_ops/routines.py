@@ -63,7 +63,11 @@ def conclude(
     ]
     if snapshot is None:
         return steps, "unreachable"
-    return steps, "met" if all(step["status"] in OK_STATUSES for step in steps) else "not_met"
+    may_skip = {step.id for step in plan.steps if step.unwanted}
+    met = all(
+        step["status"] in OK_STATUSES or (step["status"] == "skipped" and step["id"] in may_skip) for step in steps
+    )
+    return steps, "met" if met else "not_met"
 
 
 def _step(
@@ -81,6 +85,8 @@ def _step(
     evidence = _evidence(result)
     if status is None and step.judge is not None:
         status, note, evidence = step.judge(snapshot, facts)
+    elif status is None and step.unwanted is not None and result.get("skipped"):
+        status, note = "skipped", step.unwanted
     elif status is None and not found:
         status, note = "unknown", _why_not_run(needed)
     if step.overall:

@@ -53,6 +53,7 @@ class Source(NamedTuple):
     lower_case_table_names: int
     size_bytes: int  # of tables and indexes, as the server estimates
     structure: backup_structure.Structure
+    time_zones: tuple[str, ...] = ()  # that events are given in, by name
 
 
 class Written(NamedTuple):
@@ -111,8 +112,12 @@ def _source(connection: Any) -> Source:
             " WHERE TABLE_SCHEMA = DATABASE()"
         )
         (size,) = cursor.fetchone()
+        cursor.execute("SELECT DISTINCT TIME_ZONE FROM information_schema.EVENTS WHERE EVENT_SCHEMA = DATABASE()")
+        zones = tuple(sorted(str(zone) for (zone,) in cursor if zone != "SYSTEM" and str(zone)[0] not in "+-"))
     structure = backup_structure.read(connection, product.name)
-    return Source(product.name, str(version), str(uuid), str(charset), str(collation), int(lower), int(size), structure)
+    return Source(
+        product.name, str(version), str(uuid), str(charset), str(collation), int(lower), int(size), structure, zones
+    )
 
 
 def back_up(
@@ -288,6 +293,7 @@ def _manifest(
             "collation": source.collation,
             "lower_case_table_names": source.lower_case_table_names,
             "size_bytes": source.size_bytes,
+            "time_zones": list(source.time_zones),
         },
         "dump": {"program": dumper.version, "options": list(dumper.options)},
         "started_at": stamp(began),

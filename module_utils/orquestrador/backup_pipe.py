@@ -7,6 +7,7 @@ import ctypes
 import errno
 import fcntl
 import os
+import select
 import signal
 import subprocess
 import threading
@@ -282,10 +283,21 @@ def write_all(descriptor: int, data: bytes) -> None:
 
 
 def end_on_signals() -> None:
-    """Unwind on TERM and HUP as on an interrupt: a connection that breaks must not leave children behind."""
+    """Unwind on TERM and HUP as on an interrupt, and when nobody is left to read what the module prints.
+
+    A connection that breaks or a controller that is killed must not leave work or children behind; without a terminal
+    no signal tells of it, only the pipe that standard output is.
+    """
 
     def leave(number: int, frame: object) -> None:
         raise SystemExit(128 + number)
 
+    def look() -> None:
+        poll = select.poll()
+        poll.register(1, 0)
+        if any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll()):
+            os.kill(os.getpid(), signal.SIGHUP)
+
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, leave)
+    threading.Thread(target=look, daemon=True).start()

@@ -35,6 +35,48 @@ _FIRST, _LAST = itemgetter(slice(2)), itemgetter(slice(-2, None))
 _NO_MARK = bytes(byte for byte in range(256) if byte not in b"('")
 
 
+_OWNER = re.compile(rb"DEFINER=(?:`(?:[^`]|``)*`@`(?:[^`]|``)*`)")
+_DROP_CODE = re.compile(rb"/\*!\d+ DROP (?:FUNCTION|PROCEDURE|EVENT|TRIGGER|PACKAGE)\b")
+
+
+class CodeFilter:
+    """Lets a dump pass without its triggers, routines and events, and without the owners of its views.
+
+    What is left runs nothing and gives nothing to another account: tables, their rows, and views.
+    """
+
+    def __init__(self) -> None:
+        self._pending = b""  # the beginning of a line
+        self._rest = False  # the beginning of a line has passed, being long
+        self._code = False
+
+    def feed(self, data: bytes) -> bytes:
+        """What may pass of what has come so far."""
+        *lines, last = (self._pending + data).split(b"\n")
+        passing = []
+        for line in lines:
+            passing.append(line + b"\n" if self._rest else self._line(line + b"\n"))
+            self._rest = False
+        self._pending = last
+        if self._rest or (len(last) > MAX_HEAD and not self._code):
+            # Of rows, as no code is that long; it need not be kept to be looked at.
+            passing.append(last)
+            self._pending, self._rest = b"", True
+        return b"".join(passing)
+
+    def end(self) -> bytes:
+        """What is left when nothing more comes."""
+        return b"" if self._code else self._pending
+
+    def _line(self, line: bytes) -> bytes:
+        if line.startswith(_DELIMITER):
+            self._code = line != b"DELIMITER ;\n"
+            return b""
+        if self._code or _DROP_CODE.match(line):
+            return b""
+        return _OWNER.sub(b"", line, 1) if line.startswith(b"/*!50013 DEFINER=") else line
+
+
 class Table:
     """Rows and digest of one table's data as they stand in the dump."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Optional
 
 Structure = dict[str, dict[str, str]]
 MAX_DIFFERENCES = 5
@@ -27,7 +27,7 @@ class Kind(NamedTuple):
     where: str = ""
 
 
-_DEFINED = ("DEFINER", "SQL_MODE", "CHARACTER_SET_CLIENT", "COLLATION_CONNECTION", "DATABASE_COLLATION")
+_DEFINED = ("SQL_MODE", "CHARACTER_SET_CLIENT", "COLLATION_CONNECTION", "DATABASE_COLLATION")
 # Counters, times and estimates are left out: they are not structure and differ after any restore.
 KINDS = (
     Kind(
@@ -83,7 +83,7 @@ KINDS = (
         "views",
         "VIEWS",
         "TABLE_SCHEMA",
-        ("TABLE_NAME", "VIEW_DEFINITION", "CHECK_OPTION", "DEFINER", "SECURITY_TYPE", "CHARACTER_SET_CLIENT",
+        ("TABLE_NAME", "VIEW_DEFINITION", "CHECK_OPTION", "SECURITY_TYPE", "CHARACTER_SET_CLIENT",
          "COLLATION_CONNECTION"),
     ),
     Kind(
@@ -113,7 +113,14 @@ KINDS = (
         ("EVENT_NAME", "TIME_ZONE", "EVENT_DEFINITION", "EVENT_TYPE", "EXECUTE_AT", "INTERVAL_VALUE", "INTERVAL_FIELD",
          "STARTS", "ENDS", "STATUS", "ON_COMPLETION", "EVENT_COMMENT", *_DEFINED),
     ),
+    # By themselves, because an account without the right to give objects to others can restore all but these.
+    Kind("view owners", "VIEWS", "TABLE_SCHEMA", ("TABLE_NAME", "DEFINER")),
+    Kind("routine owners", "ROUTINES", "ROUTINE_SCHEMA", ("ROUTINE_NAME", "ROUTINE_TYPE", "DEFINER")),
+    Kind("trigger owners", "TRIGGERS", "TRIGGER_SCHEMA", ("TRIGGER_NAME", "DEFINER")),
+    Kind("event owners", "EVENTS", "EVENT_SCHEMA", ("EVENT_NAME", "DEFINER")),
 )  # fmt: skip
+CODE = frozenset({"routines", "parameters", "triggers", "events"})
+OWNERS = frozenset(kind.name for kind in KINDS if kind.name.endswith(" owners"))
 
 
 def statement(kind: Kind, product: str) -> str:
@@ -134,13 +141,22 @@ def digests(rows: Sequence[Sequence[Any]]) -> dict[str, str]:
     return {name: hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()[:32] for name, lines in grouped.items()}
 
 
-def read(connection: Any, product: str) -> Structure:
-    """``{kind: {object: digest}}`` of the connection's schema."""
+def read(connection: Any, product: str, renamed: Optional[tuple[str, str]] = None) -> Structure:
+    """``{kind: {object: digest}}`` of the connection's schema.
+
+    :param renamed: the schema's name and the one to put in its place, where the server writes it into a description.
+    """
     found: Structure = {}
+    own, other = renamed or ("", "")
     for kind in KINDS:
         with connection.cursor() as cursor:
             cursor.execute(statement(kind, product))
-            found[kind.name] = digests(cursor.fetchall())
+            rows = cursor.fetchall()
+        if own != other:
+            quoted, instead = (f"`{name.replace('`', '``')}`" for name in (own, other))
+            rows = [[other if value == own else value.replace(quoted, instead) if isinstance(value, str) else value
+                     for value in row] for row in rows]  # fmt: skip
+        found[kind.name] = digests(rows)
     return found
 
 

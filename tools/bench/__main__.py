@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
+from tools.bench.backup import bench_backup
 from tools.bench.common import ROOT, Lab, prepare_lab, save, say
 from tools.bench.daily import bench_daily, bench_fleet
 from tools.bench.logs import bench_logs
@@ -21,6 +22,7 @@ BENCHMARKS: dict[str, tuple[str, Callable[[Lab, Path, int], dict[str, float]]]] 
     "fleet": ("Daily routine over a fleet", bench_fleet),
     "reload": ("Reload of the application under load", bench_reload),
     "logs": ("Archives of logs that are being written", bench_logs),
+    "backup": ("Backup and proof of a database of 1 GB against mysqldump, gzip and mysql", bench_backup),
 }
 
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from module_utils.orquestrador.backup_stream import DumpScanner
+from module_utils.orquestrador.backup_stream import CodeFilter, DumpScanner
 
 END = b"-- Dump completed on 2026-01-02  3:04:05\n"
 
@@ -136,3 +136,49 @@ def test_nonsense_never_hangs_nor_counts_as_whole(data: bytes, size: int) -> Non
     except ValueError:
         return
     assert not scanner.complete or b"-- Dump completed" in data
+
+
+KEPT = b"""-- MySQL dump
+DROP TABLE IF EXISTS `t`;
+CREATE TABLE `t` (
+  `a` int
+);
+INSERT INTO `t` VALUES (1,'DELIMITER ;;'),(2,'x');
+/*!50003 SET sql_mode = '' */ ;
+"""
+CODE = b"""DELIMITER ;;
+/*!50003 CREATE*/ /*!50017 DEFINER=`root`@`localhost`*/ /*!50003 TRIGGER x BEFORE INSERT ON t FOR EACH ROW BEGIN
+INSERT INTO `t` VALUES (1);
+END */;;
+DELIMITER ;
+/*!50106 DROP EVENT IF EXISTS `e` */;
+/*!50003 DROP FUNCTION IF EXISTS `f` */;
+"""
+VIEW = b"""/*!50001 CREATE ALGORITHM=UNDEFINED */
+/*!50013 %sSQL SECURITY DEFINER */
+/*!50001 VIEW `v` AS select 1 AS `1`*/;
+"""
+
+
+@pytest.mark.parametrize("size", [1, 2, 7, 100, 1 << 18])
+def test_no_code_and_no_owner_passes_the_filter(size: int) -> None:
+    data = KEPT + CODE + VIEW % b"DEFINER=`gone``s`@`%` " + CODE + END
+    expected = KEPT + VIEW % b" " + END
+    code_filter = CodeFilter()
+    passed = b"".join(code_filter.feed(data[start : start + size]) for start in range(0, len(data), size))
+    assert passed + code_filter.end() == expected
+
+
+def test_a_line_longer_than_what_is_kept_passes_as_it_comes() -> None:
+    row = b"INSERT INTO `t` VALUES ('" + b"DELIMITER ;;" * 1_000_000 + b"');\n"
+    code_filter = CodeFilter()
+    passed = [code_filter.feed(row[start : start + (1 << 20)]) for start in range(0, len(row), 1 << 20)]
+    assert b"".join(passed) + code_filter.feed(CODE) + code_filter.end() == row
+    assert max(map(len, passed)) < 6 * 1024 * 1024
+
+
+@given(st.binary(max_size=300).filter(lambda data: b"DELIMITER" not in data and b"/*!" not in data), st.integers(1, 50))
+def test_anything_else_passes_unchanged(data: bytes, size: int) -> None:
+    code_filter = CodeFilter()
+    passed = b"".join(code_filter.feed(data[start : start + size]) for start in range(0, len(data), size))
+    assert passed + code_filter.end() == data

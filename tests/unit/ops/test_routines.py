@@ -166,7 +166,7 @@ def test_met_only_when_every_check_is_ok(found: list[str], data: st.DataObject) 
 def test_a_backup_that_was_not_made_is_not_met_however_healthy_the_host(
     make_verdict: Make, result: dict[str, Any], status: str, outcome: str
 ) -> None:
-    results = {"lease": {"changed": False}, "database_backup": result}
+    results = {"lease": {"changed": False}, "database_backup": result, "database_verify": {"changed": True}}
     steps, got = routines.conclude("backup", FILES_OK, make_verdict(), results)
     assert (steps[1]["status"], got) == (status, outcome)
 
@@ -252,3 +252,17 @@ def test_an_optional_step_that_was_not_asked_for_is_no_step_of_the_run(make_verd
         "reload", {}, make_verdict(), {**done, "app_build": {"failed": True, "msg": "x"}}
     )
     assert (statuses(steps)["app_build"], outcome) == ("failed", "not_met")
+
+
+def test_a_backup_that_was_not_to_be_proven_says_so_and_is_met(make_verdict: Make) -> None:
+    results = {"lease": {"changed": False}, "database_backup": {"changed": True}, "database_verify": {"skipped": True}}
+    steps, outcome = routines.conclude("backup", FILES_OK, make_verdict(), results)
+    assert statuses(steps)["database_verify"] == "skipped"
+    assert "backup_prove is off" in next(step for step in steps if step["id"] == "database_verify")["note"]["text"]
+    assert outcome == "met"
+
+
+def test_a_proof_that_did_not_run_is_not_taken_for_one_that_was_not_wanted(make_verdict: Make) -> None:
+    results = {"lease": {"changed": False}, "database_backup": {"changed": True}, "database_verify": {}}
+    steps, outcome = routines.conclude("backup", FILES_OK, make_verdict(), results)
+    assert (statuses(steps)["database_verify"], outcome) == ("unknown", "not_met")

@@ -1,0 +1,108 @@
+"""The part of the benchmark ``backup`` that runs on the host: one measured piece of work, JSON in and JSON out.
+
+It calls what the modules call, in the host's own Python; Ansible's start and the way of a module to the host are not
+part of what is measured.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from orquestrador.backup_clients import PRODUCTS, find, find_dumper
+from orquestrador.backup_database import back_up
+from orquestrador.backup_files import backups
+from orquestrador.backup_verify import verify
+from orquestrador.throwaway_server import throwaway_server
+
+OURS = {"zstd", "age"}
+SAMPLE_S = 0.05
+
+
+class Memory(threading.Thread):
+    """The most that this process and the compressor and encryptor below it have resident at one time, in bytes."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self.peak = 0
+        self.over = threading.Event()
+
+    def run(self) -> None:
+        while not self.over.wait(SAMPLE_S):
+            self.peak = max(self.peak, _resident(os.getpid()) + sum(map(_resident, _children(os.getpid()))))
+
+
+def _children(pid: int) -> list[int]:
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            text = path.read_text(encoding="ascii", errors="replace")
+            program, rest = text[text.index("(") + 1 : text.rindex(")")], text[text.rindex(")") + 2 :].split()
+            if int(rest[1]) == pid and program in OURS:
+                found.append(int(path.parent.name))
+    return found
+
+
+def _resident(pid: int) -> int:
+    with contextlib.suppress(OSError):
+        return int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return 0
+
+
+def _shell(command: str) -> float:
+    began = time.perf_counter()
+    subprocess.run(["bash", "-o", "pipefail", "-c", command], check=True, timeout=1800, stderr=subprocess.DEVNULL)
+    return time.perf_counter() - began
+
+
+def work(task: dict[str, Any]) -> dict[str, Any]:
+    """Do one piece of work and say how long it took."""
+    place, schema, defaults = str(task["place"]), str(task["schema"]), str(task["defaults_file"])
+    store = str(Path(place, "store"))
+    dumper = find_dumper(PRODUCTS["mysql"])
+    dump = " ".join([dumper.path, f"--defaults-file={defaults}", *dumper.options, "--", schema])
+    what = task["what"]
+    if what == "dump":
+        return {"seconds": _shell(f"{dump} > /dev/null")}
+    if what == "file":
+        return {"seconds": _shell(f"{dump} > {place}/dump.sql"), "bytes": Path(place, "dump.sql").stat().st_size}
+    if what == "gzip":
+        return {"seconds": _shell(f"{dump} | gzip > {place}/dump.gz"), "bytes": Path(place, "dump.gz").stat().st_size}
+    if what == "backup":
+        memory = Memory()
+        memory.start()
+        began = time.perf_counter()
+        made = back_up(store, defaults_file=defaults, name=schema, recipient=task["recipient"], reserve_bytes=0,
+                       timeout_s=1800, stall_s=600)["backup"]  # fmt: skip
+        seconds = time.perf_counter() - began
+        memory.over.set()
+        for manifest in backups(store)[:-1]:
+            for name in (manifest["file"], f"{manifest['id']}.json"):
+                Path(store, name).unlink()
+        return {
+            "seconds": seconds,
+            "peak_mb": memory.peak / 1e6,
+            "bytes": made["bytes_file"],
+            "dump": made["bytes_dump"],
+        }
+    manifest = backups(store)[-1]
+    if what == "proof":
+        began = time.perf_counter()
+        proof = verify(store, wanted=manifest["id"], identity=task["identity"], timeout_s=1800, stall_s=600,
+                       reserve_bytes=0)["backup"]["verified"]  # fmt: skip
+        return {"seconds": time.perf_counter() - began, "restore_s": proof["restore_s"]}
+    client = find(PRODUCTS["mysql"].clients)
+    with throwaway_server(store, manifest["server"], schema, size_bytes=0, reserve_bytes=0,
+                          deadline=time.monotonic() + 1800) as server:  # fmt: skip
+        return {"seconds": _shell(f"{client} {' '.join(server.access)} {server.schema} < {place}/dump.sql")}
+
+
+if __name__ == "__main__":
+    sys.stdout.write(json.dumps(work(json.load(sys.stdin))))
