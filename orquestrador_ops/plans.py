@@ -338,6 +338,7 @@ MONTHLY = Routine(
                 "host.disk",
             ),
         ),
+        Step("backup_copy", msg("Copies of the backups elsewhere"), "rotina-mensal"),
         Step("backup_retention", msg("Old backups"), "rotina-mensal"),
         Step("log_errors", msg("Error logs of seven days"), "rotina-mensal"),
     ),
