@@ -222,8 +222,8 @@ class _Stream:
         try:
             with self._pipeline as pipeline:
                 dumper = pipeline.start(program, dump, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
-                zstd = pipeline.start("zstd", compress, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-                age = pipeline.start("age", encrypt, stdin=zstd.stdout, stdout=subprocess.PIPE)
+                zstd = pipeline.start("zstd", compress, behind=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+                age = pipeline.start("age", encrypt, behind=True, stdin=zstd.stdout, stdout=subprocess.PIPE)
                 if dumper.stdout is None or zstd.stdin is None or zstd.stdout is None or age.stdout is None:
                     raise RuntimeError("a pipe is missing")
                 zstd.stdout.close()  # age's alone: when it ends, zstd has to notice
@@ -232,7 +232,11 @@ class _Stream:
                 sink = Sink(self._directory, target, self._reserve, pipeline)
                 writer = Worker(lambda: sink.write(result))
                 writer.start()
-                scanner = self._scan(dumper.stdout.fileno(), zstd.stdin)
+                scanner, dump_end, sink_end = DumpScanner(), dumper.stdout.fileno(), zstd.stdin
+                # In a thread of its own, because a thread that stood back may not step forward again.
+                reader = Worker(lambda: self._scan(scanner, dump_end, sink_end))
+                reader.start()
+                reader.result()
                 pipeline.finish()
                 writer.join(60)
                 if writer.error is not None:
@@ -249,8 +253,7 @@ class _Stream:
             os.close(target)
         return Written(sink.sha256, sink.bytes, scanner.bytes, scanner.tables())
 
-    def _scan(self, source: int, sink: Any) -> DumpScanner:
-        scanner = DumpScanner()
+    def _scan(self, scanner: DumpScanner, source: int, sink: Any) -> None:
         try:
             for piece in teed(source, sink.fileno()):
                 scanner.feed(piece)
@@ -262,7 +265,6 @@ class _Stream:
             self._pipeline.broken()
         except ValueError as error:
             raise BackupError(msg("the dump can't be understood: {reason}", reason=str(error))) from error
-        return scanner
 
 
 def _manifest(

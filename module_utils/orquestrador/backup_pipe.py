@@ -25,6 +25,7 @@ CHUNK = 1 << 18
 PIPE_BYTES = 1 << 20  # the most that an ordinary user may ask for
 KEPT_ERRORS = 8192
 GRACE_S = 10.0
+NICE = 10
 _F_SETPIPE_SZ = 1031
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -43,6 +44,17 @@ def _die_with_parent() -> None:
         os.setregid(group, group)
         os.setreuid(user, user)
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def stand_back() -> None:
+    """Let the database and its clients, whom all others of a pipe wait for, run before the calling thread."""
+    with contextlib.suppress(OSError):  # a matter of speed only
+        os.setpriority(os.PRIO_PROCESS, 0, min(os.getpriority(os.PRIO_PROCESS, 0) + NICE, 19))
+
+
+def _die_with_parent_behind() -> None:
+    _die_with_parent()
+    stand_back()
 
 
 def widen(descriptor: int) -> None:
@@ -115,15 +127,19 @@ class Pipeline:
         self._over = threading.Event()
         self._watch = threading.Thread(target=self._watching, daemon=True)
 
-    def start(self, name: str, argv: Sequence[str], **streams: Any) -> subprocess.Popen[bytes]:
-        """Start a child; all are started before any thread is, and from the thread that stays: see prctl(2)."""
+    def start(self, name: str, argv: Sequence[str], *, behind: bool = False, **streams: Any) -> subprocess.Popen[bytes]:
+        """Start a child; all are started before any thread is, and from the thread that stays: see prctl(2).
+
+        :param behind: it works with what a database gives or takes, and stands back for it (:func:`stand_back`).
+        """
         try:
             process = subprocess.Popen(
                 argv,
                 stderr=subprocess.PIPE,
                 env={**os.environ, "LC_ALL": "C"},
                 start_new_session=True,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509 - before any thread of ours runs
+                # Before any thread of ours runs.
+                preexec_fn=_die_with_parent_behind if behind else _die_with_parent,  # noqa: PLW1509
                 **streams,
             )
         except OSError as error:
@@ -224,7 +240,7 @@ class Pipeline:
 
 
 class Worker(threading.Thread):
-    """A thread whose exception is not lost."""
+    """A thread that stands back for the database and whose exception is not lost."""
 
     def __init__(self, work: Callable[[], None]) -> None:
         super().__init__(daemon=True)
@@ -233,10 +249,17 @@ class Worker(threading.Thread):
 
     def run(self) -> None:
         """Work."""
+        stand_back()
         try:
             self._work()
         except BaseException as error:  # noqa: BLE001 - handed to the thread that waits
             self.error = error
+
+    def result(self) -> None:
+        """Wait until the work is done, as long as it takes: what it works on is bounded. Raises what it raised."""
+        self.join()
+        if self.error is not None:
+            raise self.error
 
 
 def pieces(descriptor: int) -> Iterator[bytes]:

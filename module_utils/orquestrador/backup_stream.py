@@ -95,11 +95,30 @@ class Table:
         return {"rows": self.rows, "sha256": self._digest.hexdigest()}
 
 
+class Ending:
+    """How much of a dump has passed and whether its last line was there: all there is to ask of bytes known by a hash."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+        self._tail = b""
+
+    def feed(self, data: bytes) -> None:
+        """Look at the next piece."""
+        self.bytes += len(data)
+        self._tail = (self._tail + data)[-TAIL:] if len(data) < TAIL else data[-TAIL:]
+
+    @property
+    def complete(self) -> bool:
+        """Whether the last line is the one that dump tools write when they are done."""
+        return _COMPLETED.search(self._tail) is not None
+
+
 class DumpScanner:
     """Feed it the stream in any pieces; afterwards it knows the tables and whether the dump is whole."""
 
     def __init__(self) -> None:
         self.bytes = 0
+        self._ending = Ending()
         self.table: Optional[str] = None  # the one whose rows are passing
         self._tables: dict[str, dict[str, Any]] = {}
         self._current: Optional[Table] = None
@@ -110,12 +129,11 @@ class DumpScanner:
         self._code = False  # another delimiter is in force
         self._pending = b""  # not decided yet: the beginning of a line, or the last byte of a piece
         self._quoted = False
-        self._tail = b""
 
     def feed(self, data: bytes) -> None:
         """Look at the next piece."""
-        self.bytes += len(data)
-        self._tail = (self._tail + data)[-TAIL:] if len(data) < TAIL else data[-TAIL:]
+        self._ending.feed(data)
+        self.bytes = self._ending.bytes
         if self._pending:
             data = self._pending + data
             self._pending = b""
@@ -126,7 +144,7 @@ class DumpScanner:
     @property
     def complete(self) -> bool:
         """Whether the last line is the one that dump tools write when they are done."""
-        return not self._inside and _COMPLETED.search(self._tail) is not None
+        return not self._inside and self._ending.complete
 
     def tables(self) -> dict[str, dict[str, Any]]:
         """``{name: {rows, sha256}}`` of the tables that have rows."""
