@@ -96,7 +96,7 @@ class Table:
 
 
 class Ending:
-    """How much of a dump has passed and whether its last line was there: all there is to ask of bytes known by a hash."""
+    """How much of a dump has passed, whether with its last line: all there is to ask of bytes that a hash covers."""
 
     def __init__(self) -> None:
         self.bytes = 0

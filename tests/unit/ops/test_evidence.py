@@ -93,7 +93,15 @@ def monthly(snapshot: dict[str, Any], verdict: dict[str, Any], results: dict[str
 
 FINE = {
     name: {"changed": True}
-    for name in ("database_backup", "database_verify", "code_backup", "database_optimize", "app_build", "pm2_reload")
+    for name in (
+        "database_backup",
+        "database_verify",
+        "code_backup",
+        "database_optimize",
+        "app_build",
+        "pm2_reload",
+        "backup_copy",
+    )
 }
 
 
@@ -139,7 +147,7 @@ def test_month_has_every_section_from_what_was_measured(month: Run) -> None:
     assert tests["output"] == [f"line {number} `<b>`" for number in range(20, 40)]
     assert errors["tables"][0]["rows"][0] == ["7", "Error: | <x>"]
     assert all(item["done"] for item in actions["items"])
-    assert len(actions["items"]) == 8
+    assert len(actions["items"]) == 9
     assert [item["done"] for item in following["items"]] == [False, False, True]
 
 
