@@ -6,16 +6,14 @@ import os
 import re
 import secrets
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import testinfra
 from ansible.parsing.vault import VaultLib, VaultSecret
-from machine import APP, DAILY, PROJECT, USER, WEBAPP, Machine, Run, play
-
-MARKER_VARIABLE = "OPS_TEST_MARKER"
+from machine import APP, DAILY, MARKER_VARIABLE, PROJECT, USER, WEBAPP, Machine, Run, Runner, play
 
 
 @pytest.fixture(scope="session")
@@ -92,9 +90,6 @@ def state(tmp_path: Path) -> Path:
     directory = tmp_path / "state"
     directory.mkdir(mode=0o700)
     return directory
-
-
-Runner = Callable[..., Run]
 
 
 @pytest.fixture(scope="session")

@@ -41,6 +41,8 @@ CREDENTIAL = f"{HOME}/.config/orquestrador-ops/mysql.cnf"
 ERROR_LOG = f"{WEBAPP}/logs/error.log"
 HEALTH = "http://127.0.0.1:3001/api/health"
 
+# In the environment of the application, which PM2 keeps and hands to whoever asks for its state.
+MARKER_VARIABLE = "OPS_TEST_MARKER"
 DATABASE = "orquestrador_ia"
 OPS_ACCOUNT = "orquestrador_ops"
 CHECKS = (
@@ -252,6 +254,9 @@ class Background:
         self._thread.join(self._limit_s)
         assert self._result, "the run did not end"
         return self._result[0]
+
+
+Runner = Callable[..., Run]
 
 
 def in_english(message: Mapping[str, Any]) -> str:

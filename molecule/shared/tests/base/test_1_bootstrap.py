@@ -7,7 +7,6 @@ import re
 from pathlib import Path
 
 import pytest
-from conftest import Runner
 from machine import (
     APP,
     BOOTSTRAP,
@@ -21,6 +20,7 @@ from machine import (
     USER,
     WEBAPP,
     Machine,
+    Runner,
 )
 from testinfra.host import Host
 

@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Runner
 from machine import (
     BOOTSTRAP,
     CREDENTIAL,
@@ -22,6 +21,7 @@ from machine import (
     WEBAPP,
     Machine,
     Run,
+    Runner,
     assert_same,
 )
 

@@ -7,8 +7,7 @@ import sqlite3
 from pathlib import Path
 
 import pytest
-from conftest import Runner
-from machine import CHECKS, CRITICAL, DAILY, PM2_HOME, USER, WEBAPP, Machine, Run
+from machine import CHECKS, CRITICAL, DAILY, PM2_HOME, USER, WEBAPP, Machine, Run, Runner
 
 CRITICAL_FILES = {
     "ecosystem.config.cjs": f"{WEBAPP}/ecosystem.config.cjs",

@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import pytest
-from conftest import Runner
 from machine import (
     APP,
     CHECKS,
@@ -23,6 +22,7 @@ from machine import (
     WEBAPP,
     Machine,
     Run,
+    Runner,
     in_english,
 )
 

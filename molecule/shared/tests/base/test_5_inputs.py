@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import Runner
-from machine import Machine, Run
+from machine import Machine, Run, Runner
 
 
 @pytest.fixture

@@ -12,8 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Runner
-from machine import BOOTSTRAP, CRITICAL, DAILY, HOME, PROJECT, USER, WEBAPP, Machine
+from machine import BOOTSTRAP, CRITICAL, DAILY, HOME, PROJECT, USER, WEBAPP, Machine, Runner
 
 LEASE = f"{HOME}/.local/state/orquestrador-ops/lease.json"
 HOLDER = "20260105T120000Z-abcdef"

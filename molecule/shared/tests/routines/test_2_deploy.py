@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import MARKER_VARIABLE, Runner
-from machine import APP, HEALTH, HOME, USER, WEBAPP, Background, Machine, Run, in_english
+from machine import APP, HEALTH, HOME, MARKER_VARIABLE, USER, WEBAPP, Background, Machine, Run, Runner, in_english
 
 RELOAD = "playbooks/operation/reload.yml"
 STATE = f"{HOME}/.local/state/orquestrador-ops/build"

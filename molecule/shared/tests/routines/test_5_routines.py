@@ -10,8 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Runner
-from machine import BACKUPS, DATABASE, HEALTH, WEBAPP, Machine, Run, assert_same
+from machine import BACKUPS, DATABASE, HEALTH, WEBAPP, Machine, Run, Runner, assert_same
 from test_1_logs import everywhere
 from test_2_deploy import CLUSTER, load, start
 
