@@ -15,7 +15,7 @@ export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export ANSIBLE_HOME ?= $(CURDIR)/.cache/ansible
 
 LAB_DATABASE ?= mysql
-SCENARIOS ?= default mariadb
+SCENARIOS ?= default mariadb backup routines
 LAB := molecule/shared/lab.sh
 
 .PHONY: help
@@ -52,7 +52,7 @@ unit: $(STAMP) ## Unit tests
 	@$(BIN)/python -m pytest tests/unit -q -n 2
 
 .PHONY: molecule
-molecule: $(STAMP) ## Integration tests on real machines (SCENARIOS="default mariadb")
+molecule: $(STAMP) ## Integration tests on real machines (SCENARIOS="default backup")
 	@tools/molecule.sh $(SCENARIOS)
 
 .PHONY: test
