@@ -160,7 +160,8 @@ def _standing(left: Mapping[str, Any], verdict: Mapping[str, Any], tr: Translato
         items.append({"done": False, "text": tr.t("Review the error logs: they were not counted")})
     else:
         items.append({"done": errors == 0, "text": tr.t("Review the error logs: {count} events", count=errors)})
-    counts = (left.get("npm_audit") or {}).get("counts")
+    audit = left.get("npm_audit") or {}
+    counts = audit.get("after") or audit.get("before")
     if isinstance(counts, Mapping):
         total = sum(count for count in counts.values() if isinstance(count, int))
         said = tr.t("Plan updates of dependencies: {count} known vulnerabilities", count=total)

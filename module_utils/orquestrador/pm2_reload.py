@@ -64,6 +64,7 @@ class Worker(NamedTuple):
     restarts: int
     unstable: int
     listen_timeout_s: float
+    started_ms: int = 0  # epoch, by PM2; 0 when it does not say
 
 
 class NotReadyError(Exception):
@@ -99,6 +100,7 @@ def select(raw: Any, name: str) -> tuple[list[Worker], int]:
                 pid=_whole(item.get("pid")),
                 status=str(env.get("status")),
                 mode=CLUSTER if "cluster" in str(env.get("exec_mode")) else FORK,
+                started_ms=_whole(env.get("pm_uptime")),
                 restarts=_whole(env.get("restart_time")),
                 unstable=_whole(env.get("unstable_restarts")),
                 listen_timeout_s=_whole(env.get("listen_timeout")) / 1000 or LISTEN_TIMEOUT_S,
@@ -501,6 +503,7 @@ def reload(o: Options, *, check_mode: bool) -> dict[str, Any]:
         evidence: dict[str, Any] = {
             "app": o.app,
             "mode": before[0].mode,
+            "uptime_before_s": _uptime(before, time.time()),
             "workers": run.replaced,
             **{key: counted[key] for key in ("requests", "failures", "longest_gap_s", "errors")},
             "planned_restarts": planned(before, after, run.touched),
@@ -514,6 +517,12 @@ def reload(o: Options, *, check_mode: bool) -> dict[str, Any]:
             raise raised
         o.dist.proven()
     return {"changed": True, "evidence": evidence, "note": _note(before, evidence)}
+
+
+def _uptime(workers: list[Worker], now: float) -> Optional[float]:
+    """Seconds since the youngest worker started; ``None`` when PM2 does not say."""
+    started = max((worker.started_ms for worker in workers), default=0)
+    return round(max(now - started / 1000, 0.0), 1) if started else None
 
 
 def _all(run: Reload, before: list[Worker]) -> None:

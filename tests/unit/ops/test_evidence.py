@@ -113,13 +113,14 @@ def month(healthy: Run) -> Run:
     results = {
         **FINE,
         "lease": {"changed": False, "failed": False},
-        "npm_audit": {"changed": False, "evidence": {"counts": {"critical": 0, "high": 2}}},
+        "npm_audit": {"changed": False, "evidence": {"before": {"critical": 0, "high": 2}, "after": None}},
         "app_tests": {
             "changed": False,
             "note": message("{passed} of {expected} tests passed", passed=28, expected=28),
             "evidence": {"output": [f"line {number} `<b>`" for number in range(40)]},
         },
         "backup_retention": {"changed": False},
+        "pm2_reload": {"changed": True, "evidence": {"uptime_before_s": 3 * 86400}},
         "log_errors": {
             "changed": False,
             "note": message("{count} error events in seven days", count=7),
@@ -141,14 +142,16 @@ def test_month_has_every_section_from_what_was_measured(month: Run) -> None:
         "Próximas ações",
     ]
     uptime, health, tests, errors, actions, following = view["sections"]
-    assert "200" in uptime["paragraphs"][0]
-    assert "99,5%" in uptime["paragraphs"][0]
+    assert "3 d" in uptime["paragraphs"][0]
+    assert "200" in uptime["paragraphs"][1]
+    assert "99,5%" in uptime["paragraphs"][1]
     assert len(health["tables"][0]["rows"]) == 15
     assert tests["output"] == [f"line {number} `<b>`" for number in range(20, 40)]
     assert errors["tables"][0]["rows"][0] == ["7", "Error: | <x>"]
     assert all(item["done"] for item in actions["items"])
     assert len(actions["items"]) == 9
     assert [item["done"] for item in following["items"]] == [False, False, True]
+    assert following["items"][1]["text"].endswith("2")
 
 
 def test_month_is_laid_out_whole(month: Run) -> None:
