@@ -94,8 +94,8 @@ RETURN = r"""
 evidence:
   description:
     - C(mode), C(uptime_before_s), C(workers) with old and new processes and times, C(requests), C(failures) and
-      C(longest_gap_s) of the
-      prober, C(planned_restarts) that PM2 counts for this by worker, and whether it was C(rolled_back).
+      C(longest_gap_s) of the prober, C(planned_restarts) that PM2 counts for this by worker, and whether it was
+      C(rolled_back).
   returned: always
   type: dict
 note:

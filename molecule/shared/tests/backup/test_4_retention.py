@@ -153,7 +153,7 @@ def test_a_mounted_disk_takes_copies_and_what_can_not_take_them_is_named(
     assert not unmounted.ok
     assert "is on the same file system" in unmounted.said
     assert not run("copy", f"backup_copy_to={DISK}/nowhere").ok
-    machine.sh(f"mkdir -p {DISK}; mount -t tmpfs -o size=30m,uid=$(id -u {USER}),mode=700 none {DISK}")
+    machine.sh(f"mkdir -p {DISK}; mount -t tmpfs -o size=1500m,uid=$(id -u {USER}),mode=700 none {DISK}")
     try:
         assert run("copy", f"backup_copy_to={DISK}").ok
         digests = machine.out(f"sha256sum < {copies}/{made}.tar.zst.age; sha256sum < {CODE}/{made}.tar.zst.age").split()
@@ -166,7 +166,7 @@ def test_a_mounted_disk_takes_copies_and_what_can_not_take_them_is_named(
         assert not damaged.ok
         assert newest in damaged.said
         assert "copies" not in manifest(machine, newest)
-        machine.sh(f"head -c 30M /dev/zero > {DISK}/filler || true")
+        machine.sh(f"head -c 1500M /dev/zero > {DISK}/filler || true")
         full = run("copy", f"backup_copy_to={DISK}/")
         assert not full.ok
         assert "No space left" in full.said
