@@ -92,9 +92,7 @@ def test_every_line_is_in_one_place_while_it_is_being_written(
     assert [run.rc for run in runs] == [0, 0], runs[-1].output
     assert runs[0].steps["logs_archive"] == "changed"
     for who in writers:
-        machine.wait(
-            f"the end of {who}", lambda who=who: machine.app(f"grep -cx '{who} says 24000' logs/*.log || true")
-        )
+        machine.wait(f"the end of {who}", lambda who=who: everywhere(machine, rf"^{who} says 24000$"), 60)
     found = everywhere(machine, r"^(fork|cluster)[01] says [0-9]+$")
     assert found == Counter({f"{who} says {number}": 1 for who in writers for number in range(1, 24001)})
     names = machine.out(f"cd {ARCHIVES} && ls *.gz").split()
