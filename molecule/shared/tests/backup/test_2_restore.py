@@ -307,6 +307,47 @@ def test_what_can_not_be_put_back_is_said_and_what_to_do_works(
     machine.sql(f"USE {DATABASE}; {NO_LATER} DROP EVENT IF EXISTS only_once;")
 
 
+DATA, ROOM = "/var/lib/mysql", "/mnt/data"
+
+
+@pytest.fixture
+def small_disk(machine: Machine) -> Iterator[str]:
+    """The server's data on a disk with little room; gives the script that fills it up."""
+    machine.sh(
+        f"systemctl stop mysql; mkdir -p {ROOM}; mount -t tmpfs -o size=$(($(du -sm {DATA} | cut -f1) + 300))m none {ROOM};"
+        f" cp -a {DATA}/. {ROOM}; chown mysql:mysql {ROOM}; chmod 700 {ROOM}; mount --bind {ROOM} {DATA};"
+        " systemctl start mysql",
+        timeout=60,
+    )
+    yield f"head -c 2G /dev/zero > {DATA}/filler || true"
+    machine.sh(
+        f"rm -f {DATA}/filler; systemctl stop mysql; umount {DATA}; rsync -a --delete {ROOM}/ {DATA}/; umount {ROOM};"
+        " systemctl start mysql",
+        timeout=60,
+    )
+    machine.settle()
+
+
+def test_a_disk_that_fills_up_is_named_and_what_to_do_works(
+    machine: Machine, proven: dict[str, Any], restore: Runner, small_disk: str
+) -> None:
+    there = objects(machine)
+    room = ("-e", "backup_reserve_bytes=0", "-e", "backup_stall_s=20")
+    run = Background(lambda: restore("-e", f"backup={proven['id']}", *room, timeout=240), 240)
+    client = half_way(machine)
+    machine.sh(f"{small_disk}; kill -CONT {client}")
+    done = run.result()
+    assert done.rc != 0
+    machine.sh(f"rm {DATA}/filler")
+    advice = re.findall(r"with (-e backup=\S+ -e backup_restore_unverified=true) -e confirm=", said(done))
+    if advice:
+        assert machine.pids() == []
+        again = restore(*advice[0].split(), *room)
+        assert again.rc == 0, again.output
+    assert objects(machine) == there
+    assert_at_rest(machine)
+
+
 def test_a_module_killed_half_way_is_told_of_by_the_next_run_which_knows_the_way_back(
     machine: Machine, proven: dict[str, Any], restore: Runner
 ) -> None:
