@@ -314,7 +314,8 @@ DATA, ROOM = "/var/lib/mysql", "/mnt/data"
 def small_disk(machine: Machine) -> Iterator[str]:
     """The server's data on a disk with little room; gives the script that fills it up."""
     machine.sh(
-        f"systemctl stop mysql; mkdir -p {ROOM}; mount -t tmpfs -o size=$(($(du -sm {DATA} | cut -f1) + 300))m none {ROOM};"
+        f"systemctl stop mysql; mkdir -p {ROOM};"
+        f" mount -t tmpfs -o size=$(($(du -sm {DATA} | cut -f1) + 300))m none {ROOM};"
         f" cp -a {DATA}/. {ROOM}; chown mysql:mysql {ROOM}; chmod 700 {ROOM}; mount --bind {ROOM} {DATA};"
         " systemctl start mysql",
         timeout=60,
