@@ -322,7 +322,8 @@ def small_disk(machine: Machine) -> Iterator[str]:
     )
     yield f"head -c 2G /dev/zero > {DATA}/filler || true"
     machine.sh(
-        f"rm -f {DATA}/filler; systemctl stop mysql; umount {DATA}; rsync -a --delete {ROOM}/ {DATA}/; umount {ROOM};"
+        f"rm -f {DATA}/filler; systemctl stop mysql; umount {DATA}; find {DATA} -mindepth 1 -delete;"
+        f" cp -a {ROOM}/. {DATA}; umount {ROOM};"
         " systemctl start mysql",
         timeout=60,
     )
