@@ -203,6 +203,6 @@ def test_killed_controller_blocks_for_its_lease_and_no_longer(run_clean: Runner,
     assert f"held by run {left['run_id']} (bootstrap, " in refused.output
     # Ten minutes later.
     machine.out(f"jq '.boot_s -= 600' {LEASE} > {LEASE}.new && mv {LEASE}.new {LEASE}", user=USER)
-    taken = run_clean(DAILY, state=state)
+    taken = run_clean(DAILY, "-e", "ops_locale=en", state=state)
     assert taken.rc == 0, taken.output
     assert f"The lease of run {left['run_id']} (bootstrap, " in taken.output
