@@ -17,9 +17,16 @@ def ended_well(result: Any) -> bool:
     return decide(result)
 
 
+def planned_restarts(result: Any) -> int:
+    """How many restarts of the application a reload's registered result says were its own."""
+    from orquestrador_ops.routines import planned_restarts as count  # noqa: PLC0415 - see above
+
+    return count(result)
+
+
 class FilterModule:
     """What Ansible looks for."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Name and function of each."""
-        return {"ended_well": ended_well}
+        return {"ended_well": ended_well, "planned_restarts": planned_restarts}

@@ -11,7 +11,19 @@ from module_utils.orquestrador.types import Message
 from .judges import Facts
 from .plans import PLAYBOOKS, ROUTINES, TITLES, Routine, Step
 
-__all__ = ["PLAYBOOKS", "ROUTINES", "TITLES", "Routine", "Step", "conclude", "ended_well", "judged", "routine", "worst"]
+__all__ = [
+    "PLAYBOOKS",
+    "ROUTINES",
+    "TITLES",
+    "Routine",
+    "Step",
+    "conclude",
+    "ended_well",
+    "judged",
+    "planned_restarts",
+    "routine",
+    "worst",
+]
 
 OK_STATUSES = frozenset({"ok", "changed"})
 STEP_STATUSES = ("ok", "changed", "skipped", "warn", "unknown", "failed")  # from best to worst
@@ -116,6 +128,13 @@ def ended_well(result: Any) -> bool:
     """
     status, _ = _of_result(result) if isinstance(result, Mapping) else (None, None)
     return status in (OK_STATUSES | {"skipped", "warn"})
+
+
+def planned_restarts(result: Any) -> int:
+    """How many restarts a step's result says were its own; 0 for one that never ran."""
+    evidence = result.get("evidence") if isinstance(result, Mapping) else None
+    counts = evidence.get("planned_restarts") if isinstance(evidence, Mapping) else None
+    return sum(counts.values()) if isinstance(counts, Mapping) else 0
 
 
 def _why_not_run(needed: Message | None) -> Message:

@@ -193,3 +193,18 @@ def test_a_step_that_another_kept_from_running_says_which(healthy: Run) -> None:
 )
 def test_only_what_ended_well_is_built_upon(result: Any, well: bool) -> None:
     assert routines.ended_well(result) is well
+
+
+@pytest.mark.parametrize(
+    ("result", "count"),
+    [
+        ({"evidence": {"planned_restarts": {"0": 1, "1": 2}}}, 3),
+        ({"evidence": {"planned_restarts": {}}}, 0),
+        ({"evidence": {}}, 0),
+        ({"failed": True, "msg": "x"}, 0),
+        ({}, 0),
+        (None, 0),
+    ],
+)
+def test_restarts_of_a_reload_are_counted_as_its_own(result: Any, count: int) -> None:
+    assert routines.planned_restarts(result) == count
