@@ -75,7 +75,7 @@ class Translator:
         """The language tag for HTML, e.g. ``pt-BR``."""
         return self._style.tag
 
-    def t(self, text: str, **args: Any) -> str:
+    def t(self, text: str, /, **args: Any) -> str:
         """Translate the message id ``text`` and fill in its ``{named}`` arguments, formatted by their endings.
 
         An argument that is missing stays visible as its placeholder.

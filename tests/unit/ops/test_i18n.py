@@ -68,6 +68,7 @@ def test_message_is_translated_and_filled_in() -> None:
         ({"text": "{x.__class__} {0} {", "args": {"x": 1}}, "{x.__class__} {0} {"),
         ({"text": "", "args": {}}, ""),
         ({"text": "a", "args": "not a mapping"}, "a"),
+        ({"text": "{text} of {self}", "args": {"text": 1, "self": 2}}, "1 of 2"),
         ({"no": "text"}, "{'no': 'text'}"),
         (7, "7"),
     ],

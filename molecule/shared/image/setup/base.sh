@@ -40,4 +40,4 @@ done
 mkdir -p /var/lib/orquestrador-lab
 : >/etc/machine-id
 systemctl set-default multi-user.target
-systemctl enable ssh.service cron.service
+systemctl enable ssh.service cron.service lab-registry.service
