@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-REVISION = "0001"  # head of the migrations; a test compares the two
+REVISION = "0002"  # head of the migrations; a test compares the two
 
 metadata = sa.MetaData(naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_name)s"})
 
@@ -97,8 +97,73 @@ incidents = sa.Table(
     sa.Column("closed_at", sa.Double()),  # when recovery was proven
     sa.Column("run_id", _RUN_ID),
     sa.Column("escalated_to", _NAME),
-    sa.Column("data", _JSON),
+    sa.Column("data", _JSON),  # symptom, reasons, evidence, what was tried, what is proposed, timeline
+    sa.Column("key", _NAME),  # of what is the same incident: host and alert
+    sa.Column("level", _WORD),  # of the matrix of escalation: L1 to L4
+    sa.Column("next_at", sa.Double()),  # when it goes to the next level, unless acknowledged
+    sa.Column("acknowledged_at", sa.Double()),
+    sa.Column("acknowledged_by", _NAME),
+    sa.Column("updated_at", sa.Double()),
     sa.Index(None, "host", "opened_at"),
+    sa.Index(None, "key", "closed_at"),
+)
+
+notifications = sa.Table(
+    "notifications",
+    metadata,
+    sa.Column("id", _ID, primary_key=True, autoincrement=True),
+    sa.Column("incident_id", _ID),
+    sa.Column("host", _HOST, nullable=False),
+    sa.Column("at", sa.Double(), nullable=False),
+    sa.Column("level", _WORD, nullable=False),
+    sa.Column("channel", _NAME, nullable=False),  # kind and name, never an address with its secret
+    sa.Column("outcome", _WORD, nullable=False),  # sent, failed
+    sa.Column("reason", sa.Text()),
+    sa.Column("key", _NAME),  # a message of this key was told already
+    sa.Column("run_id", _RUN_ID),
+    sa.Index(None, "incident_id", "at"),
+    sa.Index(None, "key", "at"),
+)
+
+recoveries = sa.Table(
+    "recoveries",
+    metadata,
+    sa.Column("id", _ID, primary_key=True, autoincrement=True),
+    sa.Column("host", _HOST, nullable=False),
+    sa.Column("procedure", _PROCEDURE, nullable=False),
+    sa.Column("started_at", sa.Double(), nullable=False),
+    sa.Column("ended_at", sa.Double()),  # none: it never came to an end
+    sa.Column("outcome", _WORD),  # recovered, failed, nothing
+    sa.Column("automatic", sa.Boolean(), nullable=False, default=False),
+    sa.Column("trial", sa.Boolean(), nullable=False, default=False),  # the one that an open breaker lets through
+    sa.Column("run_id", _RUN_ID),
+    sa.Index(None, "host", "procedure", "started_at"),
+    sa.Index(None, "run_id", unique=True),
+)
+
+breakers = sa.Table(
+    "breakers",
+    metadata,
+    sa.Column("host", _HOST, primary_key=True),
+    sa.Column("procedure", _PROCEDURE, primary_key=True),
+    sa.Column("opened_at", sa.Double()),
+    sa.Column("trial_at", sa.Double()),  # when the trial after the cool-down was let through
+    sa.Column("closed_at", sa.Double()),
+    sa.Column("closed_by", _NAME),
+    sa.Column("data", _JSON),
+)
+
+watch_cycles = sa.Table(
+    "watch_cycles",
+    metadata,
+    sa.Column("id", _ID, primary_key=True, autoincrement=True),
+    sa.Column("started_at", sa.Double(), nullable=False),
+    sa.Column("ended_at", sa.Double()),
+    sa.Column("outcome", _WORD, nullable=False),  # done, skipped, late
+    sa.Column("hosts", sa.Integer()),
+    sa.Column("acted", sa.Integer()),
+    sa.Column("data", _JSON),
+    sa.Index(None, "started_at"),
 )
 
 maintenance_windows = sa.Table(
