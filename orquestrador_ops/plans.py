@@ -24,7 +24,7 @@ class Step:
     tells from the snapshot and from facts: the inventory's ``variables`` and what the history knows. ``needs`` is the
     id of a step without which this one is not begun. One that is ``optional`` was not asked for when it has no result,
     and is then no step of the run. ``unwanted`` is what is said of an action that the operator had skipped;
-    without it a skipped action was not done.
+    without it a skipped action was not done. What an ``advisory`` step warns of does not spoil the result.
     """
 
     id: str
@@ -37,6 +37,7 @@ class Step:
     needs: str = ""
     optional: bool = False
     unwanted: Message | None = None
+    advisory: bool = False
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,7 @@ class Routine:
     """A routine of the operational playbook.
 
     ``budget_s`` is the time it may take, in seconds; ``period_days`` how far back its report looks into the history.
+    One that does not observe has nothing to say of the host.
     """
 
     procedure: str
@@ -52,6 +54,7 @@ class Routine:
     budget_s: int
     steps: tuple[Step, ...]
     period_days: int = 0
+    observes: bool = True
 
 
 DAILY = Routine(
@@ -344,6 +347,18 @@ MONTHLY = Routine(
     ),
 )
 
+# Part of every emergency: who was told. A channel that fails is reported, and fails nothing.
+ESCALATION = Step("escalation", msg("Incident and escalation"), "escalacao-e-suporte", optional=True, advisory=True)
+
+MAINTENANCE = Routine(
+    procedure="maintenance",
+    title=msg("Maintenance window"),
+    source="escalacao-e-suporte",
+    budget_s=60,
+    observes=False,
+    steps=(Step("maintenance", msg("Maintenance window"), "escalacao-e-suporte"),),
+)
+
 _ALL = (
     DAILY,
     BOOTSTRAP,
@@ -357,6 +372,7 @@ _ALL = (
     ARCHIVE_LOGS,
     WEEKLY,
     MONTHLY,
+    MAINTENANCE,
 )
 ROUTINES: Mapping[str, Routine] = {routine.procedure: routine for routine in _ALL}
 
@@ -372,6 +388,7 @@ TITLES: Mapping[str, Message] = {
     "restore_files": RESTORE_FILES.title,
     "reload": RELOAD.title,
     "archive_logs": ARCHIVE_LOGS.title,
+    "maintenance": MAINTENANCE.title,
     "weekly": WEEKLY.title,
     "monthly": MONTHLY.title,
     "quarterly": msg("Quarterly security audit"),
