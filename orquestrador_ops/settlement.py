@@ -30,7 +30,9 @@ HEALTHY, BROKEN, UNREACHABLE, UNKNOWN = "healthy", "broken", "unreachable", "unk
 # What a finding calls for besides its scenario: the rules of escalation know these names.
 BREAKER_OPEN, OVER_BUDGET, PERSISTS = "breaker_open", "over_budget", "performance_persists"
 _SEVERITIES = {"offline": "critical", "performance": "high", "database": "medium"}
-_SHOWN_STEPS = ("changed", "failed", "warn")
+_TRIED = ("changed", "failed", "warn")
+# Steps that only look, whatever their status.
+_LOOKING = ("gate", "diagnosis", "lease", "evidence")
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Case:
 
 
 def gate(store: History, case: Case, *, close_breaker: bool = False) -> dict[str, Any]:
-    """Whether the run may act: ``{allowed, automatic, reason, breaker, maintenance, incident_id}``.
+    """Whether the run may act: ``{allowed, automatic, reason, breaker, maintenance, incident_id}``, and as a step.
 
     Who is let through is on record as having begun. In check mode nothing is written: it says what would be.
     """
@@ -64,7 +66,7 @@ def gate(store: History, case: Case, *, close_breaker: bool = False) -> dict[str
         found = breaker.look(store, case.host, case.procedure, case.limits, case.now)
         reason = msg("In maintenance until {ends_at} ({reason}): the watcher stands back",
                      ends_at=window["ends_at"], reason=window["reason"])  # fmt: skip
-        return {**answer, "allowed": False, "reason": reason, "breaker": found.shown()}
+        return _as_step({**answer, "allowed": False, "reason": reason, "breaker": found.shown()})
     if case.check_mode:
         found = breaker.look(store, case.host, case.procedure, case.limits, case.now)
         allowed = close_breaker or found.state != breaker.OPEN
@@ -82,21 +84,33 @@ def gate(store: History, case: Case, *, close_breaker: bool = False) -> dict[str
     answer |= {"allowed": allowed, "breaker": found.shown()}
     if not allowed:
         answer["reason"] = _open(case, found)
-    return answer
+    return _as_step(answer)
+
+
+def _as_step(answer: dict[str, Any]) -> dict[str, Any]:
+    note = answer["reason"]
+    window = answer["maintenance"]
+    if note is None and window is not None:
+        note = msg("In maintenance until {ends_at} ({reason}): that stops nobody by hand",
+                   ends_at=window["ends_at"], reason=window["reason"])  # fmt: skip
+    status = "ok" if answer["allowed"] and answer["reason"] is None else "warn"
+    return {**answer, "status": status, "note": note, "evidence": {"breaker": answer["breaker"]}}
 
 
 def unrecorded(case: Case, reason: Message | str) -> dict[str, Any]:
     """The gate's answer when the history can't be asked: a person may act, the watcher, whom nothing stops, may not."""
     text = msg("The history does not answer, so that recoveries can't be counted: {reason}", reason=reason)
     empty = Breaker(breaker.CLOSED, 0, case.limits.max_recoveries).shown()
-    return {
-        "allowed": not case.automatic,
-        "automatic": case.automatic,
-        "reason": text,
-        "breaker": {**empty, "state": "unknown"},
-        "maintenance": None,
-        "incident_id": None,
-    }
+    return _as_step(
+        {
+            "allowed": not case.automatic,
+            "automatic": case.automatic,
+            "reason": text,
+            "breaker": {**empty, "state": "unknown"},
+            "maintenance": None,
+            "incident_id": None,
+        }
+    )
 
 
 def _open(case: Case, found: Breaker) -> Message:
@@ -162,7 +176,8 @@ def read(case: Case, gate: Mapping[str, Any], emergency: Mapping[str, Any], heal
         tried=tried,
         steps=steps,
         over_budget=bool(emergency.get("over_budget")),
-        refused=emergency.get("outcome") == "refused",
+        # Not one that was refused because it is another procedure's case: that one nobody is at work at.
+        refused=emergency.get("outcome") == "refused" and diagnosis.get("alert") == case.procedure,
     )
 
 
@@ -195,7 +210,7 @@ def _tried(case: Case, emergency: Mapping[str, Any]) -> tuple[list[Message], lis
     """What was done, as text and as entries of the timeline; steps that only looked are left out."""
     tried, entries = [], []
     for name, step in _mapping(emergency.get("steps")).items():
-        if not isinstance(step, Mapping) or not (step.get("changed") or step.get("status") in _SHOWN_STEPS):
+        if name in _LOOKING or not isinstance(step, Mapping) or step.get("status") not in _TRIED:
             continue
         notes = _messages(step.get("note"))
         status = STEP_WORDS.get(str(step.get("status")), STEP_WORDS["unknown"])
