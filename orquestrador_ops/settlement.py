@@ -143,6 +143,12 @@ class Finding:
     steps: list[dict[str, Any]] = field(default_factory=list)  # entries of the timeline
     over_budget: bool = False
     refused: bool = False
+    found_bad: bool = False  # the procedure's own first look
+
+    def facts(self) -> dict[str, Any]:
+        """What of it an incident keeps."""
+        names = ("scenario", "reasons", "proposals", "tried", "found_bad")
+        return {name: getattr(self, name) for name in names}
 
 
 def read(case: Case, gate: Mapping[str, Any], emergency: Mapping[str, Any], health: Mapping[str, Any]) -> Finding:
@@ -176,6 +182,7 @@ def read(case: Case, gate: Mapping[str, Any], emergency: Mapping[str, Any], heal
         tried=tried,
         steps=steps,
         over_budget=bool(emergency.get("over_budget")),
+        found_bad=diagnosis.get("alert") not in (None, "none"),
         # Not one that was refused because it is another procedure's case: that one nobody is at work at.
         refused=emergency.get("outcome") == "refused" and diagnosis.get("alert") == case.procedure,
     )
@@ -209,7 +216,9 @@ def _recovery(gate: Mapping[str, Any], emergency: Mapping[str, Any], symptom: st
 def _tried(case: Case, emergency: Mapping[str, Any]) -> tuple[list[Message], list[dict[str, Any]]]:
     """What was done, as text and as entries of the timeline; steps that only looked are left out."""
     tried, entries = [], []
-    for name, step in _mapping(emergency.get("steps")).items():
+    # In the order of time: on its way here an object lost that of its names.
+    steps = sorted(_mapping(emergency.get("steps")).items(), key=lambda item: str(_mapping(item[1]).get("ended_at")))
+    for name, step in steps:
         if name in _LOOKING or not isinstance(step, Mapping) or step.get("status") not in _TRIED:
             continue
         notes = _messages(step.get("note"))
@@ -344,12 +353,7 @@ def _wrong(desk: Desk, case: Case, done: Settled, found: Breaker, *, opened: boo
         at=case.now,
         run_id=case.run_id,
         detected_at=case.started_at,
-        facts={
-            "scenario": finding.scenario,
-            "reasons": finding.reasons,
-            "proposals": finding.proposals,
-            "tried": finding.tried,
-        },
+        facts=finding.facts(),
         entries=[*_detected(case, finding), *finding.steps],
     )
     conditions = [name for name in (finding.scenario,) if name]
@@ -406,8 +410,7 @@ def _over(desk: Desk, case: Case, kept: Settings, done: Settled) -> None:
             at=case.now,
             run_id=case.run_id,
             detected_at=case.started_at,
-            facts={"scenario": finding.scenario, "reasons": finding.reasons, "proposals": finding.proposals,
-                   "tried": finding.tried},
+            facts=finding.facts(),
             entries=[*_detected(case, finding), *finding.steps],
         )  # fmt: skip
         known.append(incidents.change(desk.store, made["id"], at=case.now, level=first.level))
