@@ -275,7 +275,8 @@ class Settled:
             "recovery": self.finding.recovery,
             "incident_id": incident.get("id"),
             "level": incident.get("level"),
-            "escalated_to": incident.get("escalated_to"),
+            # Of a run after which the host is well nobody has to go on.
+            "escalated_to": incident.get("escalated_to") if self.finding.symptom != HEALTHY else None,
             "closed": self.closed,
             "postmortems": self.postmortems,
             "told": self.told.sent,
@@ -335,7 +336,7 @@ def settle(
     done.notes += done.told.notes
     if done.told.failed:
         done.status = "warn"
-    elif done.told.sent or done.closed or done.incident:
+    elif done.status == "ok" and (done.told.sent or done.closed or done.incident):
         done.status = "changed"
     if not done.notes:
         done.notes.append(msg("Nobody had to be told"))
@@ -367,7 +368,8 @@ def _wrong(desk: Desk, case: Case, done: Settled, found: Breaker, *, opened: boo
     why = msg("Goes to level {level} ({name})", level=level.level, name=level.title)
     if found.state == breaker.OPEN:
         _add(desk, incident, [_open(case, found)])
-        done.notes.append(_open(case, found))
+        if opened:
+            done.notes.append(_open(case, found))
     incident = escalation.raise_to(desk, incident, level, why)
     incident = escalation.overdue(desk, incident)
     number = incident["id"]
@@ -434,6 +436,38 @@ def _over(desk: Desk, case: Case, kept: Settings, done: Settled) -> None:
         except OSError as error:
             done.status = "warn"
             done.notes.append(msg("The draft of the postmortem could not be written: {reason}", reason=str(error)))
+
+
+def ended(store: History, case: Case, why: Message, *, level: str = "L2", respond_within_s: float = 900.0) -> Incident:
+    """A run that had to be ended from outside: its recovery failed, and an incident says so.
+
+    Nobody is told from here, where no channels are known; whoever settles or climbs next does it. Raises
+    :class:`orquestrador_ops.errors.HistoryError`.
+    """
+    breaker.settle(
+        store,
+        host=case.host,
+        procedure=case.procedure,
+        run_id=case.run_id,
+        outcome=breaker.FAILED,
+        limits=case.limits,
+        now=case.now,
+    )
+    incident, _ = incidents.report(
+        store,
+        host=case.host,
+        alert=case.procedure,
+        severity=_SEVERITIES.get(case.procedure, "high"),
+        at=case.now,
+        run_id=case.run_id,
+        detected_at=case.started_at,
+        facts={"scenario": OVER_BUDGET, "reasons": [why]},
+        entries=[entry(why, case.now)],
+    )
+    if incident["level"] is not None:
+        return incident
+    next_at = case.now + respond_within_s
+    return incidents.change(store, incident["id"], at=case.now, level=level, escalated_to=level, next_at=next_at)
 
 
 def _would(desk: Desk, case: Case, finding: Finding) -> list[Message]:

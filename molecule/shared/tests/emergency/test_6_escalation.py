@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from machine import Machine, Run, Runner
+from machine import APP, USER, WEBAPP, Machine, Run, Runner
 from receivers import Mailbox, Webhook
 
 PLAYBOOK = "molecule/shared/tests/emergency/escalation.yml"
+OFFLINE = "playbooks/emergency/offline.yml"
 MAINTENANCE = "playbooks/operation/maintenance.yml"
+NO_PROXY = {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
 LEVELS = [
     {"level": "L1", "name": "Monitoring", "respond_within_s": 0, "channels": []},
     {"level": "L2", "name": "Operator", "respond_within_s": 900, "channels": ["operator"]},
@@ -88,7 +90,7 @@ class Office:
         options = ["--check"] if check else []
         run = self.run_clean(
             PLAYBOOK, "-vvv", "-e", f"@{given}", *options, *args, state=self.state,
-            env={"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"},
+            env=NO_PROXY,
         )  # fmt: skip
         assert result.exists(), run.output
         kept = json.loads(result.read_text())
@@ -255,3 +257,37 @@ def test_maintenance_keeps_the_watcher_off_and_stops_nobody_by_hand(
     assert gate["allowed"]
     assert len(office.mailbox.to("operator")) == 1
     assert machine.fingerprint() == before
+
+
+def test_a_broken_build_through_the_procedure_itself(office: Office, run_clean: Runner, machine: Machine) -> None:
+    """Nothing made up: three recoveries that can't help, a breaker that keeps the fourth off, and a person who can."""
+    given = office.state.parent / "given.json"
+    # Short, so that a ladder which can't help is left early.
+    given.write_text(json.dumps({"escalation_channels": office.channels(), "report_budget_s": 17, "ops_locale": "en"}))
+
+    def offline(*args: str) -> Run:
+        return run_clean(OFFLINE, "-e", f"@{given}", *args, state=office.state, env=NO_PROXY)
+
+    machine.settle()
+    index = f"{WEBAPP}/dist/server/index.js"
+    machine.out(f"cp -p {index} {index}.kept", user=USER)
+    try:
+        machine.app(f"echo 'syntax error here(' > dist/server/index.js; pm2 restart {APP} >/dev/null")
+        machine.wait("nobody to answer", lambda: not machine.health())
+        for _ in range(3):
+            run = offline("-e", "emergency_automatic=true")
+            assert run.rc != 0
+            assert run.steps["escalation"] == "changed"
+        restarts = machine.app("pm2 jlist | tr ',' '\\n' | grep -m 1 restart_time")
+        refused = offline()
+        assert (refused.steps["gate"], refused.changed) == ("warn", 0)
+        assert len(office.mailbox.to("operator")) <= 1
+        assert len(office.mailbox.to("developer")) == len(office.webhook.at(office.token)) == 1
+    finally:
+        machine.out(f"mv {index}.kept {index}", user=USER)
+    assert machine.app("pm2 jlist | tr ',' '\\n' | grep -m 1 restart_time") == restarts
+    healed = offline("-e", "close_breaker=true")
+    assert healed.rc == 0, healed.output
+    assert machine.health().get("database") == "connected"
+    assert office.webhook.at(office.token)[-1]["title"].startswith("[RECOVERED]")
+    machine.settle()
