@@ -144,6 +144,7 @@ class Finding:
     over_budget: bool = False
     refused: bool = False
     found_bad: bool = False  # the procedure's own first look
+    acted_at: float | None = None  # when something was first done
 
     def facts(self) -> dict[str, Any]:
         """What of it an incident keeps."""
@@ -163,7 +164,7 @@ def read(case: Case, gate: Mapping[str, Any], emergency: Mapping[str, Any], heal
     if symptom == UNREACHABLE:
         alert = "offline"
     severity = str(diagnosis.get("severity") or "none")
-    tried, steps = _tried(case, emergency)
+    tried, steps, acted_at = _tried(case, emergency)
     reasons = _messages(diagnosis.get("reasons")) or _messages(verdict.get("reasons"))
     failures = _messages(emergency.get("failures"))
     if emergency.get("failed") and not failures and emergency.get("msg"):
@@ -183,6 +184,7 @@ def read(case: Case, gate: Mapping[str, Any], emergency: Mapping[str, Any], heal
         steps=steps,
         over_budget=bool(emergency.get("over_budget")),
         found_bad=diagnosis.get("alert") not in (None, "none"),
+        acted_at=acted_at,
         # Not one that was refused because it is another procedure's case: that one nobody is at work at.
         refused=emergency.get("outcome") == "refused" and diagnosis.get("alert") == case.procedure,
     )
@@ -213,9 +215,9 @@ def _recovery(gate: Mapping[str, Any], emergency: Mapping[str, Any], symptom: st
     return breaker.RECOVERED if recovered else breaker.FAILED
 
 
-def _tried(case: Case, emergency: Mapping[str, Any]) -> tuple[list[Message], list[dict[str, Any]]]:
-    """What was done, as text and as entries of the timeline; steps that only looked are left out."""
-    tried, entries = [], []
+def _tried(case: Case, emergency: Mapping[str, Any]) -> tuple[list[Message], list[dict[str, Any]], float | None]:
+    """What was done, as text and as entries of the timeline, and since when; steps that only looked are left out."""
+    tried, entries, begun = [], [], []
     # In the order of time: on its way here an object lost that of its names.
     steps = sorted(_mapping(emergency.get("steps")).items(), key=lambda item: str(_mapping(item[1]).get("ended_at")))
     for name, step in steps:
@@ -226,9 +228,11 @@ def _tried(case: Case, emergency: Mapping[str, Any]) -> tuple[list[Message], lis
         text = msg("{step}: {status}", step=_title(case, str(name)), status=status)
         if notes:
             text = msg("{step}: {note}", step=_title(case, str(name)), note=notes[0])
+        ended_at = epoch(step.get("ended_at")) or case.now
         tried.append(text)
-        entries.append(entry(text, epoch(step.get("ended_at")) or case.now))
-    return tried, entries
+        entries.append(entry(text, ended_at))
+        begun.append(epoch(step.get("started_at")) or ended_at)
+    return tried, entries, min(begun, default=None)
 
 
 def _title(case: Case, step: str) -> Message | str:
@@ -354,6 +358,7 @@ def _wrong(desk: Desk, case: Case, done: Settled, found: Breaker, *, opened: boo
         at=case.now,
         run_id=case.run_id,
         detected_at=case.started_at,
+        acted_at=finding.acted_at,
         facts=finding.facts(),
         entries=[*_detected(case, finding), *finding.steps],
     )
@@ -412,6 +417,7 @@ def _over(desk: Desk, case: Case, kept: Settings, done: Settled) -> None:
             at=case.now,
             run_id=case.run_id,
             detected_at=case.started_at,
+            acted_at=finding.acted_at,
             facts=finding.facts(),
             entries=[*_detected(case, finding), *finding.steps],
         )  # fmt: skip

@@ -180,6 +180,9 @@ def test_what_healed_itself_is_on_record_and_calls_nobody(store: History, tmp_pa
     assert (done["level"], done["closed"], sent) == ("L1", [done["incident_id"]], [])
     text = Path(done["postmortems"][0]).read_text()
     assert "1 / 2" in text
+    incident = incidents.get(store, done["incident_id"])
+    assert incident
+    assert incident["acted_at"] == "2026-01-05T12:00:05+00:00"
 
 
 def test_the_watcher_stands_back_from_maintenance_and_a_person_does_not(

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.parsing.vault import VaultLib, VaultSecret
 from machine import APP, USER, WEBAPP, Machine, Run, Runner
 from receivers import Mailbox, Webhook
 
 PLAYBOOK = "molecule/shared/tests/emergency/escalation.yml"
+DUE = "molecule/shared/tests/emergency/due.yml"
 OFFLINE = "playbooks/emergency/offline.yml"
 MAINTENANCE = "playbooks/operation/maintenance.yml"
 NO_PROXY = {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
@@ -173,7 +175,9 @@ def test_nobody_answers_and_then_somebody_does(office: Office) -> None:
     for level in office.levels:
         level["respond_within_s"] = 0.5
     office.play(emergency(), BROKEN)
-    office.play(emergency(), BROKEN)
+    # As a watcher does it, without anything new having happened.
+    run = office.run_clean(DUE, "-e", f"@{office.state.parent / 'given.json'}", state=office.state, env=NO_PROXY)
+    assert run.rc == 0, run.output
     assert [len(office.mailbox.to(who)) for who in ("operator", "developer", "architect")] == [1, 1, 0]
     office.sql("UPDATE incidents SET acknowledged_at = 1, acknowledged_by = 'ana'")
     _, _, settled = office.play(None, BROKEN, "-e", "emergency_automatic=true")
@@ -203,6 +207,23 @@ def test_no_channels_is_said_and_fails_nothing(office: Office) -> None:
     assert run.rc == 0
     assert "no channels are configured" in run.output
     assert settled["incident_id"] == 1
+
+
+@pytest.mark.parametrize("readable", [True, False])
+def test_channels_come_from_vault_and_what_it_does_not_give_fails_nothing(
+    office: Office, machine: Machine, readable: bool
+) -> None:
+    password = (machine.state / "vault-password").read_bytes().strip()
+    key = VaultSecret(password if readable else secrets.token_hex(8).encode())
+    sealed = VaultLib([("default", key)]).encrypt(office.mailbox.address("operator")).decode()
+    lines = "".join(f"    {line}\n" for line in sealed.splitlines())
+    given = office.state.parent / "channels.yml"
+    given.write_text(f"escalation_channels:\n  operator: !vault |\n{lines}")
+    run, _, settled = office.play(emergency(), BROKEN, "-e", f"@{given}")
+    assert run.rc == 0
+    assert settled["incident_id"] == 1
+    assert ("escalation_channels can't be read" in json.dumps(settled["note"])) is not readable
+    assert len(office.mailbox.to("operator")) == int(readable)
 
 
 def test_a_healthy_host_is_no_recovery_and_no_incident(office: Office) -> None:
