@@ -31,6 +31,14 @@ DEGRADED = {"verdict": {"overall": "degraded", "procedure": "none"}}
 UNKNOWN = {"verdict": {"overall": "unknown", "procedure": "none"}}
 BROKEN = {"verdict": {"overall": "critical", "procedure": "offline", "reasons": [msg("Check {check} is critical")]}}
 DISK = {"verdict": {"overall": "critical", "procedure": "none"}}
+
+
+def critical(*checks: str) -> dict[str, Any]:
+    """A verdict that is critical by checks that no procedure treats."""
+    listed = [{"id": one, "status": "critical"} for one in checks]
+    return {"verdict": {"overall": "critical", "procedure": "none", "checks": listed}}
+
+
 GONE = {"outcome": "unreachable", "failure": msg("{host} cannot be reached", host="web-01")}
 
 
@@ -64,6 +72,12 @@ def case(**changes: Any) -> Case:
         (ALLOWED, acted("failed"), DEGRADED, "broken", "failed", "offline"),
         (ALLOWED, acted("failed", "performance"), WELL, "broken", "failed", "performance"),
         (ALLOWED, acted("failed"), DISK, "broken", "failed", "offline"),
+        # What tells of the past is no reason to go on: logged errors, and crashes that a procedure saw no more of.
+        (ALLOWED, acted("recovered"), critical("logs.errors", "pm2.restarts"), "healthy", "recovered", "offline"),
+        (STOPPED, {}, critical("logs.errors"), "healthy", None, "offline"),
+        (STOPPED, {}, critical("pm2.restarts"), "broken", None, "offline"),
+        (ALLOWED, acted("recovered"), critical("logs.errors", "host.disk"), "broken", "failed", "offline"),
+        (ALLOWED, acted("failed"), critical("logs.errors"), "broken", "failed", "offline"),
         (ALLOWED, acted("failed"), GONE, "unreachable", "failed", "offline"),
         (ALLOWED, acted("refused"), BROKEN, "broken", "nothing", "offline"),
         (ALLOWED, acted("refused", "database"), BROKEN, "broken", "nothing", "database"),
