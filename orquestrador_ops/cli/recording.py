@@ -1,0 +1,76 @@
+"""What is kept of a run that was ended before it could conclude itself, and who hears of it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from module_utils.orquestrador.messages import msg
+from module_utils.orquestrador.types import Message
+
+from .. import runs
+from ..history import History, open_history
+from .execute import Result, unconcluded
+
+
+def history(state_dir: Path) -> History:
+    """The history of a state directory; ``OPS_HISTORY_URL`` names another store, as ``ops_history_url`` does."""
+    return open_history(state_dir, os.environ.get("OPS_HISTORY_URL") or None)
+
+
+def record(result: Result) -> list[Message]:
+    """Record a run that was ended, once for every host that it did not conclude on; what could not be recorded.
+
+    The outcome is ``timeout`` or ``interrupted``.
+    """
+    open_ones = unconcluded(result)
+    if not open_ones:
+        return []
+    problems: list[Message] = []
+    try:
+        with history(result.request.state_dir) as store:
+            for name, host in open_ones.items():
+                run = _record(result, name, host.run or {})
+                store.record_run(run)
+                host.run, host.outcome = run, result.status
+            if result.status == "timeout" and not result.request.check:
+                problems.extend(escalate(store, result, sorted(open_ones)))
+    except OSError as error:
+        reason: Any = getattr(error, "message", str(error))
+        problems.append(msg("The history could not be written: {reason}", reason=reason))
+    return problems
+
+
+def _record(result: Result, host: str, run: dict[str, Any]) -> dict[str, Any]:
+    task = result.tally.tasks[-1] if result.tally.tasks else None
+    note = msg("The run was ended while it was at this.")
+    step = {
+        "id": "ended",
+        "title": task.name if task else result.request.procedure,
+        "source": None,
+        "status": "failed",
+        "checks": [],
+        "started_at": None,
+        "ended_at": result.ended_at or runs.utc_now().isoformat(),
+        "evidence": {"ended_on_hosts": None if result.rest is None else vars(result.rest)},
+        "note": note,
+    }
+    return {
+        "run_id": f"{result.id}-{host}"[:64],
+        "procedure": result.request.procedure,
+        "operator": runs.operator_name(),
+        "check_mode": result.request.check,
+        "started_at": result.started_at,
+        "budget_s": result.request.budget_s,
+        **{name: value for name, value in run.items() if value is not None},
+        "host": host,
+        "ended_at": result.ended_at or runs.utc_now().isoformat(),
+        "outcome": result.status,
+        "steps": [step],
+    }
+
+
+def escalate(store: History, result: Result, hosts: list[str]) -> list[Message]:
+    """Tell who has to know that a run hung and was ended; what went wrong in telling."""
+    return []
