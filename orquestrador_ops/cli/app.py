@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from . import completion, looking
+from . import completion
 from .words import t
 
 app = typer.Typer(
@@ -19,6 +21,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+reports_app = typer.Typer(help=t("Reports, newest first."), rich_markup_mode=None)
+app.add_typer(reports_app, name="reports")
 
 Json = Annotated[bool, typer.Option("--json", help=t("One JSON document on standard output, nothing else."))]
 StateDir = Annotated[
@@ -96,14 +101,105 @@ def run(
     raise typer.Exit(running.run(asked, as_json=as_json))
 
 
-@app.command("status", help=t("What is on record of every host, without asking any."))
-def status(state_dir: StateDir = None, as_json: Json = False) -> None:
-    _show(looking.status(state_dir), looking.status_lines, as_json)
+def _state(named: Path | None) -> Path:
+    """Where the records lie: they can be looked at without a project."""
+    from . import project  # noqa: PLC0415
+
+    if named is not None or os.environ.get("OPS_STATE_DIR"):
+        return Path(named or os.environ["OPS_STATE_DIR"]).expanduser().resolve()
+    return project.find().state_dir()
 
 
-def _show(document: dict[str, Any], lines: Any, as_json: bool) -> None:
+def _show(document: dict[str, Any], lines: Iterator[str], as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps(document, ensure_ascii=False, indent=2, default=str))
     else:
-        for line in lines(document):
+        for line in lines:
             typer.echo(line)
+
+
+@app.command("status", help=t("What is on record of every host, without asking any."))
+def status(state_dir: StateDir = None, as_json: Json = False) -> None:
+    from . import looking, showing  # noqa: PLC0415 - SQLAlchemy is dear
+
+    document = looking.status(_state(state_dir))
+    _show(document, showing.status(document), as_json)
+
+
+@app.command("incidents", help=t("Open incidents, newest first."))
+def incidents(
+    every: Annotated[bool, typer.Option("--all", help=t("Those that are over as well."))] = False,
+    state_dir: StateDir = None,
+    as_json: Json = False,
+) -> None:
+    from . import looking, showing  # noqa: PLC0415
+
+    document = looking.incidents_of(_state(state_dir), closed=every)
+    _show(document, showing.incidents(document), as_json)
+
+
+Number = Annotated[int, typer.Argument(min=1, help=t("Its number."), autocompletion=completion.incidents)]
+
+
+@app.command("incident", help=t("One incident: why, what was tried, its timeline, who was told."))
+def incident(number: Number, state_dir: StateDir = None, as_json: Json = False) -> None:
+    from . import looking, showing  # noqa: PLC0415
+
+    document = looking.incident_of(_state(state_dir), number)
+    _show(document, showing.incident(document), as_json)
+
+
+@app.command("ack", help=t("Take an incident on: it goes to no further level by itself."))
+def ack(
+    number: Number,
+    note: Annotated[str | None, typer.Option("--note", help=t("What others should know."))] = None,
+    state_dir: StateDir = None,
+    as_json: Json = False,
+) -> None:
+    from . import looking, showing  # noqa: PLC0415
+
+    document = looking.acknowledge(_state(state_dir), number, note)
+    _show(document, showing.acknowledged(document), as_json)
+
+
+@app.command("close-breaker", help=t("Let a procedure recover a host again after too many recoveries."))
+def close_breaker(
+    host: Annotated[str, typer.Argument(help=t("The host."), autocompletion=completion.hosts)],
+    procedure: Annotated[str, typer.Argument(help=t("The procedure."), autocompletion=completion.procedures)],
+    state_dir: StateDir = None,
+    as_json: Json = False,
+) -> None:
+    from . import looking, showing  # noqa: PLC0415
+
+    document = looking.close_breaker(_state(state_dir), host, procedure)
+    _show(document, showing.breaker(document), as_json)
+
+
+@reports_app.callback(invoke_without_command=True)
+def reports(
+    ctx: typer.Context,
+    host: Annotated[str | None, typer.Option("--host", help=t("Of this host."), autocompletion=completion.hosts)] = None,
+    procedure: Annotated[
+        str | None, typer.Option("--procedure", help=t("Of this procedure."), autocompletion=completion.procedures)
+    ] = None,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help=t("How many at most."))] = 20,
+    state_dir: StateDir = None,
+    as_json: Json = False,
+) -> None:
+    if ctx.invoked_subcommand is not None:
+        return
+    from . import looking, showing  # noqa: PLC0415
+
+    document = looking.reports(_state(state_dir), host=host, procedure=procedure, limit=limit)
+    _show(document, showing.reports(document), as_json)
+
+
+@reports_app.command("show", help=t("One report, as it was written."))
+def show(
+    run_id: Annotated[str, typer.Argument(help=t("Of this run."))],
+    state_dir: StateDir = None,
+    as_json: Json = False,
+) -> None:
+    from . import looking  # noqa: PLC0415
+
+    typer.echo(looking.report(_state(state_dir), run_id, as_json=as_json))

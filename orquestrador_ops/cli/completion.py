@@ -25,3 +25,14 @@ def hosts(ctx: typer.Context, incomplete: str) -> list[str]:
         known = project.hosts(named or project.find().inventories())
         return [name for name in known if name.startswith(incomplete)]
     return []
+
+
+def incidents(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
+    """Open incidents, with what they are."""
+    from . import looking  # noqa: PLC0415
+
+    with contextlib.suppress(Refused, OSError):
+        named = ctx.params.get("state_dir")
+        known = looking.open_numbers(project.find().state_dir(named))
+        return [(str(number), what) for number, what in known if str(number).startswith(incomplete)]
+    return []

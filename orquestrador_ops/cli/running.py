@@ -12,7 +12,7 @@ from pathlib import Path
 from module_utils.orquestrador.messages import msg
 from module_utils.orquestrador.types import Message
 
-from . import extras, project
+from . import extras, project, showing
 from .execute import Request, Result
 from .execute import run as execute
 from .progress import Lines, Live, Plain, Silent
@@ -112,21 +112,6 @@ def run(request: Request, *, as_json: bool) -> int:
     return result.rc
 
 
-_WORDS = {
-    "met": msg("expected result proven"),
-    "not_met": msg("expected result not met"),
-    "timeout": msg("ended at its budget"),
-    "interrupted": msg("interrupted"),
-    "error": msg("could not be run to its end"),
-    "unreachable": msg("unreachable"),
-}
-
-
-def word(outcome: str | None) -> str:
-    """An outcome in the operator's language."""
-    return said(_WORDS[outcome]) if outcome in _WORDS else str(outcome or "-")
-
-
 def last_lines(result: Result) -> list[str]:
     """How it went and where to read on."""
     request = result.request
@@ -134,7 +119,7 @@ def last_lines(result: Result) -> list[str]:
         t(
             "{procedure}: {outcome} - {used_s} of {budget_s}",
             procedure=request.procedure,
-            outcome=word(result.status),
+            outcome=showing.outcome(result.status),
             used_s=round(result.seconds, 1),
             budget_s=request.budget_s,
         )
@@ -143,7 +128,7 @@ def last_lines(result: Result) -> list[str]:
     for name, host in hosts:
         report = host.reports.get("md")
         if report or len(hosts) > 1:
-            said_lines.append(f"  {name}: {word(host.outcome)}" + (f" - {report}" if report else ""))
+            said_lines.append(f"  {name}: {showing.outcome(host.outcome)}" + (f" - {report}" if report else ""))
     rest = result.rest
     if rest is not None:
         if rest.ended:
