@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -99,6 +100,38 @@ def run(
         width=running.columns(),
     )
     raise typer.Exit(running.run(asked, as_json=as_json))
+
+
+@app.command("watch", help=t("One cycle of the watch after the other, until it is told to end."))
+def watch(
+    interval: Annotated[float, typer.Option("--interval", min=1, help=t("Seconds from one cycle to the next."))] = 15,
+    cycles: Annotated[int | None, typer.Option("--cycles", min=1, help=t("End after so many."))] = None,
+    target: Annotated[
+        str | None,
+        typer.Option("--target", help=t("This host or group only."), autocompletion=completion.hosts),
+    ] = None,
+    inventory: Inventory = None,
+    extra: Extra = None,
+    vault: VaultFile = None,
+    state_dir: StateDir = None,
+    as_json: Json = False,
+) -> None:
+    from . import running, watching  # noqa: PLC0415
+
+    asked = running.asked(
+        "watch",
+        target=target,
+        inventory=inventory or [],
+        check=False,
+        extra=extra or [],
+        vault=vault,
+        keep=watching.KEEP,
+        state_dir=state_dir,
+        verbosity=0,
+        width=running.columns(),
+    )
+    asked = replace(asked, place=watching.PLACE)
+    raise typer.Exit(watching.watch(asked, interval_s=interval, cycles=cycles, as_json=as_json))
 
 
 def _state(named: Path | None) -> Path:

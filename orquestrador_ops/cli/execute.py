@@ -21,13 +21,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from module_utils.orquestrador import long_command
-from module_utils.orquestrador.messages import msg
+from module_utils.orquestrador.messages import msg, plain
 from module_utils.orquestrador.types import Message
 
 from .. import runs
 from ..files import private_dir, write_atomic
 from . import ending
-from .signals import Signals
+from .signals import Asked
 from .tally import HostRun, Tally
 from .words import Refused
 
@@ -58,6 +58,7 @@ class Request:
     grace_s: float = 15.0
     host_grace_s: float = 20.0
     keep: int = 20
+    place: str = "runs"  # below the state directory
 
     def allowed_s(self, hosts: int) -> float:
         """How long a run on so many hosts may take, in seconds: those beyond the forks wait for their turn."""
@@ -116,19 +117,27 @@ class Show(Protocol):
         """The run is being ended before its own end."""
 
 
-def run(request: Request, show: Show, signals: Signals) -> Result:
-    """Run a procedure to its end, or to the end of its budget, or to the operator's. Raises :class:`Refused`."""
+def run(request: Request, show: Show, signals: Asked, connections: Path | None = None) -> Result:
+    """Run a procedure to its end, or to the end of its budget, or to the operator's. Raises :class:`Refused`.
+
+    ``connections``: a directory for SSH connections that outlives this run, of runs that follow each other.
+    """
     started = runs.utc_now()
     run_id = runs.new_run_id(started)
-    with _directory(request.state_dir / "runs", run_id, request.keep) as directory:
+    with contextlib.ExitStack() as stack:
+        directory = stack.enter_context(_directory(request.state_dir / request.place, run_id, request.keep))
         result = Result(run_id, request, directory, started.isoformat())
-        with ending.connections(run_id) as connections:
-            _Execution(request, result, connections, show).follow(signals)
+        held = connections or stack.enter_context(ending.connections(run_id))
+        _Execution(request, result, held, show).follow(signals)
         result.ended_at = datetime.now(UTC).isoformat()
-        with contextlib.suppress(OSError):
-            written = json.dumps(result.as_dict(lambda message: str(message["text"])), default=str)
-            write_atomic(directory / "result.json", written.encode(), sync=False)
     return result
+
+
+def keep(result: Result) -> None:
+    """Write what became of a run beside its artifacts; in English, as records are."""
+    with contextlib.suppress(OSError):
+        written = json.dumps(result.as_dict(plain), default=str)
+        write_atomic(result.artifacts / "result.json", written.encode(), sync=False)
 
 
 class _Execution:
@@ -140,7 +149,7 @@ class _Execution:
         self._failure: BaseException | None = None
         self._rc: int | None = None
 
-    def follow(self, signals: Signals) -> None:
+    def follow(self, signals: Asked) -> None:
         """Wait for the end, whoever makes it."""
         result, tally = self._result, self._result.tally
         runner = self._prepared()
@@ -168,7 +177,7 @@ class _Execution:
             (result.artifacts / "env" / "extravars").unlink(missing_ok=True)
         result.seconds = round(self._elapsed(), 3)
         result.status, result.rc = self._judged(why)
-        if signals.got and why:
+        if why == "interrupted" and signals.got:
             result.rc = 128 + signals.got[0]
 
     def _judged(self, why: str) -> tuple[str, int]:
@@ -188,7 +197,7 @@ class _Execution:
     def _elapsed(self) -> float:
         return time.monotonic() - self._began
 
-    def _end(self, why: str, thread: threading.Thread, signals: Signals) -> None:
+    def _end(self, why: str, thread: threading.Thread, signals: Asked) -> None:
         """End the run here, then on its hosts; a second signal shortens every wait."""
         asked = len(signals.got)
         ending.locally(self._result.id, lambda: not thread.is_alive())

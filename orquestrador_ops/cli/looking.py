@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from module_utils.orquestrador.messages import msg
 
 from .. import history as histories
-from .. import incidents, maintenance, postmortem, runs
+from .. import incidents, maintenance, runs
 from ..breaker import Limits, close, not_closed
 from ..incidents import Incident
 from ..memory import STORE
@@ -106,6 +106,8 @@ def incident_of(state_dir: Path, number: int) -> Document:
         told = incidents.told(store, number) if found else []
     if found is None:
         raise Refused(msg("There is no incident {number}: list them with runbook incidents", number=number), 1)
+    from .. import postmortem  # noqa: PLC0415 - templates are dear
+
     data = found["data"]
     path = postmortem.path_of(found, state_dir)
     return _document(

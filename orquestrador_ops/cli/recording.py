@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
 from module_utils.orquestrador.messages import msg
 from module_utils.orquestrador.types import Message
 
-from .. import runs
+from .. import incidents, runs
 from ..history import History, open_history
 from .execute import Result, unconcluded
+
+HUNG = "hung"  # the alert of a run that did not end by itself
+FIRST_LEVEL = "L1"  # the automatic one, which the run itself was
 
 
 def history(state_dir: Path) -> History:
@@ -22,7 +26,7 @@ def history(state_dir: Path) -> History:
 def record(result: Result) -> list[Message]:
     """Record a run that was ended, once for every host that it did not conclude on; what could not be recorded.
 
-    The outcome is ``timeout`` or ``interrupted``.
+    The outcome is ``timeout`` or ``interrupted``; a run that hung is an incident as well.
     """
     open_ones = unconcluded(result)
     if not open_ones:
@@ -34,8 +38,8 @@ def record(result: Result) -> list[Message]:
                 run = _record(result, name, host.run or {})
                 store.record_run(run)
                 host.run, host.outcome = run, result.status
-            if result.status == "timeout" and not result.request.check:
-                problems.extend(escalate(store, result, sorted(open_ones)))
+                if result.status == "timeout" and not result.request.check:
+                    _incident(store, result, name)
     except OSError as error:
         reason: Any = getattr(error, "message", str(error))
         problems.append(msg("The history could not be written: {reason}", reason=reason))
@@ -71,6 +75,30 @@ def _record(result: Result, host: str, run: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def escalate(store: History, result: Result, hosts: list[str]) -> list[Message]:
-    """Tell who has to know that a run hung and was ended; what went wrong in telling."""
-    return []
+def _incident(store: History, result: Result, host: str) -> None:
+    """Open an incident that is due at once: the next occasion tells the first level that answers."""
+    now, asked = time.time(), result.request
+    at = result.tally.tasks[-1].name if result.tally.tasks else asked.procedure
+    reason = msg(
+        "{procedure} was ended {used_s} after its start, its budget is {budget_s}; it was at: {task}",
+        procedure=asked.procedure,
+        used_s=result.seconds,
+        budget_s=asked.budget_s,
+        task=at,
+    )
+    found, _ = incidents.report(
+        store,
+        host=host,
+        alert=HUNG,
+        severity="high",
+        at=now,
+        run_id=f"{result.id}",
+        facts={
+            "scenario": "over_budget",
+            "reasons": [reason],
+            "proposals": [msg("Look at what the run left: {path}", path=str(result.artifacts))],
+        },
+        entries=[incidents.entry(reason, now)],
+    )
+    if found["level"] is None:
+        incidents.change(store, found["id"], at=now, level=FIRST_LEVEL, next_at=now)

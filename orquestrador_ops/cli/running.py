@@ -7,17 +7,21 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from module_utils.orquestrador.messages import msg
 from module_utils.orquestrador.types import Message
 
 from . import extras, project, showing
-from .execute import Request, Result
+from .execute import Request, Result, keep
 from .execute import run as execute
 from .progress import Lines, Live, Plain, Silent
-from .signals import Signals
+from .signals import Asked, Signals
 from .words import Refused, said, t, translator
+
+ESCALATE = "escalate"
+ESCALATE_S = 60.0
 
 
 def columns() -> int:
@@ -100,16 +104,41 @@ def run(request: Request, *, as_json: bool) -> int:
                 result = execute(request, live, signals)
         else:
             result = execute(request, Plain(lines), signals)
-        if result.status in {"timeout", "interrupted"}:
-            from . import recording  # noqa: PLC0415 - SQLAlchemy is dear, and a run records itself
-
-            result.problems.extend(recording.record(result))
+        settle(result, signals)
     if as_json:
         lines.write(json.dumps(result.as_dict(said), ensure_ascii=False, indent=2, default=str))
     else:
         for line in last_lines(result):
             lines.write(line)
     return result.rc
+
+
+def settle(result: Result, signals: Asked) -> None:
+    """Record what did not conclude itself, tell people of what hung, and keep what became of it."""
+    if result.status in {"timeout", "interrupted"}:
+        from . import recording  # noqa: PLC0415 - SQLAlchemy is dear, and a run records itself
+
+        result.problems.extend(recording.record(result))
+        if result.status == "timeout" and not result.request.check:
+            _escalate(result, signals)
+    keep(result)
+
+
+def _escalate(result: Result, signals: Asked) -> None:
+    """Have the people told whom the inventory names: addresses are in its Vault, so Ansible has to read them."""
+    asked = result.request
+    playbook = project.Project(asked.project).playbooks.get(ESCALATE)
+    if playbook is None:
+        told = False
+    else:
+        wanted = {name: value for name, value in asked.variables.items() if name != "report_budget_s"}
+        told = execute(
+            replace(asked, playbook=playbook, procedure=ESCALATE, budget_s=ESCALATE_S, variables=wanted, grace_s=5.0),
+            Silent(),
+            signals,
+        ).rc == 0  # fmt: skip
+    if not told:
+        result.problems.append(msg("Nobody could be told of it: run the procedure escalate by hand, and see why"))
 
 
 def last_lines(result: Result) -> list[str]:
