@@ -10,9 +10,17 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+import typer.core
+
+from module_utils.orquestrador.messages import msg
 
 from . import completion
 from .words import t
+
+# Typer's own words, in the operator's language as well.
+_TYPER = (msg("Arguments"), msg("Options"), msg("Commands"), msg("required"), msg("default: {default}"),
+          msg("Missing command."), msg("No such command {name!r}."))  # fmt: skip
+typer.core._ = t  # type: ignore[attr-defined]
 
 app = typer.Typer(
     name="runbook",
@@ -77,7 +85,9 @@ def run(
         typer.Option("--target", help=t("This host or group only."), autocompletion=completion.hosts),
     ] = None,
     inventory: Inventory = None,
-    check: Annotated[bool, typer.Option("--check", help=t("Observe and say what would be done; change nothing."))] = False,
+    check: Annotated[
+        bool, typer.Option("--check", help=t("Observe and say what would be done; change nothing."))
+    ] = False,
     extra: Extra = None,
     vault: VaultFile = None,
     keep: Keep = 20,
@@ -211,7 +221,9 @@ def close_breaker(
 @reports_app.callback(invoke_without_command=True)
 def reports(
     ctx: typer.Context,
-    host: Annotated[str | None, typer.Option("--host", help=t("Of this host."), autocompletion=completion.hosts)] = None,
+    host: Annotated[
+        str | None, typer.Option("--host", help=t("Of this host."), autocompletion=completion.hosts)
+    ] = None,
     procedure: Annotated[
         str | None, typer.Option("--procedure", help=t("Of this procedure."), autocompletion=completion.procedures)
     ] = None,

@@ -61,7 +61,7 @@ def _socket_dir(run_id: str) -> Path:
             parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             (parent / short).mkdir(mode=0o700)
             return parent / short
-    return Path(tempfile.mkdtemp(prefix="rb-", dir="/tmp"))  # noqa: S108 - its name must be short; it is private
+    return Path(tempfile.mkdtemp(prefix="rb-", dir="/tmp"))  # a short name, and private
 
 
 def sockets(directory: Path) -> list[Path]:

@@ -64,7 +64,7 @@ def _mapping(text: str) -> dict[str, Any]:
         except yaml.YAMLError:
             value = None
     if not isinstance(value, dict):
-        raise Refused(msg("-e {text}: give name=value, a mapping as JSON or YAML, or @file", text=text[:60]))
+        raise Refused(msg("-e {given}: give name=value, a mapping as JSON or YAML, or @file", given=text[:60]))
     return {str(name): one for name, one in value.items()}
 
 
@@ -75,5 +75,5 @@ def _pairs(text: str) -> dict[str, Any]:
         parts = []
     pairs = [part.partition("=") for part in parts]
     if not pairs or not all(separator and name.strip() for name, separator, _ in pairs):
-        raise Refused(msg("-e {text}: give name=value, a mapping as JSON or YAML, or @file", text=text[:60]))
+        raise Refused(msg("-e {given}: give name=value, a mapping as JSON or YAML, or @file", given=text[:60]))
     return {name.strip(): value for name, _, value in pairs}

@@ -167,9 +167,7 @@ def report(state_dir: Path, run_id: str, *, as_json: bool) -> str:
         with Path(path).open("rb") as stream:
             text = stream.read(MAX_REPORT_BYTES).decode("utf-8", "replace")
     except OSError as error:
-        raise Refused(
-            msg("{path} cannot be read: {reason}", path=str(path), reason=str(error.strerror)), 1
-        ) from error
+        raise Refused(msg("{path} cannot be read: {reason}", path=str(path), reason=str(error.strerror)), 1) from error
     if as_json:
         try:
             json.loads(text)

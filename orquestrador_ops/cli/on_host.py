@@ -11,11 +11,14 @@ arguments, which may hold secrets.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import sys
 import time
+from collections.abc import Callable
+from pathlib import Path
 
 POLL_S = 0.05
 KILL_WAIT_S = 2.0
@@ -24,30 +27,26 @@ KILL_WAIT_S = 2.0
 def processes(proc: str = "/proc") -> dict[int, tuple[int, str, str]]:
     """Every process that lives: ``{pid: (parent, name, started)}``; the last tells it from a later one of that pid."""
     found = {}
-    for entry in os.listdir(proc):
-        if not entry.isdigit():
+    for entry in Path(proc).iterdir():
+        if not entry.name.isdigit():
             continue
-        try:
-            with open(f"{proc}/{entry}/stat", encoding="utf-8", errors="replace") as stream:
-                head, _, tail = stream.read().rpartition(")")
-        except OSError:
-            continue  # it ended meanwhile
-        fields = tail.split()
-        if fields[0] not in ("Z", "X"):
-            found[int(entry)] = (int(fields[1]), head.partition("(")[2], fields[19])
+        with contextlib.suppress(OSError, IndexError):  # it ended meanwhile
+            head, _, tail = (entry / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")
+            fields = tail.split()
+            if fields[0] not in ("Z", "X"):
+                found[int(entry.name)] = (int(fields[1]), head.partition("(")[2], fields[19])
     return found
 
 
 def is_pm2(pid: int, proc: str = "/proc") -> bool:
     """Whether it is a daemon of PM2's."""
     try:
-        with open(f"{proc}/{pid}/cmdline", "rb") as stream:
-            return stream.read(200).startswith(b"PM2 v")
+        return (Path(proc) / str(pid) / "cmdline").read_bytes().startswith(b"PM2 v")
     except OSError:
         return False
 
 
-def connection(table: dict[int, tuple[int, str, str]], pid: int) -> int | None:  # type: ignore[syntax,unused-ignore]
+def connection(table: dict[int, tuple[int, str, str]], pid: int) -> int | None:
     """The server's end of the connection that ``pid`` came over."""
     while pid in table:
         pid = table[pid][0]
@@ -89,10 +88,8 @@ def end(grace_s: float) -> dict[str, list[str]]:
 
     def signalled(number: int, targets: list[int]) -> None:
         for one in targets:
-            try:
+            with contextlib.suppress(OSError):  # ended meanwhile, or somebody else's
                 os.kill(one, number)
-            except OSError:
-                pass  # ended meanwhile, or somebody else's
 
     signalled(signal.SIGTERM, living())
     rest = _wait(living, grace_s)
@@ -102,10 +99,10 @@ def end(grace_s: float) -> dict[str, list[str]]:
     return {"ended": sorted(name for name, _ in known.values()), "killed": sorted(killed), "left": sorted(left)}
 
 
-def _wait(living, seconds: float) -> list[int]:  # type: ignore[no-untyped-def]
+def _wait(living: Callable[[], list[int]], seconds: float) -> list[int]:
     until = time.monotonic() + seconds
     while True:
-        rest: list[int] = living()
+        rest = living()
         if not rest or time.monotonic() > until:
             return rest
         time.sleep(POLL_S)

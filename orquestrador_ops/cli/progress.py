@@ -121,7 +121,8 @@ class Live(Silent):
             if kind == "playbook_on_task_start" and self._brief:
                 self._told(tally.tasks[-2].seconds if len(tally.tasks) > 1 else None)
                 self._held = text.strip("\n")
-                self._now = (tally.tasks[-1].name, tally.tasks[-1].began_s) if tally.tasks else ("", 0.0)
+                if text and tally.tasks:  # Ansible's own checks of arguments say nothing
+                    self._now = (tally.tasks[-1].name, tally.tasks[-1].began_s)
             elif text:
                 self._told(None)
                 self._print(text)

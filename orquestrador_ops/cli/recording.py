@@ -49,7 +49,7 @@ def record(result: Result) -> list[Message]:
 def _record(result: Result, host: str, run: dict[str, Any]) -> dict[str, Any]:
     task = result.tally.tasks[-1] if result.tally.tasks else None
     note = msg("The run was ended while it was at this.")
-    step = {
+    step: dict[str, Any] = {
         "id": "ended",
         "title": task.name if task else result.request.procedure,
         "source": None,

@@ -51,7 +51,10 @@ def last_runs(store: History) -> dict[str, dict[str, dict[str, Any]]]:
     query = sa.select(
         table.c.host, table.c.procedure, table.c.run_id, table.c.outcome, table.c.started_at, table.c.ended_at,
         table.c.reports,
-    ).join(newest, sa.and_(*(table.c[name] == newest.c[name] for name in ("host", "procedure", "started_at"))))  # fmt: skip
+    )  # fmt: skip
+    query = query.join(
+        newest, sa.and_(*(table.c[name] == newest.c[name] for name in ("host", "procedure", "started_at")))
+    )
     found: dict[str, dict[str, dict[str, Any]]] = {}
     for row in store.read(lambda connection: connection.execute(query).mappings().all()):
         reports = row["reports"] if isinstance(row["reports"], Mapping) else {}

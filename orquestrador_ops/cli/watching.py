@@ -116,7 +116,8 @@ def watch(
 ) -> int:
     """Watch until a signal, or for so many cycles; the exit status.
 
-    0: it ended as it should, and so did the last of a given number of cycles. SIGTERM lets a cycle end, SIGINT does not.
+    0: it ended as it should, and so did the last of a given number of cycles. SIGTERM lets a cycle come to its end,
+    SIGINT does not.
     """
     state = Watch(interval_s, Lines(sys.stdout))
     if as_json:

@@ -13,8 +13,10 @@ from module_utils.orquestrador.messages import msg, plain
 from module_utils.orquestrador.types import Message
 
 from .. import i18n
+from ..errors import HistoryError
 
 USAGE = 2  # the exit status of what was not even begun
+INTERNAL = 70  # of what should never happen
 
 
 class Refused(Exception):  # noqa: N818 - it is no error of the program
@@ -24,6 +26,17 @@ class Refused(Exception):  # noqa: N818 - it is no error of the program
         super().__init__(plain(message))
         self.message = message
         self.status = status
+
+
+def refused(error: Exception) -> Refused:
+    """What an operator is told of a failure, whichever it is."""
+    if isinstance(error, Refused):
+        return error
+    if isinstance(error, HistoryError):
+        return Refused(error.message, 1)
+    if isinstance(error, OSError):
+        return Refused(msg("{reason}", reason=str(error)), 1)
+    return Refused(msg("internal error: {reason}: set OPS_DEBUG=1 to see where", reason=repr(error)), INTERNAL)
 
 
 def locale_of(environ: Mapping[str, str]) -> str:
