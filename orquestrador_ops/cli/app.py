@@ -20,7 +20,7 @@ from .words import t
 # Typer's own words, in the operator's language as well.
 _TYPER = (msg("Arguments"), msg("Options"), msg("Commands"), msg("required"), msg("default: {default}"),
           msg("Missing command."), msg("No such command {name!r}."))  # fmt: skip
-typer.core._ = t  # type: ignore[attr-defined]
+typer.core._ = t  # type: ignore[assignment]
 
 app = typer.Typer(
     name="runbook",
