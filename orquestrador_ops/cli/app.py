@@ -20,7 +20,7 @@ from .words import t
 # Typer's own words, in the operator's language as well.
 _TYPER = (msg("Arguments"), msg("Options"), msg("Commands"), msg("required"), msg("default: {default}"),
           msg("Missing command."), msg("No such command {name!r}."))  # fmt: skip
-typer.core._ = t  # type: ignore[assignment]
+vars(typer.core)["_"] = t
 
 app = typer.Typer(
     name="runbook",
@@ -91,6 +91,10 @@ def run(
     extra: Extra = None,
     vault: VaultFile = None,
     keep: Keep = 20,
+    grace: Annotated[
+        float,
+        typer.Option("--grace", min=0, help=t("Seconds beyond the budget, and for what is asked to end on a host.")),
+    ] = 15,
     state_dir: StateDir = None,
     as_json: Json = False,
     verbose: Verbose = 0,
@@ -105,6 +109,7 @@ def run(
         extra=extra or [],
         vault=vault,
         keep=keep,
+        grace_s=grace,
         state_dir=state_dir,
         verbosity=verbose,
         width=running.columns(),

@@ -56,7 +56,6 @@ class Request:
     check: bool = False
     verbosity: int = 0
     grace_s: float = 15.0
-    host_grace_s: float = 20.0
     keep: int = 20
     place: str = "runs"  # below the state directory
 
@@ -172,8 +171,10 @@ class _Execution:
                 why = ""
         finally:
             self._cancelled = True
-            long_command.end_marked(result.id)
-            thread.join(JOIN_S)
+            if thread.is_alive() or why:
+                # Not after a run that came to its end: its connections may serve the next.
+                long_command.end_marked(result.id)
+                thread.join(JOIN_S)
             (result.artifacts / "env" / "extravars").unlink(missing_ok=True)
         result.seconds = round(self._elapsed(), 3)
         result.status, result.rc = self._judged(why)
@@ -201,7 +202,7 @@ class _Execution:
         """End the run here, then on its hosts; a second signal shortens every wait."""
         asked = len(signals.got)
         ending.locally(self._result.id, lambda: not thread.is_alive())
-        grace_s = 1.0 if len(signals.got) > asked else self._request.host_grace_s
+        grace_s = 1.0 if len(signals.got) > asked else self._request.grace_s
         self._result.rest = ending.on_hosts(self._connections, grace_s)
 
     def _work(self, runner: Any) -> None:

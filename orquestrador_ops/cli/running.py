@@ -20,6 +20,7 @@ from .progress import Lines, Live, Plain, Silent
 from .signals import Asked, Signals
 from .words import Refused, said, t, translator
 
+GRACE_S = 15.0
 ESCALATE = "escalate"
 ESCALATE_S = 60.0
 
@@ -38,6 +39,7 @@ def asked(
     extra: Sequence[str],
     vault: Path | None,
     keep: int,
+    grace_s: float = GRACE_S,
     state_dir: Path | None,
     verbosity: int,
     width: int,
@@ -76,6 +78,7 @@ def asked(
         check=check,
         verbosity=min(verbosity, 4),
         keep=keep,
+        grace_s=grace_s,
     )
 
 
