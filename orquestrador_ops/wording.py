@@ -21,7 +21,6 @@ ALERTS: Mapping[str, Any] = {
     "offline": msg("system offline"),
     "performance": msg("degraded performance"),
     "database": msg("database connection failed"),
-    "hung": msg("a procedure hung and was ended"),
 }
 SEVERITIES: Mapping[str, Any] = {
     "critical": msg("CRITICAL"),

@@ -10,12 +10,11 @@ from typing import Any
 from module_utils.orquestrador.messages import msg
 from module_utils.orquestrador.types import Message
 
-from .. import incidents, runs
+from .. import runs, settlement
+from ..breaker import Limits
 from ..history import History, open_history
+from ..i18n import epoch
 from .execute import Result, unconcluded
-
-HUNG = "hung"  # the alert of a run that did not end by itself
-FIRST_LEVEL = "L1"  # the automatic one, which the run itself was
 
 
 def history(state_dir: Path) -> History:
@@ -39,7 +38,7 @@ def record(result: Result) -> list[Message]:
                 store.record_run(run)
                 host.run, host.outcome = run, result.status
                 if result.status == "timeout" and not result.request.check:
-                    _incident(store, result, name)
+                    _hung(store, result, name, run["run_id"])
     except OSError as error:
         reason: Any = getattr(error, "message", str(error))
         problems.append(msg("The history could not be written: {reason}", reason=reason))
@@ -75,30 +74,24 @@ def _record(result: Result, host: str, run: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _incident(store: History, result: Result, host: str) -> None:
-    """Open an incident that is due at once: the next occasion tells the first level that answers."""
-    now, asked = time.time(), result.request
-    at = result.tally.tasks[-1].name if result.tally.tasks else asked.procedure
+def _hung(store: History, result: Result, host: str, run_id: str) -> None:
+    """An incident, and a recovery that failed where it was one; the next occasion tells whoever has to know."""
+    asked = result.request
     reason = msg(
         "{procedure} was ended {used_s} after its start, its budget is {budget_s}; it was at: {task}",
         procedure=asked.procedure,
         used_s=result.seconds,
         budget_s=asked.budget_s,
-        task=at,
+        task=result.tally.tasks[-1].name if result.tally.tasks else asked.procedure,
     )
-    found, _ = incidents.report(
-        store,
+    case = settlement.Case(
         host=host,
-        alert=HUNG,
-        severity="high",
-        at=now,
-        run_id=f"{result.id}",
-        facts={
-            "scenario": "over_budget",
-            "reasons": [reason],
-            "proposals": [msg("Look at what the run left: {path}", path=str(result.artifacts))],
-        },
-        entries=[incidents.entry(reason, now)],
+        procedure=asked.procedure,
+        run_id=run_id,
+        operator=runs.operator_name(),
+        automatic=False,
+        limits=Limits(),
+        now=time.time(),
+        started_at=epoch(result.started_at),
     )
-    if found["level"] is None:
-        incidents.change(store, found["id"], at=now, level=FIRST_LEVEL, next_at=now)
+    settlement.ended(store, case, reason)

@@ -241,9 +241,9 @@ def test_hung_run_is_ended_on_both_sides_recorded_and_told(hanging: Callable[...
     (run,) = (run for run in runbook("reports", "--json").document["reports"] if run["procedure"] == "hang")
     assert run["outcome"] == "timeout"
     (incident,) = runbook("incidents", "--json").document["incidents"]
-    assert (incident["alert"], incident["level"]) == ("hung", "L2")
+    assert (incident["alert"], incident["level"]) == ("hang", "L2")
     (mail,) = mailbox.to("operator")
-    assert "hung" in str(mail["Subject"])
+    assert "hang" in str(mail["Subject"])
     # The application, started by a daemon and not by a run, is nobody's rest.
     assert runbook.machine.health()["database"] == "connected"
     assert runbook("ack", str(incident["id"]), "--json").document["incident"]["acknowledged_by"] == "tester"
