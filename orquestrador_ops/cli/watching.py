@@ -43,8 +43,9 @@ class Heard(Silent):
 
     @property
     def summary(self) -> str:
-        """The last line that is not about one host."""
-        return next((line for line in reversed(self.said) if not line.startswith(" ")), "")
+        """The error that ended it, else the first line that is not about one host."""
+        error = next((line for line in self.said if line.startswith("[ERROR]")), "")
+        return error or next((line for line in self.said if not line.startswith((" ", "["))), "")
 
     @property
     def details(self) -> list[str]:
