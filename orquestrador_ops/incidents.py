@@ -140,7 +140,7 @@ def report(
         query = sa.select(table.c.id, table.c.data, table.c.acted_at).where(mine).order_by(table.c.id)
         held = connection.execute(query).first()
         assert held is not None  # noqa: S101 - the update above found it, and nobody else can write
-        values = {"severity": severity, "data": _merged(held.data, facts or {}, entries)}
+        values: dict[str, Any] = {"severity": severity, "data": _merged(held.data, facts or {}, entries)}
         if held.acted_at is None:
             values["acted_at"] = acted_at
         connection.execute(sa.update(table).where(table.c.id == held.id).values(values))

@@ -207,6 +207,14 @@ def test_a_message_has_what_is_needed_and_nothing_hostile(store: History, over: 
     assert "{" not in text
 
 
+def test_a_level_without_channels_is_said(store: History, post: Post) -> None:
+    matrix = [{"level": "L1"}, {"level": "L2", "channels": []}]
+    here = Desk(store, plan_of(matrix, {}), TR, NOW)
+    incident = opened(store)
+    assert "level L2 has no channels" in TR.message(escalation.tell(here, incident, here.plan.levels[1]).notes[0])
+    assert escalation.tell(here, incident, here.plan.levels[0]).notes == []
+
+
 # -------------------------------------------------------------------- going up
 
 
