@@ -10,11 +10,14 @@ from typing import Any
 from module_utils.orquestrador.messages import msg
 from module_utils.orquestrador.types import Message
 
-from .. import runs, settlement
-from ..breaker import Limits
+from .. import breaker, incidents, runs
 from ..history import History, open_history
 from ..i18n import epoch
+from . import records
 from .execute import Result, unconcluded
+
+# Of a run that did not end by itself, until the inventory's own matrix takes over at the next occasion.
+LEVEL, RESPOND_WITHIN_S, SEVERITY, SCENARIO = "L2", 900.0, "high", "over_budget"
 
 
 def history(state_dir: Path) -> History:
@@ -37,6 +40,7 @@ def record(result: Result) -> list[Message]:
                 run = _record(result, name, host.run or {})
                 store.record_run(run)
                 host.run, host.outcome = run, result.status
+                _settle_recovery(store, result, name, run["run_id"], time.time())
                 if result.status == "timeout" and not result.request.check:
                     _hung(store, result, name, run["run_id"])
     except OSError as error:
@@ -74,9 +78,17 @@ def _record(result: Result, host: str, run: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _settle_recovery(store: History, result: Result, host: str, run_id: str, now: float) -> None:
+    """What was let through as a recovery has failed: nobody proved that it helped."""
+    procedure = result.request.procedure
+    if (host, procedure) in records.recovered(store):
+        limits, failed = breaker.Limits(), breaker.FAILED
+        breaker.settle(store, host=host, procedure=procedure, run_id=run_id, outcome=failed, limits=limits, now=now)
+
+
 def _hung(store: History, result: Result, host: str, run_id: str) -> None:
-    """An incident, and a recovery that failed where it was one; the next occasion tells whoever has to know."""
-    asked = result.request
+    """An incident. Nobody is told from here, where no channels are known: the next occasion tells whoever has to know."""
+    asked, now = result.request, time.time()
     reason = msg(
         "{procedure} was ended {used_s} after its start, its budget is {budget_s}; it was at: {task}",
         procedure=asked.procedure,
@@ -84,14 +96,21 @@ def _hung(store: History, result: Result, host: str, run_id: str) -> None:
         budget_s=asked.budget_s,
         task=result.tally.tasks[-1].name if result.tally.tasks else asked.procedure,
     )
-    case = settlement.Case(
+    incident, _ = incidents.report(
+        store,
         host=host,
-        procedure=asked.procedure,
+        alert=asked.procedure,
+        severity=SEVERITY,
+        at=now,
         run_id=run_id,
-        operator=runs.operator_name(),
-        automatic=False,
-        limits=Limits(),
-        now=time.time(),
-        started_at=epoch(result.started_at),
+        detected_at=epoch(result.started_at),
+        facts={
+            "scenario": SCENARIO,
+            "reasons": [reason],
+            "proposals": [msg("Look at what the run left: {path}", path=str(result.artifacts))],
+        },
+        entries=[incidents.entry(reason, now)],
     )
-    settlement.ended(store, case, reason)
+    if incident["level"] is None:
+        waits_until = now + RESPOND_WITHIN_S
+        incidents.change(store, incident["id"], at=now, level=LEVEL, escalated_to=LEVEL, next_at=waits_until)
