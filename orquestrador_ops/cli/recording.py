@@ -87,7 +87,7 @@ def _settle_recovery(store: History, result: Result, host: str, run_id: str, now
 
 
 def _hung(store: History, result: Result, host: str, run_id: str) -> None:
-    """An incident. Nobody is told from here, where no channels are known: the next occasion tells whoever has to know."""
+    """An incident. Nobody is told from here, where no channels are known: the next occasion does that."""
     asked, now = result.request, time.time()
     reason = msg(
         "{procedure} was ended {used_s} after its start, its budget is {budget_s}; it was at: {task}",
