@@ -29,8 +29,18 @@ ALLOWED, STOPPED = {"allowed": True}, {"allowed": False}
 WELL = {"verdict": {"overall": "healthy", "procedure": "none"}}
 DEGRADED = {"verdict": {"overall": "degraded", "procedure": "none"}}
 UNKNOWN = {"verdict": {"overall": "unknown", "procedure": "none"}}
+ANSWERS = [{"id": one, "status": "ok"} for one in ("http.status", "app.status", "app.database")]
+BLIND = {"verdict": {"overall": "unknown", "procedure": "none", "checks": [*ANSWERS, {"id": "cpu.app"}]}}
 BROKEN = {"verdict": {"overall": "critical", "procedure": "offline", "reasons": [msg("Check {check} is critical")]}}
 DISK = {"verdict": {"overall": "critical", "procedure": "none"}}
+
+
+def critical(*checks: str) -> dict[str, Any]:
+    """A verdict that is critical by checks that no procedure treats."""
+    listed = [{"id": one, "status": "critical"} for one in checks]
+    return {"verdict": {"overall": "critical", "procedure": "none", "checks": listed}}
+
+
 GONE = {"outcome": "unreachable", "failure": msg("{host} cannot be reached", host="web-01")}
 
 
@@ -59,11 +69,19 @@ def case(**changes: Any) -> Case:
         # The second look has the last word.
         (ALLOWED, acted("recovered"), BROKEN, "broken", "failed", "offline"),
         (ALLOWED, acted("recovered"), UNKNOWN, "unknown", "failed", "offline"),
+        (ALLOWED, acted("recovered"), BLIND, "healthy", "recovered", "offline"),
+        (ALLOWED, acted("failed"), BLIND, "broken", "failed", "offline"),
         (ALLOWED, acted("failed"), BROKEN, "broken", "failed", "offline"),
         (ALLOWED, acted("failed"), WELL, "healthy", "failed", "offline"),
         (ALLOWED, acted("failed"), DEGRADED, "broken", "failed", "offline"),
         (ALLOWED, acted("failed", "performance"), WELL, "broken", "failed", "performance"),
         (ALLOWED, acted("failed"), DISK, "broken", "failed", "offline"),
+        # What tells of the past is no reason to go on: logged errors, and crashes that a procedure saw no more of.
+        (ALLOWED, acted("recovered"), critical("logs.errors", "pm2.restarts"), "healthy", "recovered", "offline"),
+        (STOPPED, {}, critical("logs.errors"), "healthy", None, "offline"),
+        (STOPPED, {}, critical("pm2.restarts"), "broken", None, "offline"),
+        (ALLOWED, acted("recovered"), critical("logs.errors", "host.disk"), "broken", "failed", "offline"),
+        (ALLOWED, acted("failed"), critical("logs.errors"), "broken", "failed", "offline"),
         (ALLOWED, acted("failed"), GONE, "unreachable", "failed", "offline"),
         (ALLOWED, acted("refused"), BROKEN, "broken", "nothing", "offline"),
         (ALLOWED, acted("refused", "database"), BROKEN, "broken", "nothing", "database"),
@@ -225,6 +243,19 @@ def test_without_a_history_a_person_may_act_and_the_watcher_may_not(automatic: b
     answer = settlement.unrecorded(case(automatic=automatic), "the disk is full")
     assert answer["allowed"] is not automatic
     assert answer["status"] == "warn"
+
+
+def test_a_run_that_was_ended_from_outside_is_told_by_whoever_comes_next(
+    store: History, tmp_path: Path, sent: list[str]
+) -> None:
+    settlement.gate(store, case())
+    for _ in range(2):
+        incident = settlement.ended(store, case(), msg("ended at its budget"))
+    assert (incident["level"], incident["data"]["scenario"], sent) == ("L2", "over_budget", [])
+    assert breaker.look(store, "web-01", "offline", Limits(), NOW).recoveries == 1
+    plan = plan_of(DEFAULTS["escalation_matrix"], DEFAULTS["escalation_rules"], lambda: {"operator": ["json://o"]})
+    escalation.climb(Desk(store, plan, translator("en", "UTC"), NOW + 5))
+    assert len(sent) == 1
 
 
 # -------------------------------------------------------------------- Ansible's side
