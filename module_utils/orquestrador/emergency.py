@@ -12,6 +12,7 @@ and nothing at all when the application is well, or when another procedure is wh
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from typing import Any, Callable, Optional
 
 from . import emergency_database, emergency_evidence, emergency_guard, emergency_offline, emergency_performance, lease
@@ -22,7 +23,7 @@ from .owner import Owner
 from .types import Message
 
 # By procedure, what gives the rungs for a scene.
-LADDERS: dict[str, Callable[[Scene], list[Rung]]] = {
+LADDERS: dict[str, Callable[[Scene], Iterable[Rung]]] = {
     "offline": emergency_offline.ladder,
     "performance": emergency_performance.ladder,
     "database": emergency_database.ladder,
@@ -159,8 +160,10 @@ def _keep_evidence(scene: Scene, record: emergency_evidence.Record) -> None:
 
 
 def _any_rung(scene: Scene, result: _Result) -> bool:
-    """Climb until the application is well; whether it is."""
+    """Climb until the application is well; whether it is. A ladder may look again before it gives its next rung."""
+    climbed = False
     for rung in LADDERS[scene.params["procedure"]](scene):
+        climbed = True
         if scene.left() < LEAST_S:
             result.over_budget = True
             return False
@@ -169,6 +172,10 @@ def _any_rung(scene: Scene, result: _Result) -> bool:
         if rung.decisive and scene.steps[rung.id]["status"] == "failed":
             break
     result.over_budget = scene.left() <= 0
+    if not climbed:
+        # Known, and for a person to mend: such a run has not met its end, whatever the checks say.
+        case = scene.diagnosis
+        scene.steps["diagnosis"].update(status="failed", note=[*case["reasons"][:1], *case["proposals"]] or None)
     return False
 
 
@@ -179,18 +186,21 @@ def _try(scene: Scene, rung: Rung, result: _Result) -> bool:
     end = time.monotonic() + given
     evidence: dict[str, Any] = {}
     before = scene.app.restarts()
-    result.changed = True
+    result.changed = result.changed or not rung.passive
     try:
         evidence.update(rung.act(given) or {})
         wrong = _proven(scene, rung, end)
     except BackupError as error:
+        evidence.update(getattr(error, "evidence", {}))
         return _failed(result, step, error.message, evidence)
     except Exception as error:  # noqa: BLE001 - the next rung is tried, whatever happened to this one
         return _failed(result, step, _defect(error), evidence)
     finally:
         _count_restarts(scene, before, evidence)
     if wrong is None:
-        step.end("changed", None, evidence)
+        step.end("ok" if rung.passive else "changed", None, evidence)
+        if rung.partial:
+            return False
         return not rung.prepares or scene.app.well(min(2.0, scene.left()), stable_s=_stable(scene)) is None
     if given < rung.planned_s and time.monotonic() >= end:
         note = msg("It did not help within the {given_s} that were left of the budget: {reason}",
@@ -215,7 +225,7 @@ def _proven(scene: Scene, rung: Rung, end: float) -> Optional[Message]:
             if time.monotonic() >= end:
                 return wrong
             time.sleep(0.2)
-        if rung.prepares:
+        if rung.prepares or rung.partial:
             return None
     return scene.app.well(max(end - time.monotonic(), 0.5), stable_s=_stable(scene))
 
@@ -231,7 +241,7 @@ def _foretell(scene: Scene, result: _Result) -> dict[str, Any]:
         taken.end("ok", lease.predict(scene.params["lease_path"], _wanted(scene))["note"])
     for rung in LADDERS[scene.params["procedure"]](scene):
         scene.step(rung.id, rung.planned_s).end("skipped", rung.would)
-        result.changed = True
+        result.changed = result.changed or not rung.passive
     return result.of(FAILED, msg("Check mode: nothing was done"))
 
 

@@ -29,11 +29,12 @@ def case(
     http: dict[str, Any] | None = None,
     critical: tuple[str, ...] = ("pm2.online",),
     procedure: str = "offline",
+    port_open: bool = True,
     **clues: Any,
 ) -> dict[str, Any]:
     snapshot = {
         "pm2": {"daemon": daemon, "app": of},
-        "port": {"open": True, "listeners": list(listeners)},
+        "port": {"open": port_open, "listeners": list(listeners)},
         "http": http or {"status": None, "error": "timeout"},
     }
     checks = [{"id": name, "status": "critical"} for name in critical]
@@ -48,9 +49,11 @@ CASES = {
     "waiting": (case(of=app("waiting restart")), "errored", None),
     "deleted": (case(of=None), "deleted", None),
     "halted": (case(halted=[7]), "halted", None),
+    "one of two halted": (case(procedure="none", critical=(), halted=[7]), "halted", None),
     "hung": (case(), "hung", None),
     "one of two hangs": (case(http={"status": 200, "error": "timeout", "failures": 1}), "hung", None),
-    "not listening": (case(http={"status": None, "error": "refused"}), "hung", None),
+    "not listening": (case(http={"status": None, "error": "refused"}, port_open=False), "not_listening", None),
+    "not listening, by its code": (case(port_open=False, last_error=SYNTAX), "crash_loop", "L3"),
     "answers badly": (case(http={"status": 500, "error": None}), "failing", "L3"),
     "daemon dead": (case(daemon="dead", of=None), "daemon_dead", None),
     "another's daemon": (case(daemon="foreign", of=None), "daemon_dead", None),
