@@ -141,7 +141,7 @@ def _climb(scene: Scene, result: _Result) -> dict[str, Any]:
     _keep_evidence(scene, record)
     outcome = RECOVERED if _any_rung(scene, result) else FAILED
     if outcome == FAILED and result.over_budget:
-        scene.diagnosis["level"] = OVER_BUDGET_LEVEL
+        scene.diagnosis["level"] = scene.steps["diagnosis"]["evidence"]["level"] = OVER_BUDGET_LEVEL
     ended = result.of(outcome, _why_failed(scene, result) if outcome == FAILED else None)
     record.write({**ended, "evidence": scene.steps["evidence"].get("evidence")})
     return ended
