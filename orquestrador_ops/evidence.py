@@ -34,6 +34,8 @@ LABELS: Mapping[str, Mapping[str, Any]] = {
     "alert": msg("Alert"),
     "allowed": msg("Allowed"),
     "app": msg("Application"),
+    "app_bytes": msg("Of the application"),
+    "app_max_bytes": msg("Heaviest worker"),
     "archive": msg("Archive"),
     "archive_bytes": msg("Size of the archive"),
     "archives": msg("Archives read"),

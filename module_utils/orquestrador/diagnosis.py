@@ -22,6 +22,8 @@ _CODE = re.compile(
     r"|Cannot find (?:module|package)|is not a (?:function|constructor)"
 )
 _PORT_TAKEN = re.compile(r"\bEADDRINUSE\b")
+# What PM2 puts before each line of a log.
+_STAMP = re.compile(r"^\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?: ?[+-]\d\d:?\d\d|Z)?: ")
 BOOTED_WITHIN_S = 600.0
 
 
@@ -168,7 +170,7 @@ def _crash_loop(scene: Scene) -> Optional[Scenario]:
         return None
     return Scenario(
         "crash_loop",
-        [msg("The application does not start, by an error of its code: {error}", error=error[:200])],
+        [msg("The application does not start, by an error of its code: {error}", error=_STAMP.sub("", error)[:200])],
         [
             msg("Go back to the build before: -e rollback=true"),
             msg("Have the developers look at the last changes, which are in the evidence"),

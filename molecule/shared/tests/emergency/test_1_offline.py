@@ -320,7 +320,7 @@ def test_a_budget_that_is_used_up_ends_it_and_says_so(
     began = time.monotonic()
     with untouched():
         run = emergency("offline", *_slow_pm2(machine, 600), "-e", "report_budget_s=24")
-    assert time.monotonic() - began < 40
+    assert time.monotonic() - began < 60, "the budget and what the controller adds"
     assert run.rc != 0, run.output
     assert "time budget is used up" in run.output
     restart = steps(run)["restart"]
@@ -331,12 +331,12 @@ def test_a_budget_that_is_used_up_ends_it_and_says_so(
     assert record["diagnosis"]["level"] == "L3"
 
 
-@pytest.mark.parametrize("who", ["controller", "worker", "guard"])
-def test_one_that_is_killed_leaves_no_lease_no_child_and_a_record(
+@pytest.mark.parametrize("who", ["controller", "worker", "guard", "frozen worker"])
+def test_one_that_is_killed_or_stuck_leaves_no_lease_no_child_and_a_record(
     who: str, machine: Machine, faults: Faults, state: Path
 ) -> None:
     faults.stop()
-    process = _start(machine, state, *_slow_pm2(machine, 4))
+    process = _start(machine, state, *_slow_pm2(machine, 4), "-e", "report_budget_s=36")
     try:
         machine.wait("the recovery to have begun", lambda: machine.sh("pgrep -f pm2-slow", check=False).stdout)
         held = json.loads(machine.out(f"cat {STATE}/lease.json"))
@@ -344,7 +344,7 @@ def test_one_that_is_killed_leaves_no_lease_no_child_and_a_record(
             os.killpg(process.pid, signal.SIGKILL)
         else:
             guard, worker = _guard_and_worker(machine)
-            machine.out(f"kill -KILL {worker if who == 'worker' else guard}")
+            machine.out(f"kill -{'STOP' if who == 'frozen worker' else 'KILL'} {guard if who == 'guard' else worker}")
         lease = f"test -e {STATE}/lease.json"
         machine.wait("the lease to be given back", lambda: machine.sh(lease, check=False).returncode, 30)
         machine.wait("its children to be gone", lambda: not machine.sh("pgrep -f pm2-slow", check=False).stdout)
@@ -353,8 +353,9 @@ def test_one_that_is_killed_leaves_no_lease_no_child_and_a_record(
         if process.poll() is None:
             process.wait(40)
     assert record["evidence"] or record["steps"]["evidence"]["evidence"]
-    if who == "worker":
+    if "worker" in who:
         assert record["outcome"] == "failed"
+        assert record["over_budget"] is (who == "frozen worker")
     else:
         assert record["outcome"] == "recovered", "what has begun goes on"
         assert machine.health()["database"] == "connected"
