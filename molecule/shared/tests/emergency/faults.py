@@ -51,6 +51,8 @@ class Faults:
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
+        if not machine.health() and not machine.sh(f"test -d {KEPT}/dist", check=False).returncode:
+            self.mend()  # what tests that were interrupted left
         machine.wait_healthy()
         machine.out(
             f"mkdir -p {KEPT} && cp -a {WEBAPP}/.env {WEBAPP}/ecosystem.config.cjs {PM2_HOME}/dump.pm2 {KEPT}/"
