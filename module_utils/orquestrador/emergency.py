@@ -73,9 +73,10 @@ def _cut_short(params: dict[str, Any], owner: Owner, result: dict[str, Any], *, 
     if overdue:
         result["diagnosis"]["level"] = OVER_BUDGET_LEVEL
     result.update(outcome=FAILED, over_budget=overdue, failures=[*result["failures"], reason])
+    if "evidence" in result["steps"]:
+        kept = result["steps"]["evidence"].get("evidence")
+        emergency_evidence.Record(params, owner).write({**result, "evidence": kept})
     _release(owner, params, result["steps"].get("lease"))
-    if result["changed"]:
-        emergency_evidence.Record(params, owner).write(result)
     return result
 
 
@@ -185,11 +186,11 @@ def _any_rung(scene: Scene, result: _Result) -> bool:
 def _try(scene: Scene, rung: Rung, result: _Result) -> bool:
     """Act and prove; True when the application is well now."""
     given = min(rung.planned_s, scene.left())
+    result.changed = result.changed or not rung.passive  # before the guard is told that it began
     step = scene.step(rung.id, rung.planned_s)
     end, cut = time.monotonic() + given, _cut(given, rung.planned_s)
     evidence: dict[str, Any] = {}
     before = scene.app.restarts()
-    result.changed = result.changed or not rung.passive
     try:
         evidence.update(rung.act(given) or {})
         wrong = _proven(scene, rung, end)
