@@ -8,10 +8,12 @@ which rungs of the ladder make sense: restarting what a syntax error ends at onc
 from __future__ import annotations
 
 import re
-from typing import Any, Callable, NamedTuple, Optional
+from typing import Any, Callable, Optional
 
+from . import diagnosis_database
 from .messages import msg
-from .types import CRITICAL, Message
+from .scenario import Scenario
+from .types import CRITICAL
 
 # Alert → severity, as the operational playbook calls its three alerts.
 SEVERITIES = {"offline": "critical", "performance": "high", "database": "medium", "none": "none"}
@@ -25,21 +27,14 @@ _PORT_TAKEN = re.compile(r"\bEADDRINUSE\b")
 BOOTED_WITHIN_S = 600.0
 
 
-class Scenario(NamedTuple):
-    """What is behind an alert. ``level`` is whom to tell at once when nothing here can heal it; None: the operator."""
-
-    name: str
-    reasons: list[Message]
-    proposals: list[Message]
-    level: Optional[str] = None
-
-
 def diagnose(snapshot: dict[str, Any], verdict: dict[str, Any], clues: dict[str, Any]) -> dict[str, Any]:
     """``{alert, severity, scenario, reasons, proposals, level}``; JSON, never raises for what is in a snapshot.
 
     ``clues`` are those of :func:`.emergency_clues.collect`; any may be missing.
     """
     alert = str(verdict.get("procedure") or "none")
+    if alert == "none":
+        alert = diagnosis_database.alert_of(clues) or alert
     reasons = [reason for reason in verdict.get("reasons") or [] if isinstance(reason, dict)]
     scene = Scene(snapshot, verdict, clues)
     found = next((made for made in (rule(scene) for rule in RULES.get(alert, ())) if made is not None), None)
@@ -175,6 +170,7 @@ Rule = Callable[[Scene], Optional[Scenario]]
 # By alert, the first that applies.
 RULES: dict[str, tuple[Rule, ...]] = {
     "offline": (_env_missing, _daemon, _port_taken, _crash_loop, _unknown_to_pm2, _stopped, _hung, _failing),
+    "database": diagnosis_database.RULES,
 }
 
 

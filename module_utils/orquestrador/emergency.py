@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import time
+from collections.abc import Iterable
 from typing import Any, Callable, Optional
 
 from . import emergency_database, emergency_evidence, emergency_offline, emergency_performance, lease
@@ -22,7 +23,7 @@ from .messages import msg
 from .types import Message
 
 # By procedure, what gives the rungs for a scene.
-LADDERS: dict[str, Callable[[Scene], list[Rung]]] = {
+LADDERS: dict[str, Callable[[Scene], Iterable[Rung]]] = {
     "offline": emergency_offline.ladder,
     "performance": emergency_performance.ladder,
     "database": emergency_database.ladder,
@@ -91,7 +92,10 @@ def _climb(scene: Scene, result: _Result) -> dict[str, Any]:
         kept.end("ok", None, evidence)
     except OSError as error:
         kept.end("warn", msg("The evidence could not be kept on the host: {reason}", reason=str(error.strerror)))
+    climbed = False
+    # A ladder may look again before it gives its next rung.
     for rung in LADDERS[scene.params["procedure"]](scene):
+        climbed = True
         if scene.left() < LEAST_S:
             result.over_budget = True
             break
@@ -101,6 +105,10 @@ def _climb(scene: Scene, result: _Result) -> dict[str, Any]:
             break
     if scene.left() <= 0:
         result.over_budget = True
+    if not climbed:
+        # Known, and for a person to mend: such a run has not met its end, whatever the checks say.
+        case = scene.diagnosis
+        scene.steps["diagnosis"].update(status="failed", note=[*case["reasons"][:1], *case["proposals"]] or None)
     return result.of(FAILED, _why_failed(scene, result))
 
 
@@ -112,9 +120,10 @@ def _try(scene: Scene, rung: Rung, result: _Result) -> bool:
     evidence: dict[str, Any] = {}
     before = _restarts(scene)
     try:
-        result.changed = True
+        result.changed = result.changed or not rung.passive
         evidence = rung.act(given) or {}
     except BackupError as error:
+        evidence.update(getattr(error, "evidence", {}))
         step.end("failed", error.message, evidence)
         result.failures.append(error.message)
         return False
@@ -125,10 +134,13 @@ def _try(scene: Scene, rung: Rung, result: _Result) -> bool:
     while reason is not None and time.monotonic() < min(end, time.monotonic() + scene.left()):
         time.sleep(0.2)
         reason = wrong()
+    if reason is None and rung.partial:
+        step.end("ok" if rung.passive else "changed", None, evidence)
+        return False
     if reason is None:
         reason = scene.app.well(max(end - time.monotonic(), 1.0), stable_s=float(scene.params["stable_s"]))
     if reason is None:
-        step.end("changed", None, evidence)
+        step.end("ok" if rung.passive else "changed", None, evidence)
         return True
     step.end("warn", msg("It did not help: {reason}", reason=reason), evidence)
     result.failures.append(reason)
@@ -147,7 +159,7 @@ def _foretell(scene: Scene, result: _Result) -> dict[str, Any]:
         taken.end("ok", lease.predict(params["lease_path"], wanted)["note"])
     for rung in LADDERS[scene.params["procedure"]](scene):
         scene.step(rung.id, rung.planned_s).end("skipped", rung.would)
-        result.changed = True
+        result.changed = result.changed or not rung.passive
     return result.of(FAILED, msg("Check mode: nothing was done"))
 
 

@@ -10,7 +10,19 @@ from typing import Any, Callable, NamedTuple, Optional, cast
 # Ansible put this program into does not let in.
 import http.client  # noqa: F401 isort: skip
 
-from . import arguments, critical_files, database, diagnosis, emergency_clues, http_health, judge, logs, observe, redact
+from . import (
+    arguments,
+    critical_files,
+    database,
+    diagnosis,
+    emergency_clues,
+    emergency_database_clues,
+    http_health,
+    judge,
+    logs,
+    observe,
+    redact,
+)
 from .app_control import Application, Settings
 from .backup_clients import BackupError
 from .owner import Owner
@@ -23,7 +35,11 @@ HALTED_TIMEOUT_S = 0.5
 
 
 class EmergencyError(BackupError):
-    """Something that could not be done: ``message`` says what, where, and what to do next."""
+    """Something that could not be done: ``message`` says what, where, and what to do next; ``evidence`` shows it."""
+
+    def __init__(self, message: Message, evidence: Optional[dict[str, Any]] = None) -> None:
+        super().__init__(message)
+        self.evidence = evidence or {}
 
 
 class Rung(NamedTuple):
@@ -31,7 +47,9 @@ class Rung(NamedTuple):
 
     ``act`` gets the seconds it has and returns what it did as evidence; it raises :class:`BackupError` when it could
     not. ``proof`` tells what is still wrong, ``None`` for nothing; by default that the application is well.
-    ``would`` is what check mode says of it. ``decisive``: without it the rungs after it make no sense.
+    ``would`` is what check mode says of it. ``decisive``: without it the rungs after it make no sense. ``partial``: its
+    proof is all that it has to reach, the rungs after it see to the application. ``passive``: nothing is done, it only
+    waits.
     """
 
     id: str
@@ -40,6 +58,8 @@ class Rung(NamedTuple):
     would: Message
     proof: Optional[Callable[[], Optional[Message]]] = None
     decisive: bool = False
+    partial: bool = False
+    passive: bool = False
 
 
 class Scene:
@@ -88,6 +108,7 @@ class Scene:
         self.snapshot, self.verdict = self.observe(**changed)
         with self.owner.at_work():
             self.clues = emergency_clues.collect(self.params, self.snapshot)
+        emergency_database_clues.complete(self.params, self.snapshot, self.clues)
         self.diagnosis = diagnosis.diagnose(self.snapshot, self.verdict, self.clues)
 
     def step(self, name: str, planned_s: float) -> Step:
