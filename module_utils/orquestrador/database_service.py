@@ -6,6 +6,7 @@ before it had opened that, in the journal.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import time
@@ -34,6 +35,8 @@ PROPERTIES = (
     "MainPID",
     "ExecMainStatus",
     "NRestarts",
+    "InvocationID",
+    "InactiveExitTimestampMonotonic",
 )
 ASK_S, JOURNAL_S = 3.0, 3.0
 LINES, READ_BYTES = 12, 64 * 1024
@@ -62,6 +65,7 @@ _CAUSES: tuple[tuple[str, str, re.Pattern[str]], ...] = (
     ("corrupted", "L3", re.compile(r"corrupt|assertion failure|innodb_force_recovery|checksum mismatch", re.I)),
 )  # fmt: skip
 _ERROR = re.compile(r"\[(?:ERROR|FATAL)\]|\bERROR\b|\bfatal\b|\berror:", re.I)
+_START = re.compile(r"MySQL Server - start|starting as process|Starting MariaDB", re.I)
 # What follows from the error before it, and says nothing of its own.
 _ECHO = re.compile(r"\bAborting\b|Data Dictionary initialization failed|Failed with result|Main process exited"
                    r"|Failed to start|Plugin initialization aborted|Failed to initialize DD Storage")  # fmt: skip
@@ -73,7 +77,10 @@ def parse_show(text: str) -> dict[str, str]:
 
 
 def state_from(shown: Mapping[str, str]) -> dict[str, Any]:
-    """``{load, active, sub, result, enabled, pid, exit_status, restarts}`` of the properties of a unit."""
+    """``{load, active, sub, result, enabled, pid, exit_status, restarts, invocation, begun_s}`` of a unit's properties.
+
+    ``begun_s`` is when it last began to start, on the clock of :func:`time.monotonic`.
+    """
 
     def number(name: str) -> Optional[int]:
         text = shown.get(name, "")
@@ -88,6 +95,8 @@ def state_from(shown: Mapping[str, str]) -> dict[str, Any]:
         "pid": number("MainPID") or None,
         "exit_status": number("ExecMainStatus"),
         "restarts": number("NRestarts"),
+        "invocation": shown.get("InvocationID") or None,
+        "begun_s": (number("InactiveExitTimestampMonotonic") or 0) / 1e6 or None,
     }
 
 
@@ -123,6 +132,27 @@ def since(unit: str, then: Mark) -> list[str]:
     for path, size in then.sizes.items():
         said += _read(path, size)
     said += journal(unit, since_at=then.at - 1)
+    return [redact.scrub_text(line)[:400] for line in said]
+
+
+def attempt(service: Mapping[str, Any], logs: Sequence[str] = ERROR_LOGS) -> list[str]:
+    """What the server has said since it last began to start (``service`` as :func:`state` has it), without secrets."""
+    said: list[str] = []
+    begun = service.get("begun_s")
+    if begun:
+        began_at = time.time() - (time.monotonic() - float(begun)) - 1
+        for path in logs:
+            with contextlib.suppress(OSError):
+                if os.stat(path).st_mtime >= began_at:
+                    lines = _read(path, 0)
+                    starts = [number for number, line in enumerate(lines) if _START.search(line)]
+                    said += lines[starts[-1] :] if starts else lines
+    if service.get("invocation"):
+        argv = ["journalctl", "--no-pager", "--quiet", "--output=cat", f"--lines={LINES * 4}"]
+        done = run(
+            [*argv, f"_SYSTEMD_INVOCATION_ID={service['invocation']}"], timeout_s=JOURNAL_S, max_bytes=READ_BYTES
+        )
+        said += done.stdout.decode("utf-8", "replace").splitlines()
     return [redact.scrub_text(line)[:400] for line in said]
 
 

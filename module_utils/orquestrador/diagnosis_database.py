@@ -245,7 +245,10 @@ def _blocked(scene: Scene) -> Optional[Scenario]:
 
 
 def _disk_full(scene: Scene) -> Optional[Scenario]:
-    line = _error(_known(scene), "disk_full")
+    """Also of a server on its way: it waits for room and would do so for ever."""
+    started = _dict(_known(scene).get("start_error"))
+    waits = _service(scene).get("active") == "activating" and started.get("cause") == "disk_full"
+    line = str(started.get("line") or "?") if waits else _error(_known(scene), "disk_full") if _up(scene) else ""
     if not line:
         return None
     return Scenario("disk_full", [msg("The database has no room left: {error}", error=line[:200])],
@@ -266,13 +269,13 @@ def _not_reconnected(scene: Scene) -> Optional[Scenario]:
 # and whether it does what it is asked.
 RULES = (
     _elsewhere,
+    _disk_full,
     _unit,
     _full,
     _not_answering,
     _refused,
     _crashed,
     _read_only,
-    _disk_full,
     _blocked,
     _not_reconnected,
 )

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
+import time
 from collections.abc import Iterable
 from typing import Any, Optional
 
@@ -56,6 +57,8 @@ APPLICATION = frozenset(
 # Climbed only when the operator said so.
 APPROVALS = {"idle_connections": "kill_idle_connections"}
 STATE_S = 3.0
+# After which a start that has not ended is looked at.
+FIRST_LOOK_S = 4.0
 RECONNECT_S, GO_ON_S, HUNG_S = 8.0, 8.0, 6.0
 END_HUNG_S = 20.0
 # How much of a rung is kept back to look at what came of it.
@@ -77,7 +80,6 @@ _REMEDIES = {
     "port_taken": msg("End the other server, or give one of them another port and directory"),
     "corrupted": msg("Have the server's log looked at before anything else is tried; the data comes back with"
                      " playbooks/operation/restore.yml -e what=database"),
-    "unknown": msg("Have the server's log looked at: journalctl -u {unit}", unit="mysql"),
 }  # fmt: skip
 
 
@@ -109,7 +111,7 @@ class _Rungs:
 
     def wait(self) -> Rung:
         would = msg("{unit} would be waited for", unit=self._unit)
-        return Rung("wait", 60, self._nothing, would, self.unreachable, partial=True, passive=True)
+        return Rung("wait", 60, self._await, would, self.unreachable, partial=True, passive=True)
 
     def wait_hung(self) -> Rung:
         would = msg("{unit} would be waited for", unit=self._unit)
@@ -183,6 +185,22 @@ class _Rungs:
         scene.diagnosis.update(found)
         return found["scenario"] not in APPLICATION
 
+    def _await(self, seconds: float) -> None:
+        end = time.monotonic() + seconds - LOOK_S
+        while self.unreachable() is not None and time.monotonic() < end:
+            self._stuck()
+            time.sleep(0.3)
+
+    def _stuck(self) -> None:
+        """A server on its way that waits for room would wait for ever: :class:`EmergencyError` says so at once.
+
+        It is left as it is: it goes on by itself when there is room.
+        """
+        service = database_service.state(self._unit)
+        cause = database_service.cause_of(database_service.attempt(service)) if service["active"] != "active" else None
+        if cause is not None and cause.name == "disk_full":
+            raise self._does_not_start(cause, {"unit": self._unit, "now": f"{service['active']} ({service['sub']})"})
+
     @staticmethod
     def _nothing(_seconds: float) -> None:
         return None
@@ -199,7 +217,13 @@ class _Rungs:
         before = database_service.state(self._unit)
         if before["active"] == "failed":
             run(["systemctl", "reset-failed", self._unit], timeout_s=STATE_S)
-        done = run(["systemctl", verb, self._unit], timeout_s=max(seconds - LOOK_S, 1))
+        end = time.monotonic() + max(seconds - LOOK_S, 1)
+        done = run(["systemctl", verb, self._unit], timeout_s=min(max(seconds - LOOK_S, 1), FIRST_LOOK_S))
+        while done.timed_out and time.monotonic() < end:
+            self._stuck()
+            # The job goes on; this joins it.
+            left = max(end - time.monotonic(), 0.1)
+            done = run(["systemctl", "start", self._unit], timeout_s=min(left, FIRST_LOOK_S))
         if done.code == 0:
             return {"unit": self._unit, "was": f"{before['active']} ({before['sub']})"}
         after = database_service.state(self._unit)
@@ -213,16 +237,15 @@ class _Rungs:
         if after["active"] == "activating":
             # What fails the same way each time is not tried again and again, neither by us nor by systemd.
             run(["systemctl", "stop", self._unit], timeout_s=max(LOOK_S, STATE_S))
-        raise self._does_not_start(said, evidence)
+        raise self._does_not_start(database_service.cause_of(said), evidence)
 
-    def _does_not_start(self, said: list[str], evidence: dict[str, Any]) -> EmergencyError:
-        cause = database_service.cause_of(said) or database_service.Cause("unknown", "?", "L3")
+    def _does_not_start(self, found: Optional[database_service.Cause], evidence: dict[str, Any]) -> EmergencyError:
+        cause = found or database_service.Cause("unknown", "?", "L3")
         why = msg(
             "{unit} does not start: {why}: {line}", unit=self._unit, why=_WORDS[cause.name], line=cause.line[:240]
         )
-        remedy = _REMEDIES[cause.name] if cause.name != "unknown" else msg(
-            "Have the server's log looked at: journalctl -u {unit}", unit=self._unit
-        )  # fmt: skip
+        look = msg("Have the server's log looked at: journalctl -u {unit}", unit=self._unit)
+        remedy = _REMEDIES.get(cause.name, look)
         self._scene.diagnosis.update(
             scenario="disk_full" if cause.name == "disk_full" else "start_failed",
             reasons=[why, *self._scene.diagnosis["reasons"]],

@@ -32,9 +32,9 @@ _MEANINGS: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("read_only", re.compile(r"\bER_(?:OPTION_PREVENTS_STATEMENT|READ_ONLY_MODE|INNODB_READ_ONLY|OPEN_AS_READONLY)\b"
                              r"|running with the --(?:super-)?read-only option|in read-only mode"
                              r"|InnoDB is in read only mode|innodb_force_recovery")),
-    ("crashed_tables", re.compile(r"\bER_(?:CRASHED_ON_(?:USAGE|REPAIR)|NOT_KEYFILE|OLD_KEYFILE|TABLE_CORRUPT)\b"
-                                  r"|marked as crashed|Incorrect key file for table|is corrupted|Index \S+ is corrupt")),
-    ("disk_full", re.compile(r"\bER_(?:DISK_FULL|RECORD_FILE_FULL)\b|No space left on device|The table '\S+' is full")),
+    ("crashed_tables", re.compile(r"\bER_(?:CRASHED_ON_(?:USAGE|REPAIR)|NOT_KEYFILE|OLD_KEYFILE|TABLE_CORRUPT)"
+                                  r"\b|marked as crashed|Incorrect key file for table|is corrupted")),
+    ("disk_full", re.compile(r"\bER_(?:DISK_FULL|RECORD_FILE_FULL)\b|No space left on device|table '\S+' is full")),
     ("locked", re.compile(r"\bER_LOCK_WAIT_TIMEOUT\b|Lock wait timeout exceeded")),
     ("unknown_host", re.compile(r"\b(?:ENOTFOUND|EAI_AGAIN)\b")),
     ("timeout", re.compile(r"\bETIMEDOUT\b")),
@@ -71,8 +71,13 @@ def collect(params: Mapping[str, Any], snapshot: Mapping[str, Any], logs: Iterab
 
 
 def complete(params: Mapping[str, Any], snapshot: Mapping[str, Any], clues: dict[str, Any]) -> None:
-    """Add ``holders`` and ``waits`` to what :func:`collect` found, as root; ``hidden`` says why they are missing."""
+    """Add ``start_error``, ``holders`` and ``waits`` to what :func:`collect` found, as root; ``hidden`` says why they are missing."""
     known = clues.get("database")
+    service = (known or {}).get("service") or {}
+    if known and service.get("active") in ("activating", "failed"):
+        cause = database_service.cause_of(database_service.attempt(service))
+        if cause is not None:
+            known["start_error"] = {"cause": cause.name, "line": cause.line[:300]}
     if not known or not (full(snapshot, known) or (reachable(snapshot) and ("service" in known or "tables" in known))):
         return
     pids = ((snapshot.get("pm2") or {}).get("app") or {}).get("pids") or []
