@@ -73,12 +73,15 @@ def collect(params: Mapping[str, Any], snapshot: Mapping[str, Any], logs: Iterab
 def complete(params: Mapping[str, Any], snapshot: Mapping[str, Any], clues: dict[str, Any]) -> None:
     """Add ``start_error``, ``holders`` and ``waits`` to what :func:`collect` found, as root; ``hidden`` says why they are missing."""
     known = clues.get("database")
-    service = (known or {}).get("service") or {}
-    if known and service.get("active") in ("activating", "failed"):
+    if not known:
+        return
+    service = known.get("service") or {}
+    if service.get("active") in ("activating", "failed"):
         cause = database_service.cause_of(database_service.attempt(service))
         if cause is not None:
             known["start_error"] = {"cause": cause.name, "line": cause.line[:300]}
-    if not known or not (full(snapshot, known) or (reachable(snapshot) and ("service" in known or "tables" in known))):
+    doubted = "service" in known or "tables" in known
+    if not full(snapshot, known) and not (doubted and reachable(snapshot)):
         return
     pids = ((snapshot.get("pm2") or {}).get("app") or {}).get("pids") or []
     port = int((known.get("login") or {}).get("port") or 3306)
