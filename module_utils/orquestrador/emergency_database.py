@@ -142,10 +142,10 @@ class _Rungs:
         state = self._scene.app.state()
         app = state["app"]
         if state["daemon"] in ("dead", "missing", "unresponsive"):
-            yield from emergency_offline.rungs(self._scene, "daemon", "resurrect", "start_anew")
+            yield from emergency_offline.chosen(self._scene, "daemon", "resurrect", "start_anew")
             return
         if app is None:
-            yield from emergency_offline.rungs(self._scene, "start_anew", "resurrect")
+            yield from emergency_offline.chosen(self._scene, "start_anew", "resurrect")
             return
         if self._scene.diagnosis["scenario"] not in ("full_by_app", "not_reconnected") and (
             app["statuses"].get("online") or app["statuses"].get("waiting restart")
@@ -153,7 +153,7 @@ class _Rungs:
             yield self.reconnect()
         if not self._scene.check_mode and self._refused():
             return
-        yield from emergency_offline.rungs(self._scene, "restart", "start_anew")
+        yield from emergency_offline.chosen(self._scene, "restart", "start_anew")
 
     def unreachable(self) -> Optional[Message]:
         """What is still wrong with the server: it has to let the operations account in."""

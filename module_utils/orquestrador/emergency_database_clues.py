@@ -71,7 +71,7 @@ def collect(params: Mapping[str, Any], snapshot: Mapping[str, Any], logs: Iterab
 
 
 def complete(params: Mapping[str, Any], snapshot: Mapping[str, Any], clues: dict[str, Any]) -> None:
-    """Add ``start_error``, ``holders`` and ``waits`` to what :func:`collect` found, as root; ``hidden`` says why they are missing."""
+    """Add ``start_error``, ``holders`` and ``waits`` as root; ``hidden`` says why the last two are missing."""
     known = clues.get("database")
     if not known:
         return
