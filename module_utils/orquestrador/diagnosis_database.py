@@ -108,7 +108,7 @@ def _full(scene: Scene) -> Optional[Scenario]:
     known = _known(scene)
     if "too_many_connections" not in (scene.database.get("error"), _login(scene).get("result")):
         return None
-    rows = [row for row in known.get("holders") or [] if isinstance(row, dict)]
+    rows = [row for row in _list(known.get("holders")) if isinstance(row, dict)]
     if not rows:
         return Scenario(
             "full_unseen",
@@ -188,7 +188,7 @@ def _refused(scene: Scene) -> Optional[Scenario]:
 
 
 def _crashed(scene: Scene) -> Optional[Scenario]:
-    tables = [str(name) for name in _known(scene).get("tables") or []]
+    tables = [str(name) for name in _list(_known(scene).get("tables"))]
     if not tables:
         return None
     named = ", ".join(tables)
@@ -222,7 +222,7 @@ def _read_only(scene: Scene) -> Optional[Scenario]:
 
 
 def _blocked(scene: Scene) -> Optional[Scenario]:
-    rows = [row for row in _known(scene).get("waits") or [] if isinstance(row, dict)]
+    rows = [row for row in _list(_known(scene).get("waits")) if isinstance(row, dict)]
     user = _login(scene).get("user")
     mine = [row for row in rows if user is None or row.get("waiter_user") == user]
     if not mine:
@@ -279,6 +279,10 @@ RULES = (
     _blocked,
     _not_reconnected,
 )
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
 
 
 def _dict(value: Any) -> dict[str, Any]:

@@ -21,6 +21,7 @@ FRESH_S = 180.0
 TAIL_BYTES = 64 * 1024
 LOGIN_S, ADMIN_S = 1.0, 2.0
 MAX_TABLES = 10
+_INTERNAL = frozenset(("begun_s", "invocation"))
 # What the operations account can't see says nothing of the server: as the verdict has it.
 UNSEEN = frozenset(("denied", "no_credentials", "bad_credentials_file", "unreadable", "no_driver", "internal"))
 
@@ -96,6 +97,18 @@ def complete(params: Mapping[str, Any], snapshot: Mapping[str, Any], clues: dict
         known["hidden"] = database.reason_of(error)
 
 
+def evidence(params: Mapping[str, Any], clues: Mapping[str, Any], deadline: float) -> dict[str, Any]:
+    """What of the clues a report shows, as tables and figures, and the last words of a service that does not run."""
+    known = clues.get("database") or {}
+    service = {name: value for name, value in (known.get("service") or {}).items() if name not in _INTERNAL}
+    shown = {name: known.get(name) for name in ("login", "holders", "waits", "read_only", "start_error")}
+    found = {name: value for name, value in {"service": service, **shown}.items() if value}
+    if service and service.get("active") != "active" and time.monotonic() < deadline - database_service.JOURNAL_S:
+        words = database_service.last_words(str(params.get("mysql_service") or "mysql"))
+        found["last_lines"] = [*(clues.get("error_tail") or []), *words]
+    return found
+
+
 def troubled(params: Mapping[str, Any], snapshot: Mapping[str, Any]) -> bool:
     """Whether the server, or what the application says of it, gives cause for doubt."""
     if not reachable(snapshot) and (snapshot.get("database") or {}).get("error") not in UNSEEN:
@@ -169,12 +182,14 @@ def recent_lines(paths: Iterable[Optional[str]], now: Optional[float] = None) ->
 
 def fresh(lines: Sequence[str], now: float) -> list[str]:
     """Of lines in the order of time, those of the last minutes."""
-    first = 0
-    for number, line in enumerate(lines):
+    kept: list[str] = []
+    current = True
+    for line in lines:
         at = _time_of(line)
-        if at is not None and now - at > FRESH_S:
-            first = number + 1
-    return list(lines[first:])
+        current = current if at is None else now - at <= FRESH_S
+        if current:
+            kept.append(line)
+    return kept
 
 
 def _time_of(line: str) -> Optional[float]:

@@ -24,8 +24,13 @@ changed=no
 for path in {CONFIG} {OVERRIDE}; do if [ -e $path ]; then rm $path; changed=yes; fi; done
 if [ -L /run/systemd/system/{UNIT}.service ]; then systemctl unmask --runtime {UNIT} 2>/dev/null; changed=yes; fi
 if [ "$(stat -c %U /var/lib/mysql)" != mysql ]; then chown mysql:mysql /var/lib/mysql; fi
-if [ $changed = yes ]; then systemctl daemon-reload; systemctl kill -s KILL {UNIT} 2>/dev/null || true; fi
-if mountpoint -q {FULL}; then systemctl stop {UNIT}; umount {FULL}; fi
+if [ $changed = yes ]; then systemctl daemon-reload; fi
+if mountpoint -q {FULL}; then  # a server that waits for room does not end otherwise
+    systemctl kill -s KILL {UNIT} 2>/dev/null || true
+    for i in $(seq 50); do systemctl is-active --quiet {UNIT} || break; sleep 0.1; done
+    umount -l {FULL}
+    systemctl restart {UNIT}
+fi
 systemctl reset-failed {UNIT} 2>/dev/null || true
 systemctl start {UNIT}
 mysql -e "SET GLOBAL max_connections = 151; SET GLOBAL super_read_only = OFF; SET GLOBAL read_only = OFF;
