@@ -62,6 +62,9 @@ options:
   mysql_socket:
     description: The socket of the database, over which its root account is let in.
     type: path
+  mysql_ops_user:
+    description: The operations account, whose connections are not ended either.
+    type: str
   dist:
     description: The directory of the build.
     type: path
@@ -82,6 +85,10 @@ options:
     description: End idle connections to the database when it has no more to give.
     type: bool
     default: false
+  idle_s:
+    description: Seconds for which a connection has to be idle before it may be ended.
+    type: float
+    default: 60
   heap_snapshot:
     description: Keep a heap snapshot of the heaviest process before it is restarted.
     type: bool
@@ -177,16 +184,24 @@ ARGUMENT_SPEC = {
     "pm2_unit": {"type": "str", "required": True},
     "mysql_service": {"type": "str", "default": "mysql"},
     "mysql_socket": {"type": "path"},
+    "mysql_ops_user": {"type": "str"},
     "dist": {"type": "path", "required": True},
     "build_state_dir": {"type": "path", "required": True},
     "kill_port_holder": {"type": "bool", "default": False},
     "rollback": {"type": "bool", "default": False},
     "kill_idle_connections": {"type": "bool", "default": False},
+    "idle_s": {"type": "float", "default": 60},
     "heap_snapshot": {"type": "bool", "default": False},
     "observe_s": {"type": "float", "default": 300},
     "evidence_keep": {"type": "int", "default": 20},
 }
-RANGES = {"budget_s": (1, 86400), "stable_s": (0, 600), "observe_s": (0, 86400), "evidence_keep": (1, 10000)}
+RANGES = {
+    "idle_s": (0, 86400),
+    "budget_s": (1, 86400),
+    "stable_s": (0, 600),
+    "observe_s": (0, 86400),
+    "evidence_keep": (1, 10000),
+}
 
 
 def main() -> None:

@@ -8,10 +8,12 @@ which rungs of the ladder make sense: restarting what a syntax error ends at onc
 from __future__ import annotations
 
 import re
-from typing import Any, Callable, NamedTuple, Optional
+from typing import Any, Callable, Optional
 
+from . import diagnosis_database
 from .messages import msg
-from .types import CRITICAL, OK, Message
+from .scenario import Scenario
+from .types import CRITICAL, OK
 
 # Alert → severity, as the operational playbook calls its three alerts.
 SEVERITIES = {"offline": "critical", "performance": "high", "database": "medium", "none": "none"}
@@ -25,15 +27,6 @@ _PORT_TAKEN = re.compile(r"\bEADDRINUSE\b")
 # What PM2 puts before each line of a log.
 _STAMP = re.compile(r"^\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?: ?[+-]\d\d:?\d\d|Z)?: ")
 BOOTED_WITHIN_S = 600.0
-
-
-class Scenario(NamedTuple):
-    """What is behind an alert. ``level`` is whom to tell at once when nothing here can heal it; None: the operator."""
-
-    name: str
-    reasons: list[Message]
-    proposals: list[Message]
-    level: Optional[str] = None
 
 
 def diagnose(snapshot: dict[str, Any], verdict: dict[str, Any], clues: dict[str, Any]) -> dict[str, Any]:
@@ -66,6 +59,8 @@ def _alert(verdict: dict[str, Any], clues: dict[str, Any]) -> str:
     alert = str(verdict.get("procedure") or "none")
     if alert == "none" and clues.get("halted"):
         return "offline"
+    if alert == "none":
+        alert = diagnosis_database.alert_of(clues) or alert
     statuses = {str(c.get("id")): str(c.get("status")) for c in _list(verdict.get("checks"))}
     if alert == "database" and clues.get("env_missing") and statuses.get("mysql.reachable") == OK:
         return "offline"
@@ -217,6 +212,7 @@ Rule = Callable[[Scene], Optional[Scenario]]
 # By alert, the first that applies.
 RULES: dict[str, tuple[Rule, ...]] = {
     "offline": (_env_missing, _port_taken, _daemon, _crash_loop, _unknown_to_pm2, _stopped, _hung, _failing),
+    "database": diagnosis_database.RULES,
 }
 
 
