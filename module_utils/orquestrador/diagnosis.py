@@ -8,13 +8,14 @@ which rungs of the ladder make sense: restarting what a syntax error ends at onc
 from __future__ import annotations
 
 import re
-from typing import Any, Callable, NamedTuple, Optional
+from typing import Any, Optional
 
+from . import diagnosis_disk, diagnosis_performance
+from .diagnosis_scene import Rule, Scenario, Scene
 from .messages import msg
-from .types import CRITICAL, Message
 
 # Alert → severity, as the operational playbook calls its three alerts.
-SEVERITIES = {"offline": "critical", "performance": "high", "database": "medium", "none": "none"}
+SEVERITIES = {"offline": "critical", "performance": "high", "disk": "high", "database": "medium", "none": "none"}
 
 # An error of the code itself: the same code started again fails again.
 _CODE = re.compile(
@@ -25,25 +26,16 @@ _PORT_TAKEN = re.compile(r"\bEADDRINUSE\b")
 BOOTED_WITHIN_S = 600.0
 
 
-class Scenario(NamedTuple):
-    """What is behind an alert. ``level`` is whom to tell at once when nothing here can heal it; None: the operator."""
-
-    name: str
-    reasons: list[Message]
-    proposals: list[Message]
-    level: Optional[str] = None
-
-
 def diagnose(snapshot: dict[str, Any], verdict: dict[str, Any], clues: dict[str, Any]) -> dict[str, Any]:
     """``{alert, severity, scenario, reasons, proposals, level}``; JSON, never raises for what is in a snapshot.
 
     ``clues`` are those of :func:`.emergency_clues.collect`; any may be missing.
     """
-    alert = str(verdict.get("procedure") or "none")
     reasons = [reason for reason in verdict.get("reasons") or [] if isinstance(reason, dict)]
     scene = Scene(snapshot, verdict, clues)
+    alert = alert_of(scene, str(verdict.get("procedure") or "none"))
     found = next((made for made in (rule(scene) for rule in RULES.get(alert, ())) if made is not None), None)
-    if alert == "none" or found is None:
+    if found is None:
         found = Scenario("none" if alert == "none" else "unclear", [], [])
     return {
         "alert": alert,
@@ -55,30 +47,15 @@ def diagnose(snapshot: dict[str, Any], verdict: dict[str, Any], clues: dict[str,
     }
 
 
-class Scene:
-    """Snapshot, verdict and clues, with nothing assumed about what is in them."""
+def alert_of(scene: Scene, procedure: str) -> str:
+    """The alert, from the procedure that the verdict calls for and from what the verdict does not know.
 
-    def __init__(self, snapshot: dict[str, Any], verdict: dict[str, Any], clues: dict[str, Any]) -> None:
-        self.snapshot, self.clues = snapshot, clues
-        self.statuses = {str(c.get("id")): str(c.get("status")) for c in _list(verdict.get("checks"))}
-        self.pm2 = _dict(snapshot.get("pm2"))
-        self.app = _dict(self.pm2.get("app"))
-        self.states = {str(name): int(count) for name, count in _dict(self.app.get("statuses")).items()}
-        self.port = _dict(snapshot.get("port"))
-        self.http = _dict(snapshot.get("http"))
-        self.database = _dict(snapshot.get("database"))
-
-    def bad(self, check: str) -> bool:
-        """Whether a check is critical."""
-        return self.statuses.get(check) == CRITICAL
-
-    def last_error(self) -> str:
-        """The newest error event of the application's logs, as it was logged; empty when there is none."""
-        return str(self.clues.get("last_error") or "")
-
-    def foreign_listener(self) -> Optional[dict[str, Any]]:
-        """Who listens on the application's port without being the application."""
-        return next((x for x in _list(self.port.get("listeners")) if x.get("of_app") is False), None)
+    A disk that is full explains what stopped upon it; a host that others keep busy, and queries that wait for one
+    another, are a degradation before the health address has become slow.
+    """
+    if diagnosis_disk.explains(scene, procedure):
+        return "disk"
+    return "performance" if procedure == "none" and diagnosis_performance.suffers(scene) else procedure
 
 
 # --- offline ---------------------------------------------------------------------------------------------------------
@@ -171,16 +148,9 @@ def _failing(scene: Scene) -> Optional[Scenario]:
     return Scenario("failing", [msg("The application answers, and answers badly")], [], "L3")
 
 
-Rule = Callable[[Scene], Optional[Scenario]]
 # By alert, the first that applies.
 RULES: dict[str, tuple[Rule, ...]] = {
     "offline": (_env_missing, _daemon, _port_taken, _crash_loop, _unknown_to_pm2, _stopped, _hung, _failing),
+    "performance": diagnosis_performance.RULES,
+    "disk": diagnosis_disk.RULES,
 }
-
-
-def _dict(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _list(value: Any) -> list[dict[str, Any]]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []

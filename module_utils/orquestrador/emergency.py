@@ -10,12 +10,13 @@ and nothing at all when the application is well, or when another procedure is wh
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import time
 from typing import Any, Callable, Optional
 
-from . import emergency_database, emergency_evidence, emergency_offline, emergency_performance, lease
+from . import emergency_database, emergency_disk, emergency_evidence, emergency_offline, emergency_performance, lease
 from .backup_clients import BackupError
 from .emergency_scene import OBSERVE_S, Rung, Scene
 from .messages import msg
@@ -26,7 +27,18 @@ LADDERS: dict[str, Callable[[Scene], list[Rung]]] = {
     "offline": emergency_offline.ladder,
     "performance": emergency_performance.ladder,
     "database": emergency_database.ladder,
+    "disk": emergency_disk.ladder,
 }
+# Procedures that are more than a ladder: they climb it themselves.
+Attempt = Callable[[Rung], bool]
+CLIMBS: dict[str, Callable[[Scene, Attempt], tuple[Optional[Message], bool]]] = {
+    "performance": emergency_performance.climb,
+    "disk": emergency_disk.climb,
+}
+# Procedures that have to do without room on the disk, for a lease as well.
+NEEDS_NO_ROOM = ("disk",)
+# Only looks and tells which procedure it is.
+AUTO = "auto"
 HEALTHY, RECOVERED, FAILED, REFUSED = "healthy", "recovered", "failed", "refused"
 # A rung is not begun with less: there would be nothing left to prove it with.
 LEAST_S = 3.0
@@ -49,6 +61,9 @@ def run(params: dict[str, Any], *, check_mode: bool = False) -> dict[str, Any]:
     case = scene.diagnosis
     evidence = {name: case[name] for name in ("alert", "scenario", "severity", "level")}
     procedure = params["procedure"]
+    if procedure == AUTO:
+        found.end("ok", case["reasons"][0] if case["reasons"] else None, evidence)
+        return result.of(HEALTHY if case["alert"] == "none" else REFUSED)
     if case["alert"] == "none":
         found.end("ok", msg("Nothing here calls for this procedure: nothing was touched"), evidence)
         return result.of(HEALTHY)
@@ -73,6 +88,8 @@ def run(params: dict[str, Any], *, check_mode: bool = False) -> dict[str, Any]:
         with scene.owner.at_work():
             held = lease.acquire(options["path"], wanted)
     except lease.LeaseError as error:
+        if procedure in NEEDS_NO_ROOM and lease.no_room(error):
+            return _by_lock(scene, result, wanted)
         taken.end("failed", error.message, {"holder": error.holder} if error.holder else {})
         return result.of(REFUSED, error.message)
     taken.end("ok", held["note"], {"lease": held["lease"]})
@@ -82,15 +99,34 @@ def run(params: dict[str, Any], *, check_mode: bool = False) -> dict[str, Any]:
         _give_back(scene, options["path"], options["run_id"])
 
 
+def _by_lock(scene: Scene, result: _Result, wanted: lease.Request) -> dict[str, Any]:
+    """What makes room must not need any: others are kept off by the lock of the lease, which dies with this process."""
+    taken = scene.step("lease", 5.0)
+    with contextlib.ExitStack() as stack:
+        try:
+            with scene.owner.at_work():
+                note = stack.enter_context(lease.by_lock(scene.params["lease_path"], wanted))
+        except lease.LeaseError as error:
+            taken.end("failed", error.message, {"holder": error.holder} if error.holder else {})
+            return result.of(REFUSED, error.message)
+        taken.end("warn", note)
+        return _climb(scene, result)
+
+
 def _climb(scene: Scene, result: _Result) -> dict[str, Any]:
     kept = scene.step("evidence", EVIDENCE_S)
+    evidence: dict[str, Any] = {}
     try:
         evidence = emergency_evidence.collect(scene, min(EVIDENCE_S, scene.left()))
         with scene.owner.at_work():
             evidence["path"] = _keep(scene, evidence)
         kept.end("ok", None, evidence)
     except OSError as error:
-        kept.end("warn", msg("The evidence could not be kept on the host: {reason}", reason=str(error.strerror)))
+        kept.end(
+            "warn", msg("The evidence could not be kept on the host: {reason}", reason=str(error.strerror)), evidence
+        )
+    if scene.params["procedure"] in CLIMBS:
+        return _climb_itself(scene, result)
     for rung in LADDERS[scene.params["procedure"]](scene):
         if scene.left() < LEAST_S:
             result.over_budget = True
@@ -102,6 +138,16 @@ def _climb(scene: Scene, result: _Result) -> dict[str, Any]:
     if scene.left() <= 0:
         result.over_budget = True
     return result.of(FAILED, _why_failed(scene, result))
+
+
+def _climb_itself(scene: Scene, result: _Result) -> dict[str, Any]:
+    """What was gone before anything was touched was no recovery."""
+    wrong, changed = CLIMBS[scene.params["procedure"]](scene, lambda rung: _try(scene, rung, result))
+    result.changed = result.changed or changed
+    result.over_budget = scene.left() <= 0
+    if wrong is None:
+        return result.of(RECOVERED if result.changed else HEALTHY)
+    return result.of(FAILED, wrong)
 
 
 def _try(scene: Scene, rung: Rung, result: _Result) -> bool:

@@ -10,7 +10,7 @@ from typing import Any, Callable, NamedTuple, Optional, cast
 # Ansible put this program into does not let in.
 import http.client  # noqa: F401 isort: skip
 
-from . import arguments, critical_files, database, diagnosis, emergency_clues, http_health, judge, logs, observe, redact
+from . import arguments, critical_files, database, diagnosis, emergency_clues, emergency_load, http_health, judge, logs, observe, redact
 from .app_control import Application, Settings
 from .backup_clients import BackupError
 from .owner import Owner
@@ -20,6 +20,8 @@ LOADED = (critical_files, database, http_health, logs, redact)
 # What an observation may take of the budget.
 OBSERVE_S = 15.0
 HALTED_TIMEOUT_S = 0.5
+# One answer tells whether it answers; how quickly it does takes some more, as many as the probe's own arguments say.
+REQUESTS: dict[str, dict[str, Any]] = {"performance": {}, "auto": {}}
 
 
 class EmergencyError(BackupError):
@@ -81,13 +83,14 @@ class Scene:
 
     def look(self) -> None:
         """Observe and diagnose."""
-        changed: dict[str, Any] = {} if self.params["procedure"] == "performance" else {"http_requests": 1}
+        changed = REQUESTS.get(self.params["procedure"], {"http_requests": 1})
         app = self.app.state()["app"]
         if app and app["pids"] and all(emergency_clues.state_of(pid) == "T" for pid in app["pids"]):
-            changed["http_timeout"] = HALTED_TIMEOUT_S  # a halted process answers nobody: no need to wait for it
+            changed = {**changed, "http_timeout": HALTED_TIMEOUT_S}  # a halted process answers nobody: no need to wait for it
         self.snapshot, self.verdict = self.observe(**changed)
         with self.owner.at_work():
             self.clues = emergency_clues.collect(self.params, self.snapshot)
+        self.clues.update(emergency_load.clues(self.params, self.snapshot, self.verdict))
         self.diagnosis = diagnosis.diagnose(self.snapshot, self.verdict, self.clues)
 
     def step(self, name: str, planned_s: float) -> Step:

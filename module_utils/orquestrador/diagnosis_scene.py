@@ -1,0 +1,56 @@
+"""What a diagnosis is made from and of: a scene, and the scenario that a rule sees in it."""
+
+from __future__ import annotations
+
+from typing import Any, Callable, NamedTuple, Optional
+
+from .types import CRITICAL, Message
+
+
+class Scenario(NamedTuple):
+    """What is behind an alert. ``level`` is whom to tell at once when nothing here can heal it; None: the operator."""
+
+    name: str
+    reasons: list[Message]
+    proposals: list[Message]
+    level: Optional[str] = None
+
+
+class Scene:
+    """Snapshot, verdict and clues, with nothing assumed about what is in them."""
+
+    def __init__(self, snapshot: dict[str, Any], verdict: dict[str, Any], clues: dict[str, Any]) -> None:
+        self.snapshot, self.clues = snapshot, clues
+        self.statuses = {str(c.get("id")): str(c.get("status")) for c in as_list(verdict.get("checks"))}
+        self.pm2 = as_dict(snapshot.get("pm2"))
+        self.app = as_dict(self.pm2.get("app"))
+        self.states = {str(name): int(count) for name, count in as_dict(self.app.get("statuses")).items()}
+        self.port = as_dict(snapshot.get("port"))
+        self.http = as_dict(snapshot.get("http"))
+        self.database = as_dict(snapshot.get("database"))
+        self.resources = as_dict(snapshot.get("resources"))
+
+    def bad(self, check: str) -> bool:
+        """Whether a check is critical."""
+        return self.statuses.get(check) == CRITICAL
+
+    def last_error(self) -> str:
+        """The newest error event of the application's logs, as it was logged; empty when there is none."""
+        return str(self.clues.get("last_error") or "")
+
+    def foreign_listener(self) -> Optional[dict[str, Any]]:
+        """Who listens on the application's port without being the application."""
+        return next((x for x in as_list(self.port.get("listeners")) if x.get("of_app") is False), None)
+
+
+Rule = Callable[[Scene], Optional[Scenario]]
+
+
+def as_dict(value: Any) -> dict[str, Any]:
+    """``value`` when it is a dictionary, otherwise an empty one."""
+    return value if isinstance(value, dict) else {}
+
+
+def as_list(value: Any) -> list[dict[str, Any]]:
+    """The dictionaries of a list."""
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
