@@ -11,6 +11,8 @@ description:
   - Touches nothing when the application is well, when the root cause is another procedure's, or when another run holds
     the lease of the host.
   - Runs as root, and works as the application's user; without root's rights what needs them fails in one line.
+  - A second process ends it, and all that it has started, when it does not end by itself at its deadline. One whose
+    controller is gone goes on to its end; what it found and did is kept on the host, beside the lease.
 options:
   procedure:
     description: The procedure; C(auto) only looks, and tells which one it is.
@@ -207,7 +209,6 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.module_utils.orquestrador import arguments, emergency
 from ansible.module_utils.orquestrador.backup_clients import BackupError
-from ansible.module_utils.orquestrador.backup_pipe import end_on_signals
 from ansible.module_utils.orquestrador.messages import plain
 from ansible.module_utils.orquestrador.ranges import out_of_range
 
@@ -263,7 +264,6 @@ def main() -> None:
     if problem is not None:
         module.fail_json(msg=problem, failures=[])
     os.umask(0o077)
-    end_on_signals()
     try:
         result = emergency.run({**checked.validated_parameters, **params}, check_mode=module.check_mode)
     except BackupError as error:

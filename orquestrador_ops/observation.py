@@ -151,7 +151,8 @@ def settle(result: dict[str, Any], *, host: str, started: str) -> dict[str, Any]
 
         said = str(result.get("msg") or "")
         failure = reachability.explain(host, said, reachability.line_of(said) or reason)
-        return {"changed": False, **_nothing("unreachable", failure), "unreachable_by": reachability.code_of(said), **times}
+        found = {**_nothing("unreachable", failure), "unreachable_by": reachability.code_of(said)}
+        return {"changed": False, **found, **times}
     refused = result.get("unusable") or ("module_stderr" not in result and _ARGUMENT_FAULT.search(reason))
     if result.get("failed") and refused:
         return {

@@ -72,7 +72,8 @@ def _child(owner: Owner, work: Callable[[], dict[str, Any]], receive: int, send:
         except BackupError as error:
             told = {"error": error.message}
         except OSError as error:
-            told = {"error": msg("{reason}", reason=f"{error.strerror or type(error).__name__}: {error.filename or ''}")}
+            reason = error.strerror or type(error).__name__
+            told = {"error": msg("{path}: {reason}", path=str(error.filename or "?"), reason=reason)}
         with os.fdopen(send, "w", encoding="utf-8") as file:
             json.dump(told, file)
         code = 0

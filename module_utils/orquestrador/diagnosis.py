@@ -8,11 +8,12 @@ which rungs of the ladder make sense: restarting what a syntax error ends at onc
 from __future__ import annotations
 
 import re
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 from . import diagnosis_disk, diagnosis_performance
-from .diagnosis_scene import Rule, Scenario, Scene
 from .messages import msg
+from .scenario import Scenario
+from .types import CRITICAL, OK
 
 # Alert → severity, as the operational playbook calls its three alerts.
 SEVERITIES = {"offline": "critical", "performance": "high", "disk": "high", "database": "medium", "none": "none"}
@@ -33,7 +34,7 @@ def diagnose(snapshot: dict[str, Any], verdict: dict[str, Any], clues: dict[str,
     """
     reasons = [reason for reason in verdict.get("reasons") or [] if isinstance(reason, dict)]
     scene = Scene(snapshot, verdict, clues)
-    alert = alert_of(scene, str(verdict.get("procedure") or "none"))
+    alert = alert_of(scene, _alert(verdict, clues))
     found = next((made for made in (rule(scene) for rule in RULES.get(alert, ())) if made is not None), None)
     if found is None:
         found = Scenario("none" if alert == "none" else "unclear", [], [])
@@ -48,7 +49,7 @@ def diagnose(snapshot: dict[str, Any], verdict: dict[str, Any], clues: dict[str,
 
 
 def alert_of(scene: Scene, procedure: str) -> str:
-    """The alert, from the procedure that the verdict calls for and from what the verdict does not know.
+    """The alert, from the procedure that is called for and from what the verdict does not see.
 
     A disk that is full explains what stopped upon it; a host that others keep busy, and queries that wait for one
     another, are a degradation before the health address has become slow.
@@ -56,6 +57,42 @@ def alert_of(scene: Scene, procedure: str) -> str:
     if diagnosis_disk.explains(scene, procedure):
         return "disk"
     return "performance" if procedure == "none" and diagnosis_performance.suffers(scene) else procedure
+
+
+def _alert(verdict: dict[str, Any], clues: dict[str, Any]) -> str:
+    """What the verdict calls for; an application without its settings has no database, and the server is not why."""
+    alert = str(verdict.get("procedure") or "none")
+    statuses = {str(c.get("id")): str(c.get("status")) for c in _list(verdict.get("checks"))}
+    if alert == "database" and clues.get("env_missing") and statuses.get("mysql.reachable") == OK:
+        return "offline"
+    return alert
+
+
+class Scene:
+    """Snapshot, verdict and clues, with nothing assumed about what is in them."""
+
+    def __init__(self, snapshot: dict[str, Any], verdict: dict[str, Any], clues: dict[str, Any]) -> None:
+        self.snapshot, self.clues = snapshot, clues
+        self.statuses = {str(c.get("id")): str(c.get("status")) for c in _list(verdict.get("checks"))}
+        self.pm2 = _dict(snapshot.get("pm2"))
+        self.app = _dict(self.pm2.get("app"))
+        self.states = {str(name): int(count) for name, count in _dict(self.app.get("statuses")).items()}
+        self.port = _dict(snapshot.get("port"))
+        self.http = _dict(snapshot.get("http"))
+        self.database = _dict(snapshot.get("database"))
+        self.resources = _dict(snapshot.get("resources"))
+
+    def bad(self, check: str) -> bool:
+        """Whether a check is critical."""
+        return self.statuses.get(check) == CRITICAL
+
+    def last_error(self) -> str:
+        """The newest error event of the application's logs, as it was logged; empty when there is none."""
+        return str(self.clues.get("last_error") or "")
+
+    def foreign_listener(self) -> Optional[dict[str, Any]]:
+        """Who listens on the application's port without being the application."""
+        return next((x for x in _list(self.port.get("listeners")) if x.get("of_app") is False), None)
 
 
 # --- offline ---------------------------------------------------------------------------------------------------------
@@ -69,18 +106,31 @@ def _env_missing(scene: Scene) -> Optional[Scenario]:
         "env_missing",
         [msg("{path} is missing: the application can't know its database", path=str(path))],
         [msg("Bring it back from its newest copy: playbooks/operation/restore.yml -e what=critical")],
+        "L2",
     )
 
 
 def _daemon(scene: Scene) -> Optional[Scenario]:
     state = scene.pm2.get("daemon")
-    if state not in ("dead", "missing", "unresponsive"):
+    if state not in ("dead", "missing", "unresponsive", "foreign"):
         return None
+    halted = scene.clues.get("daemon_halted")
+    if halted:
+        return Scenario(
+            "daemon_halted", [msg("Somebody halted PM2 itself (SIGSTOP): process {pid}", pid=str(halted))], []
+        )
+    proposals = []
+    if scene.clues.get("nothing_saved"):
+        path = str(scene.clues["nothing_saved"])
+        proposals.append(
+            msg("{path} does not name the application: save PM2's list once it is well (pm2 save)", path=path)
+        )
     age = scene.clues.get("boot_age_s")
     if isinstance(age, (int, float)) and age < BOOTED_WITHIN_S and state == "dead":
         reason = msg("The host started {age_s} ago and PM2 did not come with it", age_s=round(float(age)))
-        return Scenario("rebooted", [reason], [msg("See that its unit is enabled: playbooks/setup/bootstrap.yml")])
-    return Scenario("daemon_dead", [msg("The daemon of PM2 does not run, or does not answer")], [])
+        bootstrap = msg("See that its unit is enabled: playbooks/setup/bootstrap.yml")
+        return Scenario("rebooted", [reason], [bootstrap, *proposals])
+    return Scenario("daemon_dead", [msg("The daemon of PM2 does not run, or does not answer")], proposals)
 
 
 def _port_taken(scene: Scene) -> Optional[Scenario]:
@@ -89,13 +139,22 @@ def _port_taken(scene: Scene) -> Optional[Scenario]:
     if holder is None or serving:
         return None
     args = {"command": str(holder.get("command") or "?"), "pid": str(holder.get("pid") or "?")}
+    if holder.get("pid") in (scene.clues.get("orphans") or []):
+        if scene.pm2.get("daemon") != "online":
+            return None  # it goes with what happened to its PM2
+        reason = msg(
+            "The application's port is held by {command}, process {pid}, which a PM2 that is gone left", **args
+        )
+        return Scenario("orphaned", [reason], [])
+    args["user"] = str(holder.get("user") or "?")
     return Scenario(
         "port_taken",
-        [msg("The application's port is held by {command}, process {pid}, which is none of its own", **args)],
+        [msg("The application's port is held by {command}, process {pid} of {user}, which is none of its own", **args)],
         [
-            msg("End process {pid} ({command}) if it does not belong there, or run again with"
+            msg("End process {pid} of {user} ({command}) if it does not belong there, or run again with"
                 " -e kill_port_holder=true", **args)
         ],
+        "L2",
     )  # fmt: skip
 
 
@@ -133,7 +192,8 @@ def _stopped(scene: Scene) -> Optional[Scenario]:
 
 
 def _hung(scene: Scene) -> Optional[Scenario]:
-    if not scene.states.get("online", 0) or scene.http.get("status") is not None or not scene.port.get("open"):
+    silent = scene.http.get("status") is None or scene.http.get("error") == "timeout"
+    if not scene.states.get("online", 0) or not silent or not scene.port.get("open"):
         return None
     halted = scene.clues.get("halted") or []
     if halted:
@@ -148,9 +208,18 @@ def _failing(scene: Scene) -> Optional[Scenario]:
     return Scenario("failing", [msg("The application answers, and answers badly")], [], "L3")
 
 
+Rule = Callable[[Scene], Optional[Scenario]]
 # By alert, the first that applies.
 RULES: dict[str, tuple[Rule, ...]] = {
-    "offline": (_env_missing, _daemon, _port_taken, _crash_loop, _unknown_to_pm2, _stopped, _hung, _failing),
+    "offline": (_env_missing, _port_taken, _daemon, _crash_loop, _unknown_to_pm2, _stopped, _hung, _failing),
     "performance": diagnosis_performance.RULES,
     "disk": diagnosis_disk.RULES,
 }
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: Any) -> list[dict[str, Any]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
-from .diagnosis_scene import Rule, Scenario, Scene, as_list
 from .messages import msg
+from .scenario import Scenario
+
+if TYPE_CHECKING:
+    from .diagnosis import Scene
 
 # From here on a program that has to write can't.
 FULL_PERCENT = 99.5
@@ -17,7 +20,7 @@ def fullest(scene: Scene) -> Optional[dict[str, Any]]:
     """``{path, percent, kind}`` of the disk that is most used, by space or by inodes; ``None`` when none was seen."""
     seen = [
         (float(disk[name]), kind, str(disk.get("path") or "?"))
-        for disk in as_list(scene.resources.get("disk"))
+        for disk in _list(scene.resources.get("disk"))
         for name, kind in (("used_percent", "space"), ("inodes_used_percent", "inodes"))
         if isinstance(disk.get(name), (int, float))
     ]
@@ -43,7 +46,7 @@ def _full(scene: Scene) -> Optional[Scenario]:
     most = fullest(scene)
     if most is None:
         return None
-    args = {"path": str(most["path"]), "used_percent": float(most["percent"])}
+    args: dict[str, Any] = {"path": str(most["path"]), "used_percent": float(most["percent"])}
     reason = (
         msg("The disk of {path} is full: {used_percent} of its space is used", **args)
         if most["kind"] == "space"
@@ -57,4 +60,8 @@ def _full(scene: Scene) -> Optional[Scenario]:
     )
 
 
-RULES: tuple[Rule, ...] = (_full,)
+RULES = (_full,)
+
+
+def _list(value: Any) -> list[dict[str, Any]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []

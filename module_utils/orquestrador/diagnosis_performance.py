@@ -7,10 +7,13 @@ against another program that takes the processor: those are named, and a person 
 from __future__ import annotations
 
 import re
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
-from .diagnosis_scene import Rule, Scenario, Scene, as_dict, as_list
 from .messages import msg
+from .scenario import Scenario
+
+if TYPE_CHECKING:
+    from .diagnosis import Scene
 
 # What a process has to take of one processor to be called heavy, while the host has none left.
 HEAVY_PERCENT = 25.0
@@ -29,7 +32,7 @@ def _blocked(scene: Scene) -> list[dict[str, Any]]:
     """Queries that wait for a lock, the oldest first; background threads of the server wait by profession."""
     found = [
         query
-        for query in as_list(scene.database.get("slow"))
+        for query in _list(scene.database.get("slow"))
         if _WAITS.search(str(query.get("state") or "")) and query.get("query")
     ]
     return sorted(found, key=lambda query: -_seconds(query))
@@ -42,7 +45,7 @@ def _seconds(query: dict[str, Any]) -> float:
 
 def _database_slow(scene: Scene) -> Optional[Scenario]:
     blocked = _blocked(scene)
-    slow = sorted(as_list(scene.database.get("slow")), key=lambda query: -_seconds(query))
+    slow = sorted(_list(scene.database.get("slow")), key=lambda query: -_seconds(query))
     own = scene.bad("cpu.app") or scene.bad("memory.app")
     if not blocked and (own or not slow):
         return None
@@ -67,7 +70,7 @@ def _database_slow(scene: Scene) -> Optional[Scenario]:
 
 
 def _leak(scene: Scene) -> Optional[Scenario]:
-    trend = as_dict(scene.clues.get("memory_trend"))
+    trend = _dict(scene.clues.get("memory_trend"))
     if not scene.bad("memory.app") or not trend.get("growing"):
         return None
     return Scenario(
@@ -97,7 +100,7 @@ def _memory(scene: Scene) -> Optional[Scenario]:
 def _busy(scene: Scene) -> Optional[Scenario]:
     if not scene.bad("cpu.app"):
         return None
-    used = as_dict(scene.resources.get("cpu")).get("app_percent")
+    used = _dict(scene.resources.get("cpu")).get("app_percent")
     return Scenario(
         "busy",
         [msg("The application itself keeps a processor busy: {used_percent}", used_percent=used)],
@@ -107,8 +110,8 @@ def _busy(scene: Scene) -> Optional[Scenario]:
 
 def _stranger(scene: Scene) -> Optional[Scenario]:
     """Another program takes the processor: named, never touched."""
-    load = as_dict(scene.clues.get("load"))
-    rows = [row for row in as_list(load.get("processes")) if _percent(row) >= HEAVY_PERCENT]
+    load = _dict(scene.clues.get("load"))
+    rows = [row for row in _list(load.get("processes")) if _percent(row) >= HEAVY_PERCENT]
     busy = isinstance(load.get("host_percent"), (int, float)) and load["host_percent"] >= HOST_BUSY_PERCENT
     if scene.bad("cpu.app") or not rows or rows[0].get("kind") != "other" or not (busy or scene.bad("http.latency")):
         return None
@@ -143,4 +146,12 @@ def _slow(scene: Scene) -> Optional[Scenario]:
     )
 
 
-RULES: tuple[Rule, ...] = (_leak, _database_slow, _memory, _busy, _stranger, _slow)
+RULES = (_leak, _database_slow, _memory, _busy, _stranger, _slow)
+
+
+def _list(value: Any) -> list[dict[str, Any]]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}

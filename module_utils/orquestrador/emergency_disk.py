@@ -39,8 +39,7 @@ def critical(scene: Scene) -> list[Full]:
     limit = float(limits_of(scene.params["expectations"])["disk_critical_percent"])
     paths = scene.params.get("disk_paths") or [scene.params["app_dir"], "/"]
     found: dict[int, Full] = {}
-    for path in paths:
-        path = os.path.expanduser(path)
+    for path in map(os.path.expanduser, paths):
         with contextlib.suppress(OSError):
             seen, device = resources.disk(path), os.stat(path).st_dev
             percent = max(float(seen["used_percent"] or 0), float(seen["inodes_used_percent"] or 0))
@@ -163,7 +162,9 @@ class _Frees:
 
     def npm_cache(self) -> Optional[Rung]:
         would = msg("npm's cache would be deleted: {path}", path=self._cache)
-        return Rung("npm_cache", FREE_S, lambda _seconds: self._delete_cache(), would) if self._here(self._cache) else None
+        if not self._here(self._cache):
+            return None
+        return Rung("npm_cache", FREE_S, lambda _seconds: self._delete_cache(), would)
 
     def _here(self, path: str) -> bool:
         """Whether deleting there helps a disk that is full."""
@@ -185,7 +186,8 @@ class _Frees:
             )
 
     def _delete_archives(self) -> dict[str, Any]:
-        directory, removed = self._told["logs_archive_dir"], []
+        directory = self._told["logs_archive_dir"]
+        removed: list[dict[str, Any]] = []
         try:
             with self._scene.owner.at_work(), _alone(directory):
                 for path, size in self._expired():
@@ -227,7 +229,8 @@ class _Frees:
                     ) from None  # fmt: skip
         count = sum(len(one["deleted"]) for one in done)
         freed = sum(int(one["freed_bytes"]) for one in done)
-        said = [note for one in done for note in backup_retention.remarks(one, self._told["backup_retention_days"], False)]
+        days = self._told["backup_retention_days"]
+        said = [note for one in done for note in backup_retention.remarks(one, days, check_mode=False)]
         return {"note": said, "freed_bytes": freed, "deleted": count, "places": done}
 
     def _delete_cache(self) -> dict[str, Any]:

@@ -11,8 +11,8 @@ import time
 from typing import Any, Callable, Optional
 
 from . import diagnosis, diagnosis_performance, emergency_watch, heap_snapshot, http_health, pm2_reload
-from .app_dist import DeployError, Dist
 from .apart import apart
+from .app_dist import DeployError, Dist
 from .backup_clients import BackupError
 from .emergency_scene import EmergencyError, Rung, Scene
 from .expectations import limits_of
@@ -90,17 +90,22 @@ def _tell(scene: Scene) -> None:
     rows = (scene.clues.get("load") or {}).get("processes") or []
     heaviest = scene.step("heaviest", 5.0)
     if rows:
-        top = rows[0]
-        args = {"command": top["command"], "pid": str(top["pid"]), "used_percent": top["cpu_percent"]}
-        by_kind = {
-            "application": msg("The heaviest process is the application's own, {pid}: {used_percent}", **args),
-            "database": msg("The heaviest process is the database's, {pid}: {used_percent}", **args),
-        }
-        other = msg("The heaviest process is {command}, {pid}, which is not the application: {used_percent}", **args)
-        heaviest.end("ok", by_kind.get(str(top["kind"]), other), {"processes": rows})
+        by_memory = scene.diagnosis["scenario"] in ("memory", "leak")
+        top = max(rows, key=lambda row: float(row["rss_bytes" if by_memory else "cpu_percent"]))
+        heaviest.end("ok", _whose(top), {"processes": rows})
     else:
         heaviest.end("unknown", msg("The processes of the host could not be compared"))
     _tell_queries(scene)
+
+
+def _whose(row: dict[str, Any]) -> Message:
+    args = {"pid": str(row["pid"]), "used_percent": row["cpu_percent"], "used_bytes": row["rss_bytes"]}
+    if row["kind"] == "application":
+        return msg("The heaviest process is the application's own, {pid}: {used_percent}, {used_bytes}", **args)
+    if row["kind"] == "database":
+        return msg("The heaviest process is the database's, {pid}: {used_percent}, {used_bytes}", **args)
+    return msg("The heaviest process is {command}, {pid} of {user}, which is not the application: {used_percent},"
+               " {used_bytes}", command=row["command"], user=str(row["user"]), **args)  # fmt: skip
 
 
 def _tell_queries(scene: Scene) -> None:
@@ -145,7 +150,7 @@ def _other(scene: Scene) -> Message:
 def _leave_logs(scene: Scene) -> None:
     """The playbook flushes PM2's logs here. That destroys them, and a log's size slows nothing down."""
     scene.step("flush", 0.0).end(
-        "skipped", msg("PM2's logs are left as they are: flushing them makes nothing quicker and destroys evidence")
+        "ok", msg("PM2's logs are left as they are: flushing them makes nothing quicker and destroys evidence")
     )
 
 

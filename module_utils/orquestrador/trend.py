@@ -47,7 +47,7 @@ def fit(points: Sequence[Point]) -> Optional[Fit]:
     spread = sum((at - middle) ** 2 for at in times)
     if spread <= 0:
         return None
-    slope = sum((at - middle) * (value - level) for at, value in zip(times, values)) / spread
+    slope = sum((at - start - middle) * (value - level) for at, value in points) / spread
     varies = sum((value - level) ** 2 for value in values)
     explained = slope**2 * spread
     sure = min(explained / varies, 1.0) if varies > 0 else 1.0
