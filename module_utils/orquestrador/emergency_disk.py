@@ -146,7 +146,8 @@ class _Frees:
         self._cache = os.path.join(scene.owner.home, ".npm", "_cacache")
 
     def archives(self) -> Optional[Rung]:
-        over = self._expired()
+        with self._scene.owner.at_work():
+            over = self._expired()
         would = msg("{count} expired log archives would be deleted, {freed_bytes}", count=len(over),
                     freed_bytes=sum(size for _, size in over))  # fmt: skip
         return Rung("log_archives", FREE_S, lambda _seconds: self._delete_archives(), would) if over else None
@@ -174,16 +175,16 @@ class _Frees:
             return False
 
     def _expired(self) -> list[tuple[str, int]]:
+        """Has to run as the owner."""
         directory = self._told["logs_archive_dir"]
         if not self._here(directory):
             return []
-        with self._scene.owner.at_work():
-            return log_tarball.expired(
-                directory,
-                now=time.time(),
-                days=float(self._told["logs_archive_retention_days"]),
-                minimum=int(self._told["logs_archive_keep_minimum"]),
-            )
+        return log_tarball.expired(
+            directory,
+            now=time.time(),
+            days=float(self._told["logs_archive_retention_days"]),
+            minimum=int(self._told["logs_archive_keep_minimum"]),
+        )
 
     def _delete_archives(self) -> dict[str, Any]:
         directory = self._told["logs_archive_dir"]

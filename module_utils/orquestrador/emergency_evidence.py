@@ -57,6 +57,8 @@ class Record:
                 os.rename(temporary, self.path)
                 self._sweep()
         except OSError as error:
+            with contextlib.suppress(OSError), self._owner.at_work():
+                os.unlink(temporary)  # half a file on a full disk helps nobody
             reason = str(error.strerror or type(error).__name__)
             return msg("The evidence could not be kept on the host: {reason}", reason=reason)
         return None
