@@ -46,7 +46,7 @@ def line_of(said: str, limit: int = 200) -> str:
     """The line that says why, which is not the first: SSH draws a frame around its warnings. Empty for none."""
     lines = [line.strip() for line in said.splitlines() if line.strip()]
     found = next((line for _, words in _WORDS for line in lines if words.search(line)), "")
-    return found.removeprefix("Failed to connect to the host via ssh: ")[:limit]
+    return found.rpartition("over ssh: ")[2].removeprefix("Failed to connect to the host via ssh: ")[:limit]
 
 
 def explain(host: str, said: str, reason: str) -> Message:

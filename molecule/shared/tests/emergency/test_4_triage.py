@@ -91,7 +91,10 @@ def test_hosts_that_cannot_be_reached_are_told_apart_beside_a_healthy_one(
         "refusing": {"ansible_port": closed},
         "silent": {"ansible_port": silent},
         "nameless": {"ansible_host": "no-such-host.invalid"},
-        "changed": {"ansible_ssh_common_args": f"{checked} -o UserKnownHostsFile={tmp_path}/other_hosts"},
+        # Without a connection that is open already, which asks for no key.
+        "changed": {
+            "ansible_ssh_common_args": f"{checked} -o UserKnownHostsFile={tmp_path}/other_hosts -o ControlPath=none"
+        },
     }
     reached = {
         "ansible_host": "127.0.0.1",
