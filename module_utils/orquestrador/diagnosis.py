@@ -24,6 +24,8 @@ _CODE = re.compile(
     r"|Cannot find (?:module|package)|is not a (?:function|constructor)"
 )
 _PORT_TAKEN = re.compile(r"\bEADDRINUSE\b")
+# What PM2 puts before each line of a log.
+_STAMP = re.compile(r"^\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?: ?[+-]\d\d:?\d\d|Z)?: ")
 BOOTED_WITHIN_S = 600.0
 
 
@@ -60,8 +62,14 @@ def alert_of(scene: Scene, procedure: str) -> str:
 
 
 def _alert(verdict: dict[str, Any], clues: dict[str, Any]) -> str:
-    """What the verdict calls for; an application without its settings has no database, and the server is not why."""
+    """What the verdict calls for.
+
+    An application without its settings has no database, and the server is not why. A halted worker among others is
+    given no more requests once it holds one, so that none of them tells.
+    """
     alert = str(verdict.get("procedure") or "none")
+    if alert == "none" and clues.get("halted"):
+        return "offline"
     statuses = {str(c.get("id")): str(c.get("status")) for c in _list(verdict.get("checks"))}
     if alert == "database" and clues.get("env_missing") and statuses.get("mysql.reachable") == OK:
         return "offline"
@@ -160,12 +168,14 @@ def _port_taken(scene: Scene) -> Optional[Scenario]:
 
 def _crash_loop(scene: Scene) -> Optional[Scenario]:
     looping = scene.states.get("waiting restart", 0) + scene.states.get("errored", 0) > 0 or scene.bad("pm2.restarts")
+    # PM2 keeps a process whose module can't be loaded: online, and nobody listens.
+    idle = scene.states.get("online", 0) > 0 and scene.port.get("open") is False
     error = scene.last_error()
-    if not looping or not _CODE.search(error):
+    if not (looping or idle) or not _CODE.search(error):
         return None
     return Scenario(
         "crash_loop",
-        [msg("The application ends as soon as it starts, by an error of its code: {error}", error=error[:200])],
+        [msg("The application does not start, by an error of its code: {error}", error=_STAMP.sub("", error)[:200])],
         [
             msg("Go back to the build before: -e rollback=true"),
             msg("Have the developers look at the last changes, which are in the evidence"),
@@ -192,13 +202,13 @@ def _stopped(scene: Scene) -> Optional[Scenario]:
 
 
 def _hung(scene: Scene) -> Optional[Scenario]:
-    silent = scene.http.get("status") is None or scene.http.get("error") == "timeout"
-    if not scene.states.get("online", 0) or not silent or not scene.port.get("open"):
-        return None
     halted = scene.clues.get("halted") or []
     if halted:
         pids = ", ".join(str(pid) for pid in halted[:8])
         return Scenario("halted", [msg("Somebody halted the application (SIGSTOP): process {pids}", pids=pids)], [])
+    silent = scene.http.get("status") is None or scene.http.get("error") == "timeout"
+    if not scene.states.get("online", 0) or not silent or not scene.port.get("open"):
+        return None
     return Scenario("hung", [msg("The application is online and its port open, but it does not answer")], [])
 
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import time
+from collections.abc import Iterable
 from typing import Any, Callable, Optional
 
 from . import (
@@ -31,7 +32,7 @@ from .owner import Owner
 from .types import Message
 
 # By procedure, what gives the rungs for a scene.
-LADDERS: dict[str, Callable[[Scene], list[Rung]]] = {
+LADDERS: dict[str, Callable[[Scene], Iterable[Rung]]] = {
     "offline": emergency_offline.ladder,
     "performance": emergency_performance.ladder,
     "database": emergency_database.ladder,
@@ -188,7 +189,7 @@ def _climb(scene: Scene, result: _Result) -> dict[str, Any]:
         outcome = RECOVERED if _any_rung(scene, result) else FAILED
         why = _why_failed(scene, result) if outcome == FAILED else None
     if outcome == FAILED and result.over_budget:
-        scene.diagnosis["level"] = OVER_BUDGET_LEVEL
+        scene.diagnosis["level"] = scene.steps["diagnosis"]["evidence"]["level"] = OVER_BUDGET_LEVEL
     ended = result.of(outcome, why)
     record.write({**ended, "evidence": scene.steps["evidence"].get("evidence")})
     return ended
@@ -217,8 +218,10 @@ def _climb_itself(scene: Scene, result: _Result) -> tuple[str, Optional[Message]
 
 
 def _any_rung(scene: Scene, result: _Result) -> bool:
-    """Climb until the application is well; whether it is."""
+    """Climb until the application is well; whether it is. A ladder may look again before it gives its next rung."""
+    climbed = False
     for rung in LADDERS[scene.params["procedure"]](scene):
+        climbed = True
         if scene.left() < LEAST_S:
             result.over_budget = True
             return False
@@ -227,6 +230,10 @@ def _any_rung(scene: Scene, result: _Result) -> bool:
         if rung.decisive and scene.steps[rung.id]["status"] == "failed":
             break
     result.over_budget = scene.left() <= 0
+    if not climbed:
+        # Known, and for a person to mend: such a run has not met its end, whatever the checks say.
+        case = scene.diagnosis
+        scene.steps["diagnosis"].update(status="failed", note=[*case["reasons"][:1], *case["proposals"]] or None)
     return False
 
 
@@ -237,18 +244,21 @@ def _try(scene: Scene, rung: Rung, result: _Result) -> bool:
     end = time.monotonic() + given
     evidence: dict[str, Any] = {}
     before = scene.app.restarts()
-    result.changed = True
+    result.changed = result.changed or not rung.passive
     try:
         evidence.update(rung.act(given) or {})
         wrong = _proven(scene, rung, end)
     except BackupError as error:
+        evidence.update(getattr(error, "evidence", {}))
         return _failed(result, step, error.message, evidence)
     except Exception as error:  # noqa: BLE001 - the next rung is tried, whatever happened to this one
         return _failed(result, step, _defect(error), evidence)
     finally:
         _count_restarts(scene, before, evidence)
     if wrong is None:
-        step.end("changed", None, evidence)
+        step.end("ok" if rung.passive else "changed", None, evidence)
+        if rung.partial:
+            return False
         return not rung.prepares or scene.app.well(min(2.0, scene.left()), stable_s=_stable(scene)) is None
     if given < rung.planned_s and time.monotonic() >= end:
         note = msg("It did not help within the {given_s} that were left of the budget: {reason}",
@@ -273,7 +283,7 @@ def _proven(scene: Scene, rung: Rung, end: float) -> Optional[Message]:
             if time.monotonic() >= end:
                 return wrong
             time.sleep(0.2)
-        if rung.prepares:
+        if rung.prepares or rung.partial:
             return None
     return scene.app.well(max(end - time.monotonic(), 0.5), stable_s=_stable(scene))
 
@@ -289,7 +299,7 @@ def _foretell(scene: Scene, result: _Result) -> dict[str, Any]:
         taken.end("ok", lease.predict(scene.params["lease_path"], _wanted(scene))["note"])
     for rung in LADDERS[scene.params["procedure"]](scene):
         scene.step(rung.id, rung.planned_s).end("skipped", rung.would)
-        result.changed = True
+        result.changed = result.changed or not rung.passive
     return result.of(FAILED, msg("Check mode: nothing was done"))
 
 

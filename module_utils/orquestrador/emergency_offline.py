@@ -96,7 +96,8 @@ class _Rungs:
         return Rung("daemon", 30, self._start_daemon, msg("PM2 would be started by its unit"), self._no_daemon)
 
     def go_on(self) -> Rung:
-        return Rung("go_on", 4, self._continue, msg("The halted processes would be told to go on (SIGCONT)"))
+        would = msg("The halted processes would be told to go on (SIGCONT)")
+        return Rung("go_on", 6, self._continue, would, self._still_halted)
 
     def end_hung(self) -> Rung:
         would = msg("The processes that hang would be ended (SIGKILL), so that PM2 starts them again")
@@ -154,6 +155,11 @@ class _Rungs:
         more = [pid for pid in self._pids() if emergency_clues.state_of(pid) == HALTED]
         _send(more, signal.SIGCONT)
         return {"pids": sorted({*pids, *more})}
+
+    def _still_halted(self) -> Optional[Message]:
+        """Among several, one that is halted is not missed by those who ask."""
+        halted = [pid for pid in self._pids() if emergency_clues.state_of(pid) == HALTED]
+        return msg("process {pid} is halted again: see who does that", pid=str(halted[0])) if halted else None
 
     def _end_hung(self, _seconds: float) -> dict[str, Any]:
         """Once more asked, and of several workers only those that hang."""

@@ -46,7 +46,11 @@ MAX_DUMP = 8 * 1024 * 1024
 
 
 class EmergencyError(BackupError):
-    """Something that could not be done: ``message`` says what, where, and what to do next."""
+    """Something that could not be done: ``message`` says what, where, and what to do next; ``evidence`` shows it."""
+
+    def __init__(self, message: Message, evidence: Optional[dict[str, Any]] = None) -> None:
+        super().__init__(message)
+        self.evidence = evidence or {}
 
 
 class Rung(NamedTuple):
@@ -55,7 +59,9 @@ class Rung(NamedTuple):
     ``act`` gets the seconds it has and returns what it did as evidence; it raises :class:`BackupError` when it could
     not. ``proof`` tells what is still wrong, ``None`` for nothing; by default that the application is well.
     ``would`` is what check mode says of it. ``decisive``: without it the rungs after it make no sense. ``prepares``: it
-    only makes way for the rungs after it, and has done its part when its own proof is given.
+    only makes way for the rungs after it, and has done its part when its own proof is given; they are climbed unless
+    the application is well then. ``partial``: the same, and they are climbed in any case. ``passive``: nothing is done,
+    it only waits.
     """
 
     id: str
@@ -65,6 +71,8 @@ class Rung(NamedTuple):
     proof: Optional[Callable[[], Optional[Message]]] = None
     decisive: bool = False
     prepares: bool = False
+    partial: bool = False
+    passive: bool = False
 
 
 class Scene:

@@ -92,11 +92,15 @@ class Faults:
         listed = self.machine.app(f"pm2 jlist | jq '.[] | select(.name == \"{APP}\") | .pid'")
         return [int(pid) for pid in listed.split()]
 
-    def break_dist(self) -> None:
-        """A syntax error in what the application starts from, and a crash: PM2 starts it until it gives up."""
-        self.machine.out(f"echo 'const broken = ;' > {ENTRY}", user=USER)
+    def break_dist(self, *, loops: bool = False) -> None:
+        """A syntax error in what the application starts from; or, with ``loops``, an error that ends it each time."""
+        text = "setTimeout(() => null.gone, 20);" if loops else "const broken = ;"
+        self.machine.out(f"cat > {ENTRY}", user=USER, stdin=text + "\n")
         self.machine.app(f"pm2 restart {APP} >/dev/null || true")
-        self.wait_status("errored")
+        if loops:
+            self.wait_status("errored")
+        said = f"grep -q {'TypeError' if loops else 'SyntaxError'} {ERROR_LOG}"
+        self.machine.wait("the error to be logged", lambda: not self.machine.sh(said, check=False).returncode)
 
     def lose_env(self) -> None:
         self.machine.out(f"rm {WEBAPP}/.env")
