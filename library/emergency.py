@@ -82,6 +82,10 @@ options:
     description: End idle connections to the database when it has no more to give.
     type: bool
     default: false
+  idle_s:
+    description: Seconds for which a connection has to be idle before it may be ended.
+    type: float
+    default: 60
   heap_snapshot:
     description: Keep a heap snapshot of the heaviest process before it is restarted.
     type: bool
@@ -230,6 +234,7 @@ ARGUMENT_SPEC = {
     "kill_port_holder": {"type": "bool", "default": False},
     "rollback": {"type": "bool", "default": False},
     "kill_idle_connections": {"type": "bool", "default": False},
+    "idle_s": {"type": "float", "default": 60},
     "heap_snapshot": {"type": "bool", "default": False},
     "observe_s": {"type": "float", "default": 300},
     "memory_samples": {"type": "list", "elements": "dict", "default": []},
@@ -249,7 +254,13 @@ ARGUMENT_SPEC = {
     },
     "evidence_keep": {"type": "int", "default": 20},
 }
-RANGES = {"budget_s": (1, 86400), "stable_s": (0, 600), "observe_s": (0, 86400), "evidence_keep": (1, 10000)}
+RANGES = {
+    "idle_s": (0, 86400),
+    "budget_s": (1, 86400),
+    "stable_s": (0, 600),
+    "observe_s": (0, 86400),
+    "evidence_keep": (1, 10000),
+}
 
 
 def main() -> None:

@@ -463,16 +463,30 @@ TRIAGE = Routine(
     ),
 )
 
+_DATABASE_RUNGS = (
+    _rung("service", msg("Service of the database started"), "alerta-medio"),
+    _rung("wait", msg("The database waited for"), "alerta-medio"),
+    _rung("server_go_on", msg("Halted server told to go on"), "alerta-medio"),
+    _rung("service_restart", msg("Restart of the database's service"), "alerta-medio"),
+    _rung("idle_connections", msg("Idle connections ended"), "alerta-medio"),
+    _rung("tables", msg("Tables checked and repaired"), "alerta-medio"),
+    _rung("reconnect", msg("The application reconnects by itself"), "alerta-medio"),
+    _rung("daemon", msg("PM2 started by its unit"), "alerta-medio"),
+    _rung("restart", msg("Restart of the application"), "alerta-medio"),
+    _rung("resurrect", msg("PM2's saved list started"), "alerta-medio"),
+    _rung("start_anew", msg("Stop, and start from the ecosystem file"), "alerta-medio"),
+)
+
 DATABASE = Routine(
     procedure="database",
     title=msg("Emergency: database connection failed"),
     source="alerta-medio",
     budget_s=180,
-    proof=("diagnosis", "application"),
+    # Tables that are still damaged are no proof of anything, however well the rest answers.
+    proof=("diagnosis", "tables", "application"),
     steps=(
         *_EMERGENCY,
-        _rung("service", msg("Service of the database started"), "alerta-medio"),
-        _rung("restart", msg("Restart of the application"), "alerta-medio"),
+        *_DATABASE_RUNGS,
         Step(
             "application",
             msg("The application proven well"),

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import Any, Callable, Optional
 
-from . import diagnosis_disk, diagnosis_performance
+from . import diagnosis_database, diagnosis_disk, diagnosis_performance
 from .messages import msg
 from .scenario import Scenario
 from .types import CRITICAL, OK
@@ -68,8 +68,12 @@ def _alert(verdict: dict[str, Any], clues: dict[str, Any]) -> str:
     given no more requests once it holds one, so that none of them tells.
     """
     alert = str(verdict.get("procedure") or "none")
+    if alert == "disk":
+        alert = "none"  # the last thing that a verdict calls for: what the clues tell comes before it
     if alert == "none" and clues.get("halted"):
         return "offline"
+    if alert == "none":
+        alert = diagnosis_database.alert_of(clues) or alert
     statuses = {str(c.get("id")): str(c.get("status")) for c in _list(verdict.get("checks"))}
     if alert == "database" and clues.get("env_missing") and statuses.get("mysql.reachable") == OK:
         return "offline"
@@ -224,6 +228,7 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "offline": (_env_missing, _port_taken, _daemon, _crash_loop, _unknown_to_pm2, _stopped, _hung, _failing),
     "performance": diagnosis_performance.RULES,
     "disk": diagnosis_disk.RULES,
+    "database": diagnosis_database.RULES,
 }
 
 

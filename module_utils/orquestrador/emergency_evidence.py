@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any, Optional
 
-from . import database, emergency_orphans, git_integrity, redact
+from . import database, emergency_database_clues, emergency_orphans, git_integrity, redact
 from .emergency_scene import Scene
 from .jsonable import clean
 from .messages import msg
@@ -97,6 +97,8 @@ def collect(scene: Scene, seconds: float) -> dict[str, Any]:
     if scene.diagnosis["scenario"] in OF_CODE and time.monotonic() < deadline:
         evidence["commits"] = _commits(scene, min(GIT_S, deadline - time.monotonic()))
     evidence["last_lines"] = scene.clues.get("error_tail") or []
+    if scene.clues.get("database"):
+        evidence.update(emergency_database_clues.evidence(params, scene.clues, deadline))
     scrubbed: dict[str, Any] = redact.scrub(evidence, secrets)
     return scrubbed
 

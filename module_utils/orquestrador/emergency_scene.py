@@ -19,6 +19,7 @@ from . import (
     database,
     diagnosis,
     emergency_clues,
+    emergency_database_clues,
     emergency_load,
     emergency_orphans,
     http_health,
@@ -130,6 +131,7 @@ class Scene:
         with self.owner.at_work():
             self.clues = emergency_clues.collect(self.params, self.snapshot)
         self._look_closer(state)
+        emergency_database_clues.complete(self.params, self.snapshot, self.clues)
         self.clues.update(emergency_load.clues(self.params, self.snapshot, self.verdict))
         self.diagnosis = diagnosis.diagnose(self.snapshot, self.verdict, self.clues)
 

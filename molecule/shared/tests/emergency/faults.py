@@ -49,8 +49,10 @@ lease.acquire(sys.argv[2], lease.request(**wanted))
 class Faults:
     """Break one thing of a machine."""
 
-    def __init__(self, machine: Machine) -> None:
+    def __init__(self, machine: Machine, *, keep: bool = True) -> None:
         self.machine = machine
+        if not keep:
+            return
         machine.wait_healthy()
         machine.out(
             f"mkdir -p {KEPT} && cp -a {WEBAPP}/.env {WEBAPP}/ecosystem.config.cjs {PM2_HOME}/dump.pm2 {KEPT}/"
