@@ -104,7 +104,7 @@ options:
   disk:
     description: Where things lie that may be expired, and when they are; needed for the procedure C(disk).
     type: dict
-    options:
+    suboptions:
       logs_dir:
         description: The directory of the logs.
         type: path

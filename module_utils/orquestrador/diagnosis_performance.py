@@ -25,7 +25,7 @@ NOT_ITS_OWN = frozenset(("database_slow", "stranger"))
 
 def suffers(scene: Scene) -> bool:
     """Whether there is a degradation that the verdict does not see."""
-    return bool(_blocked(scene)) or _stranger(scene) is not None
+    return bool(_blocked(scene) or _waits(scene)) or _stranger(scene) is not None
 
 
 def _blocked(scene: Scene) -> list[dict[str, Any]]:
@@ -38,13 +38,30 @@ def _blocked(scene: Scene) -> list[dict[str, Any]]:
     return sorted(found, key=lambda query: -_seconds(query))
 
 
+def _waits(scene: Scene) -> list[dict[str, Any]]:
+    """Who waits for whom, the longest first."""
+    return _list(scene.clues.get("waits"))
+
+
 def _seconds(query: dict[str, Any]) -> float:
     value = query.get("seconds")
     return float(value) if isinstance(value, (int, float)) else 0.0
 
 
 def _database_slow(scene: Scene) -> Optional[Scenario]:
-    blocked = _blocked(scene)
+    blocked, waits = _blocked(scene), _waits(scene)
+    if waits and waits[0].get("blocker"):
+        args: dict[str, Any] = {
+            "object": str(waits[0].get("object") or "?"),
+            "waited_s": float(waits[0].get("waited_s") or 0),
+            "blocker": str(waits[0]["blocker"]),
+            "user": str(waits[0].get("blocker_user") or "?"),
+        }
+        reason = msg("The database is slow: {count} queries wait for a lock on {object}, the longest for {waited_s};"
+                     " session {blocker} of {user} has it", count=len(waits), **args)  # fmt: skip
+        remedy = msg("A restart of the application is no remedy: have {user} end the transaction, or end it: KILL"
+                     " {blocker}", **args)  # fmt: skip
+        return Scenario("database_slow", [reason], [remedy])
     slow = sorted(_list(scene.database.get("slow")), key=lambda query: -_seconds(query))
     own = scene.bad("cpu.app") or scene.bad("memory.app")
     if not blocked and (own or not slow):

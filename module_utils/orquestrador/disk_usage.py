@@ -51,10 +51,10 @@ def survey(places: Mapping[str, str], device: int, seconds: float, proc: str = "
     deleted = deleted_open(device, proc)
     return {
         "places": [
-            {"name": one.name, "path": one.path, "bytes": one.bytes, "files": one.files, "whole": one.whole}
+            {"name": one.name, "path": one.path, "size_bytes": one.bytes, "files": one.files, "whole": one.whole}
             for one in sorted(measured, key=lambda one: -one.bytes)[:TOP_PLACES]
         ],
-        "files": [{"path": path, "bytes": size} for size, path in sorted(largest, reverse=True)],
+        "files": [{"path": path, "size_bytes": size} for size, path in sorted(largest, reverse=True)],
         "deleted": deleted,
         "whole": all(one.whole for one in measured),
     }
@@ -102,7 +102,7 @@ def _info(entry: os.DirEntry[str]) -> Optional[os.stat_result]:
 
 
 def deleted_open(device: int, proc: str = "/proc") -> list[dict[str, Any]]:
-    """Files that have no name any more and are kept by who has them open: ``{path, bytes, pid, command}``."""
+    """Files that have no name any more and are kept by who has them open: ``{path, size_bytes, pid, command}``."""
     found: dict[tuple[int, int], dict[str, Any]] = {}
     for pid in (name for name in os.listdir(proc) if name.isdigit()):
         try:
@@ -125,9 +125,9 @@ def deleted_open(device: int, proc: str = "/proc") -> list[dict[str, Any]]:
             path = path[: -len(" (deleted)")]
             if device in (info.st_dev, _device_of(os.path.dirname(path))):
                 found[key] = {
-                    "path": path, "bytes": size, "pid": int(pid), "command": read_command(int(pid), proc) or "?"
+                    "path": path, "size_bytes": size, "pid": int(pid), "command": read_command(int(pid), proc) or "?"
                 }  # fmt: skip
-    return sorted(found.values(), key=lambda one: -int(one["bytes"]))[:TOP_FILES]
+    return sorted(found.values(), key=lambda one: -int(one["size_bytes"]))[:TOP_FILES]
 
 
 def _device_of(path: str) -> Optional[int]:

@@ -105,12 +105,12 @@ def _tell(scene: Scene, full: list[Full]) -> dict[str, Any]:
 def _named(seen: dict[str, Any]) -> Message:
     if seen["deleted"]:
         top = seen["deleted"][0]
-        if not seen["places"] or top["bytes"] > seen["places"][0]["bytes"]:
+        if not seen["places"] or top["size_bytes"] > seen["places"][0]["size_bytes"]:
             return msg("most is a deleted file that {command} (process {pid}) keeps open: {size_bytes}; restart it",
-                       command=top["command"], pid=str(top["pid"]), size_bytes=top["bytes"])  # fmt: skip
+                       command=top["command"], pid=str(top["pid"]), size_bytes=top["size_bytes"])  # fmt: skip
     if seen["places"]:
         top = seen["places"][0]
-        return msg("most of it is in {path}: {size_bytes}", path=top["path"], size_bytes=top["bytes"])
+        return msg("most of it is in {path}: {size_bytes}", path=top["path"], size_bytes=top["size_bytes"])
     return msg("what fills it is in none of the known places")
 
 
@@ -193,13 +193,13 @@ class _Frees:
             with self._scene.owner.at_work(), _alone(directory):
                 for path, size in self._expired():
                     os.unlink(path)
-                    removed.append({"path": path, "bytes": size})
+                    removed.append({"path": path, "size_bytes": size})
         except OSError as error:
             raise EmergencyError(
                 msg("{path} can't be deleted: {reason}", path=str(error.filename or directory),
                     reason=error.strerror or type(error).__name__)
             ) from None  # fmt: skip
-        freed = sum(int(one["bytes"]) for one in removed)
+        freed = sum(int(one["size_bytes"]) for one in removed)
         note = msg("{count} expired log archives deleted, {freed_bytes}", count=len(removed), freed_bytes=freed)
         return {"note": note, "freed_bytes": freed, "removed": removed}
 

@@ -6,16 +6,18 @@ import datetime
 import time
 from typing import Any, Optional
 
-from . import processes, trend
+from . import database_sessions, processes, trend
 
 WINDOW_S = 0.5
+ASK_S = 2.0
 
 
 def clues(params: dict[str, Any], snapshot: dict[str, Any], verdict: dict[str, Any]) -> dict[str, Any]:
-    """``{load, memory_trend}``; what there is no reason to look at is left out.
+    """``{load, memory_trend, waits}``; what there is no reason to look at is left out. Has to run as root.
 
     ``load`` is :func:`.processes.look`'s, when the host or the application is busy; ``memory_trend`` is
-    :func:`.trend.growth` over the history's samples since the application was last started.
+    :func:`.trend.growth` over the history's samples since the application was last started; ``waits`` is
+    :func:`.database_sessions.waits`, when queries run for long.
     """
     found: dict[str, Any] = {}
     app = (snapshot.get("pm2") or {}).get("app") or {}
@@ -23,6 +25,12 @@ def clues(params: dict[str, Any], snapshot: dict[str, Any], verdict: dict[str, A
     limit = float((params.get("expectations") or {}).get("cpu_percent") or 80)
     if verdict.get("procedure") == "performance" or (isinstance(host, (int, float)) and host >= limit):
         found["load"] = processes.look(WINDOW_S, app.get("pids") or [])
+    if (snapshot.get("database") or {}).get("slow"):
+        try:
+            with database_sessions.as_root(params.get("mysql_socket"), ASK_S) as root:
+                found["waits"] = database_sessions.waits(root)
+        except Exception:  # noqa: BLE001, S110 - PyMySQL raises anything; the diagnosis does without
+            pass
     past = params.get("memory_samples")
     if past:
         found["memory_trend"] = trend.growth(points(past, snapshot))

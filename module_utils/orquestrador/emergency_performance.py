@@ -59,7 +59,7 @@ def _climb(scene: Scene, attempt: Attempt) -> Optional[Message]:
     gone = _second_look(scene)
     if gone is not None:
         return None if gone else _other(scene)
-    rate_before = (scene.clues.get("memory_trend") or {}).get("slope_bytes_per_s")
+    rate_before = (scene.clues.get("memory_trend") or {}).get("growth_per_min_bytes")
     if scene.params["heap_snapshot"]:
         _keep_heap(scene)
     _leave_logs(scene)
@@ -111,7 +111,7 @@ def _whose(row: dict[str, Any]) -> Message:
 def _tell_queries(scene: Scene) -> None:
     database = scene.snapshot.get("database") or {}
     step, slow = scene.step("queries", 5.0), database.get("slow") or []
-    evidence = {"queries": slow, "threads": database.get("threads")}
+    evidence = {"queries": slow, "waits": scene.clues.get("waits") or [], "threads": database.get("threads")}
     if not database.get("reachable"):
         step.end("unknown", msg("The database could not be asked for its queries"), evidence)
     elif slow:

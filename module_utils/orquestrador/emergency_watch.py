@@ -23,7 +23,7 @@ MIB = 1024 * 1024
 
 
 def observe(scene: Scene, seconds: float) -> dict[str, Any]:
-    """Sample for ``seconds``; what :func:`.trend.judge` says, with ``table``: a row for each sample."""
+    """Sample for ``seconds``; what :func:`.trend.judge` says, with ``trend``: a row for each sample."""
     limits = limits_of(scene.params["expectations"])
     interval = max(min(INTERVAL_S, seconds / LEAST_SAMPLES), 0.5)
     began = time.monotonic()
@@ -49,25 +49,25 @@ def observe(scene: Scene, seconds: float) -> dict[str, Any]:
         }
         for sample in samples
     ]
-    return {"seconds": round(time.monotonic() - began, 1), **trend.judge(samples, wanted), "table": table}
+    return {"seconds": round(time.monotonic() - began, 1), **trend.judge(samples, wanted), "trend": table}
 
 
 def told(seen: dict[str, Any], rate_before: Optional[float]) -> Message:
-    """The trend in a sentence. ``rate_before`` is how memory grew before the restart, bytes a second."""
+    """The trend in a sentence. ``rate_before`` is how memory grew before the restart, bytes a minute."""
     args: dict[str, Any] = {"seconds_s": seen["seconds"], "samples": seen["samples"], "bad": seen["bad"]}
     if seen["good"]:
         return msg(
             "Good for {seconds_s}: {bad} of {samples} samples bad, latency {latency_ms}, memory {memory_bytes}",
-            latency_ms=seen["latency_ms"]["median"], memory_bytes=_last_memory(seen), **args,
+            latency_ms=seen["latency_median_ms"], memory_bytes=_last_memory(seen), **args,
         )  # fmt: skip
     if seen["why"] == "few":
         return msg("Observed for {seconds_s} only, {samples} samples: too few to speak of a trend", **args)
     if seen["why"] == "unstable":
         return msg("The application was started again by itself within {seconds_s}: it does not stay up", **args)
     if seen["why"] == "leak":
-        slope = float(seen["memory"]["slope_bytes_per_s"]) * 60
-        args.update(growth_bytes=round(slope), limit_s=seen["memory"]["limit_in_s"])
-        if rate_before and 0.5 <= slope / 60 / rate_before <= 2:
+        growth = int(seen["memory"]["growth_per_min_bytes"])
+        args.update(growth_bytes=growth, limit_s=seen["memory"]["limit_in_s"])
+        if rate_before and 0.5 <= growth / rate_before <= 2:
             return msg(
                 "Memory grows again, and as quickly as before: {growth_bytes} a minute, at its limit in {limit_s}: a"
                 " leak that restarts do not mend", **args,
@@ -77,7 +77,7 @@ def told(seen: dict[str, Any], rate_before: Optional[float]) -> Message:
 
 
 def _last_memory(seen: dict[str, Any]) -> Any:
-    known = [row["memory_bytes"] for row in seen["table"] if row["memory_bytes"] is not None]
+    known = [row["memory_bytes"] for row in seen["trend"] if row["memory_bytes"] is not None]
     return known[-1] if known else None
 
 

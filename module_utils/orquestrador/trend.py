@@ -56,19 +56,19 @@ def fit(points: Sequence[Point]) -> Optional[Fit]:
 
 
 def growth(points: Sequence[Point]) -> dict[str, Any]:
-    """Whether memory grows for good: ``{growing, slope_bytes_per_s, sure, grown_bytes, span_s, points}``.
+    """Whether memory grows for good: ``{growing, growth_per_min_bytes, sure, grown_bytes, span_s, points}``.
 
     Growing is what a line explains well and what exceeds a heap's own breath.
     """
     line = fit(points)
     if line is None:
-        return {"growing": False, "slope_bytes_per_s": None, "sure": None, "grown_bytes": None, "span_s": 0.0,
+        return {"growing": False, "growth_per_min_bytes": None, "sure": None, "grown_bytes": None, "span_s": 0.0,
                 "points": len(points)}  # fmt: skip
     grown = line.last - line.first
     breath = max(BREATH_BYTES, BREATH_SHARE * max(line.first, 0.0))
     return {
         "growing": line.slope > 0 and line.sure >= SURE and grown >= breath,
-        "slope_bytes_per_s": round(line.slope, 1),
+        "growth_per_min_bytes": round(line.slope * 60),
         "sure": round(line.sure, 3),
         "grown_bytes": round(grown),
         "span_s": round(line.span_s, 1),
@@ -106,11 +106,11 @@ def bad(sample: Sample, limits: Limits) -> bool:
 
 
 def judge(samples: Sequence[Sample], limits: Limits) -> dict[str, Any]:
-    """What the samples add up to: ``{good, why, samples, bad, bad_share, latency_ms, cpu_percent, memory, ...}``.
+    """What the samples add up to: ``{good, why, samples, bad, bad_percent, started, memory, ...}`` and figures.
 
     ``why`` names what is wrong, one of ``few`` (too few samples to tell), ``unstable`` (it was started again),
-    ``bad`` (too many bad samples), ``worse`` (bad ones, and the last third are all bad) or ``leak`` (memory grows and
-    would reach its limit within two hours); ``None`` when the trend is good.
+    ``bad`` (too many bad samples) or ``leak`` (memory grows and would reach its limit within two hours); ``None`` when
+    the trend is good.
     """
     counted = len(samples)
     worst = [bad(sample, limits) for sample in samples]
@@ -120,21 +120,18 @@ def judge(samples: Sequence[Sample], limits: Limits) -> dict[str, Any]:
     told: dict[str, Any] = {
         "samples": counted,
         "bad": sum(worst),
-        "bad_share": round(share, 3),
-        "latency_ms": _line([(s.at, s.latency_ms) for s in samples if s.latency_ms is not None]),
-        "cpu_percent": _line([(s.at, s.cpu_percent) for s in samples if s.cpu_percent is not None]),
+        "bad_percent": round(100 * share, 1),
+        **_figures("latency", "ms", [s.latency_ms for s in samples]),
+        **_figures("cpu", "percent", [s.cpu_percent for s in samples]),
         "memory": {**memory, "limit_in_s": None if reach is None else round(reach)},
         "started": sum(sample.started for sample in samples),
     }
-    last = worst[-max(counted // 3, 1) :]
     if counted < LEAST_POINTS:
         why: Optional[str] = "few"
     elif told["started"]:
         why = "unstable"
     elif share > BAD_SHARE:
         why = "bad"
-    elif counted >= 2 * LEAST_POINTS and all(last):
-        why = "worse"
     elif reach is not None and reach <= HORIZON_S:
         why = "leak"
     else:
@@ -147,14 +144,12 @@ def _reach_s(samples: Sequence[Sample], memory: dict[str, Any], limit: float) ->
     known = [sample.memory_bytes for sample in samples if sample.memory_bytes is not None]
     if not memory["growing"] or not known:
         return None
-    return max(limit - known[-1], 0.0) / float(memory["slope_bytes_per_s"])
+    return max(limit - known[-1], 0.0) / (float(memory["growth_per_min_bytes"]) / 60)
 
 
-def _line(points: Sequence[Point]) -> dict[str, Any]:
-    values = [value for _, value in points]
-    line = fit(points)
+def _figures(name: str, unit: str, values: Sequence[Optional[float]]) -> dict[str, Optional[float]]:
+    known = [value for value in values if value is not None]
     return {
-        "median": round(statistics.median(values), 1) if values else None,
-        "max": round(max(values), 1) if values else None,
-        "slope_per_min": None if line is None else round(line.slope * 60, 2),
+        f"{name}_median_{unit}": round(statistics.median(known), 1) if known else None,
+        f"{name}_max_{unit}": round(max(known), 1) if known else None,
     }
