@@ -121,7 +121,7 @@ def _busy(scene: Scene) -> Optional[Scenario]:
     return Scenario(
         "busy",
         [msg("The application itself keeps a processor busy: {used_percent}", used_percent=used)],
-        [msg("Have the developers look what it computes, if it does so again: playbooks/operation/profile.yml")],
+        [msg("Have the developers profile what it computes, if it does so again")],
     )
 
 
