@@ -62,6 +62,9 @@ options:
   mysql_socket:
     description: The socket of the database, over which its root account is let in.
     type: path
+  mysql_ops_user:
+    description: The operations account, whose connections are not ended either.
+    type: str
   dist:
     description: The directory of the build.
     type: path
@@ -229,6 +232,7 @@ ARGUMENT_SPEC = {
     "pm2_unit": {"type": "str", "required": True},
     "mysql_service": {"type": "str", "default": "mysql"},
     "mysql_socket": {"type": "path"},
+    "mysql_ops_user": {"type": "str"},
     "dist": {"type": "path", "required": True},
     "build_state_dir": {"type": "path", "required": True},
     "kill_port_holder": {"type": "bool", "default": False},

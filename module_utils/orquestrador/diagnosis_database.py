@@ -172,8 +172,8 @@ def _refused(scene: Scene) -> Optional[Scenario]:
             "wrong_password",
             [msg("The database server refuses the application's account {user}: wrong password, or no such account",
                  user=user)],
-            [msg("Give .env the password that the account has now, then: pm2 restart. Nothing was restarted: the same"
-                 " password would be refused again")],
+            [msg("Give .env the password that the account has now, then run this procedure again. Nothing was"
+                 " restarted: the same password would be refused again")],
             "L3",
         )  # fmt: skip
     if result == "denied_database":
