@@ -44,6 +44,7 @@ class Routine:
     """A routine of the operational playbook.
 
     ``budget_s`` is the time it may take, in seconds; ``period_days`` how far back its report looks into the history.
+    One that does not observe has nothing to say of the host.
     ``proof`` are the steps that decide whether the expected result was met, all where it is empty: of a ladder of
     actions, the one that helped is enough.
     """
@@ -54,6 +55,7 @@ class Routine:
     budget_s: int
     steps: tuple[Step, ...]
     period_days: int = 0
+    observes: bool = True
     proof: tuple[str, ...] = ()
 
 
@@ -497,6 +499,15 @@ DATABASE = Routine(
     ),
 )
 
+MAINTENANCE = Routine(
+    procedure="maintenance",
+    title=msg("Maintenance window"),
+    source="matriz-de-escalacao",
+    budget_s=60,
+    observes=False,
+    steps=(Step("maintenance", msg("Maintenance window"), "matriz-de-escalacao"),),
+)
+
 _ALL = (
     DAILY,
     BOOTSTRAP,
@@ -515,6 +526,7 @@ _ALL = (
     DATABASE,
     DISK,
     TRIAGE,
+    MAINTENANCE,
 )
 ROUTINES: Mapping[str, Routine] = {routine.procedure: routine for routine in _ALL}
 
@@ -530,6 +542,7 @@ TITLES: Mapping[str, Message] = {
     "restore_files": RESTORE_FILES.title,
     "reload": RELOAD.title,
     "archive_logs": ARCHIVE_LOGS.title,
+    "maintenance": MAINTENANCE.title,
     "weekly": WEEKLY.title,
     "monthly": MONTHLY.title,
     "quarterly": msg("Quarterly security audit"),
