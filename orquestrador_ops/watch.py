@@ -106,8 +106,9 @@ def asked(http: Any, url: str, limit_s: float) -> dict[str, Any]:
 
 def unanswered(url: str) -> dict[str, Any]:
     """What :func:`asked` would have said had it come back: a name that is not resolved in time, say."""
-    from module_utils.orquestrador.http_health import shown_url  # noqa: PLC0415 - on the rare way only
-    from urllib.parse import urlsplit  # noqa: PLC0415
+    from urllib.parse import urlsplit  # noqa: PLC0415 - on the rare way only
+
+    from module_utils.orquestrador.http_health import shown_url  # noqa: PLC0415
 
     shown = shown_url(urlsplit(url))
     reason = msg("{url} did not answer completely in time", url=shown)
@@ -160,8 +161,7 @@ def decide(
     cycles in a row with this trouble; ``patience``: of how many to tell people; ``incident``: whether one is open;
     ``maintenance``: the open window, if any.
 
-    Returns ``{kind: none|recover|tell|settle, state, trouble, procedure, reasons, then: Message|None, first}``; ``first``
-    says that people are told for the first time, so that only then there is a record of it.
+    Returns ``{kind: none|recover|tell|settle, state, trouble, procedure, reasons, then: Message|None}``.
     """
     verdict = seen.get("verdict") or {}
     found = seen.get("trouble")
@@ -170,23 +170,34 @@ def decide(
         "trouble": found,
         "procedure": calls_for(seen),
         "reasons": reasons(seen),
-        "first": found is not None and lasted == patience,
     }
+    kind, then = _course(seen, told, lasted, patience, incident, maintenance)
+    return {**told, "kind": kind, "then": then}
+
+
+def _course(
+    seen: Mapping[str, Any],
+    told: Mapping[str, Any],
+    lasted: int,
+    patience: int,
+    incident: bool,
+    maintenance: Mapping[str, Any] | None,
+) -> tuple[str, Message | None]:
+    found = told["trouble"]
+    course: tuple[str, Message | None] = (NONE, None)
     if maintenance is not None and (found is not None or incident):
-        then = msg("in maintenance until {until_at}: left alone", until_at=maintenance.get("ends_at"))
-        return {**told, "kind": NONE, "then": then}
-    if found == FAILING:
-        return {**told, "kind": RECOVER, "then": msg("confirmed: {procedure} follows", procedure=told["procedure"])}
-    if found is not None and lasted >= patience:
-        return {**told, "kind": TELL, "then": msg("for {cycles} cycles or more: people are told", cycles=patience)}
-    if found is not None:
-        then = msg("cycle {lasted} of {patience}: noted", lasted=lasted, patience=patience)
-        return {**told, "kind": NONE, "then": then}
-    if incident and told["state"] in (HEALTHY, DEGRADED):
-        return {**told, "kind": SETTLE, "then": msg("well again: the incident is looked at")}
-    if seen.get("blip"):
-        return {**told, "kind": NONE, "then": msg("a second look found it well: nothing was done")}
-    return {**told, "kind": NONE, "then": None}
+        course = NONE, msg("in maintenance until {until_at}: left alone", until_at=maintenance.get("ends_at"))
+    elif found == FAILING:
+        course = RECOVER, msg("confirmed: {procedure} follows", procedure=told["procedure"])
+    elif found is not None and lasted >= patience:
+        course = TELL, msg("for {cycles} cycles or more: people are told", cycles=patience)
+    elif found is not None:
+        course = NONE, msg("cycle {lasted} of {patience}: noted", lasted=lasted, patience=patience)
+    elif incident and told["state"] in (HEALTHY, DEGRADED):
+        course = SETTLE, msg("well again: the incident is looked at")
+    elif seen.get("blip"):
+        course = NONE, msg("a second look found it well: nothing was done")
+    return course
 
 
 def reasons(seen: Mapping[str, Any]) -> list[Message]:
@@ -204,10 +215,8 @@ def reasons(seen: Mapping[str, Any]) -> list[Message]:
 
 def outside(public: Mapping[str, Any]) -> Message:
     """What is said of an application that is well on its host and can't be reached from here."""
-    return msg(
-        "Reachable inside, not outside: {reason}",
-        reason=public.get("reason") or msg("{url} answers with HTTP {status}", url=public.get("url"), status=public.get("status")),
-    )  # fmt: skip
+    answered = msg("{url} answers with HTTP {status}", url=public.get("url"), status=public.get("status"))
+    return msg("Reachable inside, not outside: {reason}", reason=public.get("reason") or answered)
 
 
 def finding(seen: Mapping[str, Any], decision: Decision) -> dict[str, Any]:
@@ -246,6 +255,29 @@ _TOLD: Mapping[str, tuple[str, str, Message]] = {
     ),
     CAPACITY: ("high", "L4", msg("Make room: the report names what is used up.")),
 }
+
+
+def ended(decision: Decision, variables: Mapping[str, Any]) -> str:
+    """How it ended with a host: from what the roles registered for it.
+
+    ``recovered``, ``nothing`` (it was well by then), ``failed``, ``refused`` (another procedure has the host), ``held``
+    (maintenance), ``breaker`` (open), ``unreachable``, ``told``, ``settled``.
+    """
+    if decision["kind"] == SETTLE:
+        return "settled"
+    if decision["kind"] == TELL:
+        return "told"
+    gate, result = _part(variables, "emergency_gate"), _part(variables, "emergency_result")
+    if gate and not gate.get("allowed"):
+        return "held" if gate.get("maintenance") else "breaker"
+    if result.get("unreachable"):
+        return "unreachable"
+    outcome = result.get("outcome")
+    return {"healthy": "nothing", "recovered": "recovered", "refused": "refused"}.get(str(outcome), "failed")
+
+
+# Ends after which a cycle's status is not 0.
+NOT_WELL = ("failed", "breaker", "unreachable", "told")
 
 
 def tally(decisions: Mapping[str, Decision]) -> dict[str, int]:

@@ -115,28 +115,44 @@ def record(
         memories = {host: one["memory"] for host, one in seen.items() if isinstance(one.get("memory"), Mapping)}
         watch_store.record(store, _samples(seen), memories)
         if recorded.number is None:
-            data = {"key": cycle.key, "owner": cycle.owner}
-            recorded.number = watch_store.note(store, watch.RUNNING, hosts=len(seen), data=data)
-        busy = [host for host, one in decisions.items() if one["kind"] != watch.NONE]
-        data = {"key": cycle.key, "owner": cycle.owner, **watch.tally(decisions)}
-        watch_store.finish(store, recorded.number, acted=0, data=data, started_at=started, over=not busy)
+            whose = {"key": cycle.key, "owner": cycle.owner}
+            recorded.number = watch_store.note(store, watch.RUNNING, hosts=len(seen), data=whose)
+        idle = all(one["kind"] == watch.NONE for one in decisions.values())
+        counted = watch.tally(decisions)
+        watch_store.finish(store, recorded.number, acted=0, data=counted, started_at=started, over=idle)
         recorded.problems = _climb(store, kept, cycle, tr)
     return recorded
 
 
-def finish(kept: Settings, number: int, decisions: Mapping[str, watch.Decision], ended: Mapping[str, str]) -> None:
-    """A cycle that had something to do is over. ``ended``: by host, how (``recovered``, ``failed``, ``refused`` …)."""
+def finish(kept: Settings, number: int, ended: Mapping[str, str]) -> None:
+    """A cycle that had something to do is over. ``ended``: by host, how (see :func:`orquestrador_ops.watch.ended`)."""
     from . import history, watch_store  # noqa: PLC0415 - dear
 
-    acted = sum(how in ("recovered", "failed") for how in ended.values())
+    acted = sum(how in ("recovered", "failed", "unreachable") for how in ended.values())
     with history.open_history(kept.state_dir, kept.history_url) as store:
-        data = {**watch.tally(decisions), "ended": dict(ended)}
-        watch_store.finish(store, number, acted=acted, data=data)
+        watch_store.finish(store, number, acted=acted, data={"ended": dict(ended)})
 
 
-def _decisions(
-    store: Any, cycle: Cycle, seen: Mapping[str, Mapping[str, Any]]
-) -> dict[str, watch.Decision]:
+def last_lines(ended: Mapping[str, str], tr: i18n.Translator) -> list[str]:
+    """How it ended, a line for every host that something was to be done about."""
+    lines = [f"  {host}: {tr.message(_ENDS[how])}" for host, how in list(ended.items())[:MAX_LINES]]
+    return [text.clean(line, 400) for line in lines]
+
+
+_ENDS: Mapping[str, Message] = {
+    "recovered": msg("recovered, and proven healthy"),
+    "nothing": msg("well again before anything was done"),
+    "failed": msg("not recovered: see the report"),
+    "refused": msg("left alone: another procedure has the host"),
+    "held": msg("left alone: maintenance is under way"),
+    "breaker": msg("left alone: too many recoveries, the circuit breaker is open"),
+    "unreachable": msg("could not be reached"),
+    "told": msg("people were told"),
+    "settled": msg("the incident was looked at"),
+}
+
+
+def _decisions(store: Any, cycle: Cycle, seen: Mapping[str, Mapping[str, Any]]) -> dict[str, watch.Decision]:
     from . import watch_store  # noqa: PLC0415
 
     incidents = watch_store.open_incidents(store)

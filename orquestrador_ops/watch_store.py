@@ -45,7 +45,7 @@ def record(
 
 
 def troubles(store: History, host: str, limit: int) -> list[str | None]:
-    """What was wrong with ``host`` in the last cycles, newest first; a first look that a second one followed is none."""
+    """What was wrong with ``host`` in the last cycles, newest first; of two looks of a cycle the second counts."""
     table = schema.samples
     query = (
         sa.select(table.c.data)
@@ -133,6 +133,7 @@ def cycles(store: History, *, since: float = 0.0, limit: int = 1000) -> list[dic
 
 def _insert(store: History, row: Mapping[str, Any]) -> int:
     def write(connection: sa.Connection) -> int:
-        return int(connection.execute(sa.insert(schema.watch_cycles), dict(row)).inserted_primary_key[0])
+        key = connection.execute(sa.insert(schema.watch_cycles), dict(row)).inserted_primary_key
+        return int(key[0]) if key else 0
 
     return store.write(write)
