@@ -114,6 +114,7 @@ def _step(step: Mapping[str, Any], tr: Translator, paper: _Paper) -> Iterator[st
         (f" {step['number']}. {step['title']}", ("bold",)),
         (" — ", ()),
         (step["word"], (step["tone"], "bold")),
+        (f"  {step['budget']}" if step["budget"] else "", ("dim",)),
     )
     if step["note"]:
         yield from paper.block("     ", step["note"])

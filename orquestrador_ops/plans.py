@@ -44,6 +44,8 @@ class Routine:
     """A routine of the operational playbook.
 
     ``budget_s`` is the time it may take, in seconds; ``period_days`` how far back its report looks into the history.
+    ``proof`` are the steps that decide whether the expected result was met, all where it is empty: of a ladder of
+    actions, the one that helped is enough.
     """
 
     procedure: str
@@ -52,6 +54,7 @@ class Routine:
     budget_s: int
     steps: tuple[Step, ...]
     period_days: int = 0
+    proof: tuple[str, ...] = ()
 
 
 DAILY = Routine(
@@ -344,6 +347,91 @@ MONTHLY = Routine(
     ),
 )
 
+# What every emergency procedure begins with; rungs of a ladder are steps only where they were climbed.
+_EMERGENCY = (
+    Step("gate", msg("Circuit breaker and maintenance"), "matriz-de-escalacao", optional=True),
+    Step("diagnosis", msg("Diagnosis"), "procedimentos-de-emergencia"),
+    Step("lease", msg("Lease of the host"), "procedimentos-de-emergencia", optional=True),
+    Step("evidence", msg("Evidence kept before anything is changed"), "procedimentos-de-emergencia", optional=True),
+)
+_ESCALATION = Step("escalation", msg("Escalation"), "matriz-de-escalacao", optional=True)
+
+
+def _rung(name: str, title: Message, source: str) -> Step:
+    return Step(name, title, source, optional=True)
+
+
+# The gentlest first. A procedure shows those that its ladder had to climb.
+_OFFLINE_RUNGS = (
+    _rung("go_on", msg("Halted processes told to go on"), "alerta-critico"),
+    _rung("free_port", msg("Port freed from a foreign process"), "alerta-critico"),
+    _rung("roll_back", msg("Back to the build before"), "alerta-critico"),
+    _rung("daemon", msg("PM2 started by its unit"), "alerta-critico"),
+    _rung("reload", msg("Reload of the application"), "alerta-critico"),
+    _rung("end_hung", msg("Processes that hang ended and started again"), "alerta-critico"),
+    _rung("restart", msg("Restart of the application"), "alerta-critico"),
+    _rung("resurrect", msg("PM2's saved list started"), "alerta-critico"),
+    _rung("start_anew", msg("Stop, and start from the ecosystem file"), "alerta-critico"),
+)
+
+OFFLINE = Routine(
+    procedure="offline",
+    title=msg("Emergency: system offline"),
+    source="alerta-critico",
+    budget_s=120,
+    proof=("diagnosis", "application"),
+    steps=(
+        *_EMERGENCY,
+        *_OFFLINE_RUNGS,
+        Step(
+            "application",
+            msg("The application proven well"),
+            "alerta-critico",
+            ("pm2.daemon", "pm2.online", *_RUNNING),
+        ),
+        _ESCALATION,
+    ),
+)
+
+PERFORMANCE = Routine(
+    procedure="performance",
+    title=msg("Emergency: degraded performance"),
+    source="alerta-alto",
+    budget_s=300,
+    proof=("diagnosis", "application"),
+    steps=(
+        *_EMERGENCY,
+        _rung("restart", msg("Restart of the application"), "alerta-alto"),
+        Step(
+            "application",
+            msg("The application proven well"),
+            "alerta-alto",
+            ("pm2.daemon", "pm2.online", *_RUNNING, "http.latency", "cpu.app", "memory.app"),
+        ),
+        _ESCALATION,
+    ),
+)
+
+DATABASE = Routine(
+    procedure="database",
+    title=msg("Emergency: database connection failed"),
+    source="alerta-medio",
+    budget_s=180,
+    proof=("diagnosis", "application"),
+    steps=(
+        *_EMERGENCY,
+        _rung("service", msg("Service of the database started"), "alerta-medio"),
+        _rung("restart", msg("Restart of the application"), "alerta-medio"),
+        Step(
+            "application",
+            msg("The application proven well"),
+            "alerta-medio",
+            ("mysql.reachable", "mysql.connections", "pm2.daemon", "pm2.online", *_RUNNING),
+        ),
+        _ESCALATION,
+    ),
+)
+
 _ALL = (
     DAILY,
     BOOTSTRAP,
@@ -357,6 +445,9 @@ _ALL = (
     ARCHIVE_LOGS,
     WEEKLY,
     MONTHLY,
+    OFFLINE,
+    PERFORMANCE,
+    DATABASE,
 )
 ROUTINES: Mapping[str, Routine] = {routine.procedure: routine for routine in _ALL}
 
@@ -376,9 +467,9 @@ TITLES: Mapping[str, Message] = {
     "monthly": MONTHLY.title,
     "quarterly": msg("Quarterly security audit"),
     "triage": msg("Emergency triage"),
-    "offline": msg("Emergency: system offline"),
-    "performance": msg("Emergency: degraded performance"),
-    "database": msg("Emergency: database connection failed"),
+    "offline": OFFLINE.title,
+    "performance": PERFORMANCE.title,
+    "database": DATABASE.title,
     "watch": msg("Watch"),
 }
 

@@ -22,6 +22,7 @@ __all__ = [
     "judged",
     "planned_restarts",
     "routine",
+    "spread",
     "worst",
 ]
 
@@ -64,7 +65,7 @@ def conclude(
     ``unreachable`` when there is no snapshot, otherwise ``not_met``. Raises ``ValueError`` for an unknown procedure.
     """
     plan = routine(procedure)
-    results = step_results or {}
+    results = spread(step_results or {})
     verdict = verdict if isinstance(verdict, Mapping) else {}
     statuses = {str(c.get("id")): str(c.get("status")) for c in verdict.get("checks") or [] if isinstance(c, Mapping)}
     titles = {step.id: step.title for step in plan.steps}
@@ -77,7 +78,9 @@ def conclude(
         return steps, "unreachable"
     may_skip = {step.id for step in plan.steps if step.unwanted}
     met = all(
-        step["status"] in OK_STATUSES or (step["status"] == "skipped" and step["id"] in may_skip) for step in steps
+        step["status"] in OK_STATUSES or (step["status"] == "skipped" and step["id"] in may_skip)
+        for step in steps
+        if not plan.proof or step["id"] in plan.proof
     )
     return steps, "met" if met else "not_met"
 
@@ -118,6 +121,7 @@ def _step(
         "ended_at": result.get("ended_at"),
         "evidence": evidence,
         "note": note,
+        **{name: result[name] for name in ("planned_s", "used_s") if name in result},
     }
 
 
@@ -130,8 +134,20 @@ def ended_well(result: Any) -> bool:
     return status in (OK_STATUSES | {"skipped", "warn"})
 
 
+def spread(results: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Results of steps; one that stands for several (``steps`` by id, as an emergency gives) becomes those."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for name, result in results.items():
+        several = result.get("steps") if isinstance(result, Mapping) else None
+        found.update(several if isinstance(several, Mapping) else {name: result})
+    return found
+
+
 def planned_restarts(result: Any) -> int:
-    """How many restarts a step's result says were its own; 0 for one that never ran."""
+    """How many restarts a step's result, or those of its ``steps``, say were its own; 0 for one that never ran."""
+    several = result.get("steps") if isinstance(result, Mapping) else None
+    if isinstance(several, Mapping):
+        return sum(planned_restarts(step) for step in several.values())
     evidence = result.get("evidence") if isinstance(result, Mapping) else None
     counts = evidence.get("planned_restarts") if isinstance(evidence, Mapping) else None
     return sum(counts.values()) if isinstance(counts, Mapping) else 0

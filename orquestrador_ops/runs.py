@@ -224,13 +224,15 @@ class _Told:
 
 def planned_restarts(record: RunDict) -> list[dict[str, Any]]:
     """Restarts that the steps of a run say were theirs: ``{app, counts}``, counts by PM2's id of the worker."""
-    found = []
+    found: dict[str, dict[str, int]] = {}
     for step in record["steps"]:
         evidence = step.get("evidence") or {}
         counts = evidence.get("planned_restarts")
         if isinstance(counts, dict) and counts:
-            found.append({"app": str(evidence.get("app", "")), "counts": {str(k): int(v) for k, v in counts.items()}})
-    return found
+            total = found.setdefault(str(evidence.get("app", "")), {})
+            for worker, count in counts.items():
+                total[str(worker)] = total.get(str(worker), 0) + int(count)
+    return [{"app": app, "counts": counts} for app, counts in found.items()]
 
 
 def failure_line(conclusion: Conclusion) -> str:

@@ -125,6 +125,7 @@ class _View:
             "summary": clean(tr.t("{good} of {total} steps as expected", good=good, total=len(steps))),
             "facts": self.facts(),
             "steps": steps,
+            "budgeted": any(step["budget"] for step in steps),
             "findings": [self.finding(finding) for finding in _mappings(self.snapshot.get("errors"))],
             "call": self.call(),
             "reasons": [self.words(reason) for reason in _list(self.verdict.get("reasons"))],
@@ -159,6 +160,7 @@ class _View:
             "title": self.words(step.get("title")),
             "note": self.words(step.get("note")),
             "took": self.took(step),
+            "budget": self.budget(step),
             "source": clean(step.get("source") or ""),
             # Without a verdict there is one thing to say, and it is not said fifteen times.
             "checks": [self.check(str(check)) for check in _list(step.get("checks"))] if self.checks else [],
@@ -244,6 +246,13 @@ class _View:
         if not took or not isinstance(budget, int | float):
             return took
         return self.tr.t("{took} of {budget_s} allowed", took=took, budget_s=budget)
+
+    def budget(self, step: Mapping[str, Any]) -> str:
+        """What a step used of the time that was planned for it; empty for a step without a plan."""
+        used, planned = step.get("used_s"), step.get("planned_s")
+        if not isinstance(used, int | float) or not isinstance(planned, int | float):
+            return ""
+        return self.tr.t("{used_s} of {planned_s}", used_s=used, planned_s=planned)
 
     def took(self, timed: Mapping[str, Any]) -> str:
         start, end = parse_time(timed.get("started_at")), parse_time(timed.get("ended_at"))

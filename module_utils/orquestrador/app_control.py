@@ -19,6 +19,7 @@ from .runner import Completed
 from .types import Finding, Message, Pm2State
 
 POLL_S = 0.25
+QUICK_POLL_S = 0.1
 ASK_S = 10.0
 COMMAND_S = 60.0
 
@@ -97,9 +98,73 @@ class Application:
                 raise BackupError(reason)
             time.sleep(POLL_S)
 
-    def _ill(self) -> Optional[Message]:
+    def restart(self, timeout_s: float) -> None:
+        """Have PM2 end and start every process of it; one that is stopped is started."""
+        self._done(self._pm2(["restart", self._settings.name], time.monotonic() + timeout_s), "restart")
+
+    def reload(self, timeout_s: float) -> None:
+        """Have PM2 replace the workers one after another; in fork mode that is a restart."""
+        self._done(self._pm2(["reload", self._settings.name], time.monotonic() + timeout_s), "reload")
+
+    def start_anew(self, timeout_s: float) -> None:
+        """Stop it and start it as its ecosystem file has it, with the environment that is there now."""
+        until = time.monotonic() + timeout_s
         settings = self._settings
-        state, findings = http_health.collect(settings.health_url, requests=1, timeout_s=5, request_timeout_s=5)
+        if not os.path.isfile(settings.ecosystem):
+            raise BackupError(
+                msg("{path} does not exist: bring it back with playbooks/operation/restore.yml -e what=critical",
+                    path=settings.ecosystem)
+            )  # fmt: skip
+        if self.known():
+            self._done(self._pm2(["stop", settings.name], until), "stop")
+        self._done(self._pm2(["start", settings.ecosystem, "--only", settings.name], until), "start")
+
+    def resurrect(self, timeout_s: float) -> None:
+        """Have PM2 start what its saved list has and it does not run."""
+        self._done(self._pm2(["resurrect"], time.monotonic() + timeout_s), "resurrect")
+
+    def state(self) -> Pm2State:
+        """PM2 as it is now."""
+        return self._ask()[0]
+
+    def restarts(self) -> dict[str, int]:
+        """What PM2 counts as restarts, by its id of the worker; empty when it can't be asked."""
+        processes = self._ask()[0]["processes"]
+        return {str(p["pm_id"]): p["restarts"] for p in processes if p["name"] == self._settings.name}
+
+    def well(self, timeout_s: float, *, stable_s: float) -> Optional[Message]:
+        """Wait until all is well and has been for ``stable_s`` with the same processes; otherwise what is wrong.
+
+        An application that ends a moment after it answered was never well.
+        """
+        until = time.monotonic() + timeout_s
+        since: Optional[float] = None
+        known: tuple[int, ...] = ()
+        while True:
+            pids, reason = self._running_well(max(min(until - time.monotonic(), 5.0), 0.2))
+            now = time.monotonic()
+            if reason is not None or pids != known:
+                since, known = (now, pids) if reason is None else (None, ())
+            if since is not None and now - since >= stable_s:
+                return None
+            if now > until:
+                return reason or msg("{app} does not stay up", app=self._settings.name)
+            time.sleep(QUICK_POLL_S)
+
+    def _running_well(self, timeout_s: float) -> tuple[tuple[int, ...], Optional[Message]]:
+        state, findings = self._ask()
+        app = state["app"]
+        if app is None or app["online"] < app["instances"]:
+            statuses = ", ".join(sorted(app["statuses"])) if app is not None else "?"
+            reason = msg("{app} is not online under PM2 ({statuses})", app=self._settings.name, statuses=statuses)
+            return (), findings[0]["message"] if findings and app is None else reason
+        return tuple(sorted(app["pids"])), self._ill(timeout_s)
+
+    def _ill(self, timeout_s: float = 5.0) -> Optional[Message]:
+        settings = self._settings
+        state, findings = http_health.collect(
+            settings.health_url, requests=1, timeout_s=timeout_s, request_timeout_s=timeout_s
+        )
         if findings:
             return findings[0]["message"]
         body = state["body"] or {}

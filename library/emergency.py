@@ -1,0 +1,210 @@
+#!/usr/bin/python
+"""One emergency procedure on its host, in one go."""
+
+DOCUMENTATION = r"""
+---
+module: emergency
+short_description: Observe, diagnose, keep evidence, recover gently first, and prove each step
+description:
+  - Does one emergency procedure of the operational playbook where it happens, within a deadline of its own, so that a
+    recovery that has begun neither depends on its controller nor runs on for longer than its budget.
+  - Touches nothing when the application is well, when the root cause is another procedure's, or when another run holds
+    the lease of the host.
+  - Runs as root, and works as the application's user; without root's rights what needs them fails in one line.
+options:
+  procedure:
+    description: The procedure.
+    type: str
+    required: true
+    choices: [offline, performance, database]
+  probe:
+    description: The arguments of M(health_probe), as its own documentation has them.
+    type: dict
+    required: true
+  budget_s:
+    description: Seconds that everything on the host may take.
+    type: float
+    required: true
+  stable_s:
+    description: Seconds for which the application has to be well with the same processes before it counts as well.
+    type: float
+    default: 1
+  lease_path:
+    description: The lease file of the host.
+    type: path
+    required: true
+  lease_run_id:
+    description: The run that takes the lease, and that the evidence is kept under.
+    type: str
+    required: true
+  lease_owner:
+    description: Who started that run, and on which controller.
+    type: str
+    required: true
+  lease_preempt:
+    description: Take the lease from a routine.
+    type: bool
+    default: false
+  app_ecosystem_file:
+    description: The file that PM2 starts the application from.
+    type: path
+    required: true
+  pm2_unit:
+    description: The systemd unit of PM2.
+    type: str
+    required: true
+  mysql_service:
+    description: The systemd unit of the database.
+    type: str
+    default: mysql
+  mysql_socket:
+    description: The socket of the database, over which its root account is let in.
+    type: path
+  dist:
+    description: The directory of the build.
+    type: path
+    required: true
+  build_state_dir:
+    description: Where the ways back of builds are kept.
+    type: path
+    required: true
+  kill_port_holder:
+    description: End a foreign process that holds the application's port.
+    type: bool
+    default: false
+  rollback:
+    description: Go back to the build before when the application can't start from this one.
+    type: bool
+    default: false
+  kill_idle_connections:
+    description: End idle connections to the database when it has no more to give.
+    type: bool
+    default: false
+  heap_snapshot:
+    description: Keep a heap snapshot of the heaviest process before it is restarted.
+    type: bool
+    default: false
+  observe_s:
+    description: Seconds for which a degraded application is observed after the last action.
+    type: float
+    default: 300
+  evidence_keep:
+    description: How many runs' evidence is kept on the host.
+    type: int
+    default: 20
+attributes:
+  check_mode:
+    description: Can run in check mode; observes, diagnoses and tells each rung that would be climbed, in order.
+    support: full
+  diff_mode:
+    description: There is nothing to compare.
+    support: none
+  platform:
+    description: Where it runs.
+    support: full
+    platforms: posix
+author:
+  - Orquestrador Ops
+"""
+
+EXAMPLES = r"""
+- name: Bring the application back
+  emergency:
+    procedure: offline
+    probe: "{{ probe_arguments }}"
+    budget_s: 110
+    lease_path: /home/flavio/.local/state/orquestrador-ops/lease.json
+    lease_run_id: 20251103T120000Z-1a2b3c
+    lease_owner: operator@controller
+    app_ecosystem_file: /home/flavio/webapp/ecosystem.config.cjs
+    pm2_unit: pm2-flavio.service
+    dist: /home/flavio/webapp/dist
+    build_state_dir: /home/flavio/.local/state/orquestrador-ops/build
+  become: true
+"""
+
+RETURN = r"""
+outcome:
+  description: C(healthy) when there was nothing to do, C(recovered), C(failed), or C(refused), nothing touched.
+  returned: success
+  type: str
+diagnosis:
+  description: The alert, its severity, the scenario behind it, reasons and proposals as untranslated messages, and
+    C(level), whom to tell.
+  returned: success
+  type: dict
+before:
+  description: The snapshot and the verdict before anything was changed.
+  returned: success
+  type: dict
+steps:
+  description: By id and in order, each step with C(status), C(note), C(evidence), C(planned_s), C(used_s),
+    C(started_at) and C(ended_at).
+  returned: success
+  type: dict
+over_budget:
+  description: Whether the time budget ended the procedure.
+  returned: success
+  type: bool
+failures:
+  description: What went wrong, as untranslated messages of C(text) and C(args).
+  returned: always
+  type: list
+  elements: dict
+"""
+
+import os
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.orquestrador import arguments, emergency
+from ansible.module_utils.orquestrador.backup_clients import BackupError
+from ansible.module_utils.orquestrador.backup_pipe import end_on_signals
+from ansible.module_utils.orquestrador.messages import plain
+from ansible.module_utils.orquestrador.ranges import out_of_range
+
+ARGUMENT_SPEC = {
+    "procedure": {"type": "str", "required": True, "choices": list(emergency.LADDERS)},
+    "probe": {"type": "dict", "required": True},
+    "budget_s": {"type": "float", "required": True},
+    "stable_s": {"type": "float", "default": 1},
+    "lease_path": {"type": "path", "required": True},
+    "lease_run_id": {"type": "str", "required": True},
+    "lease_owner": {"type": "str", "required": True},
+    "lease_preempt": {"type": "bool", "default": False},
+    "app_ecosystem_file": {"type": "path", "required": True},
+    "pm2_unit": {"type": "str", "required": True},
+    "mysql_service": {"type": "str", "default": "mysql"},
+    "mysql_socket": {"type": "path"},
+    "dist": {"type": "path", "required": True},
+    "build_state_dir": {"type": "path", "required": True},
+    "kill_port_holder": {"type": "bool", "default": False},
+    "rollback": {"type": "bool", "default": False},
+    "kill_idle_connections": {"type": "bool", "default": False},
+    "heap_snapshot": {"type": "bool", "default": False},
+    "observe_s": {"type": "float", "default": 300},
+    "evidence_keep": {"type": "int", "default": 20},
+}
+RANGES = {"budget_s": (1, 86400), "stable_s": (0, 600), "observe_s": (0, 86400), "evidence_keep": (1, 10000)}
+
+
+def main() -> None:
+    """Do the procedure; only arguments that can't be used make the module fail."""
+    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    params = dict(module.params)
+    checked = ArgumentSpecValidator(arguments.ARGUMENT_SPEC).validate(params.pop("probe"))
+    problem = out_of_range(params, RANGES) or next(iter(checked.error_messages), None)
+    problem = problem or arguments.unusable(checked.validated_parameters)
+    if problem is not None:
+        module.fail_json(msg=problem, failures=[])
+    os.umask(0o077)
+    end_on_signals()
+    try:
+        result = emergency.run({**checked.validated_parameters, **params}, check_mode=module.check_mode)
+    except BackupError as error:
+        module.fail_json(msg=plain(error.message), failures=[error.message])
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
