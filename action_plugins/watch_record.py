@@ -51,8 +51,5 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         for problem in recorded.problems:
             self._display.warning(problem)
         busy = {host: one for host, one in recorded.decisions.items() if one["kind"] != watch.NONE}
-        todo = {
-            host: {**one, "finding": watch.finding(seen[host], one) if one["kind"] == watch.TELL else None}
-            for host, one in busy.items()
-        }
+        todo = {host: watch_cycle.task_of(seen[host], one) for host, one in busy.items()}
         return {"changed": False, "number": recorded.number, "todo": todo, "tally": watch.tally(recorded.decisions)}

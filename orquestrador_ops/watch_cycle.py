@@ -124,6 +124,15 @@ def record(
     return recorded
 
 
+def task_of(seen: Mapping[str, Any], decision: watch.Decision) -> dict[str, Any]:
+    """What the playbook needs to do what was decided: the decision with ``budget_s`` or ``finding``."""
+    if decision["kind"] == watch.RECOVER:
+        from . import routines  # noqa: PLC0415 - only where something is done
+
+        return {**decision, "budget_s": routines.routine(decision["procedure"]).budget_s}
+    return {**decision, "finding": watch.finding(seen, decision) if decision["kind"] == watch.TELL else None}
+
+
 def finish(kept: Settings, number: int, ended: Mapping[str, str]) -> None:
     """A cycle that had something to do is over. ``ended``: by host, how (see :func:`orquestrador_ops.watch.ended`)."""
     from . import history, watch_store  # noqa: PLC0415 - dear
