@@ -31,7 +31,7 @@ _ENVIRONMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class Job(NamedTuple):
-    """A playbook and when it runs: ``at`` HH:MM, or every ``every_s`` for ``on: interval``; ``limit_s`` ends one that hangs."""
+    """A playbook and when it runs: ``at`` HH:MM, or every ``every_s`` (``on: interval``); ``limit_s`` ends it."""
 
     name: str
     playbook: str
