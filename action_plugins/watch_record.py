@@ -48,8 +48,6 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             return {"failed": True, "changed": False, "msg": f"the cycle could not be recorded: {error}"}
         for line in recorded.lines:
             self._display.display(line)
-        for problem in recorded.problems:
-            self._display.warning(problem)
         busy = {host: one for host, one in recorded.decisions.items() if one["kind"] != watch.NONE}
         todo = {host: watch_cycle.task_of(seen[host], one) for host, one in busy.items()}
         return {"changed": False, "number": recorded.number, "todo": todo, "tally": watch.tally(recorded.decisions)}

@@ -241,6 +241,14 @@ def finding(seen: Mapping[str, Any], decision: Decision) -> dict[str, Any]:
     }
 
 
+def as_one_look(seen: Mapping[str, Any]) -> dict[str, Any]:
+    """What was seen from inside and from here as the result of one probe: not well when either is not."""
+    verdict = seen.get("verdict")
+    if seen.get("trouble") != OUTSIDE or not isinstance(verdict, Mapping):
+        return dict(seen)
+    return {**seen, "verdict": {**verdict, "overall": CRITICAL}}
+
+
 _TOLD: Mapping[str, tuple[str, str, Message]] = {
     UNREACHABLE: (
         "critical",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -41,7 +41,6 @@ class Recorded:
     decisions: dict[str, watch.Decision]
     lines: list[str]
     number: int | None = None
-    problems: list[str] = field(default_factory=list)
 
 
 def begin(cycle: Cycle, kept: Settings, *, pid: int, due: object, check_mode: bool) -> tuple[str, Message | None, Any]:
@@ -120,7 +119,6 @@ def record(
         idle = all(one["kind"] == watch.NONE for one in decisions.values())
         counted = watch.tally(decisions)
         watch_store.finish(store, recorded.number, acted=0, data=counted, started_at=started, over=idle)
-        recorded.problems = _climb(store, kept, cycle, tr)
     return recorded
 
 
@@ -184,11 +182,6 @@ def _maintenance(store: Any, host: str) -> Mapping[str, Any] | None:
     from . import maintenance  # noqa: PLC0415 - only for hosts that are not well
 
     return maintenance.active(store, host, time.time())
-
-
-def _climb(store: Any, kept: Settings, cycle: Cycle, tr: i18n.Translator) -> list[str]:
-    """Let incidents that nobody acknowledged go to the next level; what keeps a message from being told is said."""
-    return []
 
 
 def _samples(seen: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, Any, Any, dict[str, Any]]]:
