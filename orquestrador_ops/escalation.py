@@ -53,6 +53,15 @@ class Level:
     respond_within_s: float
     channels: tuple[str, ...]
 
+    @property
+    def title(self) -> Message:
+        """Its name, in the operator's language where it is one of the playbook's."""
+        return {"text": self.name, "args": {}}
+
+
+# Extracted by gettext: the names of the playbook's own matrix.
+_NAMES = (msg("Monitoring"), msg("Operator"), msg("Developer"), msg("Architect"))
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -201,10 +210,10 @@ def _note(desk: Desk, incident: Incident, level: Level, state: str, result: Told
     entries = []
     if result.sent:
         text = msg("Told level {level} ({name}) that it is over, by {channels}",
-                   level=level.level, name=level.name, channels=", ".join(result.sent))  # fmt: skip
+                   level=level.level, name=level.title, channels=", ".join(result.sent))  # fmt: skip
         if state == ONGOING:
             text = msg("Told level {level} ({name}) by {channels}",
-                       level=level.level, name=level.name, channels=", ".join(result.sent))  # fmt: skip
+                       level=level.level, name=level.title, channels=", ".join(result.sent))  # fmt: skip
         entries.append(text)
     entries += [could_not(name, reason) for name, reason in result.failed.items()]
     result.notes += entries
@@ -312,7 +321,9 @@ def overdue(desk: Desk, incident: Incident) -> Incident:
         return incidents.change(desk.store, incident["id"], at=desk.now, next_at=desk.now + level.respond_within_s)
     if next_at > desk.now:
         return incident
-    why = msg("Not acknowledged in time: it goes to level {level} ({name})", level=following.level, name=following.name)
+    why = msg(
+        "Not acknowledged in time: it goes to level {level} ({name})", level=following.level, name=following.title
+    )
     return raise_to(desk, incident, following, why)
 
 

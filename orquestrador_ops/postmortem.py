@@ -74,10 +74,14 @@ def _facts(incident: Mapping[str, Any], tr: Translator, end: float | None) -> di
     def words(messages: Any) -> list[str]:
         return [clean(scrub_text(tr.message(one))) for one in messages or []]
 
+    alert = tr.message(ALERTS.get(incident["alert"], incident["alert"]))
     return {
-        "id": incident["id"],
-        "host": incident["host"],
-        "alert": tr.message(ALERTS.get(incident["alert"], incident["alert"])),
+        "title": tr.t(
+            "Postmortem of incident {number}: {alert} on {host}",
+            number=incident["id"],
+            alert=alert,
+            host=incident["host"],
+        ),
         "severity": tr.message(SEVERITIES.get(incident["severity"], incident["severity"])),
         "scenario": data.get("scenario") or "",
         "zone": tr.zone_name(),

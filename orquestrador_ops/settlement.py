@@ -20,6 +20,7 @@ from .escalation import Desk, Told
 from .i18n import epoch
 from .incidents import Incident, entry
 from .view import STEP_WORDS
+from .wording import ALERTS
 
 if TYPE_CHECKING:
     from .history import History
@@ -344,7 +345,7 @@ def _wrong(desk: Desk, case: Case, done: Settled, found: Breaker, *, opened: boo
     if finding.alert == "performance" and finding.recovery == breaker.FAILED:
         conditions.append(PERSISTS)
     level = desk.plan.called_for(conditions, finding.level)
-    why = msg("Goes to level {level} ({name})", level=level.level, name=level.name)
+    why = msg("Goes to level {level} ({name})", level=level.level, name=level.title)
     if found.state == breaker.OPEN:
         _add(desk, incident, [_open(case, found)])
         done.notes.append(_open(case, found))
@@ -363,9 +364,10 @@ def _wrong(desk: Desk, case: Case, done: Settled, found: Breaker, *, opened: boo
 
 def _detected(case: Case, finding: Finding) -> list[dict[str, Any]]:
     who = msg("the watcher") if case.automatic else case.operator
-    text = msg("Found by {who}: {alert}", who=who, alert=finding.alert)
+    alert = ALERTS.get(finding.alert, finding.alert)
+    text = msg("Found by {who}: {alert}", who=who, alert=alert)
     if finding.scenario:
-        text = msg("Found by {who}: {alert} ({scenario})", who=who, alert=finding.alert, scenario=finding.scenario)
+        text = msg("Found by {who}: {alert} ({scenario})", who=who, alert=alert, scenario=finding.scenario)
     return [entry(text, case.started_at or case.now, once=True)]
 
 
@@ -429,4 +431,4 @@ def _would(desk: Desk, case: Case, finding: Finding) -> list[Message]:
     level = desk.plan.called_for([finding.scenario], finding.level)
     if mine is not None:
         return [msg("Would bring incident {number} up to date", number=mine["id"])]
-    return [msg("Would open an incident and tell level {level} ({name})", level=level.level, name=level.name)]
+    return [msg("Would open an incident and tell level {level} ({name})", level=level.level, name=level.title)]

@@ -209,8 +209,8 @@ def _lines(decisions: Mapping[str, watch.Decision], tr: i18n.Translator) -> list
     if len(worth) > MAX_LINES:
         lines.append("  " + tr.t("{count} more", count=len(worth) - MAX_LINES))
     counted = watch.tally(decisions)
-    parts = [tr.t(_WORDS[name]["text"], count=count) for name, count in counted.items() if count and name in _WORDS]
-    return [*lines, tr.t("Watch: {hosts} hosts", hosts=len(decisions)) + " - " + ", ".join(parts)]
+    parts = [tr.message({**_WORDS[name], "args": {"count": count}}) for name, count in counted.items() if count]
+    return [*lines, tr.t("Watch of {hosts} host(s)", hosts=len(decisions)) + ": " + ", ".join(parts)]
 
 
 _WORDS: Mapping[str, Message] = {
@@ -227,7 +227,7 @@ _WORDS: Mapping[str, Message] = {
 def _line(host: str, one: watch.Decision, tr: i18n.Translator) -> str:
     said = "; ".join(filter(None, map(tr.message, one["reasons"])))
     then = tr.message(one["then"])
-    state = tr.t(_STATES.get(one["trouble"] or one["state"], msg("unknown"))["text"])
+    state = tr.message(_STATES.get(one["trouble"] or one["state"], msg("unknown")))
     line = f"  {host}: {state}" + (f" - {said}" if said else "") + (f" -> {then}" if then else "")
     return text.clean(line, 400)
 

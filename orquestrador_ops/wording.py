@@ -61,7 +61,7 @@ class Wording:
             if ended is not None:
                 lines.append(tr.t("It lasted {lasted_s}", lasted_s=incidents.lasted_s(incident, ended)))
         else:
-            lines.append(tr.t("Level: {level} ({name})", level=self.level.level, name=clean(self.level.name)))
+            lines.append(tr.t("Level: {level} ({name})", level=self.level.level, name=self.line(self.level.title)))
         if self.data.get("scenario"):
             lines.append(tr.t("Scenario: {scenario}", scenario=clean(self.data["scenario"], 100)))
         lines += self.part(tr.t("Evidence"), self.data.get("reasons"))
