@@ -141,8 +141,9 @@ def _service(job: Job, context: Context, system: bool) -> str:
         lines.append(f"User={_systemd(context.user)}")
     lines.append(f"WorkingDirectory={_specifiers(context.project)}")
     lines += [f"Environment={_quoted(f'{name}={value}')}" for name, value in sorted(context.environment.items())]
-    argv = [context.command, *context.arguments, job.playbook]
-    lines.append("ExecStart=" + " ".join(_quoted(part).replace("$", "$$") for part in argv))
+    # A dollar begins a variable in arguments, and is a dollar in the command itself.
+    arguments = [_quoted(part).replace("$", "$$") for part in (*context.arguments, job.playbook)]
+    lines.append("ExecStart=" + " ".join([_quoted(context.command), *arguments]))
     # A routine bounds itself; this ends one that hangs all the same, with all that it started.
     lines += [f"TimeoutStartSec={job.limit_s}", ""]
     return "\n".join(lines)
