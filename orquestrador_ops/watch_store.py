@@ -50,7 +50,7 @@ def troubles(store: History, host: str, limit: int) -> list[str | None]:
     query = (
         sa.select(table.c.data)
         .where(table.c.host == host, table.c.source == SOURCE)
-        .order_by(table.c.at.desc(), table.c.id.desc())
+        .order_by(table.c.id.desc())  # not by time: that is each host's own, and the controller's for one that is gone
         .limit(2 * limit)
     )
     rows: Sequence[Any] = store.read(lambda connection: connection.execute(query).scalars().all())
