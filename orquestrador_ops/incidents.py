@@ -112,8 +112,8 @@ def report(
 ) -> tuple[Incident, bool]:
     """Open the incident of an alert, or bring the open one up to date; and whether it was opened.
 
-    ``facts`` are ``scenario``, ``reasons``, ``proposals`` and ``tried``, the latest of which count. An entry that says
-    what the last one says is not written again.
+    ``facts`` are ``scenario``, ``reasons``, ``proposals`` and ``tried``, the latest of which count, and ``found_bad``,
+    which is counted. An entry that says what the last one says is not written again.
     """
     table, key = schema.incidents, key_of(host, alert)
     mine = sa.and_(table.c.key == key, table.c.closed_at.is_(None))
@@ -212,6 +212,8 @@ def _existing(store: History, incident_id: int) -> Incident:
 def _merged(data: Any, facts: Mapping[str, Any], entries: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     held = dict(data) if isinstance(data, dict) else {}
     held |= {name: facts[name] for name in _LATEST if facts.get(name)}
+    if facts.get("found_bad"):  # the first look of a procedure, which is no sample of the history
+        held["found_bad"] = int(held.get("found_bad") or 0) + 1
     timeline = list(held.get("timeline") or [])
     for one in entries:
         said = timeline if one.get("once") else timeline[-1:]

@@ -24,7 +24,7 @@ class Step:
     tells from the snapshot and from facts: the inventory's ``variables`` and what the history knows. ``needs`` is the
     id of a step without which this one is not begun. One that is ``optional`` was not asked for when it has no result,
     and is then no step of the run. ``unwanted`` is what is said of an action that the operator had skipped;
-    without it a skipped action was not done. What an ``advisory`` step warns of does not spoil the result.
+    without it a skipped action was not done.
     """
 
     id: str
@@ -37,7 +37,6 @@ class Step:
     needs: str = ""
     optional: bool = False
     unwanted: Message | None = None
-    advisory: bool = False
 
 
 @dataclass(frozen=True)
@@ -45,9 +44,9 @@ class Routine:
     """A routine of the operational playbook.
 
     ``budget_s`` is the time it may take, in seconds; ``period_days`` how far back its report looks into the history.
+    One that does not observe has nothing to say of the host.
     ``proof`` are the steps that decide whether the expected result was met, all where it is empty: of a ladder of
     actions, the one that helped is enough.
-    One that does not observe has nothing to say of the host.
     """
 
     procedure: str
@@ -56,8 +55,8 @@ class Routine:
     budget_s: int
     steps: tuple[Step, ...]
     period_days: int = 0
-    proof: tuple[str, ...] = ()
     observes: bool = True
+    proof: tuple[str, ...] = ()
 
 
 DAILY = Routine(
@@ -350,9 +349,6 @@ MONTHLY = Routine(
     ),
 )
 
-# Part of every emergency: who was told. A channel that fails is reported, and fails nothing.
-ESCALATION = Step("escalation", msg("Incident and escalation"), "escalacao-e-suporte", optional=True, advisory=True)
-
 # What every emergency procedure begins with; rungs of a ladder are steps only where they were climbed.
 _EMERGENCY = (
     Step("gate", msg("Circuit breaker and maintenance"), "matriz-de-escalacao", optional=True),
@@ -360,6 +356,7 @@ _EMERGENCY = (
     Step("lease", msg("Lease of the host"), "procedimentos-de-emergencia", optional=True),
     Step("evidence", msg("Evidence kept before anything is changed"), "procedimentos-de-emergencia", optional=True),
 )
+_ESCALATION = Step("escalation", msg("Escalation"), "matriz-de-escalacao", optional=True)
 
 
 def _rung(name: str, title: Message, source: str) -> Step:
@@ -394,7 +391,7 @@ OFFLINE = Routine(
             "alerta-critico",
             ("pm2.daemon", "pm2.online", *_RUNNING),
         ),
-        ESCALATION,
+        _ESCALATION,
     ),
 )
 
@@ -413,7 +410,7 @@ PERFORMANCE = Routine(
             "alerta-alto",
             ("pm2.daemon", "pm2.online", *_RUNNING, "http.latency", "cpu.app", "memory.app"),
         ),
-        ESCALATION,
+        _ESCALATION,
     ),
 )
 
@@ -433,17 +430,17 @@ DATABASE = Routine(
             "alerta-medio",
             ("mysql.reachable", "mysql.connections", "pm2.daemon", "pm2.online", *_RUNNING),
         ),
-        ESCALATION,
+        _ESCALATION,
     ),
 )
 
 MAINTENANCE = Routine(
     procedure="maintenance",
     title=msg("Maintenance window"),
-    source="escalacao-e-suporte",
+    source="matriz-de-escalacao",
     budget_s=60,
     observes=False,
-    steps=(Step("maintenance", msg("Maintenance window"), "escalacao-e-suporte"),),
+    steps=(Step("maintenance", msg("Maintenance window"), "matriz-de-escalacao"),),
 )
 
 _ALL = (

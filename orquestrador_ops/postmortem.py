@@ -48,11 +48,14 @@ def draft(store: History, incident: Mapping[str, Any], tr: Translator) -> str:
     known = store.samples(str(incident["host"]), since=start - BEFORE_S, until=end, limit=MAX_SAMPLES)
     during = [one for one in known if one["at"] >= start]
     good = [one["at"] for one in known if one["ok"] and one["at"] < start]
+    # Looks of the procedures that are no samples: the first of each, and the one that proved the recovery, whose run is
+    # not concluded yet.
+    found_bad = int((incident.get("data") or {}).get("found_bad") or 0)
     view = {
         **_facts(incident, tr, end),
         "probes": {
-            "total": len(during),
-            "bad": sum(not one["ok"] for one in during),
+            "total": len(during) + found_bad + (end is not None),
+            "bad": sum(not one["ok"] for one in during) + found_bad,
             "last_good": tr.time(max(good)) if good else "",
         },
         "told": [

@@ -84,11 +84,8 @@ def conclude(
     if snapshot is None and plan.observes:
         return steps, "unreachable"
     may_skip = {step.id for step in plan.steps if step.unwanted}
-    advisory = {step.id for step in plan.steps if step.advisory}
     met = all(
-        step["status"] in OK_STATUSES
-        or (step["status"] == "skipped" and step["id"] in may_skip)
-        or (step["status"] == "warn" and step["id"] in advisory)
+        step["status"] in OK_STATUSES or (step["status"] == "skipped" and step["id"] in may_skip)
         for step in steps
         if not plan.proof or step["id"] in plan.proof
     )

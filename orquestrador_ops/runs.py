@@ -148,7 +148,7 @@ def conclude(
         **run,
         "ended_at": utc_now().isoformat(),
         "steps": steps,
-        "verdict_before": verdict,
+        "verdict_before": _verdict_before(results) or verdict,
         "verdict_after": verdict,
         "outcome": probe.get("outcome") or outcome,
         "failure": probe.get("failure"),
@@ -168,6 +168,12 @@ def conclude(
         record, snapshot, verdict, tr, reports=told.reports, colour=colour, width=width, encoding=encoding
     )
     return Conclusion(record, shown, told.reports, told.problems)
+
+
+def _verdict_before(results: dict[str, dict[str, Any]]) -> dict[str, Any] | None:
+    """The verdict that a procedure acted upon, where one did: then the probe's is the one after."""
+    seen = (result.get("before") for result in results.values())
+    return next((before["verdict"] for before in seen if isinstance(before, dict) and before.get("verdict")), None)
 
 
 def _planned_restart(host: str, snapshot: dict[str, Any] | None, kept: Settings) -> str | None:

@@ -30,7 +30,9 @@ HEALTHY, BROKEN, UNREACHABLE, UNKNOWN = "healthy", "broken", "unreachable", "unk
 # What a finding calls for besides its scenario: the rules of escalation know these names.
 BREAKER_OPEN, OVER_BUDGET, PERSISTS = "breaker_open", "over_budget", "performance_persists"
 _SEVERITIES = {"offline": "critical", "performance": "high", "database": "medium"}
-_SHOWN_STEPS = ("changed", "failed", "warn")
+_TRIED = ("changed", "failed", "warn")
+# Steps that only look, whatever their status.
+_LOOKING = ("gate", "diagnosis", "lease", "evidence")
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Case:
 
 
 def gate(store: History, case: Case, *, close_breaker: bool = False) -> dict[str, Any]:
-    """Whether the run may act: ``{allowed, automatic, reason, breaker, maintenance, incident_id}``.
+    """Whether the run may act: ``{allowed, automatic, reason, breaker, maintenance, incident_id}``, and as a step.
 
     Who is let through is on record as having begun. In check mode nothing is written: it says what would be.
     """
@@ -64,7 +66,7 @@ def gate(store: History, case: Case, *, close_breaker: bool = False) -> dict[str
         found = breaker.look(store, case.host, case.procedure, case.limits, case.now)
         reason = msg("In maintenance until {ends_at} ({reason}): the watcher stands back",
                      ends_at=window["ends_at"], reason=window["reason"])  # fmt: skip
-        return {**answer, "allowed": False, "reason": reason, "breaker": found.shown()}
+        return _as_step({**answer, "allowed": False, "reason": reason, "breaker": found.shown()})
     if case.check_mode:
         found = breaker.look(store, case.host, case.procedure, case.limits, case.now)
         allowed = close_breaker or found.state != breaker.OPEN
@@ -82,21 +84,33 @@ def gate(store: History, case: Case, *, close_breaker: bool = False) -> dict[str
     answer |= {"allowed": allowed, "breaker": found.shown()}
     if not allowed:
         answer["reason"] = _open(case, found)
-    return answer
+    return _as_step(answer)
+
+
+def _as_step(answer: dict[str, Any]) -> dict[str, Any]:
+    note = answer["reason"]
+    window = answer["maintenance"]
+    if note is None and window is not None:
+        note = msg("In maintenance until {ends_at} ({reason}): that stops nobody by hand",
+                   ends_at=window["ends_at"], reason=window["reason"])  # fmt: skip
+    status = "ok" if answer["allowed"] and answer["reason"] is None else "warn"
+    return {**answer, "status": status, "note": note, "evidence": {"breaker": answer["breaker"]}}
 
 
 def unrecorded(case: Case, reason: Message | str) -> dict[str, Any]:
     """The gate's answer when the history can't be asked: a person may act, the watcher, whom nothing stops, may not."""
     text = msg("The history does not answer, so that recoveries can't be counted: {reason}", reason=reason)
     empty = Breaker(breaker.CLOSED, 0, case.limits.max_recoveries).shown()
-    return {
-        "allowed": not case.automatic,
-        "automatic": case.automatic,
-        "reason": text,
-        "breaker": {**empty, "state": "unknown"},
-        "maintenance": None,
-        "incident_id": None,
-    }
+    return _as_step(
+        {
+            "allowed": not case.automatic,
+            "automatic": case.automatic,
+            "reason": text,
+            "breaker": {**empty, "state": "unknown"},
+            "maintenance": None,
+            "incident_id": None,
+        }
+    )
 
 
 def _open(case: Case, found: Breaker) -> Message:
@@ -129,6 +143,12 @@ class Finding:
     steps: list[dict[str, Any]] = field(default_factory=list)  # entries of the timeline
     over_budget: bool = False
     refused: bool = False
+    found_bad: bool = False  # the procedure's own first look
+
+    def facts(self) -> dict[str, Any]:
+        """What of it an incident keeps."""
+        names = ("scenario", "reasons", "proposals", "tried", "found_bad")
+        return {name: getattr(self, name) for name in names}
 
 
 def read(case: Case, gate: Mapping[str, Any], emergency: Mapping[str, Any], health: Mapping[str, Any]) -> Finding:
@@ -162,7 +182,9 @@ def read(case: Case, gate: Mapping[str, Any], emergency: Mapping[str, Any], heal
         tried=tried,
         steps=steps,
         over_budget=bool(emergency.get("over_budget")),
-        refused=emergency.get("outcome") == "refused",
+        found_bad=diagnosis.get("alert") not in (None, "none"),
+        # Not one that was refused because it is another procedure's case: that one nobody is at work at.
+        refused=emergency.get("outcome") == "refused" and diagnosis.get("alert") == case.procedure,
     )
 
 
@@ -194,8 +216,10 @@ def _recovery(gate: Mapping[str, Any], emergency: Mapping[str, Any], symptom: st
 def _tried(case: Case, emergency: Mapping[str, Any]) -> tuple[list[Message], list[dict[str, Any]]]:
     """What was done, as text and as entries of the timeline; steps that only looked are left out."""
     tried, entries = [], []
-    for name, step in _mapping(emergency.get("steps")).items():
-        if not isinstance(step, Mapping) or not (step.get("changed") or step.get("status") in _SHOWN_STEPS):
+    # In the order of time: on its way here an object lost that of its names.
+    steps = sorted(_mapping(emergency.get("steps")).items(), key=lambda item: str(_mapping(item[1]).get("ended_at")))
+    for name, step in steps:
+        if name in _LOOKING or not isinstance(step, Mapping) or step.get("status") not in _TRIED:
             continue
         notes = _messages(step.get("note"))
         status = STEP_WORDS.get(str(step.get("status")), STEP_WORDS["unknown"])
@@ -329,12 +353,7 @@ def _wrong(desk: Desk, case: Case, done: Settled, found: Breaker, *, opened: boo
         at=case.now,
         run_id=case.run_id,
         detected_at=case.started_at,
-        facts={
-            "scenario": finding.scenario,
-            "reasons": finding.reasons,
-            "proposals": finding.proposals,
-            "tried": finding.tried,
-        },
+        facts=finding.facts(),
         entries=[*_detected(case, finding), *finding.steps],
     )
     conditions = [name for name in (finding.scenario,) if name]
@@ -391,8 +410,7 @@ def _over(desk: Desk, case: Case, kept: Settings, done: Settled) -> None:
             at=case.now,
             run_id=case.run_id,
             detected_at=case.started_at,
-            facts={"scenario": finding.scenario, "reasons": finding.reasons, "proposals": finding.proposals,
-                   "tried": finding.tried},
+            facts=finding.facts(),
             entries=[*_detected(case, finding), *finding.steps],
         )  # fmt: skip
         known.append(incidents.change(desk.store, made["id"], at=case.now, level=first.level))

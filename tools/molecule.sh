@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Integration tests on real machines: molecule.sh [SCENARIO...]   (default mariadb backup routines)
-# Each scenario has a container and ports of its own; what an interrupted run left of it is removed first.
+# Each scenario has a container and ports of its own; what an interrupted run left of it is removed first. Two run side by
+# side (MOLECULE_JOBS=1: one after another, its output shown as it comes).
 # Fails when a test fails, when one is skipped, and when none ran.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
@@ -44,23 +45,60 @@ sys.exit(0 if passed > 0 and failed == skipped == 0 else 1)
 END
 }
 
-failed=0
-summary=()
-for scenario in "$@"; do
-  echo "== Scenario $scenario"
-  result="var/molecule/$scenario.xml"
+# One scenario from nothing to nothing; its output goes where its caller says, its summary into a file.
+one() {
+  local scenario=$1 result="var/molecule/$1.xml" start=$SECONDS status=0 database tests word
   rm -f "$result"
-  start=$SECONDS
-  status=0
+  echo "== Scenario $scenario"
   # Beforehand, because Molecule shows a task's output only when the task has ended, and an image takes minutes.
   database=$(sed -n 's/^ *LAB_DATABASE: *//p' "molecule/$scenario/molecule.yml")
   LAB_NAME="orquestrador-test-$scenario" LAB_DATABASE=$database molecule/shared/lab.sh build || status=$?
   if [ "$status" -eq 0 ]; then molecule test -s "$scenario" || status=$?; fi
   tests=$(counts "$result") || status=$((status == 0 ? 1 : status))
-  took=$((SECONDS - start))
-  if [ "$status" -eq 0 ]; then word=ok; else word=FAILED failed=1; fi
-  summary+=("$(printf '%-10s %s: %s, %d s' "$scenario" "$word" "$tests" "$took")")
+  if [ "$status" -eq 0 ]; then word=ok; else word=FAILED; fi
+  printf '%-10s %s: %s, %d s\n' "$scenario" "$word" "$tests" "$((SECONDS - start))" >"var/molecule/$scenario.summary"
+  return "$status"
+}
+
+# They wait more than they compute, so two run side by side; each shows its output whole, when it has ended.
+aside() {
+  local scenario=$1 status=0
+  one "$scenario" >"var/molecule/$scenario.log" 2>&1 || status=$?
+  flock var/molecule/.output cat "var/molecule/$scenario.log"
+  return "$status"
+}
+
+jobs_wanted=${MOLECULE_JOBS:-2}
+[[ $jobs_wanted =~ ^[1-9][0-9]*$ ]] || {
+  echo "MOLECULE_JOBS is '$jobs_wanted': give the number of scenarios to run side by side" >&2
+  exit 2
+}
+trap 'kill $(jobs -p) 2>/dev/null' INT TERM
+failed=0
+running=0
+for scenario in "$@"; do
+  rm -f "var/molecule/$scenario.summary"
+  if [ "$jobs_wanted" -eq 1 ] || [ "$#" -eq 1 ]; then
+    one "$scenario" || failed=1
+    continue
+  fi
+  if [ "$running" -ge "$jobs_wanted" ]; then
+    wait -n || failed=1
+    running=$((running - 1))
+  fi
+  echo "== Scenario $scenario begins: var/molecule/$scenario.log"
+  aside "$scenario" &
+  running=$((running + 1))
+done
+while [ "$running" -gt 0 ]; do
+  wait -n || failed=1
+  running=$((running - 1))
 done
 printf '\n== Integration tests\n'
-printf '   %s\n' "${summary[@]}"
+for scenario in "$@"; do
+  sed 's/^/   /' "var/molecule/$scenario.summary" 2>/dev/null || {
+    printf '   %-10s FAILED: it was interrupted\n' "$scenario"
+    failed=1
+  }
+done
 exit "$failed"
