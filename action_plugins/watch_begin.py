@@ -22,8 +22,10 @@ def cycle_of(variables: dict[str, Any], template: Any) -> watch_cycle.Cycle:
         hosts=tuple(map(str, variables.get("ansible_play_hosts_all") or ())),
         owner=runs.lease_owner(),
         budget_s=runs.budget_of(template(variables["report_budget_s"])),
-        late_s=float(template(variables["watch_late_s"])),
-        patience=max(int(template(variables["watch_unreachable_cycles"])), 1),
+        late_s=watch_cycle.number("watch_late_s", template(variables["watch_late_s"])),
+        patience=int(
+            watch_cycle.number("watch_unreachable_cycles", template(variables["watch_unreachable_cycles"]), 1)
+        ),
     )
 
 

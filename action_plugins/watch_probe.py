@@ -14,7 +14,7 @@ from ansible.plugins.loader import action_loader
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from module_utils.orquestrador import http_health
-from orquestrador_ops import watch
+from orquestrador_ops import watch, watch_cycle
 
 # Names are resolved without a limit of their own: then the answer is not waited for any longer.
 GRACE_S = 1.0
@@ -29,12 +29,18 @@ class ActionModule(PROBE):  # type: ignore[misc, valid-type]
         variables = task_vars or {}
         template = self._templar.template
         url = str(template(variables.get("app_public_url")) or "")
-        limit_s = float(template(variables["watch_public_timeout_s"]))
+        try:
+            limit_s, confirm_s = (
+                watch_cycle.number(name, template(variables[name]))
+                for name in ("watch_public_timeout_s", "watch_confirm_after_s")
+            )
+        except ValueError as error:
+            return {"failed": True, "changed": False, "msg": str(error), "trouble": watch.UNSEEN}
         first, public = self._look(tmp, task_vars, url, limit_s)
         found = watch.trouble(first, public)
         seen = {**watch.essence(first), "public": public}
         if found in (watch.FAILING, watch.OUTSIDE):
-            time.sleep(float(template(variables["watch_confirm_after_s"])))
+            time.sleep(confirm_s)
             second, public = self._look(tmp, task_vars, url, limit_s)
             now = watch.trouble(second, public)
             blip = [] if now is not None else watch.reasons({**seen, "trouble": found})

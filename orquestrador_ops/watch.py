@@ -268,8 +268,9 @@ _TOLD: Mapping[str, tuple[str, str, Message]] = {
 def ended(decision: Decision, variables: Mapping[str, Any]) -> str:
     """How it ended with a host: from what the roles registered for it.
 
-    ``recovered``, ``nothing`` (it was well by then), ``failed``, ``refused`` (another procedure has the host), ``held``
-    (maintenance), ``breaker`` (open), ``unreachable``, ``told``, ``settled``.
+    ``recovered``, ``nothing`` (it was well by then), ``failed``, ``refused`` (another procedure has the host),
+    ``other`` (by then it was another procedure's case), ``held`` (maintenance), ``breaker`` (open), ``unreachable``,
+    ``told``, ``settled``.
     """
     if decision["kind"] == SETTLE:
         return "settled"
@@ -280,12 +281,14 @@ def ended(decision: Decision, variables: Mapping[str, Any]) -> str:
         return "held" if gate.get("maintenance") else "breaker"
     if result.get("unreachable"):
         return "unreachable"
-    outcome = result.get("outcome")
+    outcome, alert = result.get("outcome"), _part(result, "diagnosis").get("alert")
+    if outcome == "refused" and alert not in (None, NONE, decision["procedure"]):
+        return "other"
     return {"healthy": "nothing", "recovered": "recovered", "refused": "refused"}.get(str(outcome), "failed")
 
 
 # Ends after which a cycle's status is not 0.
-NOT_WELL = ("failed", "breaker", "unreachable", "told")
+NOT_WELL = ("failed", "other", "breaker", "unreachable", "told")
 
 
 def tally(decisions: Mapping[str, Decision]) -> dict[str, int]:

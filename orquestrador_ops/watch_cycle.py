@@ -15,6 +15,18 @@ from . import i18n, text, watch, watch_lock
 from .settings import Settings
 
 MAX_LINES = 40
+MAX_NUMBER = 10**6
+
+
+def number(name: str, value: object, low: float = 0) -> float:
+    """A variable of the inventory as a number; ``ValueError``, one line that names it, for what is none."""
+    try:
+        found = float(str(value))
+    except ValueError:
+        found = -1.0
+    if not low <= found < MAX_NUMBER:
+        raise ValueError(f"{name} is {value!r}: give a number from {low:g} in the inventory")
+    return found
 
 
 @dataclass(frozen=True)
@@ -151,6 +163,7 @@ _ENDS: Mapping[str, Message] = {
     "nothing": msg("well again before anything was done"),
     "failed": msg("not recovered: see the report"),
     "refused": msg("left alone: another procedure has the host"),
+    "other": msg("another procedure's case by now: the next cycle sees to it"),
     "held": msg("left alone: maintenance is under way"),
     "breaker": msg("left alone: too many recoveries, the circuit breaker is open"),
     "unreachable": msg("could not be reached"),

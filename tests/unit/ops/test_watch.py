@@ -133,13 +133,15 @@ def test_what_is_seen_from_outside_counts_as_one_look(make_verdict: Verdict) -> 
         ("recover", {"emergency_gate": {"allowed": True}, "emergency_result": {"outcome": "recovered"}}, "recovered"),
         ("recover", {"emergency_gate": {"allowed": True}, "emergency_result": {"outcome": "healthy"}}, "nothing"),
         ("recover", {"emergency_gate": {"allowed": True}, "emergency_result": {"outcome": "refused"}}, "refused"),
+        ("recover", {"emergency_result": {"outcome": "refused", "diagnosis": {"alert": "offline"}}}, "refused"),
+        ("recover", {"emergency_result": {"outcome": "refused", "diagnosis": {"alert": "database"}}}, "other"),
         ("recover", {"emergency_gate": {"allowed": True}, "emergency_result": {"unreachable": True}}, "unreachable"),
         ("recover", {"emergency_gate": {"allowed": True}, "emergency_result": {"failed": True, "msg": "x"}}, "failed"),
         ("recover", {}, "failed"),
     ],
 )
 def test_how_it_ended(kind: str, variables: dict[str, Any], expected: str) -> None:
-    assert watch.ended({"kind": kind}, variables) == expected
+    assert watch.ended({"kind": kind, "procedure": "offline"}, variables) == expected
     assert expected in watch.NOT_WELL or expected in ("settled", "held", "recovered", "nothing", "refused")
 
 

@@ -162,3 +162,10 @@ def test_lock_of_another_process_with_the_same_number_is_taken(tmp_path: Path) -
     assert watch_lock.take(tmp_path, "k", os.getppid()) is None
     assert watch_lock.take(tmp_path, "k", os.getpid()) == mine
     assert watch_lock.take(tmp_path, "other", os.getpid()) is None
+
+
+@pytest.mark.parametrize("value", ["x", "", None, "nan", "inf", -1, 10**7, [3]])
+def test_variable_that_is_no_number_is_named(value: object) -> None:
+    with pytest.raises(ValueError, match=r"watch_late_s is .*: give a number from 0 in the inventory"):
+        watch_cycle.number("watch_late_s", value)
+    assert watch_cycle.number("watch_late_s", "4.5") == 4.5
