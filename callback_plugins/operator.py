@@ -60,6 +60,12 @@ def note(result: dict[str, Any], words: Words = plain) -> str:
     return " ".join("; ".join(map(words, said if isinstance(said, list) else [said])).split())
 
 
+def uneventful(stats: Any) -> list[str]:
+    """Hosts of which a recap would only say that all was well."""
+    told = (stats.changed, stats.failures, stats.dark, stats.rescued, stats.ignored)
+    return [host for host in stats.processed if not any(counted.get(host) for counted in told)]
+
+
 class CallbackModule(Default):  # type: ignore[misc]
     """Ansible's default callback, reduced to what an operator can act on."""
 
@@ -137,8 +143,7 @@ class CallbackModule(Default):  # type: ignore[misc]
 
     def v2_playbook_on_stats(self, stats: Any) -> None:
         if self._brief() and len(stats.processed) > RECAP_HOSTS:
-            told = (stats.changed, stats.failures, stats.dark, stats.rescued, stats.ignored)
-            quiet = [host for host in stats.processed if not any(counted.get(host) for counted in told)]
+            quiet = uneventful(stats)
             for host in quiet:
                 del stats.processed[host]
             self._display.display(f"\n{len(quiet)} hosts without a change or a failure")
