@@ -173,6 +173,25 @@ def test_lease_of_another_procedure_keeps_the_watch_off(watch: Watch, machine: M
     assert "ana@control-01" in machine.out(f"cat {LEASE}")
 
 
+def test_open_breaker_keeps_the_watch_off_and_is_told(watch: Watch, machine: Machine, state: Path) -> None:
+    assert watch().rc == 0
+    with sqlite3.connect(state / "history.sqlite3") as store:
+        for number in range(3):
+            store.execute(
+                "INSERT INTO recoveries (host, procedure, started_at, ended_at, outcome, automatic, trial, run_id)"
+                " VALUES (?, 'offline', ?, ?, 'failed', 1, 0, ?)",
+                (machine.name, time.time() - 60, time.time() - 50, f"run-{number}"),
+            )
+    stop(machine)
+    run = watch()
+    assert run.rc == 2, run.output
+    assert "the circuit breaker is open" in run.output
+    assert not online(machine)
+    assert rows(state, "SELECT level FROM incidents") == [("L3",)]
+    assert not (state / "reports").exists(), "nothing was done, so there is nothing to report"
+    assert cycles(state) == [("done", 0)] * 2
+
+
 def test_check_mode_says_what_it_would_do(watch: Watch, machine: Machine, state: Path) -> None:
     stop(machine)
     run = watch("--check")
