@@ -115,12 +115,13 @@ def test_one_off_failure_is_not_acted_upon_and_no_second_cycle_beside_it(
     watch: Watch, machine: Machine, state: Path
 ) -> None:
     stop(machine)
-    first = Background(lambda: watch("-e", "watch_confirm_after_s=9"))
-    time.sleep(4)
-    beside = watch()
+    first = Background(lambda: watch("-e", "watch_confirm_after_s=15"))
+    machine.wait("the cycle to begin", lambda: list(state.glob("watch/*.lock")))
+    time.sleep(3)
     machine.app(f"pm2 start {APP} >/dev/null")
-    machine.wait_healthy(5)
+    machine.wait_healthy(9)
     pids = machine.pids()
+    beside = watch()
     run = first.result()
     assert run.rc == 0, run.output
     assert "a second look found it well: nothing was done" in run.output
