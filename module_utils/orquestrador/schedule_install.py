@@ -60,6 +60,7 @@ class Timers:
 
     def apply(self, change: Change) -> None:
         """Do what was planned. Raises ``OSError`` and :class:`ScheduleError`."""
+        self._manage("show", "--property=Version")  # one that does not answer is known before a file is written
         for name in change.disable:
             self._manage("disable", "--now", name)
         for name in set(change.before) - set(change.after):

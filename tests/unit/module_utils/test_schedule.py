@@ -183,7 +183,7 @@ class Manager:
 
     @property
     def done(self) -> list[str]:
-        return [words for words in self.asked if not re.search(r"is-enabled|is-active|-l$", words)]
+        return [words for words in self.asked if not re.search(r"is-enabled|is-active|show|-l$", words)]
 
 
 def timers(tmp_path: Path, manager: Manager) -> schedule_install.Timers:
@@ -229,6 +229,15 @@ def test_manager_that_refuses_is_named(tmp_path: Path) -> None:
     change = timers(tmp_path, manager).plan(schedule.units([DAILY], CONTEXT, system=True))
     with pytest.raises(ScheduleError, match="systemctl daemon-reload failed: Access denied"):
         timers(tmp_path, manager).apply(change)
+
+
+def test_manager_that_does_not_answer_has_nothing_written(tmp_path: Path) -> None:
+    manager = Manager()
+    manager.fails = "systemctl"
+    change = timers(tmp_path, manager).plan(schedule.units([DAILY], CONTEXT, system=True))
+    with pytest.raises(ScheduleError, match="systemctl show --property=Version failed"):
+        timers(tmp_path, manager).apply(change)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("held", [None, "", "0 3 * * * mine\n"])

@@ -13,7 +13,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
-from machine import USER, Machine, Run, Runner, assert_same
+from machine import HOME, USER, Machine, Run, Runner, assert_same
 
 SCHEDULE = "playbooks/setup/schedule.yml"
 # A blank, a percent sign and a dollar: what units and cron lines have to quote.
@@ -170,10 +170,38 @@ def test_absent_removes_exactly_the_timers(schedule: Runner, machine: Machine) -
     assert schedule(schedule_state="absent").changed == 0
 
 
+@pytest.fixture
+def user_manager(machine: Machine) -> Iterator[str]:
+    """A systemd of the user's own; the machine has no logind to start one."""
+    directory = f"/run/user/{machine.out(f'id -u {USER}')}"
+    machine.out(
+        f"install -d -m 700 -o {USER} {directory}; systemd-run --quiet --unit=test-user-manager -p User={USER}"
+        f" -p Type=notify -p Delegate=yes -p Environment=XDG_RUNTIME_DIR={directory} /usr/lib/systemd/systemd --user"
+    )
+    yield f"XDG_RUNTIME_DIR={directory} systemctl --user"
+    machine.out(f"systemctl stop test-user-manager; rm -rf {directory} {HOME}/.config/systemd")
+
+
+def test_timers_of_a_user(schedule: Runner, machine: Machine, user_manager: str) -> None:
+    own = {"schedule_kind": "systemd_user", "schedule_become": False}
+    assert schedule(**own).changed == 1
+    assert schedule(**own).changed == 0
+    listed = machine.out(f"{user_manager} list-timers --all --no-legend", user=USER)
+    assert all(f"orquestrador-ops-{name}.timer" in listed for name in ("daily", "weekly", "monthly", "watch"))
+    assert ours(machine) == ["orquestrador-ops-mine.timer"], "the system's own are left alone"
+    assert schedule(schedule_state="absent", **own).changed == 1
+    assert machine.out(f"{user_manager} list-timers --all --no-legend", user=USER) == ""
+    assert machine.out(f"find {HOME}/.config/systemd -type f") == ""
+
+
 def test_what_cannot_be_scheduled_is_refused_in_a_line(schedule: Runner, machine: Machine) -> None:
     too_often = schedule(schedule_kind="cron", schedule_watch_interval_s=15)
     assert too_often.rc != 0
     assert "o cron não consegue executar algo a cada 15 s" in " ".join(too_often.output.split())
+    nobody = schedule(schedule_kind="systemd_user", schedule_become=False)
+    assert nobody.rc != 0
+    assert "systemctl --user show --property=Version falhou" in " ".join(nobody.output.split())
+    assert machine.out(f"find {HOME}/.config -name 'orquestrador-ops-*'") == ""
     nowhere = schedule(schedule_project_dir="/srv/nowhere")
     assert nowhere.rc != 0
     assert "/srv/nowhere não existe" in " ".join(nowhere.output.split())
