@@ -37,6 +37,4 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 answer = settlement.gate(store, case, close_breaker=arguments["close_breaker"])
         except OSError as error:
             answer = settlement.unrecorded(case, getattr(error, "message", str(error)))
-        if answer["reason"]:
-            self._display.display(f"{case.host}: {kept.translator().message(answer['reason'])}")
         return {"changed": False, **answer}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 from module_utils.orquestrador.messages import msg
@@ -49,8 +50,9 @@ def of(variables: Mapping[str, Any], arguments: Mapping[str, Any], *, now: float
 
 
 def channels(variables: Mapping[str, Any], template: Callable[[Any], Any]) -> Callable[[], Mapping[str, Sequence[str]]]:
-    """Asks for ``escalation_channels`` when somebody has to be told, and not before: they are in Vault."""
+    """Asks for ``escalation_channels`` when somebody has to be told, once, and not before: they are in Vault."""
 
+    @cache
     def ask() -> Mapping[str, Sequence[str]]:
         if CHANNELS not in variables:
             return {}

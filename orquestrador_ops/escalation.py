@@ -176,6 +176,10 @@ def tell(desk: Desk, incident: Incident, level: Level, state: str = ONGOING, *, 
     """
     result = Told()
     if not level.channels:
+        if level is not desk.plan.levels[0]:  # that of the automatic, which tells nobody
+            result.notes.append(
+                msg("Nobody was told: level {level} has no channels (escalation_matrix)", level=level.level)
+            )
         return result
     try:
         known = desk.plan.channels()

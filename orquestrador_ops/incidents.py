@@ -109,9 +109,11 @@ def report(
     facts: Mapping[str, Any] | None = None,
     entries: Iterable[Mapping[str, Any]] = (),
     detected_at: float | None = None,
+    acted_at: float | None = None,
 ) -> tuple[Incident, bool]:
     """Open the incident of an alert, or bring the open one up to date; and whether it was opened.
 
+    ``detected_at`` and ``acted_at`` are when it was found and when something was first done about it.
     ``facts`` are ``scenario``, ``reasons``, ``proposals`` and ``tried``, the latest of which count, and ``found_bad``,
     which is counted. An entry that says what the last one says is not written again.
     """
@@ -127,6 +129,7 @@ def report(
                 "procedure": alert,
                 "severity": severity,
                 "opened_at": since,
+                "acted_at": acted_at,
                 "run_id": run_id,
                 "key": key,
                 "updated_at": at,
@@ -134,9 +137,12 @@ def report(
             }
             done = connection.execute(sa.insert(table).values(row))
             return int(done.inserted_primary_key[0]), True  # type: ignore[index]
-        held = connection.execute(sa.select(table.c.id, table.c.data).where(mine).order_by(table.c.id)).first()
+        query = sa.select(table.c.id, table.c.data, table.c.acted_at).where(mine).order_by(table.c.id)
+        held = connection.execute(query).first()
         assert held is not None  # noqa: S101 - the update above found it, and nobody else can write
-        values = {"severity": severity, "data": _merged(held.data, facts or {}, entries)}
+        values: dict[str, Any] = {"severity": severity, "data": _merged(held.data, facts or {}, entries)}
+        if held.acted_at is None:
+            values["acted_at"] = acted_at
         connection.execute(sa.update(table).where(table.c.id == held.id).values(values))
         return int(held.id), False
 

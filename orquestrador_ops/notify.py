@@ -18,6 +18,8 @@ from module_utils.orquestrador.types import Message
 
 LIMIT_S = 10.0
 _STATUS = re.compile(r"error ?[=:] ?(\d{3})\b")
+# Apprise, and what it speaks HTTP with, whose log has whole addresses.
+_TALKERS = ("apprise", "urllib3", "requests")
 _KIND = re.compile(r"[a-z][a-z0-9+.-]{0,30}(?=://)", re.I)
 _TIMED_OUT = re.compile(r"timed? ?out", re.I)
 _NOT_CONNECTED = re.compile(r"connection|refused|resolve|unreachable", re.I)
@@ -44,7 +46,7 @@ def deliver(
     except ImportError:
         missing = msg("Apprise is not installed: install it into the project's environment")
         return dict.fromkeys(addresses, missing)
-    listener = _Listener(apprise.logger.name)
+    listener = _Listener()
     ended: dict[str, Message | None] = {}
 
     def send(name: str, address: str) -> None:
@@ -87,25 +89,26 @@ def _reason(said: str) -> Message:
 
 
 class _Listener(logging.Handler):
-    """What Apprise has to say, by thread, kept from every log while something is sent."""
+    """What Apprise has to say, by thread, kept from every log: addresses are in it."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self) -> None:
         super().__init__(logging.DEBUG)
-        self._logger = logging.getLogger(name)
         self._said: dict[int | None, list[str]] = {}
 
     def __enter__(self) -> _Listener:
-        self._before = (self._logger.level, self._logger.propagate)
-        self._logger.addHandler(self)
-        self._logger.setLevel(logging.DEBUG)
-        self._logger.propagate = False
+        for name in _TALKERS:
+            logger = logging.getLogger(name)
+            # For good: a thread that hangs goes on talking when nobody listens any more.
+            logger.propagate = False
+            if not logger.handlers:
+                logger.addHandler(logging.NullHandler())
+        logging.getLogger(_TALKERS[0]).setLevel(logging.DEBUG)
+        logging.getLogger(_TALKERS[0]).addHandler(self)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._logger.removeHandler(self)
-        self._logger.setLevel(self._before[0])
-        # What a thread that is still at it says goes nowhere either.
-        self._logger.propagate = False
+        logging.getLogger(_TALKERS[0]).removeHandler(self)
+        logging.getLogger(_TALKERS[0]).setLevel(logging.WARNING)
 
     def emit(self, record: logging.LogRecord) -> None:
         said = record.getMessage()

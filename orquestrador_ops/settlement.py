@@ -144,6 +144,7 @@ class Finding:
     over_budget: bool = False
     refused: bool = False
     found_bad: bool = False  # the procedure's own first look
+    acted_at: float | None = None  # when something was first done
 
     def facts(self) -> dict[str, Any]:
         """What of it an incident keeps."""
@@ -163,7 +164,7 @@ def read(case: Case, gate: Mapping[str, Any], emergency: Mapping[str, Any], heal
     if symptom == UNREACHABLE:
         alert = "offline"
     severity = str(diagnosis.get("severity") or "none")
-    tried, steps = _tried(case, emergency)
+    tried, steps, acted_at = _tried(case, emergency)
     reasons = _messages(diagnosis.get("reasons")) or _messages(verdict.get("reasons"))
     failures = _messages(emergency.get("failures"))
     if emergency.get("failed") and not failures and emergency.get("msg"):
@@ -183,6 +184,7 @@ def read(case: Case, gate: Mapping[str, Any], emergency: Mapping[str, Any], heal
         steps=steps,
         over_budget=bool(emergency.get("over_budget")),
         found_bad=diagnosis.get("alert") not in (None, "none"),
+        acted_at=acted_at,
         # Not one that was refused because it is another procedure's case: that one nobody is at work at.
         refused=emergency.get("outcome") == "refused" and diagnosis.get("alert") == case.procedure,
     )
@@ -213,9 +215,9 @@ def _recovery(gate: Mapping[str, Any], emergency: Mapping[str, Any], symptom: st
     return breaker.RECOVERED if recovered else breaker.FAILED
 
 
-def _tried(case: Case, emergency: Mapping[str, Any]) -> tuple[list[Message], list[dict[str, Any]]]:
-    """What was done, as text and as entries of the timeline; steps that only looked are left out."""
-    tried, entries = [], []
+def _tried(case: Case, emergency: Mapping[str, Any]) -> tuple[list[Message], list[dict[str, Any]], float | None]:
+    """What was done, as text and as entries of the timeline, and since when; steps that only looked are left out."""
+    tried, entries, begun = [], [], []
     # In the order of time: on its way here an object lost that of its names.
     steps = sorted(_mapping(emergency.get("steps")).items(), key=lambda item: str(_mapping(item[1]).get("ended_at")))
     for name, step in steps:
@@ -226,9 +228,11 @@ def _tried(case: Case, emergency: Mapping[str, Any]) -> tuple[list[Message], lis
         text = msg("{step}: {status}", step=_title(case, str(name)), status=status)
         if notes:
             text = msg("{step}: {note}", step=_title(case, str(name)), note=notes[0])
+        ended_at = epoch(step.get("ended_at")) or case.now
         tried.append(text)
-        entries.append(entry(text, epoch(step.get("ended_at")) or case.now))
-    return tried, entries
+        entries.append(entry(text, ended_at))
+        begun.append(epoch(step.get("started_at")) or ended_at)
+    return tried, entries, min(begun, default=None)
 
 
 def _title(case: Case, step: str) -> Message | str:
@@ -275,7 +279,8 @@ class Settled:
             "recovery": self.finding.recovery,
             "incident_id": incident.get("id"),
             "level": incident.get("level"),
-            "escalated_to": incident.get("escalated_to"),
+            # Of a run after which the host is well nobody has to go on.
+            "escalated_to": incident.get("escalated_to") if self.finding.symptom != HEALTHY else None,
             "closed": self.closed,
             "postmortems": self.postmortems,
             "told": self.told.sent,
@@ -335,7 +340,7 @@ def settle(
     done.notes += done.told.notes
     if done.told.failed:
         done.status = "warn"
-    elif done.told.sent or done.closed or done.incident:
+    elif done.status == "ok" and (done.told.sent or done.closed or done.incident):
         done.status = "changed"
     if not done.notes:
         done.notes.append(msg("Nobody had to be told"))
@@ -353,6 +358,7 @@ def _wrong(desk: Desk, case: Case, done: Settled, found: Breaker, *, opened: boo
         at=case.now,
         run_id=case.run_id,
         detected_at=case.started_at,
+        acted_at=finding.acted_at,
         facts=finding.facts(),
         entries=[*_detected(case, finding), *finding.steps],
     )
@@ -367,7 +373,8 @@ def _wrong(desk: Desk, case: Case, done: Settled, found: Breaker, *, opened: boo
     why = msg("Goes to level {level} ({name})", level=level.level, name=level.title)
     if found.state == breaker.OPEN:
         _add(desk, incident, [_open(case, found)])
-        done.notes.append(_open(case, found))
+        if opened:
+            done.notes.append(_open(case, found))
     incident = escalation.raise_to(desk, incident, level, why)
     incident = escalation.overdue(desk, incident)
     number = incident["id"]
@@ -410,6 +417,7 @@ def _over(desk: Desk, case: Case, kept: Settings, done: Settled) -> None:
             at=case.now,
             run_id=case.run_id,
             detected_at=case.started_at,
+            acted_at=finding.acted_at,
             facts=finding.facts(),
             entries=[*_detected(case, finding), *finding.steps],
         )  # fmt: skip
@@ -434,6 +442,38 @@ def _over(desk: Desk, case: Case, kept: Settings, done: Settled) -> None:
         except OSError as error:
             done.status = "warn"
             done.notes.append(msg("The draft of the postmortem could not be written: {reason}", reason=str(error)))
+
+
+def ended(store: History, case: Case, why: Message, *, level: str = "L2", respond_within_s: float = 900.0) -> Incident:
+    """A run that had to be ended from outside: its recovery failed, and an incident says so.
+
+    Nobody is told from here, where no channels are known; whoever settles or climbs next does it. Raises
+    :class:`orquestrador_ops.errors.HistoryError`.
+    """
+    breaker.settle(
+        store,
+        host=case.host,
+        procedure=case.procedure,
+        run_id=case.run_id,
+        outcome=breaker.FAILED,
+        limits=case.limits,
+        now=case.now,
+    )
+    incident, _ = incidents.report(
+        store,
+        host=case.host,
+        alert=case.procedure,
+        severity=_SEVERITIES.get(case.procedure, "high"),
+        at=case.now,
+        run_id=case.run_id,
+        detected_at=case.started_at,
+        facts={"scenario": OVER_BUDGET, "reasons": [why]},
+        entries=[entry(why, case.now)],
+    )
+    if incident["level"] is not None:
+        return incident
+    next_at = case.now + respond_within_s
+    return incidents.change(store, incident["id"], at=case.now, level=level, escalated_to=level, next_at=next_at)
 
 
 def _would(desk: Desk, case: Case, finding: Finding) -> list[Message]:

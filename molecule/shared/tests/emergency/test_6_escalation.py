@@ -11,11 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from machine import Machine, Run, Runner
+from ansible.parsing.vault import VaultLib, VaultSecret
+from machine import APP, USER, WEBAPP, Machine, Run, Runner
 from receivers import Mailbox, Webhook
 
 PLAYBOOK = "molecule/shared/tests/emergency/escalation.yml"
+DUE = "molecule/shared/tests/emergency/due.yml"
+OFFLINE = "playbooks/emergency/offline.yml"
 MAINTENANCE = "playbooks/operation/maintenance.yml"
+NO_PROXY = {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
 LEVELS = [
     {"level": "L1", "name": "Monitoring", "respond_within_s": 0, "channels": []},
     {"level": "L2", "name": "Operator", "respond_within_s": 900, "channels": ["operator"]},
@@ -88,7 +92,7 @@ class Office:
         options = ["--check"] if check else []
         run = self.run_clean(
             PLAYBOOK, "-vvv", "-e", f"@{given}", *options, *args, state=self.state,
-            env={"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"},
+            env=NO_PROXY,
         )  # fmt: skip
         assert result.exists(), run.output
         kept = json.loads(result.read_text())
@@ -171,7 +175,9 @@ def test_nobody_answers_and_then_somebody_does(office: Office) -> None:
     for level in office.levels:
         level["respond_within_s"] = 0.5
     office.play(emergency(), BROKEN)
-    office.play(emergency(), BROKEN)
+    # As a watcher does it, without anything new having happened.
+    run = office.run_clean(DUE, "-e", f"@{office.state.parent / 'given.json'}", state=office.state, env=NO_PROXY)
+    assert run.rc == 0, run.output
     assert [len(office.mailbox.to(who)) for who in ("operator", "developer", "architect")] == [1, 1, 0]
     office.sql("UPDATE incidents SET acknowledged_at = 1, acknowledged_by = 'ana'")
     _, _, settled = office.play(None, BROKEN, "-e", "emergency_automatic=true")
@@ -201,6 +207,23 @@ def test_no_channels_is_said_and_fails_nothing(office: Office) -> None:
     assert run.rc == 0
     assert "no channels are configured" in run.output
     assert settled["incident_id"] == 1
+
+
+@pytest.mark.parametrize("readable", [True, False])
+def test_channels_come_from_vault_and_what_it_does_not_give_fails_nothing(
+    office: Office, machine: Machine, readable: bool
+) -> None:
+    password = (machine.state / "vault-password").read_bytes().strip()
+    key = VaultSecret(password if readable else secrets.token_hex(8).encode())
+    sealed = VaultLib([("default", key)]).encrypt(office.mailbox.address("operator")).decode()
+    lines = "".join(f"    {line}\n" for line in sealed.splitlines())
+    given = office.state.parent / "channels.yml"
+    given.write_text(f"escalation_channels:\n  operator: !vault |\n{lines}")
+    run, _, settled = office.play(emergency(), BROKEN, "-e", f"@{given}")
+    assert run.rc == 0
+    assert settled["incident_id"] == 1
+    assert ("escalation_channels can't be read" in json.dumps(settled["note"])) is not readable
+    assert len(office.mailbox.to("operator")) == int(readable)
 
 
 def test_a_healthy_host_is_no_recovery_and_no_incident(office: Office) -> None:
@@ -255,3 +278,37 @@ def test_maintenance_keeps_the_watcher_off_and_stops_nobody_by_hand(
     assert gate["allowed"]
     assert len(office.mailbox.to("operator")) == 1
     assert machine.fingerprint() == before
+
+
+def test_a_broken_build_through_the_procedure_itself(office: Office, run_clean: Runner, machine: Machine) -> None:
+    """Nothing made up: three recoveries that can't help, a breaker that keeps the fourth off, and a person who can."""
+    given = office.state.parent / "given.json"
+    # Short, so that a ladder which can't help is left early.
+    given.write_text(json.dumps({"escalation_channels": office.channels(), "report_budget_s": 17, "ops_locale": "en"}))
+
+    def offline(*args: str) -> Run:
+        return run_clean(OFFLINE, "-e", f"@{given}", *args, state=office.state, env=NO_PROXY)
+
+    machine.settle()
+    index = f"{WEBAPP}/dist/server/index.js"
+    machine.out(f"cp -p {index} {index}.kept", user=USER)
+    try:
+        machine.app(f"echo 'syntax error here(' > dist/server/index.js; pm2 restart {APP} >/dev/null")
+        machine.wait("nobody to answer", lambda: not machine.health())
+        for _ in range(3):
+            run = offline("-e", "emergency_automatic=true")
+            assert run.rc != 0
+            assert run.steps["escalation"] == "changed"
+        restarts = machine.app("pm2 jlist | tr ',' '\\n' | grep -m 1 restart_time")
+        refused = offline()
+        assert (refused.steps["gate"], refused.changed) == ("warn", 0)
+        assert len(office.mailbox.to("operator")) <= 1
+        assert len(office.mailbox.to("developer")) == len(office.webhook.at(office.token)) == 1
+    finally:
+        machine.out(f"mv {index}.kept {index}", user=USER)
+    assert machine.app("pm2 jlist | tr ',' '\\n' | grep -m 1 restart_time") == restarts
+    healed = offline("-e", "close_breaker=true")
+    assert healed.rc == 0, healed.output
+    assert machine.health().get("database") == "connected"
+    assert office.webhook.at(office.token)[-1]["title"].startswith("[RECOVERED]")
+    machine.settle()
