@@ -221,6 +221,8 @@ def test_unreachable_host_beside_one_that_fails(watch: Watch, machine: Machine, 
     assert "cycle 1 of 3: noted" in runs[0].output
     assert "people were told" in runs[2].output
     assert cycles(state) == [("done", 1), ("done", 0), ("done", 0)]
+    (data,) = rows(state, "SELECT data FROM incidents WHERE host = 'gone'")[0]
+    assert json.loads(data)["timeline"][0]["what"]["args"]["who"]["text"] == "the watcher"
     told = rows(state, "SELECT host, level, closed_at FROM incidents WHERE closed_at IS NULL")
     assert told == [("gone", "L2", None)]
 
