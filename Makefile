@@ -15,7 +15,7 @@ export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export ANSIBLE_HOME ?= $(CURDIR)/.cache/ansible
 
 LAB_DATABASE ?= mysql
-SCENARIOS ?= default mariadb backup routines
+SCENARIOS ?= default mariadb backup routines emergency
 LAB := molecule/shared/lab.sh
 
 .PHONY: help

@@ -16,7 +16,7 @@ from .incidents import entry
 from .view import STEP_WORDS
 
 HEALTHY, BROKEN, UNREACHABLE, UNKNOWN = "healthy", "broken", "unreachable", "unknown"
-SEVERITIES = {"offline": "critical", "performance": "high", "database": "medium"}
+SEVERITIES = {"offline": "critical", "performance": "high", "disk": "high", "database": "medium"}
 _TRIED = ("changed", "failed", "warn")
 # Steps that only look, whatever their status.
 _LOOKING = ("gate", "diagnosis", "lease", "evidence")

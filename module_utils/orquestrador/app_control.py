@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from typing import NamedTuple, Optional
 
 from . import http_health, pm2, port
@@ -20,8 +21,12 @@ from .types import Finding, Message, Pm2State
 
 POLL_S = 0.25
 QUICK_POLL_S = 0.1
-ASK_S = 10.0
+ASK_S, HASTY_ASK_S = 10.0, 3.0
 COMMAND_S = 60.0
+LEAST_S, HASTY_LEAST_S = 5.0, 1.0  # what a command gets at least, whatever is left
+# What PM2 itself will not change any more, and how long it is given all the same.
+SETTLED = frozenset({"stopped", "errored"})
+SETTLED_S = 1.0
 
 
 class Settings(NamedTuple):
@@ -40,9 +45,11 @@ class Settings(NamedTuple):
 class Application:
     """The application, seen and handled as its own user."""
 
-    def __init__(self, owner: Owner, settings: Settings) -> None:
+    def __init__(self, owner: Owner, settings: Settings, *, hasty: bool = False) -> None:
+        """``hasty``: time is short; PM2 is asked over its socket only, and a command gets no more than what is left."""
         self._owner = owner
         self._settings = settings
+        self._hasty = hasty
 
     def known(self) -> Optional[bool]:
         """Whether PM2 has it in its list; :class:`BackupError` when PM2 can't be asked."""
@@ -98,9 +105,10 @@ class Application:
                 raise BackupError(reason)
             time.sleep(POLL_S)
 
-    def restart(self, timeout_s: float) -> None:
-        """Have PM2 end and start every process of it; one that is stopped is started."""
-        self._done(self._pm2(["restart", self._settings.name], time.monotonic() + timeout_s), "restart")
+    def restart(self, timeout_s: float, workers: Sequence[int] = ()) -> None:
+        """Have PM2 end and start its processes, those of ``workers`` (PM2's ids) or all; a stopped one is started."""
+        which = [str(worker) for worker in workers] or [self._settings.name]
+        self._done(self._pm2(["restart", *which], time.monotonic() + timeout_s), "restart")
 
     def reload(self, timeout_s: float) -> None:
         """Have PM2 replace the workers one after another; in fork mode that is a restart."""
@@ -135,10 +143,11 @@ class Application:
     def well(self, timeout_s: float, *, stable_s: float) -> Optional[Message]:
         """Wait until all is well and has been for ``stable_s`` with the same processes; otherwise what is wrong.
 
-        An application that ends a moment after it answered was never well.
+        An application that ends a moment after it answered was never well. What PM2 has given up is not waited for.
         """
         until = time.monotonic() + timeout_s
         since: Optional[float] = None
+        settled: Optional[float] = None
         known: tuple[int, ...] = ()
         while True:
             pids, reason = self._running_well(max(min(until - time.monotonic(), 5.0), 0.2))
@@ -147,9 +156,14 @@ class Application:
                 since, known = (now, pids) if reason is None else (None, ())
             if since is not None and now - since >= stable_s:
                 return None
-            if now > until:
+            settled = (settled or now) if reason is not None and self._given_up() else None
+            if now > until or (settled is not None and now - settled >= SETTLED_S):
                 return reason or msg("{app} does not stay up", app=self._settings.name)
             time.sleep(QUICK_POLL_S)
+
+    def _given_up(self) -> bool:
+        app = self._ask()[0]["app"]
+        return app is not None and bool(app["statuses"]) and set(app["statuses"]) <= SETTLED
 
     def _running_well(self, timeout_s: float) -> tuple[tuple[int, ...], Optional[Message]]:
         state, findings = self._ask()
@@ -178,8 +192,9 @@ class Application:
 
     def _ask(self) -> tuple[Pm2State, list[Finding]]:
         settings = self._settings
-        target = pm2.Target(settings.pm2_home, settings.name, settings.pm2_command, self._owner.name)
-        return pm2.collect(target, timeout_s=ASK_S)
+        command = "" if self._hasty else settings.pm2_command
+        target = pm2.Target(settings.pm2_home, settings.name, command, self._owner.name)
+        return pm2.collect(target, timeout_s=HASTY_ASK_S if self._hasty else ASK_S)
 
     def _listener(self) -> Optional[str]:
         state, _ = port.collect(self._settings.port, timeout_s=2)
@@ -188,7 +203,7 @@ class Application:
         return f"{state['command'] or '?'} ({state['pid'] or '?'})"
 
     def _pm2(self, argv: list[str], until: float) -> Completed:
-        left = min(max(until - time.monotonic(), 5.0), COMMAND_S)
+        left = min(max(until - time.monotonic(), HASTY_LEAST_S if self._hasty else LEAST_S), COMMAND_S)
         command = [*self._settings.pm2_command.split(), *argv]
         return self._owner.run(command, timeout_s=left, env={"PM2_HOME": self._settings.pm2_home})
 

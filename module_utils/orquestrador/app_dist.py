@@ -2,7 +2,9 @@
 
 A build writes in place. Before one, ``dist`` is copied aside, and put back exactly when the build fails or is killed.
 One that succeeds leaves the copy as the way back for the reload that follows: until a reload has proven what was built,
-the copy stays the one that the running application was started from, however often is built meanwhile.
+the copy stays the one that the running application was started from, however often is built meanwhile. What a reload
+has proven is copied aside as well, as what was *good* last: for the day on which what is there no longer starts,
+whoever changed it.
 
 ``<state dir>/state.json`` says what the copies beside it are, and is replaced atomically: whenever a run is killed, the
 next one finds either what was before or what is after. It lies outside the application, so that neither its git
@@ -13,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import datetime
 import fcntl
 import hashlib
 import json
@@ -146,8 +149,11 @@ class Dist:
         """Whether there is a dist to go back to: the one before what was built and not yet proven."""
         return bool(self._part("pending").get("copy"))
 
-    def _write(self, building: dict[str, Any], pending: dict[str, Any]) -> None:
-        held = {"format": FORMAT, "dist": self.path, "building": building or None, "pending": pending or None}
+    def _write(self, building: dict[str, Any], pending: dict[str, Any], good: Optional[dict[str, Any]] = None) -> None:
+        """Without ``good``, what was good last stays."""
+        good = self._part("good") if good is None else good
+        parts = {"building": building, "pending": pending, "good": good}
+        held = {"format": FORMAT, "dist": self.path, **{name: part or None for name, part in parts.items()}}
         place = os.path.join(self.state_dir, STATE)
         temporary = f"{place}.{os.getpid()}"
         try:
@@ -158,7 +164,7 @@ class Dist:
             os.rename(temporary, place)
         except OSError as error:
             raise self._unusable(place, error) from error
-        self._sweep({str(part.get("copy")) for part in (building, pending) if part})
+        self._sweep({str(part.get("copy")) for part in parts.values() if part})
 
     def _sweep(self, keep: set[str]) -> None:
         """Remove the copies that nothing refers to, and what a restoring that was killed left."""
@@ -201,8 +207,33 @@ class Dist:
         self._write({}, {} if not pending or pending.get("digest") == now else pending)
 
     def proven(self) -> None:
-        """A reload has proven what dist holds: from here there is no way back, and none is needed."""
-        self._write({}, {})
+        """A reload has proven what dist holds: it is what was good last, and the way back is needed no more."""
+        good = self._part("good")
+        # Without room for it, what was good before is better than nothing.
+        with contextlib.suppress(OSError, DeployError):
+            now = digest(self.path)
+            if now is not None and now != good.get("digest"):
+                name = self._copy(f"{COPY}{secrets.token_hex(8)}")
+                good = {"copy": name, "digest": now, "at": int(time.time())}
+        self._write({}, {}, good)
+
+    def go_back(self) -> Optional[dict[str, Any]]:
+        """What is there does not start: put back what was before it; ``{to, good_at}``, ``None`` when there is nothing.
+
+        That is what a build which was killed had begun to overwrite, what the application ran from before a build that
+        no reload has proven, or what one has proven last: the first of these that is another than what is there.
+        """
+        building = self._part("building")
+        if building and self.repair():
+            return {"to": "before_build", "good_at": _iso(building.get("at"))}
+        now = digest(self.path)
+        for name, to, keep in (("pending", "before_build", False), ("good", "proven", True)):
+            held = self._part(name)
+            if held.get("copy") and held.get("digest") != now:
+                self._restore(held, keep=keep)
+                self._write({}, {})
+                return {"to": to, "good_at": _iso(held.get("at"))}
+        return None
 
     def roll_back(self) -> bool:
         """Put back what the application ran from before the build that did not prove itself; whether it could."""
@@ -242,8 +273,8 @@ class Dist:
                 msg("{path} could not be copied to {target}: {reason}", path=source, target=target, reason=reason)
             )
 
-    def _restore(self, held: dict[str, Any]) -> bool:
-        """Have exactly what was copied, in one step; whether anything was different."""
+    def _restore(self, held: dict[str, Any], *, keep: bool = False) -> bool:
+        """Have exactly what was copied, in one step; whether anything was different. ``keep``: the copy stays, too."""
         copy = self._copy_of(held)
         if copy is None or digest(self.path) == held.get("digest"):
             return False
@@ -252,7 +283,7 @@ class Dist:
         try:
             if not copy:
                 os.rename(self.path, discarded)
-            elif os.stat(self.state_dir).st_dev == os.stat(os.path.dirname(self.path)).st_dev:
+            elif not keep and os.stat(self.state_dir).st_dev == os.stat(os.path.dirname(self.path)).st_dev:
                 # The copy itself: a disk that the build has filled has no room for another.
                 _put(copy, self.path, discarded)
             else:
@@ -272,6 +303,13 @@ class Dist:
                 "{path} can't be written: {reason}: see who owns it and whether there is room", path=path, reason=reason
             )
         )
+
+
+def _iso(moment: Any) -> Optional[str]:
+    try:
+        return datetime.datetime.fromtimestamp(float(moment), datetime.timezone.utc).isoformat(timespec="seconds")
+    except (TypeError, ValueError, OverflowError, OSError):
+        return None
 
 
 def _put(new: str, old: str, discarded: str) -> None:

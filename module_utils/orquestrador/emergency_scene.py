@@ -3,27 +3,55 @@
 from __future__ import annotations
 
 import datetime
+import json
+import os
 import time
-from typing import Any, Callable, NamedTuple, Optional, cast
+from collections.abc import Mapping, Sequence
+from typing import Any, Callable, NamedTuple, Optional, Union, cast
 
 # All that an observation needs is loaded here: later, this process is the application's user, whom the directory that
 # Ansible put this program into does not let in.
 import http.client  # noqa: F401 isort: skip
 
-from . import arguments, critical_files, database, diagnosis, emergency_clues, http_health, judge, logs, observe, redact
+from . import (
+    arguments,
+    critical_files,
+    database,
+    diagnosis,
+    emergency_clues,
+    emergency_database_clues,
+    emergency_load,
+    emergency_orphans,
+    http_health,
+    judge,
+    logs,
+    observe,
+    redact,
+)
 from .app_control import Application, Settings
 from .backup_clients import BackupError
 from .owner import Owner
-from .types import Message
+from .runner import run
+from .types import Message, Pm2State
 
 LOADED = (critical_files, database, http_health, logs, redact)
 # What an observation may take of the budget.
 OBSERVE_S = 15.0
-HALTED_TIMEOUT_S = 0.5
+# One answer tells whether it answers; how quickly takes as many as the probe's own arguments say.
+MEASURED = frozenset({"performance", "auto"})
+HALTED, HALTED_TIMEOUT_S, HALTED_DAEMON_S = "T", 0.5, 2.0
+# States of PM2's that pass by themselves, and how long they are given.
+PASSING = frozenset({"launching", "stopping"})
+SETTLE_S, SETTLE_POLL_S = 8.0, 0.1
+MAX_DUMP = 8 * 1024 * 1024
 
 
 class EmergencyError(BackupError):
-    """Something that could not be done: ``message`` says what, where, and what to do next."""
+    """Something that could not be done: ``message`` says what, where, and what to do next; ``evidence`` shows it."""
+
+    def __init__(self, message: Message, evidence: Optional[dict[str, Any]] = None) -> None:
+        super().__init__(message)
+        self.evidence = evidence or {}
 
 
 class Rung(NamedTuple):
@@ -31,7 +59,10 @@ class Rung(NamedTuple):
 
     ``act`` gets the seconds it has and returns what it did as evidence; it raises :class:`BackupError` when it could
     not. ``proof`` tells what is still wrong, ``None`` for nothing; by default that the application is well.
-    ``would`` is what check mode says of it. ``decisive``: without it the rungs after it make no sense.
+    ``would`` is what check mode says of it. ``decisive``: without it the rungs after it make no sense. ``prepares``: it
+    only makes way for the rungs after it, and has done its part when its own proof is given; they are climbed unless
+    the application is well then. ``partial``: the same, and they are climbed in any case. ``passive``: nothing is done,
+    it only waits.
     """
 
     id: str
@@ -40,6 +71,9 @@ class Rung(NamedTuple):
     would: Message
     proof: Optional[Callable[[], Optional[Message]]] = None
     decisive: bool = False
+    prepares: bool = False
+    partial: bool = False
+    passive: bool = False
 
 
 class Scene:
@@ -47,6 +81,7 @@ class Scene:
 
     def __init__(self, params: dict[str, Any], *, check_mode: bool) -> None:
         self.params, self.check_mode = params, check_mode
+        self.changed_step: Callable[[], None] = lambda: None
         self.owner = Owner(params["app_user"])
         self._end = time.monotonic() + float(params["budget_s"])
         self.steps: dict[str, dict[str, Any]] = {}
@@ -66,6 +101,7 @@ class Scene:
                 status_expected=str(params["expectations"].get("status_expected") or "ok"),
                 database_expected=str(params["expectations"].get("database_expected") or "connected"),
             ),
+            hasty=True,
         )
 
     def left(self) -> float:
@@ -80,38 +116,95 @@ class Scene:
         return cast("dict[str, Any]", seen["snapshot"]), cast("dict[str, Any]", seen["verdict"])
 
     def look(self) -> None:
-        """Observe and diagnose."""
-        changed: dict[str, Any] = {} if self.params["procedure"] == "performance" else {"http_requests": 1}
-        app = self.app.state()["app"]
-        if app and app["pids"] and all(emergency_clues.state_of(pid) == "T" for pid in app["pids"]):
+        """Observe and diagnose, once what PM2 or systemd is about to heal by itself has come to an end."""
+        state = self._settled()
+        changed: dict[str, Any] = {}
+        app = state["app"]
+        if self.params["procedure"] not in MEASURED:
+            # Every worker is asked: in cluster mode they take turns.
+            changed["http_requests"] = 2 * app["instances"] if app and app["instances"] > 1 else 1
+        if app and app["pids"] and any(emergency_clues.state_of(pid) == HALTED for pid in app["pids"]):
             changed["http_timeout"] = HALTED_TIMEOUT_S  # a halted process answers nobody: no need to wait for it
+        if state["daemon_pid"] and emergency_clues.state_of(state["daemon_pid"]) == HALTED:
+            changed["collector_timeout"] = HALTED_DAEMON_S
         self.snapshot, self.verdict = self.observe(**changed)
         with self.owner.at_work():
             self.clues = emergency_clues.collect(self.params, self.snapshot)
+        self._look_closer(state)
+        emergency_database_clues.complete(self.params, self.snapshot, self.clues)
+        self.clues.update(emergency_load.clues(self.params, self.snapshot, self.verdict))
         self.diagnosis = diagnosis.diagnose(self.snapshot, self.verdict, self.clues)
+
+    def _look_closer(self, state: Pm2State) -> None:
+        """Clues that only root may see, or that PM2's own files hold."""
+        self.clues["orphans"] = self.orphans((self.snapshot.get("port") or {}).get("listeners") or [])
+        daemon = state["daemon_pid"]
+        if daemon and emergency_clues.state_of(daemon) == HALTED:
+            self.clues["daemon_halted"] = daemon
+        if not self.saved():
+            self.clues["nothing_saved"] = os.path.join(self.params["pm2_home"], "dump.pm2")
+
+    def orphans(self, listeners: Sequence[Mapping[str, Any]]) -> list[int]:
+        """Processes of the application on its port whose PM2 is gone."""
+        params = self.params
+        return emergency_orphans.find(
+            listeners, app=params["app_name"], uid=self.owner.uid, home=os.path.expanduser(params["pm2_home"])
+        )
+
+    def saved(self) -> bool:
+        """Whether PM2's saved list names the application. The list holds environments: nothing of it is kept."""
+        try:
+            with self.owner.at_work(), open(os.path.join(self.params["pm2_home"], "dump.pm2"), "rb") as stream:
+                listed = json.loads(stream.read(MAX_DUMP))
+        except (OSError, ValueError):
+            return False
+        name = self.params["app_name"]
+        return isinstance(listed, list) and any(isinstance(one, dict) and one.get("name") == name for one in listed)
+
+    def _settled(self) -> Pm2State:
+        """PM2's state when nothing is just starting or ending: an end that PM2 or its unit heals is none of ours."""
+        end = time.monotonic() + min(SETTLE_S, self.left() / 4)
+        while True:
+            state = self.app.state()
+            statuses = set(state["app"]["statuses"]) if state["app"] else set()
+            passing = bool(statuses & PASSING) and statuses <= PASSING | {"online"}
+            if not passing and state["daemon"] != "online":
+                passing = unit_state(str(self.params["pm2_unit"])) in ("activating", "deactivating", "reloading")
+            if not passing or time.monotonic() > end:
+                return state
+            time.sleep(SETTLE_POLL_S)
 
     def step(self, name: str, planned_s: float) -> Step:
         """Begin a step of the record."""
-        return Step(self.steps, name, planned_s)
+        self.steps[name] = {"planned_s": round(planned_s, 1), "started_at": _now(), "status": "unknown"}
+        self.changed_step()
+        return Step(self.steps[name], self.changed_step)
 
 
 class Step:
     """One step of the record while it runs: what was planned, what was used, and how it ended."""
 
-    def __init__(self, steps: dict[str, dict[str, Any]], name: str, planned_s: float) -> None:
-        self._steps, self._name, self._began = steps, name, time.monotonic()
-        self._entry: dict[str, Any] = {"planned_s": round(planned_s, 1), "started_at": _now(), "status": "unknown"}
-        steps[name] = self._entry
+    def __init__(self, entry: dict[str, Any], changed: Callable[[], None]) -> None:
+        self._entry, self._changed, self._began = entry, changed, time.monotonic()
 
-    def end(self, status: str, note: Optional[Message] = None, evidence: Optional[dict[str, Any]] = None) -> None:
-        """``status`` is one of a routine's step statuses."""
+    def end(
+        self, status: str, note: Union[Message, list[Message], None] = None, evidence: Optional[dict[str, Any]] = None
+    ) -> None:
+        """``status`` is one of a routine's step statuses; ``note`` one message or several."""
         self._entry.update(
             status=status,
             note=note,
-            evidence=evidence or {},
+            evidence=evidence if evidence is not None else {},
             ended_at=_now(),
             used_s=round(time.monotonic() - self._began, 2),
         )
+        self._changed()
+
+
+def unit_state(unit: str) -> str:
+    """systemd's ``ActiveState`` of a unit; empty when it can't be asked."""
+    done = run(["systemctl", "show", "-p", "ActiveState", "--value", unit], timeout_s=3)
+    return done.stdout.decode("utf-8", "replace").strip() if done.code == 0 else ""
 
 
 def _now() -> str:

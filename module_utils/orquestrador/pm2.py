@@ -360,7 +360,7 @@ class Target(NamedTuple):
 
     home: str  # PM2's home, the directory of rpc.sock and pm2.pid
     app: str  # the name whose processes are summed up as the application
-    command: str = "pm2"  # how pm2 is called for the fallback; split at blanks
+    command: str = "pm2"  # how pm2 is called for the fallback, split at blanks; empty: there is none
     user: Optional[str] = None  # who the daemon should belong to; by default whoever runs this
 
 
@@ -391,7 +391,7 @@ def collect(target: Target, *, timeout_s: float, proc: str = "/proc") -> tuple[P
     source = "rpc" if answer.state == ONLINE else None
     if answer.state == DEAD and pid is not None:
         answer = _living(answer, home, pid)
-    elif answer.state == UNRESPONSIVE and pid is not None and connectable:
+    elif answer.state == UNRESPONSIVE and pid is not None and connectable and target.command:
         processes, finding = _command(home, target.command, max(deadline - time.monotonic() - 0.2, 0.1))
         if processes is not None:
             answer, source = Answer(ONLINE, processes, answer.finding), "command"

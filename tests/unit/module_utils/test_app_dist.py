@@ -200,3 +200,82 @@ def test_digest_sees_names_kinds_modes_and_contents(tmp_path: Path) -> None:
             change(folder)
             seen.add(digest(str(folder)))
     assert len(seen) == len(DAMAGES)  # one of before, and one each of all but the one that is gone
+
+
+def proven(dist: Dist) -> None:
+    with dist.locked():
+        dist.proven()
+
+
+def test_what_was_proven_last_comes_back_and_stays(dist: Dist) -> None:
+    proven(dist)
+    good = digest(dist.path)
+    for _ in range(2):
+        overwrite(dist)
+        with again(dist).locked():
+            back = again(dist).go_back()
+        assert back is not None
+        assert back["to"] == "proven"
+        assert digest(dist.path) == good
+    assert len(copies(dist)) == 1
+    assert [path.name for path in Path(dist.path).parent.iterdir()] == ["dist"]
+
+
+def test_one_good_copy_is_kept_and_only_made_when_it_is_another(dist: Dist, monkeypatch: pytest.MonkeyPatch) -> None:
+    proven(dist)
+    first = copies(dist)
+    with monkeypatch.context() as patched:
+        patched.setattr(Dist, "_copy", lambda *_: pytest.fail("copied what is there"))
+        proven(again(dist))
+    assert copies(dist) == first
+    overwrite(dist)
+    proven(again(dist))
+    assert len(copies(dist)) == 1
+    assert copies(dist) != first
+
+
+def test_nothing_to_go_back_to(dist: Dist) -> None:
+    with dist.locked():
+        assert dist.go_back() is None
+    proven(dist)
+    with dist.locked():
+        assert dist.go_back() is None, "what is there is what was good"
+
+
+def test_before_a_build_that_nobody_proved_comes_before_what_was_proven(dist: Dist) -> None:
+    proven(dist)
+    overwrite(dist)
+    before = digest(dist.path)
+    with dist.locked():
+        dist.begin()
+        (Path(dist.path) / "index.js").write_text("broken")
+        dist.built()
+        back = dist.go_back()
+    assert back is not None
+    assert back["to"] == "before_build"
+    assert digest(dist.path) == before
+    with dist.locked():
+        back = dist.go_back()
+    assert back is not None
+    assert back["to"] == "proven"
+
+
+def test_a_killed_build_is_undone_first(dist: Dist) -> None:
+    before = digest(dist.path)
+    with dist.locked():
+        dist.begin()
+    overwrite(dist)
+    with again(dist).locked():
+        assert again(dist).go_back() is not None
+    assert digest(dist.path) == before
+
+
+def test_without_room_the_former_good_one_stays(dist: Dist, monkeypatch: pytest.MonkeyPatch) -> None:
+    proven(dist)
+    good = digest(dist.path)
+    overwrite(dist)
+    monkeypatch.setattr(app_dist, "RESERVE_BYTES", 1 << 62)
+    proven(again(dist))
+    with dist.locked():
+        assert dist.go_back() is not None
+    assert digest(dist.path) == good

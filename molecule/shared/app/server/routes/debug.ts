@@ -79,6 +79,15 @@ export function debug(token: string): Router {
     response.json({ until: new Date(until).toISOString(), pid: process.pid });
   });
 
+  // Busy in one piece: the event loop stands still, the port stays open, nobody is answered.
+  router.post('/block', (request, response) => {
+    const until = Date.now() + number(request.query.ms, 10_000, 600_000);
+    response.json({ until: new Date(until).toISOString(), pid: process.pid });
+    setTimeout(() => {
+      while (Date.now() < until);
+    }, 100);
+  });
+
   router.post('/crash', (_request, response) => {
     response.json({ pid: process.pid });
     setImmediate(() => {
