@@ -122,7 +122,8 @@ def _symptom(emergency: Mapping[str, Any], health: Mapping[str, Any], verdict: M
         # One look may fall between two crashes, or into a quiet moment of a slow application.
         lasting = _mapping(emergency.get("diagnosis")).get("alert") == "performance"
         return HEALTHY if overall == "healthy" and not lasting else BROKEN
-    return UNKNOWN if overall == "unknown" else HEALTHY
+    # Something that could not be observed beside them does not take back what these say.
+    return HEALTHY if overall != "unknown" or _ids(verdict, "ok").issuperset(_ANSWERS) else UNKNOWN
 
 
 # Ends of a procedure that looked itself, for a while, and found nothing wrong any more.
@@ -131,10 +132,18 @@ _PROVEN = ("healthy", breaker.RECOVERED)
 
 def _was_bad(verdict: Mapping[str, Any], *, proven: bool) -> bool:
     """Whether all that is critical tells of the past: logged errors, and crashes where a procedure saw no more."""
+    critical = _ids(verdict, "critical")
+    return bool(critical) and critical <= ({"logs.errors", "pm2.restarts"} if proven else {"logs.errors"})
+
+
+# The application answers as it should: what a sample of the history counts as good, too.
+_ANSWERS = ("http.status", "app.status", "app.database")
+
+
+def _ids(verdict: Mapping[str, Any], status: str) -> set[str]:
     checks = verdict.get("checks")
     listed = [_mapping(one) for one in checks] if isinstance(checks, list) else []
-    critical = {one.get("id") for one in listed if one.get("status") == "critical"}
-    return bool(critical) and critical <= ({"logs.errors", "pm2.restarts"} if proven else {"logs.errors"})
+    return {str(one.get("id")) for one in listed if one.get("status") == status}
 
 
 def _recovery(gate: Mapping[str, Any], emergency: Mapping[str, Any], symptom: str) -> str | None:

@@ -221,16 +221,16 @@ class History:
         ``memory=None`` (check mode, an unreachable host) leaves the memory of the run before.
         """
         row, host, procedure = _run_row(record), str(record["host"]), str(record["procedure"])
-        sample = _sample_row(host, snapshot, verdict, procedure, row["run_id"]) if snapshot is not None else None
+        sample = sample_row(host, snapshot, verdict, procedure, row["run_id"]) if snapshot is not None else None
 
         def write(connection: sa.Connection) -> None:
             self._upsert(connection, schema.runs, row, ("run_id",))
             if sample is not None:
                 self._upsert(connection, schema.samples, sample, ("run_id",))
             if memory is not None:
-                self._upsert(connection, schema.memories, _memory_row(host, procedure, memory), ("host", "procedure"))
+                self._upsert(connection, schema.memories, memory_row(host, procedure, memory), ("host", "procedure"))
 
-        with self._copied(host, procedure, memory):
+        with self.copied(host, procedure, memory):
             self._write(write)
 
     def record_run(self, record: Mapping[str, Any]) -> None:
@@ -247,13 +247,13 @@ class History:
         self, host: str, snapshot: Mapping[str, Any] | None, verdict: Mapping[str, Any] | None, source: str
     ) -> None:
         """Store what one probe saw; ``source`` is the procedure that probed. ``snapshot=None``: host unreachable."""
-        row = _sample_row(host, snapshot, verdict, source, None)
+        row = sample_row(host, snapshot, verdict, source, None)
         self._write(lambda connection: connection.execute(sa.insert(schema.samples), row))
 
     def remember(self, host: str, procedure: str, memory: Mapping[str, Any]) -> None:
         """Store what the next run of ``procedure`` on ``host`` has to know."""
-        row = _memory_row(host, procedure, memory)
-        with self._copied(host, procedure, memory):
+        row = memory_row(host, procedure, memory)
+        with self.copied(host, procedure, memory):
             self._write(lambda connection: self._upsert(connection, schema.memories, row, ("host", "procedure")))
 
     def record_planned_restart(
@@ -290,7 +290,7 @@ class History:
         moved.setdefault("daily", {})
         with contextlib.ExitStack() as copies:
             for procedure, memory in moved.items():
-                copies.enter_context(self._copied(host, procedure, memory))
+                copies.enter_context(self.copied(host, procedure, memory))
             self._write(lambda connection: self._move(connection, host, app, counts, run_id, moved))
 
     def _move(
@@ -311,7 +311,7 @@ class History:
             held = connection.execute(query).scalar()
             memory.clear()
             memory.update(held if done and isinstance(held, dict) else moved_on(held, counts))
-            self._upsert(connection, memories, _memory_row(host, procedure, memory), ("host", "procedure"))
+            self._upsert(connection, memories, memory_row(host, procedure, memory), ("host", "procedure"))
         if not done:
             row = {"host": host, "app": app, "at": time.time(), "run_id": run_id, "count": sum(counts.values())}
             connection.execute(sa.insert(planned), row)
@@ -417,7 +417,7 @@ class History:
     # ---------------------------------------------------------------- inside
 
     @contextlib.contextmanager
-    def _copied(self, host: str, procedure: str, memory: Mapping[str, Any] | None) -> Iterator[None]:
+    def copied(self, host: str, procedure: str, memory: Mapping[str, Any] | None) -> Iterator[None]:
         """Keep the file copy of a memory true: gone while the store changes, written when it has."""
         if memory is None or self._state_dir is None:
             yield
@@ -635,7 +635,7 @@ def _run_row(record: Mapping[str, Any]) -> dict[str, Any]:
     return row
 
 
-def _memory_row(host: str, procedure: str, memory: Mapping[str, Any]) -> dict[str, Any]:
+def memory_row(host: str, procedure: str, memory: Mapping[str, Any]) -> dict[str, Any]:
     taken_at = epoch(memory.get("taken_at"))
     return {
         "host": _text(host),
@@ -645,7 +645,7 @@ def _memory_row(host: str, procedure: str, memory: Mapping[str, Any]) -> dict[st
     }
 
 
-def _sample_row(
+def sample_row(
     host: str,
     snapshot: Mapping[str, Any] | None,
     verdict: Mapping[str, Any] | None,

@@ -228,6 +228,14 @@ def _blocked(scene: Scene) -> Optional[Scenario]:
     if not mine:
         return None
     worst = mine[0]
+    if worst.get("blocker") is None:  # MariaDB without its plugin metadata_lock_info
+        return Scenario(
+            "blocked",
+            [msg("The application waits for a lock, for {waited_s} already, and the server does not tell who has it",
+                 waited_s=float(worst.get("waited_s") or 0))],
+            [msg("Look for the oldest open transaction: SELECT * FROM information_schema.INNODB_TRX")],
+            "L3",
+        )  # fmt: skip
     args: dict[str, Any] = {
         "object": str(worst.get("object") or "?"),
         "waited_s": float(worst.get("waited_s") or 0),

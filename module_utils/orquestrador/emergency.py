@@ -59,6 +59,7 @@ LEASE_S = 10.0
 LEASE_WAIT_S = 5.0
 # Whom to tell when the budget is used up: more of the same would not help.
 OVER_BUDGET_LEVEL = "L3"
+_OVER_BUDGET = msg("The time budget is used up: the application is not well yet, a person has to go on")
 
 
 def run(params: dict[str, Any], *, check_mode: bool = False) -> dict[str, Any]:
@@ -92,9 +93,10 @@ def _cut_short(params: dict[str, Any], owner: Owner, result: dict[str, Any], *, 
     if overdue:
         result["diagnosis"]["level"] = OVER_BUDGET_LEVEL
     result.update(outcome=FAILED, over_budget=overdue, failures=[*result["failures"], reason])
+    if "evidence" in result["steps"]:
+        kept = result["steps"]["evidence"].get("evidence")
+        emergency_evidence.Record(params, owner).write({**result, "evidence": kept})
     _release(owner, params, result["steps"].get("lease"))
-    if result["changed"]:
-        emergency_evidence.Record(params, owner).write(result)
     return result
 
 
@@ -190,6 +192,8 @@ def _climb(scene: Scene, result: _Result) -> dict[str, Any]:
         why = _why_failed(scene, result) if outcome == FAILED else None
     if outcome == FAILED and result.over_budget:
         scene.diagnosis["level"] = scene.steps["diagnosis"]["evidence"]["level"] = OVER_BUDGET_LEVEL
+        last = list(scene.steps.values())[-1]
+        last["note"] = [*_several(last.get("note")), _OVER_BUDGET]
     ended = result.of(outcome, why)
     record.write({**ended, "evidence": scene.steps["evidence"].get("evidence")})
     return ended
@@ -240,19 +244,19 @@ def _any_rung(scene: Scene, result: _Result) -> bool:
 def _try(scene: Scene, rung: Rung, result: _Result) -> bool:
     """Act and prove; True when the application is well now."""
     given = min(rung.planned_s, scene.left())
+    result.changed = result.changed or not rung.passive  # before the guard is told that it began
     step = scene.step(rung.id, rung.planned_s)
-    end = time.monotonic() + given
+    end, cut = time.monotonic() + given, _cut(given, rung.planned_s)
     evidence: dict[str, Any] = {}
     before = scene.app.restarts()
-    result.changed = result.changed or not rung.passive
     try:
         evidence.update(rung.act(given) or {})
         wrong = _proven(scene, rung, end)
     except BackupError as error:
         evidence.update(getattr(error, "evidence", {}))
-        return _failed(result, step, error.message, evidence)
+        return _failed(result, step, [error.message, *cut(end)], evidence)
     except Exception as error:  # noqa: BLE001 - the next rung is tried, whatever happened to this one
-        return _failed(result, step, _defect(error), evidence)
+        return _failed(result, step, [_defect(error)], evidence)
     finally:
         _count_restarts(scene, before, evidence)
     if wrong is None:
@@ -260,19 +264,30 @@ def _try(scene: Scene, rung: Rung, result: _Result) -> bool:
         if rung.partial:
             return False
         return not rung.prepares or scene.app.well(min(2.0, scene.left()), stable_s=_stable(scene)) is None
-    if given < rung.planned_s and time.monotonic() >= end:
-        note = msg("It did not help within the {given_s} that were left of the budget: {reason}",
-                   given_s=round(given, 1), reason=wrong)  # fmt: skip
-    else:
-        note = msg("It did not help: {reason}", reason=wrong)
-    step.end("warn", note, evidence)
+    step.end("warn", [msg("It did not help: {reason}", reason=wrong), *cut(end)], evidence)
     result.failures.append(wrong)
     return False
 
 
-def _failed(result: _Result, step: Step, message: Message, evidence: dict[str, Any]) -> bool:
-    step.end("failed", message, evidence)
-    result.failures.append(message)
+def _cut(given: float, planned: float) -> Callable[[float], list[Message]]:
+    """Of a rung whose end is given: that it was cut short, when it used up less than was planned for it."""
+
+    def said(end: float) -> list[Message]:
+        if given >= planned or time.monotonic() < end - 1:
+            return []
+        return [msg("It was cut short: {given_s} of {planned_s} were left of the budget", given_s=round(given, 1),
+                    planned_s=planned)]  # fmt: skip
+
+    return said
+
+
+def _several(note: Any) -> list[Message]:
+    return list(note) if isinstance(note, list) else [note] if note else []
+
+
+def _failed(result: _Result, step: Step, messages: list[Message], evidence: dict[str, Any]) -> bool:
+    step.end("failed", messages, evidence)
+    result.failures.append(messages[0])
     return False
 
 
@@ -325,7 +340,7 @@ def _count_restarts(scene: Scene, before: dict[str, int], evidence: dict[str, An
 
 def _why_failed(scene: Scene, result: _Result) -> Message:
     if result.over_budget:
-        return msg("The time budget is used up: the application is not well yet, a person has to go on")
+        return _OVER_BUDGET
     if result.failures:
         return result.failures[-1]
     proposals: list[Message] = scene.diagnosis["proposals"]

@@ -7,7 +7,7 @@ import json
 import os
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Callable, NamedTuple, Optional, cast
+from typing import Any, Callable, NamedTuple, Optional, Union, cast
 
 # All that an observation needs is loaded here: later, this process is the application's user, whom the directory that
 # Ansible put this program into does not let in.
@@ -187,8 +187,10 @@ class Step:
     def __init__(self, entry: dict[str, Any], changed: Callable[[], None]) -> None:
         self._entry, self._changed, self._began = entry, changed, time.monotonic()
 
-    def end(self, status: str, note: Optional[Message] = None, evidence: Optional[dict[str, Any]] = None) -> None:
-        """``status`` is one of a routine's step statuses."""
+    def end(
+        self, status: str, note: Union[Message, list[Message], None] = None, evidence: Optional[dict[str, Any]] = None
+    ) -> None:
+        """``status`` is one of a routine's step statuses; ``note`` one message or several."""
         self._entry.update(
             status=status,
             note=note,

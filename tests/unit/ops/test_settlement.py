@@ -29,6 +29,8 @@ ALLOWED, STOPPED = {"allowed": True}, {"allowed": False}
 WELL = {"verdict": {"overall": "healthy", "procedure": "none"}}
 DEGRADED = {"verdict": {"overall": "degraded", "procedure": "none"}}
 UNKNOWN = {"verdict": {"overall": "unknown", "procedure": "none"}}
+ANSWERS = [{"id": one, "status": "ok"} for one in ("http.status", "app.status", "app.database")]
+BLIND = {"verdict": {"overall": "unknown", "procedure": "none", "checks": [*ANSWERS, {"id": "cpu.app"}]}}
 BROKEN = {"verdict": {"overall": "critical", "procedure": "offline", "reasons": [msg("Check {check} is critical")]}}
 DISK = {"verdict": {"overall": "critical", "procedure": "none"}}
 
@@ -67,6 +69,8 @@ def case(**changes: Any) -> Case:
         # The second look has the last word.
         (ALLOWED, acted("recovered"), BROKEN, "broken", "failed", "offline"),
         (ALLOWED, acted("recovered"), UNKNOWN, "unknown", "failed", "offline"),
+        (ALLOWED, acted("recovered"), BLIND, "healthy", "recovered", "offline"),
+        (ALLOWED, acted("failed"), BLIND, "broken", "failed", "offline"),
         (ALLOWED, acted("failed"), BROKEN, "broken", "failed", "offline"),
         (ALLOWED, acted("failed"), WELL, "healthy", "failed", "offline"),
         (ALLOWED, acted("failed"), DEGRADED, "broken", "failed", "offline"),

@@ -116,13 +116,12 @@ class Database:
         self.machine.sql(f"SET GLOBAL max_connections = {connections}")
 
     def widen_pool(self, count: int = 10) -> None:
-        """The application opens as many connections as its pool may have, and keeps them."""
+        """The application opens as many connections as its pool may have, each kept busy by a lock, and keeps them."""
+        self.background("lock", f"LOCK TABLES {DATABASE}.message WRITE", seconds=4)
         url = "http://127.0.0.1:3001/api/trpc/message.count"
-        asks = f"seq 60 | xargs -P 30 -I{{}} curl -s -o /dev/null -m 10 {url}"
-        self.machine.wait(
-            "the pool to be full",
-            lambda: (self.machine.out(asks, timeout=60), self.sessions("orquestrador") >= count)[1],
-        )
+        self.machine.out(f"seq 30 | xargs -P 30 -I{{}} curl -s -o /dev/null -m 10 {url} || true", timeout=60)
+        self.machine.wait("the lock to be gone", lambda: self.sessions("root") == 1)
+        assert self.sessions("orquestrador") == count
 
     def rotate_password(self) -> str:
         """The account gets another password, and its sessions end; the application is told nothing."""
@@ -147,11 +146,11 @@ class Database:
 
     def needs_database(self) -> None:
         """An application that ends when its database is not there, as many do."""
-        self.machine.out(
-            f'(echo \'import net from "node:net"; await new Promise((ok, no) => net.connect(3306, "127.0.0.1")'
-            f'.on("connect", ok).on("error", no));\'; cat /root/kept/dist/server/index.js) > {ENTRY}.new'
-            f" && cat {ENTRY}.new > {ENTRY} && rm {ENTRY}.new"
+        guard = (
+            'import net from "node:net"; net.connect(3306, "127.0.0.1").on("connect", function () { this.end(); })'
+            '.on("error", (error) => { console.error("[Database] Connection failed:", error); process.exit(1); });\n'
         )
+        self.machine.out(f"cat - /root/kept/dist/server/index.js > {ENTRY}", stdin=guard)
 
     def crash_table(self) -> None:
         """A MyISAM table whose index file lost its end, and an application's error that names it."""
