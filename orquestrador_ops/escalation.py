@@ -182,19 +182,10 @@ def tell(desk: Desk, incident: Incident, level: Level, state: str = ONGOING, *, 
             )
         return result
     try:
-        known = desk.plan.channels()
+        targets = _targets(desk, level, result.notes)
     except ChannelsError as error:
         result.notes.append(error.message)
         return result
-    targets: dict[str, str] = {}
-    for name in level.channels:
-        if not known.get(name) and known:
-            result.notes.append(msg("Channel {name} of level {level} has no address in escalation_channels",
-                                    name=name, level=level.level))  # fmt: skip
-        for number, address in enumerate(known.get(name, []), 1):
-            targets[f"{notify.kind(address)}:{name}" + (f"#{number}" if number > 1 else "")] = address
-    if not known:
-        result.notes.append(msg("Nobody was told: no channels are configured (escalation_channels)"))
     claimed = _claim(desk, incident, level, state, list(targets), patient=patient)
     if not claimed:
         return result
@@ -208,6 +199,21 @@ def tell(desk: Desk, incident: Incident, level: Level, state: str = ONGOING, *, 
     result.failed = {name: reason for name, reason in reasons.items() if reason is not None}
     _note(desk, incident, level, state, result)
     return result
+
+
+def _targets(desk: Desk, level: Level, notes: list[Message]) -> dict[str, str]:
+    """Addresses of a level by their labels; what is missing goes into ``notes``. Raises :class:`ChannelsError`."""
+    known = desk.plan.channels()
+    if not known:
+        notes.append(msg("Nobody was told: no channels are configured (escalation_channels)"))
+    targets: dict[str, str] = {}
+    for name in level.channels:
+        if not known.get(name) and known:
+            notes.append(msg("Channel {name} of level {level} has no address in escalation_channels",
+                             name=name, level=level.level))  # fmt: skip
+        for number, address in enumerate(known.get(name, []), 1):
+            targets[f"{notify.kind(address)}:{name}" + (f"#{number}" if number > 1 else "")] = address
+    return targets
 
 
 def _note(desk: Desk, incident: Incident, level: Level, state: str, result: Told) -> None:
@@ -325,10 +331,23 @@ def overdue(desk: Desk, incident: Incident) -> Incident:
         return incidents.change(desk.store, incident["id"], at=desk.now, next_at=desk.now + level.respond_within_s)
     if next_at > desk.now:
         return incident
+    if level is not None and not _was_asked(desk, incident, level):
+        # Because of maintenance, say: the time to answer begins when somebody is told.
+        return incidents.change(desk.store, incident["id"], at=desk.now, next_at=desk.now + level.respond_within_s)
     why = msg(
         "Not acknowledged in time: it goes to level {level} ({name})", level=following.level, name=following.title
     )
     return raise_to(desk, incident, following, why)
+
+
+def _was_asked(desk: Desk, incident: Incident, level: Level) -> bool:
+    """Whether it was tried to tell a level, or there is nobody to tell there."""
+    if any(one["level"] == level.level for one in incidents.told(desk.store, incident["id"])):
+        return True
+    try:
+        return not _targets(desk, level, [])
+    except ChannelsError:
+        return False
 
 
 def climb(desk: Desk, hosts: Iterable[str] | None = None) -> Told:

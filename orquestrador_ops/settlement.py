@@ -204,18 +204,7 @@ def settle(
 def _wrong(desk: Desk, case: Case, done: Settled, found: Breaker, *, opened: bool, quiet: bool) -> None:
     """The host is not well: an incident, its level, and who is told."""
     finding = done.finding
-    incident, new = incidents.report(
-        desk.store,
-        host=case.host,
-        alert=finding.alert,
-        severity=finding.severity,
-        at=case.now,
-        run_id=case.run_id,
-        detected_at=case.started_at,
-        acted_at=finding.acted_at,
-        facts=finding.facts(),
-        entries=[*_detected(case, finding), *finding.steps],
-    )
+    incident, new = _reported(desk, case, finding)
     conditions = [name for name in (finding.scenario,) if name]
     if found.state == breaker.OPEN:
         conditions.append(BREAKER_OPEN)
@@ -242,6 +231,21 @@ def _wrong(desk: Desk, case: Case, done: Settled, found: Breaker, *, opened: boo
     done.incident = incidents.get(desk.store, number)
 
 
+def _reported(desk: Desk, case: Case, finding: Finding) -> tuple[Incident, bool]:
+    return incidents.report(
+        desk.store,
+        host=case.host,
+        alert=finding.alert,
+        severity=finding.severity,
+        at=case.now,
+        run_id=case.run_id,
+        detected_at=case.started_at,
+        acted_at=finding.acted_at,
+        facts=finding.facts(),
+        entries=[*_detected(case, finding), *finding.steps],
+    )
+
+
 def _detected(case: Case, finding: Finding) -> list[dict[str, Any]]:
     who = msg("the watcher") if case.automatic else case.operator
     alert = ALERTS.get(finding.alert, finding.alert)
@@ -260,28 +264,16 @@ def _add(desk: Desk, incident: Incident, texts: Iterable[Message]) -> None:
 def _over(desk: Desk, case: Case, kept: Settings, done: Settled) -> None:
     """The host is well: what was open is over, and what this run healed itself is on record."""
     finding = done.finding
+    if finding.recovery == breaker.RECOVERED:
+        made, new = _reported(desk, case, finding)
+        if new:
+            incidents.change(desk.store, made["id"], at=case.now, level=desk.plan.levels[0].level)
     known = incidents.listed(desk.store, host=case.host)
-    if finding.recovery == breaker.RECOVERED and not any(one["alert"] == finding.alert for one in known):
-        first = desk.plan.levels[0]
-        made, _ = incidents.report(
-            desk.store,
-            host=case.host,
-            alert=finding.alert,
-            severity=finding.severity,
-            at=case.now,
-            run_id=case.run_id,
-            detected_at=case.started_at,
-            acted_at=finding.acted_at,
-            facts=finding.facts(),
-            entries=[*_detected(case, finding), *finding.steps],
-        )  # fmt: skip
-        known.append(incidents.change(desk.store, made["id"], at=case.now, level=first.level))
     for one in known:
         end = msg("Recovery proven")
         if finding.recovery == breaker.RECOVERED:
             end = msg("Recovery proven, by {procedure}", procedure=case.procedure)
-        entries = finding.steps if one["alert"] == finding.alert else []
-        closed = incidents.close(desk.store, one["id"], at=case.now, entries=[*entries, entry(end, case.now)])
+        closed = incidents.close(desk.store, one["id"], at=case.now, entries=[entry(end, case.now)])
         told = escalation.tell_over(desk, closed)
         if not escalation.was_told(desk, closed) and closed["level"] == desk.plan.levels[0].level:
             told = escalation.tell(desk, closed, desk.plan.levels[0], escalation.RECOVERED)

@@ -21,6 +21,10 @@ ALERTS: Mapping[str, Any] = {
     "offline": msg("system offline"),
     "performance": msg("degraded performance"),
     "database": msg("database connection failed"),
+    "disk": msg("disk full"),
+    "capacity": msg("capacity exhausted"),
+    "outside": msg("well inside, not reachable from outside"),
+    "unknown": msg("its state can't be observed"),
 }
 SEVERITIES: Mapping[str, Any] = {
     "critical": msg("CRITICAL"),

@@ -258,7 +258,22 @@ def test_maintenance_keeps_everybody_from_being_called(store: History, post: Pos
     maintenance.begin(store, host="web-01", reason="x", ends_at=NOW + 7200, operator="ana", max_h=24, now=NOW)
     assert climb(store, NOW + 3600) == []
     assert escalation.due(store, NOW + 3600) == []
-    assert sorted(climb(store, NOW + 7200)) == ["json:developer#2", "mailto:developer"]
+    # Nobody has been told yet: the operator first, and the time to answer begins now.
+    assert climb(store, NOW + 7200) == ["json:operator"]
+    assert climb(store, NOW + 7200 + 899) == []
+    assert sorted(climb(store, NOW + 7200 + 900)) == ["json:developer#2", "mailto:developer"]
+
+
+def test_a_level_that_has_nobody_to_tell_is_passed_over_and_a_closed_vault_is_waited_for(
+    store: History, post: Post
+) -> None:
+    opened(store)
+    here = desk(store, NOW + 900, {"operator": 7})
+    assert escalation.climb(here).sent == []
+    assert incidents.listed(store)[0]["level"] == "L2"
+    here = desk(store, NOW + 1800, {"developer": "json://d"})
+    assert escalation.climb(here).sent == ["json:developer"]
+    assert incidents.listed(store)[0]["level"] == "L3"
 
 
 def test_a_clock_that_jumped_back_does_not_stop_it(store: History, post: Post) -> None:

@@ -258,7 +258,7 @@ def test_maintenance_keeps_the_watcher_off_and_stops_nobody_by_hand(
         return run_clean(MAINTENANCE, "-e", "ops_locale=en", *args, state=state)
 
     assert "needs a reason" in window("-e", "maintenance=open", "-e", "until=+2h").output
-    for end in ("+30h", "2020-01-01T00:00", "soon"):
+    for end in ("+30h", "soon"):
         refused = window("-e", "maintenance=open", "-e", "reason=works", "-e", f"until={end}")
         assert refused.rc != 0, end
         assert refused.steps["maintenance"] == "failed"
