@@ -44,6 +44,7 @@ class Routine:
     """A routine of the operational playbook.
 
     ``budget_s`` is the time it may take, in seconds; ``period_days`` how far back its report looks into the history.
+    One that does not observe has nothing to say of the host.
     ``proof`` are the steps that decide whether the expected result was met, all where it is empty: of a ladder of
     actions, the one that helped is enough.
     """
@@ -54,6 +55,7 @@ class Routine:
     budget_s: int
     steps: tuple[Step, ...]
     period_days: int = 0
+    observes: bool = True
     proof: tuple[str, ...] = ()
 
 
@@ -393,23 +395,88 @@ OFFLINE = Routine(
     ),
 )
 
+_HEAVY = ("http.latency", "cpu.app", "memory.app")
+
 PERFORMANCE = Routine(
     procedure="performance",
     title=msg("Emergency: degraded performance"),
     source="alerta-alto",
     budget_s=300,
-    proof=("diagnosis", "application"),
+    proof=("diagnosis", "remedy", "observed", "application"),
     steps=(
         *_EMERGENCY,
+        _rung("resources", msg("Resources"), "alerta-alto"),
+        _rung("heaviest", msg("The heaviest process"), "alerta-alto"),
+        _rung("queries", msg("Slow and waiting queries"), "alerta-alto"),
+        _rung("remedy", msg("What can be done from here"), "alerta-alto"),
+        _rung("second_look", msg("Second look before anything is touched"), "alerta-alto"),
+        _rung("heap_snapshot", msg("Heap snapshot"), "alerta-alto"),
+        _rung("flush", msg("Flush of PM2's logs"), "alerta-alto"),
+        _rung("reload", msg("Reload, worker by worker"), "alerta-alto"),
         _rung("restart", msg("Restart of the application"), "alerta-alto"),
+        _rung("observed", msg("Observed, and the trend"), "alerta-alto"),
         Step(
             "application",
             msg("The application proven well"),
             "alerta-alto",
-            ("pm2.daemon", "pm2.online", *_RUNNING, "http.latency", "cpu.app", "memory.app"),
+            ("pm2.daemon", "pm2.online", *_RUNNING, *_HEAVY),
         ),
         _ESCALATION,
     ),
+)
+
+DISK = Routine(
+    procedure="disk",
+    title=msg("Emergency: disk full"),
+    source="alerta-alto",
+    budget_s=300,
+    proof=("diagnosis", "freed", "application"),
+    steps=(
+        *_EMERGENCY,
+        _rung("usage", msg("What fills the disk"), "alerta-alto"),
+        _rung("log_archives", msg("Expired archives of logs"), "alerta-alto"),
+        _rung("backups", msg("Expired backups"), "alerta-alto"),
+        _rung("npm_cache", msg("npm's cache"), "alerta-alto"),
+        _rung("freed", msg("Room on the disk"), "alerta-alto"),
+        Step(
+            "application",
+            msg("Disk and application proven well"),
+            "alerta-alto",
+            ("host.disk", "pm2.daemon", "pm2.online", *_RUNNING),
+        ),
+        _ESCALATION,
+    ),
+)
+
+TRIAGE = Routine(
+    procedure="triage",
+    title=msg("Emergency triage"),
+    source="procedimentos-de-emergencia",
+    budget_s=30,
+    proof=("triage",),
+    steps=(
+        Step("triage", msg("Which emergency it is"), "procedimentos-de-emergencia"),
+        Step(
+            "application",
+            msg("What was seen"),
+            "procedimentos-de-emergencia",
+            ("mysql.reachable", "pm2.daemon", "pm2.online", *_RUNNING, *_HEAVY, "host.disk"),
+        ),
+    ),
+)
+
+_DATABASE_RUNGS = (
+    _rung("service", msg("Service of the database started"), "alerta-medio"),
+    _rung("wait", msg("The database waited for"), "alerta-medio"),
+    _rung("server_go_on", msg("Halted server told to go on"), "alerta-medio"),
+    _rung("service_restart", msg("Restart of the database's service"), "alerta-medio"),
+    _rung("idle_connections", msg("Idle connections ended"), "alerta-medio"),
+    _rung("tables", msg("Tables checked and repaired"), "alerta-medio"),
+    _rung("reconnect", msg("The application reconnects by itself"), "alerta-medio"),
+    _rung("daemon", msg("PM2 started by its unit"), "alerta-medio"),
+    _rung("restart", msg("Restart of the application"), "alerta-medio"),
+    _rung("resurrect", msg("PM2's saved list started"), "alerta-medio"),
+    _rung("start_anew", msg("Stop, and start from the ecosystem file"), "alerta-medio"),
 )
 
 DATABASE = Routine(
@@ -417,11 +484,11 @@ DATABASE = Routine(
     title=msg("Emergency: database connection failed"),
     source="alerta-medio",
     budget_s=180,
-    proof=("diagnosis", "application"),
+    # Tables that are still damaged are no proof of anything, however well the rest answers.
+    proof=("diagnosis", "tables", "application"),
     steps=(
         *_EMERGENCY,
-        _rung("service", msg("Service of the database started"), "alerta-medio"),
-        _rung("restart", msg("Restart of the application"), "alerta-medio"),
+        *_DATABASE_RUNGS,
         Step(
             "application",
             msg("The application proven well"),
@@ -430,6 +497,15 @@ DATABASE = Routine(
         ),
         _ESCALATION,
     ),
+)
+
+MAINTENANCE = Routine(
+    procedure="maintenance",
+    title=msg("Maintenance window"),
+    source="matriz-de-escalacao",
+    budget_s=60,
+    observes=False,
+    steps=(Step("maintenance", msg("Maintenance window"), "matriz-de-escalacao"),),
 )
 
 _ALL = (
@@ -448,6 +524,9 @@ _ALL = (
     OFFLINE,
     PERFORMANCE,
     DATABASE,
+    DISK,
+    TRIAGE,
+    MAINTENANCE,
 )
 ROUTINES: Mapping[str, Routine] = {routine.procedure: routine for routine in _ALL}
 
@@ -463,13 +542,15 @@ TITLES: Mapping[str, Message] = {
     "restore_files": RESTORE_FILES.title,
     "reload": RELOAD.title,
     "archive_logs": ARCHIVE_LOGS.title,
+    "maintenance": MAINTENANCE.title,
     "weekly": WEEKLY.title,
     "monthly": MONTHLY.title,
     "quarterly": msg("Quarterly security audit"),
-    "triage": msg("Emergency triage"),
+    "triage": TRIAGE.title,
     "offline": OFFLINE.title,
     "performance": PERFORMANCE.title,
     "database": DATABASE.title,
+    "disk": DISK.title,
     "watch": msg("Watch"),
 }
 
@@ -478,4 +559,5 @@ PLAYBOOKS: Mapping[str, str] = {
     "database": "playbooks/emergency/database.yml",
     "offline": "playbooks/emergency/offline.yml",
     "performance": "playbooks/emergency/performance.yml",
+    "disk": "playbooks/emergency/disk.yml",
 }

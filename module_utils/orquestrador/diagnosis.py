@@ -8,13 +8,15 @@ which rungs of the ladder make sense: restarting what a syntax error ends at onc
 from __future__ import annotations
 
 import re
-from typing import Any, Callable, NamedTuple, Optional
+from typing import Any, Callable, Optional
 
+from . import diagnosis_database, diagnosis_disk, diagnosis_performance
 from .messages import msg
-from .types import CRITICAL, OK, Message
+from .scenario import Scenario
+from .types import CRITICAL, OK
 
 # Alert → severity, as the operational playbook calls its three alerts.
-SEVERITIES = {"offline": "critical", "performance": "high", "database": "medium", "none": "none"}
+SEVERITIES = {"offline": "critical", "performance": "high", "disk": "high", "database": "medium", "none": "none"}
 
 # An error of the code itself: the same code started again fails again.
 _CODE = re.compile(
@@ -27,25 +29,16 @@ _STAMP = re.compile(r"^\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?: ?[+-]\d\d:?\d\d|Z)?:
 BOOTED_WITHIN_S = 600.0
 
 
-class Scenario(NamedTuple):
-    """What is behind an alert. ``level`` is whom to tell at once when nothing here can heal it; None: the operator."""
-
-    name: str
-    reasons: list[Message]
-    proposals: list[Message]
-    level: Optional[str] = None
-
-
 def diagnose(snapshot: dict[str, Any], verdict: dict[str, Any], clues: dict[str, Any]) -> dict[str, Any]:
     """``{alert, severity, scenario, reasons, proposals, level}``; JSON, never raises for what is in a snapshot.
 
     ``clues`` are those of :func:`.emergency_clues.collect`; any may be missing.
     """
-    alert = _alert(verdict, clues)
     reasons = [reason for reason in verdict.get("reasons") or [] if isinstance(reason, dict)]
     scene = Scene(snapshot, verdict, clues)
+    alert = alert_of(scene, _alert(verdict, clues))
     found = next((made for made in (rule(scene) for rule in RULES.get(alert, ())) if made is not None), None)
-    if alert == "none" or found is None:
+    if found is None:
         found = Scenario("none" if alert == "none" else "unclear", [], [])
     return {
         "alert": alert,
@@ -57,6 +50,17 @@ def diagnose(snapshot: dict[str, Any], verdict: dict[str, Any], clues: dict[str,
     }
 
 
+def alert_of(scene: Scene, procedure: str) -> str:
+    """The alert, from the procedure that is called for and from what the verdict does not see.
+
+    A disk that is full explains what stopped upon it; a host that others keep busy, and queries that wait for one
+    another, are a degradation before the health address has become slow.
+    """
+    if diagnosis_disk.explains(scene, procedure):
+        return "disk"
+    return "performance" if procedure == "none" and diagnosis_performance.suffers(scene) else procedure
+
+
 def _alert(verdict: dict[str, Any], clues: dict[str, Any]) -> str:
     """What the verdict calls for.
 
@@ -64,8 +68,12 @@ def _alert(verdict: dict[str, Any], clues: dict[str, Any]) -> str:
     given no more requests once it holds one, so that none of them tells.
     """
     alert = str(verdict.get("procedure") or "none")
+    if alert == "disk":
+        alert = "none"  # the last thing that a verdict calls for: what the clues tell comes before it
     if alert == "none" and clues.get("halted"):
         return "offline"
+    if alert == "none":
+        alert = diagnosis_database.alert_of(clues) or alert
     statuses = {str(c.get("id")): str(c.get("status")) for c in _list(verdict.get("checks"))}
     if alert == "database" and clues.get("env_missing") and statuses.get("mysql.reachable") == OK:
         return "offline"
@@ -84,6 +92,7 @@ class Scene:
         self.port = _dict(snapshot.get("port"))
         self.http = _dict(snapshot.get("http"))
         self.database = _dict(snapshot.get("database"))
+        self.resources = _dict(snapshot.get("resources"))
 
     def bad(self, check: str) -> bool:
         """Whether a check is critical."""
@@ -217,6 +226,9 @@ Rule = Callable[[Scene], Optional[Scenario]]
 # By alert, the first that applies.
 RULES: dict[str, tuple[Rule, ...]] = {
     "offline": (_env_missing, _port_taken, _daemon, _crash_loop, _unknown_to_pm2, _stopped, _hung, _failing),
+    "performance": diagnosis_performance.RULES,
+    "disk": diagnosis_disk.RULES,
+    "database": diagnosis_database.RULES,
 }
 
 

@@ -11,7 +11,8 @@ import time
 from collections.abc import Sequence
 from typing import Any, Optional
 
-from . import redact
+from . import emergency_database_clues, redact
+from .resources import process_state
 
 TAIL_BYTES, TAIL_LINES = 32 * 1024, 20
 # An error that is older than this is of another trouble.
@@ -38,7 +39,13 @@ def collect(params: dict[str, Any], snapshot: dict[str, Any]) -> dict[str, Any]:
     tail = [redact.scrub_text(line, secrets) for line in fresh_tail(logs)]
     clues["error_tail"] = tail
     clues["last_error"] = last_error(tail)
+    known = emergency_database_clues.collect(params, snapshot, logs)
+    if known:
+        clues["database"] = known
     return clues
+
+
+state_of = process_state
 
 
 def boot_age_s(proc: str = "/proc") -> Optional[float]:
@@ -51,15 +58,6 @@ def boot_age_s(proc: str = "/proc") -> Optional[float]:
     except (OSError, ValueError, IndexError):
         return None
     return max(uptime - started, 0.0)
-
-
-def state_of(pid: int, proc: str = "/proc") -> Optional[str]:
-    """The state letter of a process (``proc(5)``), ``None`` when there is none."""
-    try:
-        with open(f"{proc}/{pid}/stat", encoding="utf-8", errors="replace") as file:
-            return file.read().rpartition(")")[2].split()[0]
-    except (OSError, IndexError):
-        return None
 
 
 def fresh_tail(paths: Sequence[Optional[str]], now: Optional[float] = None) -> list[str]:

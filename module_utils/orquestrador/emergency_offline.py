@@ -71,6 +71,12 @@ def ladder(scene: Scene) -> list[Rung]:
     return [getattr(made, name)() for name in names]
 
 
+def chosen(scene: Scene, *names: str) -> list[Rung]:
+    """Rungs by their ids, for a procedure that has mended something else first."""
+    made = _Rungs(scene)
+    return [getattr(made, name)() for name in names]
+
+
 class _Rungs:
     """Each rung of the ladder, made for a scene."""
 

@@ -19,6 +19,8 @@ from . import (
     database,
     diagnosis,
     emergency_clues,
+    emergency_database_clues,
+    emergency_load,
     emergency_orphans,
     http_health,
     judge,
@@ -35,6 +37,8 @@ from .types import Message, Pm2State
 LOADED = (critical_files, database, http_health, logs, redact)
 # What an observation may take of the budget.
 OBSERVE_S = 15.0
+# One answer tells whether it answers; how quickly takes as many as the probe's own arguments say.
+MEASURED = frozenset({"performance", "auto"})
 HALTED, HALTED_TIMEOUT_S, HALTED_DAEMON_S = "T", 0.5, 2.0
 # States of PM2's that pass by themselves, and how long they are given.
 PASSING = frozenset({"launching", "stopping"})
@@ -116,7 +120,7 @@ class Scene:
         state = self._settled()
         changed: dict[str, Any] = {}
         app = state["app"]
-        if self.params["procedure"] != "performance":
+        if self.params["procedure"] not in MEASURED:
             # Every worker is asked: in cluster mode they take turns.
             changed["http_requests"] = 2 * app["instances"] if app and app["instances"] > 1 else 1
         if app and app["pids"] and any(emergency_clues.state_of(pid) == HALTED for pid in app["pids"]):
@@ -127,6 +131,8 @@ class Scene:
         with self.owner.at_work():
             self.clues = emergency_clues.collect(self.params, self.snapshot)
         self._look_closer(state)
+        emergency_database_clues.complete(self.params, self.snapshot, self.clues)
+        self.clues.update(emergency_load.clues(self.params, self.snapshot, self.verdict))
         self.diagnosis = diagnosis.diagnose(self.snapshot, self.verdict, self.clues)
 
     def _look_closer(self, state: Pm2State) -> None:

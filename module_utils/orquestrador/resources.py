@@ -116,6 +116,15 @@ def process_cpu_s(pid: int, proc: str = "/proc") -> Optional[float]:
         return None
 
 
+def process_state(pid: int, proc: str = "/proc") -> Optional[str]:
+    """The state letter of a process (``proc(5)``), ``None`` when there is none."""
+    try:
+        with open(f"{proc}/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            return file.read().rpartition(")")[2].split()[0]
+    except (OSError, IndexError):
+        return None
+
+
 def disk(path: str) -> dict[str, Any]:
     """Space and inodes of the file system that holds ``path``, as ``df`` counts them. Raises ``OSError``."""
     info = os.statvfs(path)

@@ -14,7 +14,7 @@ from typing import Optional
 
 from .port import parse_address
 
-ESTABLISHED = "01"
+ESTABLISHED, LISTENING = "01", "0A"
 
 
 def parse_connection(lines: Iterable[str], local_port: int, remote_port: int) -> Optional[int]:
@@ -39,6 +39,31 @@ def inode(server_port: int, client_port: int, proc: str = "/proc") -> Optional[i
     return None
 
 
+def client_ports(pids: Iterable[int], server_port: int, proc: str = "/proc") -> set[int]:
+    """The ports that processes speak to a server's port from; who asks has to be allowed to see their open files."""
+    mine = {number for pid in pids for number in _sockets(pid, proc)}
+    found = set()
+    for table in ("tcp", "tcp6"):
+        with contextlib.suppress(OSError), open(f"{proc}/net/{table}", encoding="ascii", errors="replace") as stream:
+            for line in stream:
+                fields = line.split()
+                with contextlib.suppress(IndexError, ValueError):
+                    if parse_address(fields[2])[1] == server_port and int(fields[9]) in mine:
+                        found.add(parse_address(fields[1])[1])
+    return found
+
+
+def _sockets(pid: int, proc: str) -> set[int]:
+    found = set()
+    with contextlib.suppress(OSError):
+        for name in os.listdir(f"{proc}/{pid}/fd"):
+            with contextlib.suppress(OSError, ValueError):
+                target = os.readlink(f"{proc}/{pid}/fd/{name}")
+                if target.startswith("socket:["):
+                    found.add(int(target[8:-1]))
+    return found
+
+
 def has(pid: int, number: int, proc: str = "/proc") -> bool:
     """Whether a process has the socket of this inode open."""
     wanted = f"socket:[{number}]"
@@ -52,3 +77,17 @@ def has(pid: int, number: int, proc: str = "/proc") -> bool:
             if os.readlink(f"{folder}/{name}") == wanted:
                 return True
     return False
+
+
+def listeners_of(pid: int, address: str, proc: str = "/proc") -> set[int]:
+    """The IPv4 ports of ``address`` on which a process listens."""
+    found = set()
+    with contextlib.suppress(OSError), open(f"{proc}/net/tcp", encoding="ascii", errors="replace") as stream:
+        for line in stream:
+            fields = line.split()
+            with contextlib.suppress(IndexError, ValueError):
+                if fields[3] == LISTENING:
+                    host, port = parse_address(fields[1])
+                    if host == address and has(pid, int(fields[9]), proc):
+                        found.add(port)
+    return found
