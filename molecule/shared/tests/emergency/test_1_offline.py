@@ -39,7 +39,7 @@ def _orphaned(faults: Faults) -> None:
 
 def _without_saved_list(faults: Faults) -> None:
     faults.stop_unit()
-    faults.machine.out(f"rm {PM2_HOME}/dump.pm2")
+    faults.machine.out(f"rm -f {PM2_HOME}/dump.pm2*")
 
 
 def _deleted_without_ecosystem(faults: Faults) -> None:
