@@ -6,6 +6,7 @@ import os
 import pwd
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -153,3 +154,26 @@ def test_one_that_had_to_be_ended_is_told_whole(overdue: bool, level: str | None
     assert result["steps"]["restart"]["note"] == result["failures"][0]
     assert result["diagnosis"]["level"] == level
     assert (tmp_path / "emergencies" / "r.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("dump", "backup", "expected"),
+    [
+        ('[{"name": "app", "env": {}}]', None, True),
+        ('[{"name": "other"}]', '[{"name": "app"}]', False),
+        ("[]", '[{"name": "app"}]', False),
+        (None, '[{"name": "app"}]', True),
+        ("half a fi", '[{"name": "app"}]', True),
+        (None, None, False),
+        ('{"name": "app"}', None, False),
+        ("[3, null]", None, False),
+    ],
+)
+def test_what_pm2_would_start_is_read_as_pm2_does(
+    dump: str | None, backup: str | None, expected: bool, tmp_path: Path
+) -> None:
+    for name, text in (("dump.pm2", dump), ("dump.pm2.bak", backup)):
+        if text is not None:
+            (tmp_path / name).write_text(text)
+    scene: Any = SimpleNamespace(params={"pm2_home": str(tmp_path), "app_name": "app"}, owner=ME)
+    assert emergency.Scene.saved(scene) is expected
