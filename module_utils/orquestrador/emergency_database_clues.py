@@ -104,7 +104,7 @@ def evidence(params: Mapping[str, Any], clues: Mapping[str, Any], deadline: floa
     shown = {name: known.get(name) for name in ("login", "holders", "waits", "read_only", "start_error")}
     found = {name: value for name, value in {"service": service, **shown}.items() if value}
     if service and service.get("active") != "active" and time.monotonic() < deadline - database_service.JOURNAL_S:
-        words = database_service.last_words(str(params.get("mysql_service") or "mysql"))
+        words = database_service.last_words(str(service.get("id") or params.get("mysql_service") or "mysql"))
         found["last_lines"] = [*(clues.get("error_tail") or []), *words]
     return found
 
