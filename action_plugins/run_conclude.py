@@ -33,7 +33,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         template = self._templar.template
         kept = settings.of(variables, template)
         # Read by name: as arguments, a snapshot's every string would be templated again.
-        probe = dict(variables.get("health_result") or {})
+        probe = dict(variables.get("health_result") or variables.get("emergency_triage") or {})
         opened = dict(variables.get("report_run") or {}).get("run")
         try:
             # A routine that only observes needs no identity before it is over, and no task to give it one.

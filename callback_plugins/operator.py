@@ -27,7 +27,10 @@ extends_documentation_fragment:
   - result_format_callback
 """
 
-VALIDATION = "ansible.builtin.validate_argument_spec"
+# What has nothing to say: a check of arguments that passes, and what only decides who goes on.
+SILENT = ("ansible.builtin.validate_argument_spec", "ansible.builtin.meta")
+# Of more hosts than this the recap names only those that something happened to.
+RECAP_HOSTS = 20
 
 
 Words = Callable[[Any], str]
@@ -55,6 +58,12 @@ def note(result: dict[str, Any], words: Words = plain) -> str:
     """What a task that went well has to say all the same, in one line; empty for most."""
     said = result.get("note") or ""
     return " ".join("; ".join(map(words, said if isinstance(said, list) else [said])).split())
+
+
+def uneventful(stats: Any) -> list[str]:
+    """Hosts of which a recap would only say that all was well."""
+    told = (stats.changed, stats.failures, stats.dark, stats.rescued, stats.ignored)
+    return [host for host in stats.processed if not any(counted.get(host) for counted in told)]
 
 
 class CallbackModule(Default):  # type: ignore[misc]
@@ -92,7 +101,7 @@ class CallbackModule(Default):  # type: ignore[misc]
             super().v2_playbook_on_task_start(task, is_conditional)
             return
         self._last_task_banner = task._uuid
-        if task.action != VALIDATION:
+        if task.action not in SILENT:
             name = task.get_name().strip()
             self._display.display(f"  - {name}")
 
@@ -131,3 +140,11 @@ class CallbackModule(Default):  # type: ignore[misc]
     def v2_playbook_on_include(self, included_file: Any) -> None:
         if not self._brief():
             super().v2_playbook_on_include(included_file)
+
+    def v2_playbook_on_stats(self, stats: Any) -> None:
+        if self._brief() and len(stats.processed) > RECAP_HOSTS:
+            quiet = uneventful(stats)
+            for host in quiet:
+                del stats.processed[host]
+            self._display.display(f"\n{len(quiet)} hosts without a change or a failure")
+        super().v2_playbook_on_stats(stats)

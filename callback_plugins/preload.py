@@ -41,7 +41,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         atexit.register(gc.freeze)
 
     def v2_runner_on_start(self, host: Any, task: Any) -> None:
-        if not self._armed and task.action == "health_probe":
+        if not self._armed and task.action in ("health_probe", "watch_probe"):
             self._armed = True
             os.register_at_fork(after_in_parent=self._load)
 

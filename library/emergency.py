@@ -15,10 +15,10 @@ description:
     controller is gone goes on to its end; what it found and did is kept on the host, beside the lease.
 options:
   procedure:
-    description: The procedure.
+    description: The procedure; C(auto) only looks, and tells which one it is.
     type: str
     required: true
-    choices: [offline, performance, database]
+    choices: [offline, performance, database, disk, auto]
   probe:
     description: The arguments of M(health_probe), as its own documentation has them.
     type: dict
@@ -97,6 +97,53 @@ options:
     description: Seconds for which a degraded application is observed after the last action.
     type: float
     default: 300
+  memory_samples:
+    description:
+      - What the history knows of the application's memory, oldest first, C(at) in seconds since 1970 and
+        C(memory_bytes). Only samples since the application was last started count.
+    type: list
+    elements: dict
+    default: []
+  disk:
+    description: Where things lie that may be expired, and when they are; needed for the procedure C(disk).
+    type: dict
+    suboptions:
+      logs_dir:
+        description: The directory of the logs.
+        type: path
+        required: true
+      logs_archive_dir:
+        description: The directory of the archives of logs.
+        type: path
+        required: true
+      logs_archive_retention_days:
+        description: Days after which an archive is expired.
+        type: float
+        default: 90
+      logs_archive_keep_minimum:
+        description: How many of the newest archives stay whatever their age.
+        type: int
+        default: 3
+      backup_dir:
+        description: The directory of the backups.
+        type: path
+        required: true
+      backup_database_dir:
+        description: The directory of the database's backups.
+        type: path
+        required: true
+      backup_code_dir:
+        description: The directory of the code's backups.
+        type: path
+        required: true
+      backup_retention_days:
+        description: Days after which a backup is expired.
+        type: int
+        default: 90
+      backup_keep_minimum:
+        description: How many of the newest proven backups stay whatever their age.
+        type: int
+        default: 3
   evidence_keep:
     description: How many runs' evidence is kept on the host.
     type: int
@@ -134,7 +181,8 @@ EXAMPLES = r"""
 
 RETURN = r"""
 outcome:
-  description: C(healthy) when there was nothing to do, C(recovered), C(failed), or C(refused), nothing touched.
+  description: C(healthy) when there was nothing to do, C(recovered), C(failed), or C(refused), nothing touched, as
+    C(auto) always ends when something is wrong.
   returned: success
   type: str
 diagnosis:
@@ -172,7 +220,7 @@ from ansible.module_utils.orquestrador.messages import plain
 from ansible.module_utils.orquestrador.ranges import out_of_range
 
 ARGUMENT_SPEC = {
-    "procedure": {"type": "str", "required": True, "choices": list(emergency.LADDERS)},
+    "procedure": {"type": "str", "required": True, "choices": [*emergency.LADDERS, emergency.AUTO]},
     "probe": {"type": "dict", "required": True},
     "budget_s": {"type": "float", "required": True},
     "stable_s": {"type": "float", "default": 1},
@@ -193,6 +241,21 @@ ARGUMENT_SPEC = {
     "idle_s": {"type": "float", "default": 60},
     "heap_snapshot": {"type": "bool", "default": False},
     "observe_s": {"type": "float", "default": 300},
+    "memory_samples": {"type": "list", "elements": "dict", "default": []},
+    "disk": {
+        "type": "dict",
+        "options": {
+            "logs_dir": {"type": "path", "required": True},
+            "logs_archive_dir": {"type": "path", "required": True},
+            "logs_archive_retention_days": {"type": "float", "default": 90},
+            "logs_archive_keep_minimum": {"type": "int", "default": 3},
+            "backup_dir": {"type": "path", "required": True},
+            "backup_database_dir": {"type": "path", "required": True},
+            "backup_code_dir": {"type": "path", "required": True},
+            "backup_retention_days": {"type": "int", "default": 90},
+            "backup_keep_minimum": {"type": "int", "default": 3},
+        },
+    },
     "evidence_keep": {"type": "int", "default": 20},
 }
 RANGES = {
@@ -206,7 +269,9 @@ RANGES = {
 
 def main() -> None:
     """Do the procedure; only arguments that can't be used make the module fail."""
-    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
+    module = AnsibleModule(
+        argument_spec=ARGUMENT_SPEC, required_if=[("procedure", "disk", ["disk"])], supports_check_mode=True
+    )
     params = dict(module.params)
     checked = ArgumentSpecValidator(arguments.ARGUMENT_SPEC).validate(params.pop("probe"))
     problem = out_of_range(params, RANGES) or next(iter(checked.error_messages), None)

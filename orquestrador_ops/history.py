@@ -32,7 +32,7 @@ from module_utils.orquestrador.messages import msg
 from . import schema
 from .errors import HistoryError
 from .files import private_dir
-from .i18n import parse_time
+from .i18n import epoch, iso
 from .memory import STORE, cache, drop_cache
 
 __all__ = ["History", "HistoryError", "open_history"]
@@ -115,15 +115,6 @@ def _json(value: Any) -> str:
 
 def _text(value: object) -> str:
     return str(value).encode("utf-8", "replace").decode()
-
-
-def _epoch(value: object) -> float | None:
-    moment = parse_time(value)
-    return None if moment is None else moment.timestamp()
-
-
-def _iso(value: float | None) -> str | None:
-    return None if value is None else datetime.fromtimestamp(value, UTC).isoformat()
 
 
 def _dig(value: Any, *path: str) -> Any:
@@ -230,16 +221,16 @@ class History:
         ``memory=None`` (check mode, an unreachable host) leaves the memory of the run before.
         """
         row, host, procedure = _run_row(record), str(record["host"]), str(record["procedure"])
-        sample = _sample_row(host, snapshot, verdict, procedure, row["run_id"]) if snapshot is not None else None
+        sample = sample_row(host, snapshot, verdict, procedure, row["run_id"]) if snapshot is not None else None
 
         def write(connection: sa.Connection) -> None:
             self._upsert(connection, schema.runs, row, ("run_id",))
             if sample is not None:
                 self._upsert(connection, schema.samples, sample, ("run_id",))
             if memory is not None:
-                self._upsert(connection, schema.memories, _memory_row(host, procedure, memory), ("host", "procedure"))
+                self._upsert(connection, schema.memories, memory_row(host, procedure, memory), ("host", "procedure"))
 
-        with self._copied(host, procedure, memory):
+        with self.copied(host, procedure, memory):
             self._write(write)
 
     def record_run(self, record: Mapping[str, Any]) -> None:
@@ -256,20 +247,20 @@ class History:
         self, host: str, snapshot: Mapping[str, Any] | None, verdict: Mapping[str, Any] | None, source: str
     ) -> None:
         """Store what one probe saw; ``source`` is the procedure that probed. ``snapshot=None``: host unreachable."""
-        row = _sample_row(host, snapshot, verdict, source, None)
+        row = sample_row(host, snapshot, verdict, source, None)
         self._write(lambda connection: connection.execute(sa.insert(schema.samples), row))
 
     def remember(self, host: str, procedure: str, memory: Mapping[str, Any]) -> None:
         """Store what the next run of ``procedure`` on ``host`` has to know."""
-        row = _memory_row(host, procedure, memory)
-        with self._copied(host, procedure, memory):
+        row = memory_row(host, procedure, memory)
+        with self.copied(host, procedure, memory):
             self._write(lambda connection: self._upsert(connection, schema.memories, row, ("host", "procedure")))
 
     def record_planned_restart(
         self, host: str, app: str, *, run_id: str | None = None, count: int = 1, at: object = None
     ) -> None:
         """Note that ``count`` restarts of ``app`` were ours, so that no later verdict takes them for failures."""
-        when = time.time() if at is None else _epoch(at)
+        when = time.time() if at is None else epoch(at)
         if when is None:
             raise HistoryError(
                 msg(
@@ -299,7 +290,7 @@ class History:
         moved.setdefault("daily", {})
         with contextlib.ExitStack() as copies:
             for procedure, memory in moved.items():
-                copies.enter_context(self._copied(host, procedure, memory))
+                copies.enter_context(self.copied(host, procedure, memory))
             self._write(lambda connection: self._move(connection, host, app, counts, run_id, moved))
 
     def _move(
@@ -320,7 +311,7 @@ class History:
             held = connection.execute(query).scalar()
             memory.clear()
             memory.update(held if done and isinstance(held, dict) else moved_on(held, counts))
-            self._upsert(connection, memories, _memory_row(host, procedure, memory), ("host", "procedure"))
+            self._upsert(connection, memories, memory_row(host, procedure, memory), ("host", "procedure"))
         if not done:
             row = {"host": host, "app": app, "at": time.time(), "run_id": run_id, "count": sum(counts.values())}
             connection.execute(sa.insert(planned), row)
@@ -338,7 +329,7 @@ class History:
         """How many restarts of ``app`` after ``since`` (ISO 8601, epoch seconds, or ``None`` for ever) were ours."""
         table = schema.planned_restarts
         query = sa.select(sa.func.coalesce(sa.func.sum(table.c.count), 0)).where(
-            table.c.host == host, table.c.app == app, table.c.at > (_epoch(since) or 0.0)
+            table.c.host == host, table.c.app == app, table.c.at > (epoch(since) or 0.0)
         )
         return int(self._read(lambda connection: connection.execute(query).scalar()) or 0)
 
@@ -375,7 +366,7 @@ class History:
             query = query.where(table.c.check_mode.is_(False))
         query = _window(query, table.c.started_at, since, until)
         rows = self._read(lambda connection: connection.execute(query).mappings().all())
-        return [{**row, **{name: _iso(row[name]) for name in _RUN_TIMES}} for row in rows]
+        return [{**row, **{name: iso(row[name]) for name in _RUN_TIMES}} for row in rows]
 
     def samples(
         self, host: str, *, since: object = None, until: object = None, limit: int = 10_000
@@ -388,7 +379,7 @@ class History:
 
     def tally(self, host: str, since: object) -> dict[str, Any]:
         """What is on record of ``host`` since an instant: ``{since_at, probes, probes_good, runs, runs_met}``."""
-        samples, runs, start = schema.samples, schema.runs, _epoch(since) or 0.0
+        samples, runs, start = schema.samples, schema.runs, epoch(since) or 0.0
         good = sa.func.coalesce(sa.func.sum(sa.case((samples.c.ok, 1), else_=0)), 0)
         met = sa.func.coalesce(sa.func.sum(sa.case((runs.c.outcome == "met", 1), else_=0)), 0)
         probed = sa.select(sa.func.count(), good).where(samples.c.host == host, samples.c.at >= start)
@@ -398,17 +389,35 @@ class History:
         probes, probes_good = self._read(lambda connection: connection.execute(probed).one())
         total, total_met = self._read(lambda connection: connection.execute(ran).one())
         return {
-            "since_at": _iso(start),
+            "since_at": iso(start),
             "probes": int(probes),
             "probes_good": int(probes_good),
             "runs": int(total),
             "runs_met": int(total_met),
         }
 
+    # ---------------------------------------------------------------- for modules that keep a table of their own
+
+    def read(self, work: Callable[[sa.Connection], T]) -> T:
+        """What ``work`` finds. Raises :class:`HistoryError`."""
+        return self._read(work)
+
+    def write(self, work: Callable[[sa.Connection], T]) -> T:
+        """Do ``work`` in one transaction and give back what it returns.
+
+        It may be done again, when another process was in the way. What it reads is safe from others only after its
+        first writing statement: begin with that. Raises :class:`HistoryError`.
+        """
+        return self._write(work)
+
+    def upsert(self, connection: sa.Connection, table: sa.Table, row: dict[str, Any], key: tuple[str, ...]) -> None:
+        """Insert ``row``, or replace its columns where ``key`` is taken; inside :meth:`write`."""
+        self._upsert(connection, table, row, key)
+
     # ---------------------------------------------------------------- inside
 
     @contextlib.contextmanager
-    def _copied(self, host: str, procedure: str, memory: Mapping[str, Any] | None) -> Iterator[None]:
+    def copied(self, host: str, procedure: str, memory: Mapping[str, Any] | None) -> Iterator[None]:
         """Keep the file copy of a memory true: gone while the store changes, written when it has."""
         if memory is None or self._state_dir is None:
             yield
@@ -441,12 +450,12 @@ class History:
             connection.execute(sa.delete(table).where(*(table.c[name] == row[name] for name in key)))
             connection.execute(sa.insert(table), row)
 
-    def _write(self, work: Callable[[sa.Connection], Any]) -> None:
-        def transaction() -> None:
+    def _write(self, work: Callable[[sa.Connection], T]) -> T:
+        def transaction() -> T:
             with self._engine.begin() as connection:
-                work(connection)
+                return work(connection)
 
-        self._tried(transaction)
+        return self._tried(transaction)
 
     def _read(self, work: Callable[[sa.Connection], T]) -> T:
         def look() -> T:
@@ -575,7 +584,7 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 
 
 def _window(query: sa.Select[Any], column: sa.Column[Any], since: object, until: object) -> sa.Select[Any]:
-    start, end = _epoch(since), _epoch(until)
+    start, end = epoch(since), epoch(until)
     if start is not None:
         query = query.where(column >= start)
     if end is not None:
@@ -617,7 +626,7 @@ def _run_row(record: Mapping[str, Any]) -> dict[str, Any]:
     row: dict[str, Any] = {column.name: record.get(column.name) for column in schema.runs.columns}
     row["previous_run"] = name_of_run(row["previous_run"])
     for name in _RUN_TIMES:
-        row[name] = _epoch(row[name])
+        row[name] = epoch(row[name])
     if row["started_at"] is None:
         row["started_at"] = time.time()
     row["check_mode"] = bool(row["check_mode"])
@@ -626,8 +635,8 @@ def _run_row(record: Mapping[str, Any]) -> dict[str, Any]:
     return row
 
 
-def _memory_row(host: str, procedure: str, memory: Mapping[str, Any]) -> dict[str, Any]:
-    taken_at = _epoch(memory.get("taken_at"))
+def memory_row(host: str, procedure: str, memory: Mapping[str, Any]) -> dict[str, Any]:
+    taken_at = epoch(memory.get("taken_at"))
     return {
         "host": _text(host),
         "procedure": _text(procedure),
@@ -636,7 +645,7 @@ def _memory_row(host: str, procedure: str, memory: Mapping[str, Any]) -> dict[st
     }
 
 
-def _sample_row(
+def sample_row(
     host: str,
     snapshot: Mapping[str, Any] | None,
     verdict: Mapping[str, Any] | None,
@@ -644,7 +653,7 @@ def _sample_row(
     run_id: str | None,
 ) -> dict[str, Any]:
     """One probe in a row. ``ok`` is what an SLO counts: HTTP 200, ``status: ok``, ``database: connected``."""
-    taken_at = _epoch(_dig(snapshot, "taken_at"))
+    taken_at = epoch(_dig(snapshot, "taken_at"))
     checks = {str(check.get("id")): str(check.get("status")) for check in _dig(verdict, "checks") or []}
     good = [checks.get(name) == "ok" for name in ("http.status", "app.status", "app.database")]
     return {

@@ -55,6 +55,17 @@ def parse_time(value: object) -> datetime | None:
     return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
 
 
+def epoch(value: object) -> float | None:
+    """ISO 8601 or epoch seconds as epoch seconds; ``None`` when it is neither."""
+    moment = parse_time(value)
+    return None if moment is None else moment.timestamp()
+
+
+def iso(value: float | None) -> str | None:
+    """Epoch seconds as ISO 8601 in UTC."""
+    return None if value is None else datetime.fromtimestamp(value, UTC).isoformat()
+
+
 class Translator:
     """Puts message ids, messages and values into one language. Its methods never raise on bad values."""
 

@@ -147,8 +147,12 @@ def settle(result: dict[str, Any], *, host: str, started: str) -> dict[str, Any]
         return {**result, "copies_due": copies_due(result["snapshot"]), **times}
     reason = first_line(result.get("msg"))
     if result.get("unreachable"):
-        failure = msg("{host} cannot be reached over SSH: {reason}", host=host, reason=reason)
-        return {"changed": False, **_nothing("unreachable", failure), **times}
+        from . import reachability  # noqa: PLC0415 - only where it is needed
+
+        said = str(result.get("msg") or "")
+        failure = reachability.explain(host, said, reachability.line_of(said) or reason)
+        found = {**_nothing("unreachable", failure), "unreachable_by": reachability.code_of(said)}
+        return {"changed": False, **found, **times}
     refused = result.get("unusable") or ("module_stderr" not in result and _ARGUMENT_FAULT.search(reason))
     if result.get("failed") and refused:
         return {

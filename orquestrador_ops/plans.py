@@ -44,6 +44,7 @@ class Routine:
     """A routine of the operational playbook.
 
     ``budget_s`` is the time it may take, in seconds; ``period_days`` how far back its report looks into the history.
+    One that does not observe has nothing to say of the host.
     ``proof`` are the steps that decide whether the expected result was met, all where it is empty: of a ladder of
     actions, the one that helped is enough.
     """
@@ -54,6 +55,7 @@ class Routine:
     budget_s: int
     steps: tuple[Step, ...]
     period_days: int = 0
+    observes: bool = True
     proof: tuple[str, ...] = ()
 
 
@@ -393,22 +395,73 @@ OFFLINE = Routine(
     ),
 )
 
+_HEAVY = ("http.latency", "cpu.app", "memory.app")
+
 PERFORMANCE = Routine(
     procedure="performance",
     title=msg("Emergency: degraded performance"),
     source="alerta-alto",
     budget_s=300,
-    proof=("diagnosis", "application"),
+    proof=("diagnosis", "remedy", "observed", "application"),
     steps=(
         *_EMERGENCY,
+        _rung("resources", msg("Resources"), "alerta-alto"),
+        _rung("heaviest", msg("The heaviest process"), "alerta-alto"),
+        _rung("queries", msg("Slow and waiting queries"), "alerta-alto"),
+        _rung("remedy", msg("What can be done from here"), "alerta-alto"),
+        _rung("second_look", msg("Second look before anything is touched"), "alerta-alto"),
+        _rung("heap_snapshot", msg("Heap snapshot"), "alerta-alto"),
+        _rung("flush", msg("Flush of PM2's logs"), "alerta-alto"),
+        _rung("reload", msg("Reload, worker by worker"), "alerta-alto"),
         _rung("restart", msg("Restart of the application"), "alerta-alto"),
+        _rung("observed", msg("Observed, and the trend"), "alerta-alto"),
         Step(
             "application",
             msg("The application proven well"),
             "alerta-alto",
-            ("pm2.daemon", "pm2.online", *_RUNNING, "http.latency", "cpu.app", "memory.app"),
+            ("pm2.daemon", "pm2.online", *_RUNNING, *_HEAVY),
         ),
         _ESCALATION,
+    ),
+)
+
+DISK = Routine(
+    procedure="disk",
+    title=msg("Emergency: disk full"),
+    source="alerta-alto",
+    budget_s=300,
+    proof=("diagnosis", "freed", "application"),
+    steps=(
+        *_EMERGENCY,
+        _rung("usage", msg("What fills the disk"), "alerta-alto"),
+        _rung("log_archives", msg("Expired archives of logs"), "alerta-alto"),
+        _rung("backups", msg("Expired backups"), "alerta-alto"),
+        _rung("npm_cache", msg("npm's cache"), "alerta-alto"),
+        _rung("freed", msg("Room on the disk"), "alerta-alto"),
+        Step(
+            "application",
+            msg("Disk and application proven well"),
+            "alerta-alto",
+            ("host.disk", "pm2.daemon", "pm2.online", *_RUNNING),
+        ),
+        _ESCALATION,
+    ),
+)
+
+TRIAGE = Routine(
+    procedure="triage",
+    title=msg("Emergency triage"),
+    source="procedimentos-de-emergencia",
+    budget_s=30,
+    proof=("triage",),
+    steps=(
+        Step("triage", msg("Which emergency it is"), "procedimentos-de-emergencia"),
+        Step(
+            "application",
+            msg("What was seen"),
+            "procedimentos-de-emergencia",
+            ("mysql.reachable", "pm2.daemon", "pm2.online", *_RUNNING, *_HEAVY, "host.disk"),
+        ),
     ),
 )
 
@@ -446,6 +499,15 @@ DATABASE = Routine(
     ),
 )
 
+MAINTENANCE = Routine(
+    procedure="maintenance",
+    title=msg("Maintenance window"),
+    source="matriz-de-escalacao",
+    budget_s=60,
+    observes=False,
+    steps=(Step("maintenance", msg("Maintenance window"), "matriz-de-escalacao"),),
+)
+
 _ALL = (
     DAILY,
     BOOTSTRAP,
@@ -462,6 +524,9 @@ _ALL = (
     OFFLINE,
     PERFORMANCE,
     DATABASE,
+    DISK,
+    TRIAGE,
+    MAINTENANCE,
 )
 ROUTINES: Mapping[str, Routine] = {routine.procedure: routine for routine in _ALL}
 
@@ -477,13 +542,15 @@ TITLES: Mapping[str, Message] = {
     "restore_files": RESTORE_FILES.title,
     "reload": RELOAD.title,
     "archive_logs": ARCHIVE_LOGS.title,
+    "maintenance": MAINTENANCE.title,
     "weekly": WEEKLY.title,
     "monthly": MONTHLY.title,
     "quarterly": msg("Quarterly security audit"),
-    "triage": msg("Emergency triage"),
+    "triage": TRIAGE.title,
     "offline": OFFLINE.title,
     "performance": PERFORMANCE.title,
     "database": DATABASE.title,
+    "disk": DISK.title,
     "watch": msg("Watch"),
 }
 
@@ -492,4 +559,5 @@ PLAYBOOKS: Mapping[str, str] = {
     "database": "playbooks/emergency/database.yml",
     "offline": "playbooks/emergency/offline.yml",
     "performance": "playbooks/emergency/performance.yml",
+    "disk": "playbooks/emergency/disk.yml",
 }

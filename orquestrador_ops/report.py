@@ -70,6 +70,11 @@ def warm(tr: Translator) -> None:
         _template(fmt, tr)
 
 
+def page(name: str, tr: Translator) -> Template:
+    """Another Markdown template in the operator's language; what it prints is escaped as in a report."""
+    return _environment("md", tr).get_template(name)
+
+
 _templates: dict[tuple[str, str], Template] = {}
 
 

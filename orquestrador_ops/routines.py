@@ -20,6 +20,7 @@ __all__ = [
     "conclude",
     "ended_well",
     "judged",
+    "observes",
     "planned_restarts",
     "routine",
     "spread",
@@ -38,6 +39,12 @@ def routine(procedure: str) -> Routine:
         return ROUTINES[procedure]
     except KeyError:
         raise ValueError(f"no routine {procedure!r}: use one of {', '.join(ROUTINES)}") from None
+
+
+def observes(procedure: str) -> bool:
+    """Whether a run of the procedure looks at the host; one that does not has nothing to say of it."""
+    plan = ROUTINES.get(procedure)
+    return plan is None or plan.observes
 
 
 def judged(procedure: str) -> tuple[str, ...]:
@@ -74,7 +81,7 @@ def conclude(
         for step in plan.steps
         if not step.optional or results.get(step.id)
     ]
-    if snapshot is None:
+    if snapshot is None and plan.observes:
         return steps, "unreachable"
     may_skip = {step.id for step in plan.steps if step.unwanted}
     met = all(

@@ -152,7 +152,7 @@ def conclude(
         "verdict_after": verdict,
         "outcome": probe.get("outcome") or outcome,
         "failure": probe.get("failure"),
-        "escalated_to": None,
+        "escalated_to": (results.get("escalation") or {}).get("escalated_to"),
         "previous_run": None,
     }
     told = _Told(record, snapshot, verdict, None if run["check_mode"] else probe.get("memory"), tr)

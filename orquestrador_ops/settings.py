@@ -6,7 +6,10 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .i18n import Translator
 
 PROJECT = Path(__file__).resolve().parent.parent
 DEFAULT_STATE_DIR = PROJECT / "var"
@@ -20,6 +23,12 @@ class Settings:
     history_url: str | None
     locale: str
     timezone: str
+
+    def translator(self) -> Translator:
+        """The operator's language. ``ValueError``, one line, for one that there is not."""
+        from .i18n import translator  # noqa: PLC0415 - whoever only remembers says nothing
+
+        return translator(self.locale, self.timezone)
 
 
 def of(variables: Mapping[str, Any], template: Callable[[Any], Any]) -> Settings:

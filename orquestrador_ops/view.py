@@ -20,7 +20,7 @@ from .text import clean
 SCHEMA = 1
 PROJECT = Path(__file__).resolve().parent.parent
 
-_STEP_WORDS = {
+STEP_WORDS = {
     "ok": msg("OK"),
     "changed": msg("DONE"),
     "skipped": msg("SKIPPED"),
@@ -116,12 +116,12 @@ class _View:
             "procedure_title": name,
             "run_id": clean(record.get("run_id")),
             "check_mode": bool(record.get("check_mode")),
-            "overall": self.status(str(self.verdict.get("overall") or "unknown"), _OVERALL_WORDS),
+            "overall": self.overall(procedure),
             "outcome": self.status(str(record.get("outcome") or "error"), _OUTCOME_WORDS),
             "failure": self.words(record.get("failure") or record.get("message")),
             "started": tr.time(record.get("started_at")) if record.get("started_at") else "",
             "since": self.since(),
-            "observed": bool(self.snapshot),
+            "observed": bool(self.snapshot) or not routines.observes(procedure),
             "summary": clean(tr.t("{good} of {total} steps as expected", good=good, total=len(steps))),
             "facts": self.facts(),
             "steps": steps,
@@ -134,6 +134,13 @@ class _View:
             "tables": [table for table in self.tables() if table["rows"]],
             "data": self.data,
         }
+
+    def overall(self, procedure: str) -> dict[str, str]:
+        if routines.observes(procedure):
+            return self.status(str(self.verdict.get("overall") or "unknown"), _OVERALL_WORDS)
+        statuses = [str(step.get("status")) for step in _mappings(self.record.get("steps"))]
+        known = [status for status in statuses if status in STEP_WORDS]
+        return self.status(routines.worst(known) if known else "unknown", STEP_WORDS)
 
     def words(self, message: Any) -> str:
         several = message if isinstance(message, list) else [message]
@@ -150,7 +157,7 @@ class _View:
 
     def step(self, number: int, step: Mapping[str, Any]) -> dict[str, Any]:
         status = str(step.get("status"))
-        shown = self.status(status, _STEP_WORDS)
+        shown = self.status(status, STEP_WORDS)
         if status == "changed" and self.record.get("check_mode"):
             shown["word"] = self.tr.t("WOULD CHANGE")
         return {

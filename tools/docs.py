@@ -127,7 +127,7 @@ def playbook_page(playbook: Path) -> str:
 def expected_files() -> dict[Path, str]:
     """Every generated file and what it has to contain."""
     files = {role / "README.md": role_readme(role) for role in sorted(ROLES.iterdir()) if role.is_dir()}
-    for playbook in sorted(PLAYBOOKS.rglob("*.yml")):
+    for playbook in sorted(PLAYBOOKS.glob("*/*.yml")):
         files[ROOT / "docs" / "procedures" / f"{playbook.parent.name}-{playbook.stem}.md"] = playbook_page(playbook)
     return files
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 import re
 from typing import Any, Callable, Optional
 
-from . import diagnosis_database
+from . import diagnosis_database, diagnosis_disk, diagnosis_performance
 from .messages import msg
 from .scenario import Scenario
 from .types import CRITICAL, OK
 
 # Alert → severity, as the operational playbook calls its three alerts.
-SEVERITIES = {"offline": "critical", "performance": "high", "database": "medium", "none": "none"}
+SEVERITIES = {"offline": "critical", "performance": "high", "disk": "high", "database": "medium", "none": "none"}
 
 # An error of the code itself: the same code started again fails again.
 _CODE = re.compile(
@@ -24,6 +24,8 @@ _CODE = re.compile(
     r"|Cannot find (?:module|package)|is not a (?:function|constructor)"
 )
 _PORT_TAKEN = re.compile(r"\bEADDRINUSE\b")
+# What PM2 puts before each line of a log.
+_STAMP = re.compile(r"^\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?: ?[+-]\d\d:?\d\d|Z)?: ")
 BOOTED_WITHIN_S = 600.0
 
 
@@ -32,11 +34,11 @@ def diagnose(snapshot: dict[str, Any], verdict: dict[str, Any], clues: dict[str,
 
     ``clues`` are those of :func:`.emergency_clues.collect`; any may be missing.
     """
-    alert = _alert(verdict, clues)
     reasons = [reason for reason in verdict.get("reasons") or [] if isinstance(reason, dict)]
     scene = Scene(snapshot, verdict, clues)
+    alert = alert_of(scene, _alert(verdict, clues))
     found = next((made for made in (rule(scene) for rule in RULES.get(alert, ())) if made is not None), None)
-    if alert == "none" or found is None:
+    if found is None:
         found = Scenario("none" if alert == "none" else "unclear", [], [])
     return {
         "alert": alert,
@@ -48,6 +50,17 @@ def diagnose(snapshot: dict[str, Any], verdict: dict[str, Any], clues: dict[str,
     }
 
 
+def alert_of(scene: Scene, procedure: str) -> str:
+    """The alert, from the procedure that is called for and from what the verdict does not see.
+
+    A disk that is full explains what stopped upon it; a host that others keep busy, and queries that wait for one
+    another, are a degradation before the health address has become slow.
+    """
+    if diagnosis_disk.explains(scene, procedure):
+        return "disk"
+    return "performance" if procedure == "none" and diagnosis_performance.suffers(scene) else procedure
+
+
 def _alert(verdict: dict[str, Any], clues: dict[str, Any]) -> str:
     """What the verdict calls for.
 
@@ -55,6 +68,8 @@ def _alert(verdict: dict[str, Any], clues: dict[str, Any]) -> str:
     given no more requests once it holds one, so that none of them tells.
     """
     alert = str(verdict.get("procedure") or "none")
+    if alert == "disk":
+        alert = "none"  # the last thing that a verdict calls for: what the clues tell comes before it
     if alert == "none" and clues.get("halted"):
         return "offline"
     if alert == "none":
@@ -77,6 +92,7 @@ class Scene:
         self.port = _dict(snapshot.get("port"))
         self.http = _dict(snapshot.get("http"))
         self.database = _dict(snapshot.get("database"))
+        self.resources = _dict(snapshot.get("resources"))
 
     def bad(self, check: str) -> bool:
         """Whether a check is critical."""
@@ -163,7 +179,7 @@ def _crash_loop(scene: Scene) -> Optional[Scenario]:
         return None
     return Scenario(
         "crash_loop",
-        [msg("The application does not start, by an error of its code: {error}", error=error[:200])],
+        [msg("The application does not start, by an error of its code: {error}", error=_STAMP.sub("", error)[:200])],
         [
             msg("Go back to the build before: -e rollback=true"),
             msg("Have the developers look at the last changes, which are in the evidence"),
@@ -210,6 +226,8 @@ Rule = Callable[[Scene], Optional[Scenario]]
 # By alert, the first that applies.
 RULES: dict[str, tuple[Rule, ...]] = {
     "offline": (_env_missing, _port_taken, _daemon, _crash_loop, _unknown_to_pm2, _stopped, _hung, _failing),
+    "performance": diagnosis_performance.RULES,
+    "disk": diagnosis_disk.RULES,
     "database": diagnosis_database.RULES,
 }
 

@@ -11,11 +11,20 @@ and nothing at all when the application is well, or when another procedure is wh
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterable
 from typing import Any, Callable, Optional
 
-from . import emergency_database, emergency_evidence, emergency_guard, emergency_offline, emergency_performance, lease
+from . import (
+    emergency_database,
+    emergency_disk,
+    emergency_evidence,
+    emergency_guard,
+    emergency_offline,
+    emergency_performance,
+    lease,
+)
 from .backup_clients import BackupError
 from .emergency_scene import OBSERVE_S, Rung, Scene, Step
 from .messages import msg
@@ -27,7 +36,18 @@ LADDERS: dict[str, Callable[[Scene], Iterable[Rung]]] = {
     "offline": emergency_offline.ladder,
     "performance": emergency_performance.ladder,
     "database": emergency_database.ladder,
+    "disk": emergency_disk.ladder,
 }
+# Procedures that are more than a ladder climb it themselves: what is still wrong, and whether anything was changed.
+Attempt = Callable[[Rung], bool]
+CLIMBS: dict[str, Callable[[Scene, Attempt], tuple[Optional[Message], bool]]] = {
+    "performance": emergency_performance.climb,
+    "disk": emergency_disk.climb,
+}
+# Procedures that have to do without room on the disk, for a lease as well.
+NEEDS_NO_ROOM = frozenset({"disk"})
+# Only looks and tells which procedure it is.
+AUTO = "auto"
 HEALTHY, RECOVERED, FAILED, REFUSED = "healthy", "recovered", "failed", "refused"
 # A rung is not begun with less: there would be nothing left to prove it with.
 LEAST_S = 3.0
@@ -39,6 +59,7 @@ LEASE_S = 10.0
 LEASE_WAIT_S = 5.0
 # Whom to tell when the budget is used up: more of the same would not help.
 OVER_BUDGET_LEVEL = "L3"
+_OVER_BUDGET = msg("The time budget is used up: the application is not well yet, a person has to go on")
 
 
 def run(params: dict[str, Any], *, check_mode: bool = False) -> dict[str, Any]:
@@ -72,9 +93,10 @@ def _cut_short(params: dict[str, Any], owner: Owner, result: dict[str, Any], *, 
     if overdue:
         result["diagnosis"]["level"] = OVER_BUDGET_LEVEL
     result.update(outcome=FAILED, over_budget=overdue, failures=[*result["failures"], reason])
+    if "evidence" in result["steps"]:
+        kept = result["steps"]["evidence"].get("evidence")
+        emergency_evidence.Record(params, owner).write({**result, "evidence": kept})
     _release(owner, params, result["steps"].get("lease"))
-    if result["changed"]:
-        emergency_evidence.Record(params, owner).write(result)
     return result
 
 
@@ -101,6 +123,9 @@ def _procedure(scene: Scene, result: _Result) -> dict[str, Any]:
     if case["alert"] == "none":
         found.end("ok", msg("Nothing here calls for this procedure: nothing was touched"), evidence)
         return result.of(HEALTHY)
+    if procedure == AUTO:
+        found.end("ok", case["reasons"][0] if case["reasons"] else None, evidence)
+        return result.of(REFUSED)
     if case["alert"] != procedure:
         other = msg(
             "This is a case for the procedure {procedure}, the root cause: run playbooks/emergency/{procedure}.yml",
@@ -111,11 +136,19 @@ def _procedure(scene: Scene, result: _Result) -> dict[str, Any]:
     found.end("ok", case["reasons"][0] if case["reasons"] else None, evidence)
     if scene.check_mode:
         return _foretell(scene, result)
+    return _leased(scene, result)
+
+
+def _leased(scene: Scene, result: _Result) -> dict[str, Any]:
+    """Climb under the lease of the host."""
+    params = scene.params
     taken = scene.step("lease", LEASE_WAIT_S)
     try:
         with scene.owner.at_work():
             held = lease.acquire(params["lease_path"], _wanted(scene), wait_s=min(LEASE_WAIT_S, scene.left()))
     except lease.LeaseError as error:
+        if params["procedure"] in NEEDS_NO_ROOM and lease.no_room(error):
+            return _by_lock(scene, result, taken)
         taken.end("failed", error.message, {"holder": error.holder} if error.holder else {})
         return result.of(REFUSED, error.message)
     taken.end("ok", held["note"], {"lease": held["lease"]})
@@ -136,13 +169,32 @@ def _wanted(scene: Scene) -> lease.Request:
     )
 
 
+def _by_lock(scene: Scene, result: _Result, taken: Step) -> dict[str, Any]:
+    """What makes room must not need any: others are kept off by the lock of the lease, which dies with this process."""
+    with contextlib.ExitStack() as stack:
+        try:
+            with scene.owner.at_work():
+                note = stack.enter_context(lease.by_lock(scene.params["lease_path"], _wanted(scene)))
+        except lease.LeaseError as error:
+            taken.end("failed", error.message, {"holder": error.holder} if error.holder else {})
+            return result.of(REFUSED, error.message)
+        taken.end("warn", note)
+        return _climb(scene, result)
+
+
 def _climb(scene: Scene, result: _Result) -> dict[str, Any]:
     record = emergency_evidence.Record(scene.params, scene.owner)
     _keep_evidence(scene, record)
-    outcome = RECOVERED if _any_rung(scene, result) else FAILED
+    if scene.params["procedure"] in CLIMBS:
+        outcome, why = _climb_itself(scene, result)
+    else:
+        outcome = RECOVERED if _any_rung(scene, result) else FAILED
+        why = _why_failed(scene, result) if outcome == FAILED else None
     if outcome == FAILED and result.over_budget:
         scene.diagnosis["level"] = scene.steps["diagnosis"]["evidence"]["level"] = OVER_BUDGET_LEVEL
-    ended = result.of(outcome, _why_failed(scene, result) if outcome == FAILED else None)
+        last = list(scene.steps.values())[-1]
+        last["note"] = [*_several(last.get("note")), _OVER_BUDGET]
+    ended = result.of(outcome, why)
     record.write({**ended, "evidence": scene.steps["evidence"].get("evidence")})
     return ended
 
@@ -157,6 +209,16 @@ def _keep_evidence(scene: Scene, record: emergency_evidence.Record) -> None:
         kept.end("warn" if wrong else "ok", wrong, evidence if wrong else {**evidence, "path": record.path})
     except Exception as error:  # noqa: BLE001 - see above
         kept.end("warn", _defect(error))
+
+
+def _climb_itself(scene: Scene, result: _Result) -> tuple[str, Optional[Message]]:
+    """The outcome, and why when it failed; what was gone before anything was touched was no recovery."""
+    wrong, changed = CLIMBS[scene.params["procedure"]](scene, lambda rung: _try(scene, rung, result))
+    result.changed = result.changed or changed
+    result.over_budget = scene.left() <= 0
+    if wrong is None:
+        return (RECOVERED if result.changed else HEALTHY), None
+    return FAILED, wrong
 
 
 def _any_rung(scene: Scene, result: _Result) -> bool:
@@ -182,19 +244,19 @@ def _any_rung(scene: Scene, result: _Result) -> bool:
 def _try(scene: Scene, rung: Rung, result: _Result) -> bool:
     """Act and prove; True when the application is well now."""
     given = min(rung.planned_s, scene.left())
+    result.changed = result.changed or not rung.passive  # before the guard is told that it began
     step = scene.step(rung.id, rung.planned_s)
-    end = time.monotonic() + given
+    end, cut = time.monotonic() + given, _cut(given, rung.planned_s)
     evidence: dict[str, Any] = {}
     before = scene.app.restarts()
-    result.changed = result.changed or not rung.passive
     try:
         evidence.update(rung.act(given) or {})
         wrong = _proven(scene, rung, end)
     except BackupError as error:
         evidence.update(getattr(error, "evidence", {}))
-        return _failed(result, step, error.message, evidence)
+        return _failed(result, step, [error.message, *cut(end)], evidence)
     except Exception as error:  # noqa: BLE001 - the next rung is tried, whatever happened to this one
-        return _failed(result, step, _defect(error), evidence)
+        return _failed(result, step, [_defect(error)], evidence)
     finally:
         _count_restarts(scene, before, evidence)
     if wrong is None:
@@ -202,19 +264,30 @@ def _try(scene: Scene, rung: Rung, result: _Result) -> bool:
         if rung.partial:
             return False
         return not rung.prepares or scene.app.well(min(2.0, scene.left()), stable_s=_stable(scene)) is None
-    if given < rung.planned_s and time.monotonic() >= end:
-        note = msg("It did not help within the {given_s} that were left of the budget: {reason}",
-                   given_s=round(given, 1), reason=wrong)  # fmt: skip
-    else:
-        note = msg("It did not help: {reason}", reason=wrong)
-    step.end("warn", note, evidence)
+    step.end("warn", [msg("It did not help: {reason}", reason=wrong), *cut(end)], evidence)
     result.failures.append(wrong)
     return False
 
 
-def _failed(result: _Result, step: Step, message: Message, evidence: dict[str, Any]) -> bool:
-    step.end("failed", message, evidence)
-    result.failures.append(message)
+def _cut(given: float, planned: float) -> Callable[[float], list[Message]]:
+    """Of a rung whose end is given: that it was cut short, when it used up less than was planned for it."""
+
+    def said(end: float) -> list[Message]:
+        if given >= planned or time.monotonic() < end - 1:
+            return []
+        return [msg("It was cut short: {given_s} of {planned_s} were left of the budget", given_s=round(given, 1),
+                    planned_s=planned)]  # fmt: skip
+
+    return said
+
+
+def _several(note: Any) -> list[Message]:
+    return list(note) if isinstance(note, list) else [note] if note else []
+
+
+def _failed(result: _Result, step: Step, messages: list[Message], evidence: dict[str, Any]) -> bool:
+    step.end("failed", messages, evidence)
+    result.failures.append(messages[0])
     return False
 
 
@@ -267,7 +340,7 @@ def _count_restarts(scene: Scene, before: dict[str, int], evidence: dict[str, An
 
 def _why_failed(scene: Scene, result: _Result) -> Message:
     if result.over_budget:
-        return msg("The time budget is used up: the application is not well yet, a person has to go on")
+        return _OVER_BUDGET
     if result.failures:
         return result.failures[-1]
     proposals: list[Message] = scene.diagnosis["proposals"]

@@ -20,11 +20,9 @@ from .emergency_scene import Scene
 from .jsonable import clean
 from .messages import msg
 from .owner import Owner
-from .port import read_command
-from .resources import process_cpu_s
+from .processes import look
 from .types import Message
 
-TOP = 8
 WINDOW_S = 0.2
 SESSIONS_S, GIT_S, FILES_S = 2.0, 2.0, 1.0
 MAX_SESSIONS, MAX_COMMITS, MAX_CHANGED, MAX_SEEN, MAX_ERRORS = 20, 5, 12, 20_000, 5
@@ -59,6 +57,8 @@ class Record:
                 os.rename(temporary, self.path)
                 self._sweep()
         except OSError as error:
+            with contextlib.suppress(OSError), self._owner.at_work():
+                os.unlink(temporary)  # half a file on a full disk helps nobody
             reason = str(error.strerror or type(error).__name__)
             return msg("The evidence could not be kept on the host: {reason}", reason=reason)
         return None
@@ -76,6 +76,7 @@ def collect(scene: Scene, seconds: float) -> dict[str, Any]:
     params, snapshot = scene.params, scene.snapshot
     pm2, base = snapshot.get("pm2") or {}, snapshot.get("database") or {}
     processes = [p for p in pm2.get("processes") or [] if p.get("name") == params["app_name"]]
+    pids = (pm2.get("app") or {}).get("pids") or []
     evidence: dict[str, Any] = {
         "pm2": {name: pm2.get(name) for name in ("daemon", "daemon_pid")},
         "workers": [{name: process.get(name) for name in WORKER} for process in processes],
@@ -83,7 +84,7 @@ def collect(scene: Scene, seconds: float) -> dict[str, Any]:
         "listeners": [_listener(item) for item in (snapshot.get("port") or {}).get("listeners") or []],
         "memory": (snapshot.get("resources") or {}).get("memory"),
         "disk": (snapshot.get("resources") or {}).get("disk"),
-        "processes": heaviest(min(WINDOW_S, max(deadline - time.monotonic(), 0.0))),
+        "processes": look(min(WINDOW_S, max(deadline - time.monotonic(), 0.0)), pids)["processes"],
         "threads": base.get("threads"),
         "queries": base.get("slow"),
     }
@@ -183,35 +184,3 @@ def _sessions(params: dict[str, Any], seconds: float) -> list[dict[str, Any]]:
     finally:
         with contextlib.suppress(Exception):
             connection.close()
-
-
-def heaviest(window_s: float, proc: str = "/proc") -> list[dict[str, Any]]:
-    """The processes that use most processor and most memory: ``{pid, command, user, cpu_percent, rss_bytes}``."""
-    pids = [int(name) for name in os.listdir(proc) if name.isdigit()]
-    before = {pid: process_cpu_s(pid, proc) for pid in pids}
-    began = time.monotonic()
-    time.sleep(window_s)
-    lasted = max(time.monotonic() - began, 0.001)
-    found = []
-    for pid in pids:
-        then, now = before[pid], process_cpu_s(pid, proc)
-        rss = _rss(pid, proc)
-        if then is None or now is None or rss is None:
-            continue
-        found.append((max(now - then, 0.0) / lasted * 100, rss, pid))
-    chosen = {pid for _, _, pid in sorted(found, reverse=True)[:TOP]}
-    chosen |= {pid for _, _, pid in sorted(found, key=lambda item: -item[1])[:TOP]}
-    rows = [
-        {"pid": pid, "command": read_command(pid, proc) or "?", "cpu_percent": round(cpu, 1), "rss_bytes": rss}
-        for cpu, rss, pid in sorted(found, reverse=True)
-        if pid in chosen
-    ]
-    return rows[: 2 * TOP]
-
-
-def _rss(pid: int, proc: str) -> Any:
-    try:
-        with open(f"{proc}/{pid}/statm", encoding="ascii") as file:
-            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError, IndexError):
-        return None

@@ -7,7 +7,7 @@ import json
 import os
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any, Callable, NamedTuple, Optional, cast
+from typing import Any, Callable, NamedTuple, Optional, Union, cast
 
 # All that an observation needs is loaded here: later, this process is the application's user, whom the directory that
 # Ansible put this program into does not let in.
@@ -20,6 +20,7 @@ from . import (
     diagnosis,
     emergency_clues,
     emergency_database_clues,
+    emergency_load,
     emergency_orphans,
     http_health,
     judge,
@@ -36,6 +37,8 @@ from .types import Message, Pm2State
 LOADED = (critical_files, database, http_health, logs, redact)
 # What an observation may take of the budget.
 OBSERVE_S = 15.0
+# One answer tells whether it answers; how quickly takes as many as the probe's own arguments say.
+MEASURED = frozenset({"performance", "auto"})
 HALTED, HALTED_TIMEOUT_S, HALTED_DAEMON_S = "T", 0.5, 2.0
 # States of PM2's that pass by themselves, and how long they are given.
 PASSING = frozenset({"launching", "stopping"})
@@ -117,7 +120,7 @@ class Scene:
         state = self._settled()
         changed: dict[str, Any] = {}
         app = state["app"]
-        if self.params["procedure"] != "performance":
+        if self.params["procedure"] not in MEASURED:
             # Every worker is asked: in cluster mode they take turns.
             changed["http_requests"] = 2 * app["instances"] if app and app["instances"] > 1 else 1
         if app and app["pids"] and any(emergency_clues.state_of(pid) == HALTED for pid in app["pids"]):
@@ -129,6 +132,7 @@ class Scene:
             self.clues = emergency_clues.collect(self.params, self.snapshot)
         self._look_closer(state)
         emergency_database_clues.complete(self.params, self.snapshot, self.clues)
+        self.clues.update(emergency_load.clues(self.params, self.snapshot, self.verdict))
         self.diagnosis = diagnosis.diagnose(self.snapshot, self.verdict, self.clues)
 
     def _look_closer(self, state: Pm2State) -> None:
@@ -183,8 +187,10 @@ class Step:
     def __init__(self, entry: dict[str, Any], changed: Callable[[], None]) -> None:
         self._entry, self._changed, self._began = entry, changed, time.monotonic()
 
-    def end(self, status: str, note: Optional[Message] = None, evidence: Optional[dict[str, Any]] = None) -> None:
-        """``status`` is one of a routine's step statuses."""
+    def end(
+        self, status: str, note: Union[Message, list[Message], None] = None, evidence: Optional[dict[str, Any]] = None
+    ) -> None:
+        """``status`` is one of a routine's step statuses; ``note`` one message or several."""
         self._entry.update(
             status=status,
             note=note,

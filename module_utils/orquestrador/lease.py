@@ -289,6 +289,32 @@ def acquire(path: str, wanted: Request, *, clock: Clock = moment, wait_s: float 
     }
 
 
+def no_room(error: LeaseError) -> bool:
+    """Whether a lease could not be had because its disk is full."""
+    return isinstance(error.__cause__, OSError) and error.__cause__.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
+@contextlib.contextmanager
+def by_lock(path: str, wanted: Request, *, clock: Clock = moment, wait_s: float = LOCK_WAIT_S) -> Iterator[Message]:
+    """Keep other runs off by the lock alone, where the lease itself can't be written: :class:`LeaseError` as ever.
+
+    The lock is the kernel's: it needs no room, and it ends with this process. Yields what to say of it.
+    """
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(_locked(path, wait_s))
+        except LeaseError as error:
+            if not no_room(error):
+                raise
+            # Not even the lock's file could be made, so nobody else can have one.
+            yield msg("The disk is too full for the lease and for its lock: nobody is kept off")
+            return
+        refused = refusal(_seen(path, clock()), wanted)
+        if refused is not None:
+            raise refused
+        yield msg("The disk is too full to write the lease: others are kept off by its lock")
+
+
 def renew(
     path: str, *, run_id: str, ttl_s: float, clock: Clock = moment, wait_s: float = LOCK_WAIT_S
 ) -> dict[str, Any]:

@@ -155,7 +155,7 @@ def end_marked(mark: str, proc: str = "/proc") -> int:
     """Kill every process of ours that carries the mark of a run; how many were. PM2 and what it runs are spared."""
     killed: set[int] = set()
     for _ in range(3):
-        found = [pid for pid in _marked(mark, proc) if pid not in killed]
+        found = [pid for pid in marked(mark, proc) if pid not in killed]
         if not found:
             break
         for pid in found:
@@ -165,7 +165,8 @@ def end_marked(mark: str, proc: str = "/proc") -> int:
     return len(killed)
 
 
-def _marked(mark: str, proc: str) -> list[int]:
+def marked(mark: str, proc: str = "/proc") -> list[int]:
+    """Every process of ours that carries the mark of a run, but PM2 and what it runs."""
     needle = f"{MARK}={mark}".encode()
     found = []
     for name in os.listdir(proc):

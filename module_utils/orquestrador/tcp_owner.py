@@ -14,7 +14,7 @@ from typing import Optional
 
 from .port import parse_address
 
-ESTABLISHED = "01"
+ESTABLISHED, LISTENING = "01", "0A"
 
 
 def parse_connection(lines: Iterable[str], local_port: int, remote_port: int) -> Optional[int]:
@@ -77,3 +77,17 @@ def has(pid: int, number: int, proc: str = "/proc") -> bool:
             if os.readlink(f"{folder}/{name}") == wanted:
                 return True
     return False
+
+
+def listeners_of(pid: int, address: str, proc: str = "/proc") -> set[int]:
+    """The IPv4 ports of ``address`` on which a process listens."""
+    found = set()
+    with contextlib.suppress(OSError), open(f"{proc}/net/tcp", encoding="ascii", errors="replace") as stream:
+        for line in stream:
+            fields = line.split()
+            with contextlib.suppress(IndexError, ValueError):
+                if fields[3] == LISTENING:
+                    host, port = parse_address(fields[1])
+                    if host == address and has(pid, int(fields[9]), proc):
+                        found.add(port)
+    return found

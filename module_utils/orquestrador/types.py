@@ -189,7 +189,7 @@ class Check(TypedDict):
 class Verdict(TypedDict):
     overall: str  # healthy | degraded | critical | unknown
     checks: list[Check]
-    procedure: str  # none | database | offline | performance
+    procedure: str  # none | database | offline | performance | disk
     reasons: list[Message]
 
 

@@ -33,6 +33,7 @@ PROCEDURES: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("database", ("mysql.reachable", "app.database")),
     ("offline", ("pm2.daemon", "pm2.online", "port.open", "http.status", "app.status")),
     ("performance", ("http.latency", "cpu.app", "memory.app")),
+    ("disk", ("host.disk",)),
 )
 
 # The server was not asked, or it answered and refused only the operations account: that says nothing about the

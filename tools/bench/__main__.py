@@ -15,6 +15,7 @@ from tools.bench.daily import bench_daily, bench_fleet
 from tools.bench.logs import bench_logs
 from tools.bench.recover import bench_recover
 from tools.bench.reload import bench_reload
+from tools.bench.watch import bench_watch
 
 # Name, what is said before, and the benchmark: given the lab, a directory to work in and a number of counted rounds,
 # it returns its figures by name.
@@ -22,6 +23,7 @@ BENCHMARKS: dict[str, tuple[str, Callable[[Lab, Path, int], dict[str, float]]]] 
     "daily": ("Daily routine against the commands an operator types", bench_daily),
     "fleet": ("Daily routine over a fleet", bench_fleet),
     "reload": ("Reload of the application under load", bench_reload),
+    "watch": ("The watch over a fleet, and over hosts that are well", bench_watch),
     "logs": ("Archives of logs that are being written", bench_logs),
     "recover": ("Recovery from faults, against the commands of the playbook as written", bench_recover),
     "backup": ("Backup and proof of a database of 1 GB against mysqldump, gzip and mysql", bench_backup),

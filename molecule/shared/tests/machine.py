@@ -151,7 +151,7 @@ class Machine:
         """Wait until the application answers and has its database."""
         self.wait("the application to be healthy", lambda: self.health().get("database") == "connected", timeout)
 
-    def wait(self, what: str, happened: Callable[[], Any], timeout: float = 20) -> None:
+    def wait(self, what: str, happened: Callable[[], Any], timeout: float = 60) -> None:
         """Poll until something happened; AssertionError when it did not."""
         deadline = time.monotonic() + timeout
         while not happened():

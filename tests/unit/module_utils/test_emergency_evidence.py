@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from module_utils.orquestrador import emergency_evidence
-from module_utils.orquestrador.emergency_evidence import Record, changed_files, heaviest, last_events, summary
+from module_utils.orquestrador.emergency_evidence import Record, changed_files, last_events, summary
 from module_utils.orquestrador.owner import Owner
 
 ME = Owner(pwd.getpwuid(os.geteuid()).pw_name)
@@ -102,9 +102,3 @@ def test_the_newest_kinds_of_error_come_first() -> None:
     found = last_events(prints)
     assert [item["count"] for item in found] == [8, 7, 6, 5, 4]
     assert set(found[0]) == {"last_at", "count", "sample"}
-
-
-def test_the_heaviest_processes_are_few_and_named() -> None:
-    found = heaviest(0.01)
-    assert 0 < len(found) <= 2 * emergency_evidence.TOP
-    assert all(item["rss_bytes"] >= 0 and item["command"] for item in found)

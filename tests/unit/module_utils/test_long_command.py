@@ -86,7 +86,7 @@ def test_pm2_and_what_runs_under_it_are_spared(tmp_path: Path) -> None:
         (tmp_path / str(pid) / "environ").write_bytes(b"A=1\0" + f"{long_command.MARK}=m".encode() + b"\0")
         (tmp_path / str(pid) / "cmdline").write_bytes(title.encode() + b"\0")
         (tmp_path / str(pid) / "stat").write_text(f"{pid} (no de) ) S {parent} 1 1")
-    assert long_command._marked("m", str(tmp_path)) == [12]
+    assert long_command.marked("m", str(tmp_path)) == [12]
 
 
 @pytest.mark.parametrize(

@@ -585,7 +585,7 @@ def test_no_errors_in_a_log_that_was_not_read_is_unknown(harm: tuple[str, bool])
         ([("http/latency_median_ms", 9000)], "performance", "http.latency"),
         ([("resources/cpu/app_percent", 99)], "performance", "cpu.app"),
         ([("pm2/app/memory_max_bytes", 900 * MIB)], "performance", "memory.app"),
-        ([("resources/disk/0/used_percent", 99)], "none", "host.disk"),
+        ([("resources/disk/0/used_percent", 99)], "disk", "host.disk"),
         ([("logs/errors", 1)], "none", "logs.errors"),
     ],
 )

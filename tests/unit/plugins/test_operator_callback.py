@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.executor.stats import AggregateStats
 
 from orquestrador_ops.i18n import translator
 
@@ -57,3 +58,12 @@ def test_messages_are_put_in_the_operators_language() -> None:
     said = {"text": "The step did not run.", "args": {}}
     assert plugin.note({"note": [said]}, words) == "O passo não foi executado."
     assert plugin.reason({"msg": "x", "failures": [said]}, words) == "O passo não foi executado."
+
+
+def test_recap_of_a_fleet_names_those_that_something_happened_to() -> None:
+    stats = AggregateStats()
+    for number in range(30):
+        stats.increment("ok", f"host-{number}")
+    for kind in ("changed", "failures", "dark", "rescued", "ignored"):
+        stats.increment(kind, kind)
+    assert plugin.uneventful(stats) == [f"host-{number}" for number in range(30)]

@@ -53,6 +53,8 @@ class Faults:
         self.machine = machine
         if not keep:
             return
+        if not machine.health() and not machine.sh(f"test -d {KEPT}/dist", check=False).returncode:
+            self.mend()  # what tests that were interrupted left
         machine.wait_healthy()
         machine.out(
             f"mkdir -p {KEPT} && cp -a {WEBAPP}/.env {WEBAPP}/ecosystem.config.cjs {PM2_HOME}/dump.pm2 {KEPT}/"

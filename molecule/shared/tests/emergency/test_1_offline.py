@@ -306,6 +306,9 @@ def test_a_host_that_is_held_is_only_taken_from_a_routine_and_only_when_told(
 # ---- time, and ends
 
 
+SLOW = "pgrep -f '[p]m2-slow'"  # not the shell that asks
+
+
 def _slow_pm2(machine: Machine, seconds: int) -> tuple[str, str]:
     """A PM2 whose commands take long: the real one, behind a wait."""
     path = "/usr/local/bin/pm2-slow"
@@ -320,41 +323,44 @@ def test_a_budget_that_is_used_up_ends_it_and_says_so(
     began = time.monotonic()
     with untouched():
         run = emergency("offline", *_slow_pm2(machine, 600), "-e", "report_budget_s=24")
-    assert time.monotonic() - began < 40
+    assert time.monotonic() - began < 60, "the budget and what the controller adds"
     assert run.rc != 0, run.output
     assert "time budget is used up" in run.output
     restart = steps(run)["restart"]
     assert restart["status"] == "failed"
-    assert not machine.sh("pgrep -f pm2-slow", check=False).stdout
+    assert "It was cut short" in json.dumps(restart["note"])
+    assert not machine.sh(SLOW, check=False).stdout
     record = json.loads(machine.out(f"cat {STATE}/emergencies/{_run_id(run)}.json"))
     assert record["over_budget"] is True
     assert record["diagnosis"]["level"] == "L3"
 
 
-@pytest.mark.parametrize("who", ["controller", "worker", "guard"])
-def test_one_that_is_killed_leaves_no_lease_no_child_and_a_record(
+@pytest.mark.parametrize("who", ["controller", "worker", "guard", "frozen worker"])
+def test_one_that_is_killed_or_stuck_leaves_no_lease_no_child_and_a_record(
     who: str, machine: Machine, faults: Faults, state: Path
 ) -> None:
     faults.stop()
-    process = _start(machine, state, *_slow_pm2(machine, 4))
+    budget = 22 if who == "frozen worker" else 40
+    process = _start(machine, state, *_slow_pm2(machine, 4), "-e", f"report_budget_s={budget}")
     try:
-        machine.wait("the recovery to have begun", lambda: machine.sh("pgrep -f pm2-slow", check=False).stdout)
+        machine.wait("the recovery to have begun", lambda: machine.sh(SLOW, check=False).stdout)
         held = json.loads(machine.out(f"cat {STATE}/lease.json"))
         if who == "controller":
             os.killpg(process.pid, signal.SIGKILL)
         else:
             guard, worker = _guard_and_worker(machine)
-            machine.out(f"kill -KILL {worker if who == 'worker' else guard}")
+            machine.out(f"kill -{'STOP' if who == 'frozen worker' else 'KILL'} {guard if who == 'guard' else worker}")
         lease = f"test -e {STATE}/lease.json"
         machine.wait("the lease to be given back", lambda: machine.sh(lease, check=False).returncode, 30)
-        machine.wait("its children to be gone", lambda: not machine.sh("pgrep -f pm2-slow", check=False).stdout)
+        machine.wait("its children to be gone", lambda: not machine.sh(SLOW, check=False).stdout)
         record = json.loads(machine.out(f"cat {STATE}/emergencies/{held['run_id']}.json"))
     finally:
         if process.poll() is None:
             process.wait(40)
-    assert record["evidence"] or record["steps"]["evidence"]["evidence"]
-    if who == "worker":
+    assert record["evidence"]["processes"]
+    if "worker" in who:
         assert record["outcome"] == "failed"
+        assert record["over_budget"] is (who == "frozen worker")
     else:
         assert record["outcome"] == "recovered", "what has begun goes on"
         assert machine.health()["database"] == "connected"
@@ -364,7 +370,7 @@ def _guard_and_worker(machine: Machine) -> tuple[int, int]:
     """The two processes of the module, by the command between them."""
     rows = [line.split() for line in machine.out("ps -eo pid=,ppid=,user=,args=").splitlines()]
     parents = {int(row[0]): int(row[1]) for row in rows}
-    pid = int(machine.out("pgrep -of pm2-slow"))
+    pid = int(machine.out(SLOW + " -o"))
     names = {int(row[0]): row[3] for row in rows}
     while not names[parents[pid]].rpartition("/")[2].startswith("python"):
         pid = parents[pid]

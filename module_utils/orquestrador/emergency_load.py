@@ -1,0 +1,64 @@
+"""Clues about load, seen only when there is reason to look: who is heavy, and how memory went since the last start."""
+
+from __future__ import annotations
+
+import datetime
+import time
+from typing import Any, Optional
+
+from . import database_sessions, processes, trend
+
+WINDOW_S = 0.5
+ASK_S = 2.0
+
+
+def clues(params: dict[str, Any], snapshot: dict[str, Any], verdict: dict[str, Any]) -> dict[str, Any]:
+    """``{load, memory_trend, waits}``; what there is no reason to look at is left out. Has to run as root.
+
+    ``load`` is :func:`.processes.look`'s, when the host or the application is busy; ``memory_trend`` is
+    :func:`.trend.growth` over the history's samples since the application was last started; ``waits`` is
+    :func:`.database_sessions.waits`, when queries run for long.
+    """
+    found: dict[str, Any] = {}
+    app = (snapshot.get("pm2") or {}).get("app") or {}
+    host = ((snapshot.get("resources") or {}).get("cpu") or {}).get("percent")
+    limit = float((params.get("expectations") or {}).get("cpu_percent") or 80)
+    if verdict.get("procedure") == "performance" or (isinstance(host, (int, float)) and host >= limit):
+        found["load"] = processes.look(WINDOW_S, app.get("pids") or [])
+    if (snapshot.get("database") or {}).get("slow"):
+        try:
+            with database_sessions.as_root(params.get("mysql_socket"), ASK_S) as root:
+                found["waits"] = database_sessions.waits(root)
+        except Exception:  # noqa: BLE001, S110 - PyMySQL raises anything; the diagnosis does without
+            pass
+    past = params.get("memory_samples")
+    if past:
+        found["memory_trend"] = trend.growth(points(past, snapshot))
+    return found
+
+
+def points(past: list[dict[str, Any]], snapshot: dict[str, Any]) -> list[trend.Point]:
+    """Memory over time, now included, since the application was last started: before, it was another process's."""
+    pm2 = snapshot.get("pm2") or {}
+    app = pm2.get("app") or {}
+    starts = [
+        at for p in pm2.get("processes") or [] if p.get("name") == app.get("name")
+        if (at := _epoch(p.get("started_at"))) is not None
+    ]  # fmt: skip
+    since = max(starts, default=0.0)
+    found = [
+        (float(sample["at"]), float(sample["memory_bytes"]))
+        for sample in past
+        if sample.get("memory_bytes") and float(sample.get("at") or 0) >= since
+    ]
+    now = app.get("memory_bytes")
+    if isinstance(now, (int, float)) and now > 0:
+        found.append((_epoch(snapshot.get("taken_at")) or time.time(), float(now)))
+    return sorted(found)
+
+
+def _epoch(text: Any) -> Optional[float]:
+    try:
+        return datetime.datetime.fromisoformat(str(text).replace("Z", "+00:00")).timestamp()
+    except ValueError:
+        return None

@@ -1,0 +1,80 @@
+"""The watch: a cycle over a fleet, and what it does to hosts that are well (nothing), seen by independent means."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sqlite3
+from pathlib import Path
+
+from tools.bench.common import ROOT, Lab, environment, say, table, timed
+from tools.bench.daily import TOLERANT, fleet_inventory
+from tools.bench.reload import URL, on_lab
+
+FLEET = 100
+# Names of a cycle that looks for actions: 7 cycles, as many as other benchmarks' rounds, are 140 looks; 25 are 500.
+NAMES = 20
+# Some fifteen requests a second.
+LOAD = f"while :; do curl -s -m 5 -o /dev/null {URL}; sleep 0.05; done"
+FINGERPRINT = (ROOT / "molecule" / "shared" / "tests" / "fingerprint.sh").read_text(encoding="utf-8")
+
+
+def cycle(lab: Lab, names: int, work: Path, state: Path, log: str) -> float:
+    """One cycle over ``names`` names of the lab, with SSH connections of its own; its seconds."""
+    inventory = fleet_inventory(lab, names, work)
+    url = lab.variables.get("app_public_url")
+    outside = ("-e", f"app_public_url={url}") if url and "{{" not in url else ()
+    return timed(
+        ["ansible-playbook", "-i", str(inventory), "playbooks/monitoring/watch.yml", *TOLERANT, *outside],
+        environment(work, OPS_STATE_DIR=str(state)),
+        work / log,
+    )
+
+
+def traces(lab: Lab) -> list[str]:
+    """What an action would leave: files, units, PM2's processes and counters, since when the database runs."""
+    found = on_lab(lab, "sudo -n bash -s", FINGERPRINT).splitlines()
+    found.append(on_lab(lab, "ps -o pid=,lstart= -C mysqld,mariadbd"))
+    return found
+
+
+def bench_watch(lab: Lab, work: Path, runs: int) -> dict[str, float]:
+    """A hundred names in one cycle; then cycles under load, after each of which the host has to be what it was."""
+    state = work / "watch-state"
+    seconds = cycle(lab, FLEET, work, state, "watch-100.log")
+    say(f"  {FLEET} names: {seconds:.2f} s")
+
+    log = "~/bench-watch"
+    on_lab(lab, f"nohup sh -c '{LOAD}' > /dev/null 2>&1 < /dev/null & echo $! > {log}.pid")
+    before, actions = traces(lab), 0
+    try:
+        for number in range(1, runs + 1):
+            cycle(lab, NAMES, work, state, "watch-load.log")
+            after = traces(lab)
+            changed = [line for line in difflib.unified_diff(before, after, lineterm="", n=0) if line[0] in "+-"][2:]
+            actions += len(changed)
+            before = after
+            say(f"  cycle {number} of {runs}: {NAMES} names under load, {len(changed)} traces of an action")
+            for line in changed[:5]:
+                say(f"    {line[:200]}")
+    finally:
+        on_lab(lab, f"kill $(cat {log}.pid); rm {log}.pid")
+    with sqlite3.connect(f"file:{state / 'history.sqlite3'}?mode=ro", uri=True) as store:
+        acted, looks = store.execute("SELECT SUM(acted), SUM(hosts) FROM watch_cycles").fetchone()
+        good = store.execute("SELECT SUM(ok) FROM samples").fetchone()[0]
+    say()
+    table(
+        [
+            ("the watch", "figure"),
+            (f"a cycle of {FLEET} names, seconds (at most 25)", f"{seconds:.2f}"),
+            ("looks at a host that was well", f"{looks} ({good} good)"),
+            ("traces of an action, and actions it says it took", f"{actions} and {acted}"),
+            ("processors", str(os.cpu_count())),
+        ]
+    )
+    return {
+        "watch_100_s": seconds,
+        "watch_s_per_host_100": seconds / FLEET,
+        "watch_looks": float(looks),
+        "watch_false_actions": float(actions + acted),
+    }
