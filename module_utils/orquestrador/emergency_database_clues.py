@@ -212,7 +212,7 @@ def errors_of(lines: Sequence[str]) -> dict[str, Any]:
             if pattern.search(line):
                 entry = found.setdefault(meaning, {"count": 0, "last": ""})
                 entry["count"] += 1
-                entry["last"] = redact.scrub_text(line.strip())[:300]
+                entry["last"] = redact.scrub_text(_LINE_TIME.sub("", line).lstrip(": ").rstrip())[:300]
                 break
     return found
 

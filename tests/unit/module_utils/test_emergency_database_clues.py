@@ -46,7 +46,7 @@ def test_what_a_line_of_the_log_means(line: str, meaning: str | None) -> None:
 
 
 def test_errors_are_counted_and_the_newest_is_kept() -> None:
-    found = clues.errors_of(["Too many connections 1", "x", "Too many connections 2"])
+    found = clues.errors_of(["Too many connections 1", "x", "2023-11-14 22:13:00 +00:00:  Too many connections 2"])
     assert found == {"too_many_connections": {"count": 2, "last": "Too many connections 2"}}
 
 
