@@ -59,7 +59,7 @@ class Database:
     def halt(self) -> None:
         self.machine.out(f"kill -STOP {self.pid()}")
 
-    def kill(self, *, restarts_after_s: int = 4) -> None:
+    def kill(self, *, restarts_after_s: int = 9) -> None:
         """SIGKILL; systemd starts it again, but not at once."""
         self.machine.out(
             f"install -D /dev/stdin {OVERRIDE} && systemctl daemon-reload",
