@@ -19,7 +19,18 @@ HEALTHY, BROKEN, UNREACHABLE, UNKNOWN = "healthy", "broken", "unreachable", "unk
 SEVERITIES = {"offline": "critical", "performance": "high", "disk": "high", "database": "medium"}
 _TRIED = ("changed", "failed", "warn")
 # Steps that only look, whatever their status.
-_LOOKING = ("gate", "diagnosis", "lease", "evidence")
+_LOOKING = (
+    "gate",
+    "diagnosis",
+    "lease",
+    "evidence",
+    "resources",
+    "heaviest",
+    "queries",
+    "remedy",
+    "second_look",
+    "usage",
+)
 
 
 @dataclass(frozen=True)
@@ -143,6 +154,8 @@ def _recovery(gate: Mapping[str, Any], emergency: Mapping[str, Any], symptom: st
     if emergency.get("unreachable"):
         # What was unreachable before and after was most likely never touched.
         return breaker.NOTHING if symptom == UNREACHABLE else breaker.FAILED
+    if "changed" in emergency and not emergency["changed"] and emergency.get("outcome") == breaker.FAILED:
+        return breaker.NOTHING  # what nothing could be done about was not tried in vain
     recovered = emergency.get("outcome") == breaker.RECOVERED and symptom == HEALTHY
     return breaker.RECOVERED if recovered else breaker.FAILED
 

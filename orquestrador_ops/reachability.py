@@ -23,7 +23,6 @@ _WORDS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("broken", r"Connection (?:closed|reset) by|kex_exchange_identification|Broken pipe|not responding"),
     )
 )
-_UNKNOWN = msg("look at the network and at the host's console")
 _WHY = {
     "name": msg("its name does not resolve: correct ansible_host, or look at the DNS"),
     "host_key": msg(
@@ -51,5 +50,7 @@ def line_of(said: str, limit: int = 200) -> str:
 
 def explain(host: str, said: str, reason: str) -> Message:
     """The reason in words, with what to do next. ``reason`` is one line of what was said."""
-    why = _WHY.get(code_of(said), _UNKNOWN)
+    why = _WHY.get(code_of(said))
+    if why is None:
+        return msg("{host} cannot be reached over SSH: {reason}", host=host, reason=reason)
     return msg("{host} cannot be reached over SSH: {why} ({reason})", host=host, why=why, reason=reason)
