@@ -80,7 +80,7 @@ def growth(points: Sequence[Point]) -> dict[str, Any]:
 
 def _jumped(points: Sequence[Point]) -> bool:
     values = [value for _, value in sorted(points)]
-    steps = [after - before for before, after in zip(values, values[1:])]  # noqa: B905 - one is shorter by one
+    steps = [values[at + 1] - values[at] for at in range(len(values) - 1)]
     return max(steps) > JUMP_SHARE * (values[-1] - values[0])
 
 
