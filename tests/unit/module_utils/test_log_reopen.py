@@ -205,7 +205,7 @@ def home(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.parametrize("drop", [0, 7])
 def test_dropped_lines_are_put_back_in_their_order(home: Path, monkeypatch: pytest.MonkeyPatch, drop: int) -> None:
-    monkeypatch.setattr(log_reopen, "SETTLE_S", 0.3)
+    monkeypatch.setattr(log_reopen, "SETTLE_S", 2.0)
     log, old = home / "out.log", home / "old"
     pm2 = Pm2(home, log, drop)
     try:
