@@ -17,7 +17,7 @@ from orquestrador_ops import settings, watch, watch_cycle
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
-    """Runs on the controller, once for all hosts. Returns ``{todo, number, decisions}``; ``todo`` is by host."""
+    """Runs on the controller, once for all hosts. Returns ``{todo, budgets, number, tally}``; ``todo`` is by host."""
 
     TRANSFERS_FILES = False
     _requires_connection = False
@@ -50,4 +50,10 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             self._display.display(line)
         busy = {host: one for host, one in recorded.decisions.items() if one["kind"] != watch.NONE}
         todo = {host: watch_cycle.task_of(seen[host], one) for host, one in busy.items()}
-        return {"changed": False, "number": recorded.number, "todo": todo, "tally": watch.tally(recorded.decisions)}
+        return {
+            "changed": False,
+            "number": recorded.number,
+            "todo": todo,
+            "budgets": watch_cycle.budgets(),
+            "tally": watch.tally(recorded.decisions),
+        }

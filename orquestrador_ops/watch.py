@@ -22,7 +22,7 @@ NONE, RECOVER, TELL, SETTLE = "none", "recover", "tell", "settle"
 DONE, SKIPPED, LATE, RUNNING = "done", "skipped", "late", "running"
 
 # Critical and treated by no procedure: what people have to make room for. Errors in the logs are told by the routines.
-_CAPACITY_CHECKS = ("host.disk", "host.memory", "mysql.connections")
+_CAPACITY_CHECKS = ("host.memory", "mysql.connections")
 _REASONS = 3
 
 Decision = dict[str, Any]
@@ -282,7 +282,8 @@ def ended(decision: Decision, variables: Mapping[str, Any]) -> str:
     if result.get("unreachable"):
         return "unreachable"
     outcome, alert = result.get("outcome"), _part(result, "diagnosis").get("alert")
-    if outcome == "refused" and alert not in (None, NONE, decision["procedure"]):
+    run = _part(_part(variables, "report_run"), "run").get("procedure", decision["procedure"])  # the last one of two
+    if outcome == "refused" and alert not in (None, NONE, run):
         return "other"
     return {"healthy": "nothing", "recovered": "recovered", "refused": "refused"}.get(str(outcome), "failed")
 

@@ -135,12 +135,15 @@ def record(
 
 
 def task_of(seen: Mapping[str, Any], decision: watch.Decision) -> dict[str, Any]:
-    """What the playbook needs to do what was decided: the decision with ``budget_s`` or ``finding``."""
-    if decision["kind"] == watch.RECOVER:
-        from . import routines  # noqa: PLC0415 - only where something is done
-
-        return {**decision, "budget_s": routines.routine(decision["procedure"]).budget_s}
+    """What the playbook needs to do what was decided: the decision, with the ``finding`` that people are told."""
     return {**decision, "finding": watch.finding(seen, decision) if decision["kind"] == watch.TELL else None}
+
+
+def budgets() -> dict[str, int]:
+    """Seconds that each procedure may take that a verdict or a diagnosis can call for."""
+    from . import routines  # noqa: PLC0415 - loaded while the first host was being observed
+
+    return {name: routines.routine(name).budget_s for name in routines.PLAYBOOKS}
 
 
 def finish(kept: Settings, number: int, ended: Mapping[str, str]) -> None:

@@ -27,6 +27,7 @@ ERROR_LOGS = (
     "/var/log/mysql/mariadb.log",
 )
 PROPERTIES = (
+    "Id",
     "LoadState",
     "ActiveState",
     "SubState",
@@ -77,9 +78,10 @@ def parse_show(text: str) -> dict[str, str]:
 
 
 def state_from(shown: Mapping[str, str]) -> dict[str, Any]:
-    """``{load, active, sub, result, enabled, pid, exit_status, restarts, invocation, begun_s}`` of a unit's properties.
+    """``{id, load, active, sub, result, enabled, pid, exit_status, restarts, invocation, begun_s}`` of its properties.
 
-    ``begun_s`` is when it last began to start, on the clock of :func:`time.monotonic`.
+    ``begun_s`` is when it last began to start, on the clock of :func:`time.monotonic`; ``id`` is the unit's own name,
+    by which its journal goes: that it was asked for may be another, as MariaDB's ``mysql`` is.
     """
 
     def number(name: str) -> Optional[int]:
@@ -87,6 +89,7 @@ def state_from(shown: Mapping[str, str]) -> dict[str, Any]:
         return int(text) if text.isdigit() else None
 
     return {
+        "id": shown.get("Id") or None,
         "load": shown.get("LoadState") or "unknown",
         "active": shown.get("ActiveState") or "unknown",
         "sub": shown.get("SubState") or "unknown",

@@ -148,9 +148,17 @@ def _sessions(rows: Iterable[Mapping[str, Any]]) -> int:
 
 def _not_answering(scene: Scene) -> Optional[Scenario]:
     login = _login(scene)
-    if not _up(scene) and scene.database.get("error") in ("timeout", "lost", "garbled"):
+    active = _service(scene).get("active") == "active"
+    body = _dict(scene.http.get("body"))
+    if active and scene.database.get("error") == "no_socket" and not scene.bad("app.database") and body:
+        return Scenario(
+            "socket_lost",
+            [msg("The database server runs and serves the application, but its socket was removed")],
+            [msg("Restart the service of the database when it disturbs nobody: it makes its socket again")],
+        )
+    if not _up(scene) and active and scene.database.get("error") in ("timeout", "lost", "garbled", "no_socket"):
         return Scenario("server_hung", [msg("The database server runs, but does not answer")], [], "L3")
-    if _service(scene).get("active") == "active" and login.get("result") == "refused":
+    if active and login.get("result") == "refused":
         args = {"host": str(login.get("host") or "?"), "port": str(login.get("port") or "?")}
         return Scenario(
             "address_refused",

@@ -227,7 +227,7 @@ class _Rungs:
         if done.code == 0:
             return {"unit": self._unit, "was": f"{before['active']} ({before['sub']})"}
         after = database_service.state(self._unit)
-        said = database_service.since(self._unit, then)
+        said = database_service.since(after["id"] or self._unit, then)
         evidence = {"unit": self._unit, "now": f"{after['active']} ({after['sub']})", "last_lines": said[-30:]}
         if done.timed_out and after["active"] in ("activating", "deactivating"):
             raise EmergencyError(

@@ -104,7 +104,7 @@ def evidence(params: Mapping[str, Any], clues: Mapping[str, Any], deadline: floa
     shown = {name: known.get(name) for name in ("login", "holders", "waits", "read_only", "start_error")}
     found = {name: value for name, value in {"service": service, **shown}.items() if value}
     if service and service.get("active") != "active" and time.monotonic() < deadline - database_service.JOURNAL_S:
-        words = database_service.last_words(str(params.get("mysql_service") or "mysql"))
+        words = database_service.last_words(str(service.get("id") or params.get("mysql_service") or "mysql"))
         found["last_lines"] = [*(clues.get("error_tail") or []), *words]
     return found
 
@@ -212,7 +212,7 @@ def errors_of(lines: Sequence[str]) -> dict[str, Any]:
             if pattern.search(line):
                 entry = found.setdefault(meaning, {"count": 0, "last": ""})
                 entry["count"] += 1
-                entry["last"] = redact.scrub_text(line.strip())[:300]
+                entry["last"] = redact.scrub_text(_LINE_TIME.sub("", line).lstrip(": ").rstrip())[:300]
                 break
     return found
 

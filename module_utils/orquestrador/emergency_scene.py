@@ -153,13 +153,15 @@ class Scene:
 
     def saved(self) -> bool:
         """Whether PM2's saved list names the application. The list holds environments: nothing of it is kept."""
-        try:
-            with self.owner.at_work(), open(os.path.join(self.params["pm2_home"], "dump.pm2"), "rb") as stream:
-                listed = json.loads(stream.read(MAX_DUMP))
-        except (OSError, ValueError):
-            return False
         name = self.params["app_name"]
-        return isinstance(listed, list) and any(isinstance(one, dict) and one.get("name") == name for one in listed)
+        for file in ("dump.pm2", "dump.pm2.bak"):  # the second is what PM2 takes when it can't read the first
+            try:
+                with self.owner.at_work(), open(os.path.join(self.params["pm2_home"], file), "rb") as stream:
+                    listed = json.loads(stream.read(MAX_DUMP))
+            except (OSError, ValueError):
+                continue
+            return isinstance(listed, list) and any(isinstance(one, dict) and one.get("name") == name for one in listed)
+        return False
 
     def _settled(self) -> Pm2State:
         """PM2's state when nothing is just starting or ending: an end that PM2 or its unit heals is none of ours."""

@@ -15,6 +15,8 @@ MIB = 1024 * 1024
 LEAST_POINTS = 3
 # A line that explains less than this share of what varies is no growth.
 SURE = 0.7
+# What comes in one jump to this share is something that was loaded, not something that leaks.
+JUMP_SHARE = 0.8
 # What a process takes on and gives back anyway: its heap breathes.
 BREATH_BYTES = 24 * MIB
 BREATH_SHARE = 0.08
@@ -58,7 +60,7 @@ def fit(points: Sequence[Point]) -> Optional[Fit]:
 def growth(points: Sequence[Point]) -> dict[str, Any]:
     """Whether memory grows for good: ``{growing, growth_per_min_bytes, sure, grown_bytes, span_s, points}``.
 
-    Growing is what a line explains well and what exceeds a heap's own breath.
+    Growing is what a line explains well, what exceeds a heap's own breath, and what did not come all at once.
     """
     line = fit(points)
     if line is None:
@@ -67,13 +69,19 @@ def growth(points: Sequence[Point]) -> dict[str, Any]:
     grown = line.last - line.first
     breath = max(BREATH_BYTES, BREATH_SHARE * max(line.first, 0.0))
     return {
-        "growing": line.slope > 0 and line.sure >= SURE and grown >= breath,
+        "growing": line.slope > 0 and line.sure >= SURE and grown >= breath and not _jumped(points),
         "growth_per_min_bytes": round(line.slope * 60),
         "sure": round(line.sure, 3),
         "grown_bytes": round(grown),
         "span_s": round(line.span_s, 1),
         "points": len(points),
     }
+
+
+def _jumped(points: Sequence[Point]) -> bool:
+    values = [value for _, value in sorted(points)]
+    steps = [values[at + 1] - values[at] for at in range(len(values) - 1)]
+    return max(steps) > JUMP_SHARE * (values[-1] - values[0])
 
 
 class Limits(NamedTuple):

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import time
 from pathlib import Path
 from typing import Any
 
@@ -120,3 +121,41 @@ def test_only_the_expected_answer_is_health(
     else:
         with pytest.raises(BackupError, match=expected):
             host.application.prove(0.05)
+
+
+def _statuses(host: Host, monkeypatch: pytest.MonkeyPatch, status: str) -> None:
+    app = {"pids": [], "online": 0, "instances": 1, "statuses": {status: 1}}
+    monkeypatch.setattr(pm2, "collect", lambda *_, **__: ({"daemon": "online", "app": app, "processes": []}, []))
+
+
+@pytest.mark.parametrize(("status", "waits"), [("errored", False), ("stopped", False), ("launching", True)])
+def test_what_pm2_has_given_up_is_not_waited_for(
+    host: Host, monkeypatch: pytest.MonkeyPatch, status: str, waits: bool
+) -> None:
+    monkeypatch.setattr(app_control, "SETTLED_S", 0.05)
+    _statuses(host, monkeypatch, status)
+    began = time.monotonic()
+    reason = host.application.well(1.0, stable_s=0)
+    assert reason is not None
+    assert (time.monotonic() - began >= 0.9) is waits
+
+
+def test_some_workers_are_restarted_by_their_ids(host: Host) -> None:
+    host.application.restart(1, [2, 5])
+    host.application.restart(1)
+    assert host.commands == [["pm2", "restart", "2", "5"], ["pm2", "restart", "app"]]
+
+
+def test_in_haste_pm2_is_asked_over_its_socket_only_and_for_a_moment(
+    host: Host, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Any] = []
+
+    def collect(target: pm2.Target, *, timeout_s: float) -> tuple[dict[str, Any], list[Any]]:
+        asked.append((target.command, timeout_s))
+        return {"daemon": "online", "app": None, "processes": []}, []
+
+    monkeypatch.setattr(pm2, "collect", collect)
+    settings = Settings("app", 3001, "/eco.cjs", "/pm2", "pm2", "http://x/h", "ok", "connected")
+    Application(Owner(ME), settings, hasty=True).state()
+    assert asked == [("", app_control.HASTY_ASK_S)]

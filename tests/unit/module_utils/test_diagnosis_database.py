@@ -39,6 +39,8 @@ CASES: tuple[tuple[str, dict[str, Any], dict[str, Any], str | None], ...] = (
     ("masked", DOWN, service(load="masked", active="inactive"), "L3"),
     ("unit_unknown", DOWN, service(load="not-found", active="inactive"), None),
     ("server_hung", {"database": {"error": "timeout"}}, login("timeout"), "L3"),
+    ("server_hung", DOWN, login("unknown"), "L3"),
+    ("socket_lost", {**DOWN, "http": {"body": {"database": "connected"}}}, login("unknown"), None),
     ("host_unresolved", UP, login("unknown_host", local=None, host="db.invalid"), "L3"),
     ("remote", DOWN, {"login": {**HOME, "local": False, "result": "refused"}}, "L3"),
     ("address_refused", UP, login("refused", port=3399), "L3"),

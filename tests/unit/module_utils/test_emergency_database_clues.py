@@ -46,7 +46,7 @@ def test_what_a_line_of_the_log_means(line: str, meaning: str | None) -> None:
 
 
 def test_errors_are_counted_and_the_newest_is_kept() -> None:
-    found = clues.errors_of(["Too many connections 1", "x", "Too many connections 2"])
+    found = clues.errors_of(["Too many connections 1", "x", "2023-11-14 22:13:00 +00:00:  Too many connections 2"])
     assert found == {"too_many_connections": {"count": 2, "last": "Too many connections 2"}}
 
 
@@ -113,9 +113,11 @@ def test_no_error_is_no_cause() -> None:
 
 
 def test_a_unit_as_systemd_shows_it() -> None:
-    text = "LoadState=loaded\nActiveState=activating\nSubState=auto-restart\nMainPID=0\nNRestarts=3\nResult=signal\n"
+    text = "Id=mariadb.service\n"
+    text += "LoadState=loaded\nActiveState=activating\nSubState=auto-restart\nMainPID=0\nNRestarts=3\nResult=signal\n"
     found = database_service.state_from(database_service.parse_show(text))
     assert (found["active"], found["sub"], found["pid"], found["restarts"]) == ("activating", "auto-restart", None, 3)
+    assert found["id"] == "mariadb.service", "its journal goes by that, whatever it was asked for as"
 
 
 # --- the application's account

@@ -52,6 +52,8 @@ def test_points_of_one_moment_are_no_line() -> None:
         ([100, 100, 100, 100], False),
         ([100, 105, 110, 115], False),  # a heap's own breath
         ([250, 200, 150, 100], False),
+        ([80, 80, 80, 670], False),  # one jump
+        ([80, 370, 670], True),
         ([100, 300, 90, 310, 100, 140], False),  # up and down, no line
     ],
 )

@@ -31,7 +31,7 @@ def looked(verdict: dict[str, Any] | None, **more: Any) -> dict[str, Any]:
         ("healthy", "none", {}, None, None),
         ("degraded", "none", {"logs_errors": "warn"}, GOOD, None),
         ("critical", "none", {"logs_errors": "critical"}, GOOD, None),
-        ("critical", "none", {"host_disk": "critical"}, GOOD, watch.CAPACITY),
+        ("critical", "none", {"host_memory": "critical"}, GOOD, watch.CAPACITY),
         ("critical", "offline", {"http_status": "critical"}, BAD, watch.FAILING),
         ("critical", "offline", {"http_status": "critical", "host_disk": "critical"}, GOOD, watch.FAILING),
         ("unknown", "none", {"mysql_reachable": "unknown"}, GOOD, watch.UNSEEN),

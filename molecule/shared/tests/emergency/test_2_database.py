@@ -165,14 +165,14 @@ def test_connections_of_a_stranger_are_named_and_ended_only_when_approved(
 def test_connections_of_the_application_itself_come_back_by_its_restart(
     database: Database, emergency: Emergency, untouched: Untouched
 ) -> None:
-    database.widen_pool()
-    database.allow(10)
+    held = database.widen_pool()
+    database.allow(held)
     with untouched(but=("app",)):
         run = emergency("database")
     assert run.rc == 0, run.output
     assert diagnosis(run)["scenario"] == "full_by_app"
     assert climbed(run) == ["restart"]
-    assert database.sessions("orquestrador") < 10
+    assert database.sessions("orquestrador") < held
 
 
 def test_a_read_only_server_is_found_by_what_it_refused_and_left_so(

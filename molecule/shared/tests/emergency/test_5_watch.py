@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import yaml
 from machine import APP, HOME, USER, Background, Machine, Run, Runner, assert_same
+from test_5_disk import OVER, disk, fill  # noqa: F401 - disk is a fixture
 
 WATCH = "playbooks/monitoring/watch.yml"
 MAINTENANCE = "playbooks/operation/maintenance.yml"
@@ -172,6 +173,23 @@ def test_lease_of_another_procedure_keeps_the_watch_off(watch: Watch, machine: M
     assert rows(state, "SELECT outcome FROM recoveries") == [("nothing",)]
     assert rows(state, "SELECT COUNT(*) FROM incidents") == [(0,)], "no failure, and nobody is told"
     assert "ana@control-01" in machine.out(f"cat {LEASE}")
+
+
+def test_case_of_another_procedure_is_recovered_by_that_one(
+    watch: Watch,
+    machine: Machine,
+    state: Path,
+    disk: str,  # noqa: F811 - the fixture
+) -> None:
+    """A verdict calls for what is down; the host knows that its disk is behind it."""
+    fill(machine, expired=True)
+    stop(machine)
+    run = watch("-e", json.dumps(OVER), timeout=150)
+    found = rows(state, "SELECT procedure, outcome FROM recoveries ORDER BY id")
+    assert found[0] == ("offline", "nothing"), run.output
+    assert found[1][0] == "disk", run.output
+    assert run.report
+    assert run.report["record"]["procedure"] == "disk"
 
 
 def test_open_breaker_keeps_the_watch_off_and_is_told(watch: Watch, machine: Machine, state: Path) -> None:
