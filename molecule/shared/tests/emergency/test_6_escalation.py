@@ -281,7 +281,7 @@ def test_maintenance_keeps_the_watcher_off_and_stops_nobody_by_hand(
 
 
 def test_a_broken_build_through_the_procedure_itself(office: Office, run_clean: Runner, machine: Machine) -> None:
-    """Nothing made up: three recoveries that can't help, a breaker that keeps the fourth off, and a person who can."""
+    """Nothing made up: a build that never listens, recoveries that can't help, a breaker, and a person who can."""
     given = office.state.parent / "given.json"
     # Short, so that a ladder which can't help is left early.
     given.write_text(json.dumps({"escalation_channels": office.channels(), "report_budget_s": 17, "ops_locale": "en"}))
@@ -293,7 +293,7 @@ def test_a_broken_build_through_the_procedure_itself(office: Office, run_clean: 
     index = f"{WEBAPP}/dist/server/index.js"
     machine.out(f"cp -p {index} {index}.kept", user=USER)
     try:
-        machine.app(f"echo 'syntax error here(' > dist/server/index.js; pm2 restart {APP} >/dev/null")
+        machine.app(f"echo 'setInterval(Date.now, 60000)' > dist/server/index.js; pm2 restart {APP} >/dev/null")
         machine.wait("nobody to answer", lambda: not machine.health())
         for _ in range(3):
             run = offline("-e", "emergency_automatic=true")
