@@ -8,24 +8,29 @@ from typing import Any
 
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
+from ansible.plugins.loader import action_loader
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from orquestrador_ops import emergencies, observation, settings
+from orquestrador_ops import courier, emergencies, observation, settings
+
+# Built here, in the controlling process: every forked worker inherits it.
+courier.program(courier.EMERGENCY)
+PROBE = action_loader.get("health_probe", class_only=True)
 
 AUTO = "auto"
 # Procedures that ask how memory went.
 OF_MEMORY = ("performance", AUTO)
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
-    """One remote round trip, the module ``emergency``. What it only looks at (``auto``) never fails for what it saw."""
+class ActionModule(PROBE):  # type: ignore[misc, valid-type]
+    """One remote round trip, carried as a probe is. What it only looks at (``auto``) never fails for what it saw."""
 
     TRANSFERS_FILES = False
     _supports_check_mode = True
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        super().run(tmp, task_vars)
+        ActionBase.run(self, tmp, task_vars)
         variables = task_vars or {}
         arguments = dict(self._task.args)
         host, started = str(variables.get("inventory_hostname", "")), observation.utc_now()
@@ -51,7 +56,19 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         return emergencies.triaged(result, host=host, started=started)
 
     def _asked(self, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
-        result: dict[str, Any] = self._execute_module(
-            module_name="emergency", module_args=arguments, task_vars=variables
-        )
+        python = self._python(variables)
+        if python is None:
+            module: dict[str, Any] = self._execute_module(
+                module_name="emergency", module_args=arguments, task_vars=variables
+            )
+            return module
+        params, problem = emergencies.parameters(arguments)
+        if problem is not None:
+            return {"failed": True, "changed": False, "unusable": True, "msg": problem, "failures": []}
+        check_mode = bool(self._task.check_mode)
+        limit_s = params["budget_s"] + emergencies.RESERVE_S
+        result: dict[str, Any] = self._carry(courier.EMERGENCY, python, limit_s, params=params, check_mode=check_mode)
+        if "module_stderr" in result:
+            host = str(variables.get("inventory_hostname", ""))
+            result["failures"] = [observation.why_not(result, host, str(result["msg"]))]
         return result

@@ -61,12 +61,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         return {**observation.settle(result, host=host, started=started), **identity}
 
     def _observe(self, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
-        python = str(
-            variables.get("ansible_python_interpreter")
-            or C.config.get_config_value("INTERPRETER_PYTHON", variables=variables)
-        )
-        # Without a known interpreter, or without pipelining, Ansible's own way is the one that works.
-        if not python.startswith("/") or self._task.delegate_to or not self._is_pipelining_enabled("new"):
+        python = self._python(variables)
+        if python is None:
             module: dict[str, Any] = self._execute_module(
                 module_name="health_probe", module_args=arguments, task_vars=variables
             )
@@ -74,6 +70,21 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         params, problem = observation.parameters(arguments)
         if problem is not None:
             return {"failed": True, "unusable": True, "msg": problem}
-        request = courier.request(params, observation.cpu_percent(params))
-        returned = self._low_level_execute_command(courier.command(python, params["timeout"]), in_data=request)
-        return observation.judged(params, courier.reply(returned))
+        percent = observation.cpu_percent(params)
+        answer = self._carry(courier.PROBE, python, params["timeout"], params=params, cpu_percent=percent)
+        return observation.judged(params, answer)
+
+    def _python(self, variables: dict[str, Any]) -> str | None:
+        """The host's Python where code can be carried to it; ``None`` where only Ansible's own way works."""
+        python = str(
+            variables.get("ansible_python_interpreter")
+            or C.config.get_config_value("INTERPRETER_PYTHON", variables=variables)
+        )
+        if not python.startswith("/") or self._task.delegate_to or not self._is_pipelining_enabled("new"):
+            return None
+        return python
+
+    def _carry(self, cargo: courier.Cargo, python: str, timeout_s: float, **given: Any) -> dict[str, Any]:
+        """What the cargo's call answered over there."""
+        command = courier.command(python, timeout_s)
+        return courier.reply(self._low_level_execute_command(command, in_data=courier.request(cargo, **given)))

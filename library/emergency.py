@@ -210,79 +210,27 @@ failures:
   elements: dict
 """
 
-import os
-
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible.module_utils.orquestrador import arguments, emergency
-from ansible.module_utils.orquestrador.backup_clients import BackupError
-from ansible.module_utils.orquestrador.messages import plain
-from ansible.module_utils.orquestrador.ranges import out_of_range
+from ansible.module_utils.orquestrador import arguments, emergency, emergency_arguments
 
-ARGUMENT_SPEC = {
-    "procedure": {"type": "str", "required": True, "choices": [*emergency.LADDERS, emergency.AUTO]},
-    "probe": {"type": "dict", "required": True},
-    "budget_s": {"type": "float", "required": True},
-    "stable_s": {"type": "float", "default": 1},
-    "lease_path": {"type": "path", "required": True},
-    "lease_run_id": {"type": "str", "required": True},
-    "lease_owner": {"type": "str", "required": True},
-    "lease_preempt": {"type": "bool", "default": False},
-    "app_ecosystem_file": {"type": "path", "required": True},
-    "pm2_unit": {"type": "str", "required": True},
-    "mysql_service": {"type": "str", "default": "mysql"},
-    "mysql_socket": {"type": "path"},
-    "mysql_ops_user": {"type": "str"},
-    "dist": {"type": "path", "required": True},
-    "build_state_dir": {"type": "path", "required": True},
-    "kill_port_holder": {"type": "bool", "default": False},
-    "rollback": {"type": "bool", "default": False},
-    "kill_idle_connections": {"type": "bool", "default": False},
-    "idle_s": {"type": "float", "default": 60},
-    "heap_snapshot": {"type": "bool", "default": False},
-    "observe_s": {"type": "float", "default": 300},
-    "memory_samples": {"type": "list", "elements": "dict", "default": []},
-    "disk": {
-        "type": "dict",
-        "options": {
-            "logs_dir": {"type": "path", "required": True},
-            "logs_archive_dir": {"type": "path", "required": True},
-            "logs_archive_retention_days": {"type": "float", "default": 90},
-            "logs_archive_keep_minimum": {"type": "int", "default": 3},
-            "backup_dir": {"type": "path", "required": True},
-            "backup_database_dir": {"type": "path", "required": True},
-            "backup_code_dir": {"type": "path", "required": True},
-            "backup_retention_days": {"type": "int", "default": 90},
-            "backup_keep_minimum": {"type": "int", "default": 3},
-        },
-    },
-    "evidence_keep": {"type": "int", "default": 20},
-}
-RANGES = {
-    "idle_s": (0, 86400),
-    "budget_s": (1, 86400),
-    "stable_s": (0, 600),
-    "observe_s": (0, 86400),
-    "evidence_keep": (1, 10000),
-}
+ARGUMENT_SPEC = emergency_arguments.ARGUMENT_SPEC
 
 
 def main() -> None:
     """Do the procedure; only arguments that can't be used make the module fail."""
     module = AnsibleModule(
-        argument_spec=ARGUMENT_SPEC, required_if=[("procedure", "disk", ["disk"])], supports_check_mode=True
+        argument_spec=ARGUMENT_SPEC, required_if=emergency_arguments.REQUIRED_IF, supports_check_mode=True
     )
     params = dict(module.params)
     checked = ArgumentSpecValidator(arguments.ARGUMENT_SPEC).validate(params.pop("probe"))
-    problem = out_of_range(params, RANGES) or next(iter(checked.error_messages), None)
+    problem = emergency_arguments.unusable(params) or next(iter(checked.error_messages), None)
     problem = problem or arguments.unusable(checked.validated_parameters)
     if problem is not None:
         module.fail_json(msg=problem, failures=[])
-    os.umask(0o077)
-    try:
-        result = emergency.run({**checked.validated_parameters, **params}, check_mode=module.check_mode)
-    except BackupError as error:
-        module.fail_json(msg=plain(error.message), failures=[error.message])
+    result = emergency.called({**checked.validated_parameters, **params}, check_mode=module.check_mode)
+    if result.get("failed"):
+        module.fail_json(**result)
     module.exit_json(**result)
 
 

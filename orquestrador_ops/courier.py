@@ -1,9 +1,10 @@
-"""Carry the collectors to a host and bring the observation back, in one exchange and nothing on its disk.
+"""Carry code to a host and bring its answer back, in one exchange and nothing on its disk.
 
-Ansible's own way of shipping a module parses every source of it on the controller (0.3 s), writes an archive on the
-host and loads the whole of ``AnsibleModule`` there. A probe that has to be as quick as typed commands can afford none
-of that: here the package ``module_utils/orquestrador`` goes as it is through the standard input of the host's Python,
-which imports it from memory. What runs is the same code, called by the same function as in ``library/health_probe.py``.
+Ansible's own way of shipping a module parses every source of it on the controller (0.3 s and more), writes an archive
+on the host and loads the whole of ``AnsibleModule`` there. A probe that has to be as quick as typed commands, and a
+recovery that somebody waits for, can afford none of that: here the package ``module_utils/orquestrador`` goes as it is
+through the standard input of the host's Python, which imports it from memory. What runs is the same code, called by
+the same function as in ``library``. A *cargo* is one such program: what it imports and what it calls.
 """
 
 from __future__ import annotations
@@ -13,28 +14,110 @@ import shlex
 import zlib
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 PACKAGE = Path(__file__).resolve().parent.parent / "module_utils" / "orquestrador"
+
+
+class Cargo(NamedTuple):
+    """What is carried: the modules, which of them is called, and the call, an expression over ``request``."""
+
+    modules: tuple[str, ...]
+    call: str
+
+
 # What observing imports, and nothing more: every host receives and every probe waits for it. The verdict stays here.
-CARRIED = (
-    "__init__",
-    "axon",
-    "collect",
-    "critical_files",
-    "database",
-    "http_health",
-    "jsonable",
-    "log_events",
-    "logs",
-    "messages",
-    "observe",
-    "pm2",
-    "port",
-    "redact",
-    "resources",
-    "runner",
-    "types",
+PROBE = Cargo(
+    (
+        "__init__",
+        "axon",
+        "collect",
+        "critical_files",
+        "database",
+        "http_health",
+        "jsonable",
+        "log_events",
+        "logs",
+        "messages",
+        "observe",
+        "pm2",
+        "port",
+        "redact",
+        "resources",
+        "runner",
+        "types",
+    ),
+    'carried("observe").observe(request["params"], request["cpu_percent"])',
+)
+EMERGENCY = Cargo(
+    (
+        "__init__",
+        "apart",
+        "app_control",
+        "app_dist",
+        "arguments",
+        "axon",
+        "backup_clients",
+        "backup_files",
+        "backup_retention",
+        "collect",
+        "critical_files",
+        "database",
+        "database_login",
+        "database_optimize",
+        "database_service",
+        "database_sessions",
+        "database_tables",
+        "diagnosis",
+        "diagnosis_database",
+        "diagnosis_disk",
+        "diagnosis_performance",
+        "disk_usage",
+        "emergency",
+        "emergency_arguments",
+        "emergency_clues",
+        "emergency_database",
+        "emergency_database_clues",
+        "emergency_disk",
+        "emergency_evidence",
+        "emergency_guard",
+        "emergency_load",
+        "emergency_offline",
+        "emergency_orphans",
+        "emergency_performance",
+        "emergency_scene",
+        "emergency_watch",
+        "expectations",
+        "git_integrity",
+        "heap_snapshot",
+        "http_health",
+        "jsonable",
+        "judge",
+        "lease",
+        "log_events",
+        "log_tarball",
+        "logs",
+        "long_command",
+        "messages",
+        "observe",
+        "owner",
+        "pm2",
+        "pm2_reload",
+        "port",
+        "prober",
+        "processes",
+        "ranges",
+        "redact",
+        "resources",
+        "runner",
+        "scenario",
+        "tcp_owner",
+        "trend",
+        "types",
+        "verdict",
+    ),
+    'carried("emergency").called(carried("emergency_arguments").at_home(request["params"]),'
+    ' check_mode=request["check_mode"])',
 )
 MARK = "orquestrador-observation:"
 # The remote command may last that much longer than the probe says it takes; then it is killed there too.
@@ -46,6 +129,7 @@ BOOT = "import sys,zlib;i=sys.stdin.buffer;r=lambda:zlib.decompress(i.read(int(i
 
 PROGRAM = """
 import json, os, sys
+from importlib import import_module
 from importlib.machinery import ModuleSpec
 
 SOURCES = json.loads(r())
@@ -62,9 +146,9 @@ class Carried:
 
 sys.meta_path.insert(0, Carried())
 try:
-    from orquestrador import observe
+    carried = lambda name: import_module("orquestrador." + name)
     request = json.load(i)
-    result = observe.observe(request["params"], request["cpu_percent"])
+    result = CALL
 except Exception as error:
     result = {"failed": True, "msg": type(error).__name__ + ": " + str(error)}
 os.write(1, (MARK + json.dumps(result) + "\\n").encode())
@@ -73,13 +157,13 @@ os._exit(0)  # a collector that hangs must not hold up the end
 
 
 @cache
-def program() -> bytes:
+def program(cargo: Cargo = PROBE) -> bytes:
     """The compressed program, the same for every host; built once, inherited by forked workers."""
     sources = {
         "orquestrador" if path.stem == "__init__" else f"orquestrador.{path.stem}": path.read_text(encoding="utf-8")
-        for path in (PACKAGE / f"{name}.py" for name in CARRIED)
+        for path in (PACKAGE / f"{name}.py" for name in cargo.modules)
     }
-    return _packed(f"MARK = {MARK!r}\n{PROGRAM}") + _packed(json.dumps(sources))
+    return _packed(f"MARK = {MARK!r}\n" + PROGRAM.replace("CALL", cargo.call)) + _packed(json.dumps(sources))
 
 
 def _packed(text: str) -> bytes:
@@ -92,9 +176,9 @@ def command(python: str, timeout_s: float) -> str:
     return f"timeout -k 5 {int(timeout_s) + GRACE_S} {shlex.quote(python)} -c {shlex.quote(BOOT)}"
 
 
-def request(params: dict[str, Any], cpu_percent: float) -> bytes:
+def request(cargo: Cargo, **given: Any) -> bytes:
     """What goes through standard input: the program, the sources, the arguments."""
-    return program() + json.dumps({"params": params, "cpu_percent": cpu_percent}).encode()
+    return program(cargo) + json.dumps(given).encode()
 
 
 def reply(returned: dict[str, Any]) -> dict[str, Any]:
@@ -117,4 +201,4 @@ def _nothing(returned: dict[str, Any]) -> dict[str, Any]:
     why = "it did not end in time" if status in (124, 137) else f"status {status}"
     # Without a word on standard error the reason has to speak for itself.
     said = returned.get("stderr") or why
-    return {"failed": True, "msg": f"the probe gave no answer: {why}", "module_stderr": said, "rc": status}
+    return {"failed": True, "msg": f"the host gave no answer: {why}", "module_stderr": said, "rc": status}

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
+from module_utils.orquestrador import emergency_arguments
 from module_utils.orquestrador.messages import msg
 from module_utils.orquestrador.types import Message
 
@@ -25,6 +29,23 @@ def left_of(run: Mapping[str, Any]) -> float:
     deadline = datetime.fromisoformat(str(run["deadline"]))
     left = (deadline - utc_now()).total_seconds() - RESERVE_S
     return round(max(left, LEAST_S), 1)
+
+
+def parameters(arguments: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
+    """Arguments of the module ``emergency`` checked and completed as it does itself: ``(params, problem)``.
+
+    ``params`` hold the probe's arguments as well; ``problem`` is one line, ``None`` when they can be used.
+    """
+    given = dict(arguments)
+    probe, problem = observation.parameters(given.pop("probe"))
+    own = {name: option for name, option in emergency_arguments.ARGUMENT_SPEC.items() if name != "probe"}
+    checked = ArgumentSpecValidator(observation.as_text(own), required_if=emergency_arguments.REQUIRED_IF).validate(
+        json.loads(json.dumps(given))
+    )
+    if checked.error_messages:
+        return {}, observation.first_line(checked.error_messages[0])
+    params: dict[str, Any] = checked.validated_parameters
+    return {**probe, **params}, problem or emergency_arguments.unusable(params)
 
 
 def memory_samples(kept: Settings, host: str) -> list[dict[str, float]]:

@@ -61,6 +61,11 @@ def first_line(text: Any, limit: int = 300) -> str:
     return ""
 
 
+def as_text(specification: Mapping[str, Any]) -> dict[str, Any]:
+    """A module's specification whose paths are plain text."""
+    return {name: _as_text(option) for name, option in specification.items()}
+
+
 def _as_text(option: dict[str, Any]) -> dict[str, Any]:
     """An option whose paths are plain text: ``~`` is the host's to expand, not the controller's."""
     kinds: dict[str, Any] = {
@@ -70,7 +75,7 @@ def _as_text(option: dict[str, Any]) -> dict[str, Any]:
     return {**option, **kinds, **({"options": nested} if nested else {})}
 
 
-_SPECIFICATION = {name: _as_text(option) for name, option in probe_arguments.ARGUMENT_SPEC.items()}
+_SPECIFICATION = as_text(probe_arguments.ARGUMENT_SPEC)
 _VALIDATOR = ArgumentSpecValidator(_SPECIFICATION)
 
 
@@ -160,10 +165,10 @@ def settle(result: dict[str, Any], *, host: str, started: str) -> dict[str, Any]
             "changed": False,
             "msg": f"{reason}" + ("" if "inventory" in reason else " - correct the variable in the inventory"),
         }
-    return {"changed": False, **_nothing("error", _why_not(result, host, reason)), **times}
+    return {"changed": False, **_nothing("error", why_not(result, host, reason)), **times}
 
 
-def _why_not(result: Mapping[str, Any], host: str, reason: str) -> Message:
+def why_not(result: Mapping[str, Any], host: str, reason: str) -> Message:
     """Why a probe could not run, with what to do about it where that can be told."""
     said = [
         line.strip()

@@ -12,6 +12,7 @@ and nothing at all when the application is well, or when another procedure is wh
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Iterable
 from typing import Any, Callable, Optional
@@ -26,8 +27,9 @@ from . import (
     lease,
 )
 from .backup_clients import BackupError
+from .emergency_arguments import AUTO
 from .emergency_scene import OBSERVE_S, Rung, Scene, Step
-from .messages import msg
+from .messages import msg, plain
 from .owner import Owner
 from .types import Message
 
@@ -46,8 +48,6 @@ CLIMBS: dict[str, Callable[[Scene, Attempt], tuple[Optional[Message], bool]]] = 
 }
 # Procedures that have to do without room on the disk, for a lease as well.
 NEEDS_NO_ROOM = frozenset({"disk"})
-# Only looks and tells which procedure it is.
-AUTO = "auto"
 HEALTHY, RECOVERED, FAILED, REFUSED = "healthy", "recovered", "failed", "refused"
 # A rung is not begun with less: there would be nothing left to prove it with.
 LEAST_S = 3.0
@@ -60,6 +60,15 @@ LEASE_WAIT_S = 5.0
 # Whom to tell when the budget is used up: more of the same would not help.
 OVER_BUDGET_LEVEL = "L3"
 _OVER_BUDGET = msg("The time budget is used up: the application is not well yet, a person has to go on")
+
+
+def called(params: dict[str, Any], *, check_mode: bool = False) -> dict[str, Any]:
+    """:func:`run` as a module does it: what can't be begun is a failure in one line."""
+    os.umask(0o077)
+    try:
+        return run(params, check_mode=check_mode)
+    except BackupError as error:
+        return {"failed": True, "changed": False, "msg": plain(error.message), "failures": [error.message]}
 
 
 def run(params: dict[str, Any], *, check_mode: bool = False) -> dict[str, Any]:

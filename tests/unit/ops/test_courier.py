@@ -43,7 +43,7 @@ def carried(params: dict[str, Any], python: str = sys.executable) -> dict[str, A
     """Run the command as the host's shell would, in an empty environment and without this project on any path."""
     done = subprocess.run(
         ["/bin/sh", "-c", courier.command(python, params["timeout"])],
-        input=courier.request(params, 80.0),
+        input=courier.request(courier.PROBE, params=params, cpu_percent=80.0),
         capture_output=True,
         timeout=60,
         cwd="/",
@@ -169,9 +169,14 @@ def test_hints_name_what_an_inventory_has() -> None:
     assert texts == []
 
 
-def test_what_is_carried_is_what_observing_imports() -> None:
+@pytest.mark.parametrize(
+    ("cargo", "roots"),
+    [(courier.PROBE, ["observe"]), (courier.EMERGENCY, ["emergency", "emergency_arguments"])],
+    ids=["probe", "emergency"],
+)
+def test_what_is_carried_is_what_is_imported_there(cargo: courier.Cargo, roots: list[str]) -> None:
     found: set[str] = set()
-    waiting = ["observe"]
+    waiting = list(roots)
     while waiting:
         name = waiting.pop()
         if name in found:
@@ -180,4 +185,5 @@ def test_what_is_carried_is_what_observing_imports() -> None:
         for node in ast.walk(ast.parse((courier.PACKAGE / f"{name}.py").read_text(encoding="utf-8"))):
             if isinstance(node, ast.ImportFrom) and node.level == 1:
                 waiting += [node.module] if node.module else [alias.name for alias in node.names]
-    assert set(courier.CARRIED) == found | {"__init__"}
+    assert set(cargo.modules) == found | {"__init__"}
+    assert list(cargo.modules) == sorted(cargo.modules)
