@@ -15,7 +15,7 @@ ASK_S = 2.0
 def clues(params: dict[str, Any], snapshot: dict[str, Any], verdict: dict[str, Any]) -> dict[str, Any]:
     """``{load, memory_trend, waits}``; what there is no reason to look at is left out. Has to run as root.
 
-    ``load`` is :func:`.processes.look`'s, when the host or the application is busy; ``memory_trend`` is
+    ``load`` is :func:`.processes.look`'s, when host or application are busy and nothing is gone; ``memory_trend`` is
     :func:`.trend.growth` over the history's samples since the application was last started; ``waits`` is
     :func:`.database_sessions.waits`, when queries run for long.
     """
@@ -23,7 +23,9 @@ def clues(params: dict[str, Any], snapshot: dict[str, Any], verdict: dict[str, A
     app = (snapshot.get("pm2") or {}).get("app") or {}
     host = ((snapshot.get("resources") or {}).get("cpu") or {}).get("percent")
     limit = float((params.get("expectations") or {}).get("cpu_percent") or 80)
-    if verdict.get("procedure") == "performance" or (isinstance(host, (int, float)) and host >= limit):
+    # Nobody who waits for an application that is gone waits half a second longer for who else is busy.
+    busy = isinstance(host, (int, float)) and host >= limit and verdict.get("procedure") not in ("offline", "database")
+    if busy or verdict.get("procedure") == "performance":
         found["load"] = processes.look(WINDOW_S, app.get("pids") or [])
     if (snapshot.get("database") or {}).get("slow"):
         try:
