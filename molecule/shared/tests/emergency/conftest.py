@@ -22,7 +22,7 @@ _FACTS = {
     "saved": f"sha256sum < {PM2_HOME}/dump.pm2",
     "files": f"cd {WEBAPP} && find . -name .git -prune -o -path ./logs -prune -o -path ./node_modules -prune"
     " -o -printf '%p %y %m %u:%g %s %T@ %l\\n' | sort",
-    "lease": f"ls /home/{USER}/.local/state/orquestrador-ops/ | grep -v -e emergencies -e '.lock' || true",
+    "lease": f"ls /home/{USER}/.local/state/orquestrador-ops/ | grep -v -e emergencies -e heap -e '.lock' || true",
 }
 
 
