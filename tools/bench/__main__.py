@@ -16,6 +16,7 @@ from tools.bench.logs import bench_logs
 from tools.bench.recover import bench_recover
 from tools.bench.reload import bench_reload
 from tools.bench.watch import bench_watch
+from tools.bench.watched import bench_watched
 
 # Name, what is said before, and the benchmark: given the lab, a directory to work in and a number of counted rounds,
 # it returns its figures by name.
@@ -26,6 +27,7 @@ BENCHMARKS: dict[str, tuple[str, Callable[[Lab, Path, int], dict[str, float]]]] 
     "watch": ("The watch over a fleet, and over hosts that are well", bench_watch),
     "logs": ("Archives of logs that are being written", bench_logs),
     "recover": ("Recovery from faults, against the commands of the playbook as written", bench_recover),
+    "watched": ("Recovery from faults that only the watch can find", bench_watched),
     "backup": ("Backup and proof of a database of 1 GB against mysqldump, gzip and mysql", bench_backup),
 }
 

@@ -95,6 +95,16 @@ class Machine:
             raise AssertionError(f"on {self.name}, status {done.returncode}: {script}\n{done.stdout}{done.stderr}")
         return done
 
+    def reboot(self) -> None:
+        """Restart the machine, which is a container here, and wait until it lets somebody in again."""
+        argv = [] if os.geteuid() == 0 else ["sudo", "-n"]
+        subprocess.run(
+            [*argv, "podman", "restart", "--time", "20", self.name], capture_output=True, timeout=120, check=True
+        )
+        leave = ["ssh", "-F", str(self.state / "ssh_config"), "-O", "exit", self.name]
+        subprocess.run(leave, capture_output=True, timeout=20, check=False)  # the connection of before the restart
+        self.wait("the machine to be up", lambda: self.sh("true", check=False).returncode == 0)
+
     def out(self, script: str, **options: Any) -> str:
         """What a script prints."""
         return self.sh(script, **options).stdout.strip()

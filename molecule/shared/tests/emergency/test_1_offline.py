@@ -102,6 +102,20 @@ def test_each_fault_gets_what_it_needs(
             assert 0 <= step["used_s"] <= step["planned_s"], name
 
 
+def test_after_a_reboot_that_pm2_did_not_survive(machine: Machine, emergency: Emergency) -> None:
+    machine.out(f"systemctl disable {PM2_UNIT}")
+    booted = machine.out("systemctl show -p UserspaceTimestampMonotonic init.scope; ps -o lstart= -p 1")
+    machine.reboot()
+    machine.wait("the database", lambda: machine.sh("systemctl is-active mysql", check=False).returncode == 0)
+    assert machine.out("systemctl show -p UserspaceTimestampMonotonic init.scope; ps -o lstart= -p 1") != booted
+    assert machine.health() == {}
+    run = emergency("offline")
+    assert run.rc == 0, run.output
+    assert diagnosis(run)["scenario"] == "rebooted"
+    assert climbed(run) == ["daemon"]
+    assert machine.health()["database"] == "connected"
+
+
 # ---- nothing to do
 
 
