@@ -15,7 +15,7 @@ export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export ANSIBLE_HOME ?= $(CURDIR)/.cache/ansible
 
 LAB_DATABASE ?= mysql
-SCENARIOS ?= emergency default backup routines mariadb
+SCENARIOS ?= backup default routines mariadb
 LAB := molecule/shared/lab.sh
 
 .PHONY: help
