@@ -29,9 +29,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         kept, now = settings.of(variables, self._templar.template), time.time()
         try:
             case = cases.of(variables, arguments, now=now, check_mode=bool(self._task.check_mode))
-            plan = escalation.plan_of(
-                arguments["matrix"], arguments["rules"], cases.channels(variables, self._templar.template)
-            )
+            plan = cases.plan(variables, arguments, self._templar.template)
             tr = kept.translator()
         except ValueError as error:
             return {"failed": True, "changed": False, "msg": str(error)}

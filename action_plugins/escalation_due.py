@@ -28,15 +28,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         kept, now = settings.of(variables, self._templar.template), time.time()
         hosts = [str(host) for host in variables.get("ansible_play_hosts_all") or []]
         try:
-            plan = escalation.plan_of(
-                arguments["matrix"], arguments["rules"], cases.channels(variables, self._templar.template)
-            )
+            plan = cases.plan(variables, arguments, self._templar.template)
             with history.open_history(kept.state_dir, kept.history_url) as store:
+                waiting = [one["id"] for one in escalation.due(store, now) if one["host"] in hosts]
                 if self._task.check_mode:
-                    waiting = [one["id"] for one in escalation.due(store, now) if one["host"] in hosts]
                     return {"changed": False, "due": waiting, "told": [], "failed_channels": [], "note": []}
                 desk = escalation.Desk(store, plan, kept.translator(), now, limit_s=arguments["limit_s"])
-                waiting = [one["id"] for one in escalation.due(store, now) if one["host"] in hosts]
                 told = escalation.climb(desk, hosts)
         except (OSError, ValueError) as error:
             return {"failed": True, "changed": False, "msg": str(error)}

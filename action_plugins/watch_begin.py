@@ -12,7 +12,7 @@ from ansible.plugins.action import ActionBase
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from orquestrador_ops import i18n, runs, settings, watch, watch_cycle
+from orquestrador_ops import runs, settings, watch, watch_cycle
 
 
 def cycle_of(variables: dict[str, Any], template: Any) -> watch_cycle.Cycle:
@@ -43,7 +43,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         kept = settings.of(variables, self._templar.template)
         started = time.time()
         try:
-            tr = i18n.translator(kept.locale, kept.timezone)
+            tr = kept.translator()
             cycle = cycle_of(variables, self._templar.template)
             outcome, why, number = watch_cycle.begin(
                 cycle,

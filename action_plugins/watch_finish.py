@@ -10,7 +10,7 @@ from ansible.plugins.action import ActionBase
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from orquestrador_ops import i18n, settings, watch, watch_cycle
+from orquestrador_ops import settings, watch, watch_cycle
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -30,7 +30,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         hosts = variables["hostvars"]
         ended = {host: watch.ended(one, hosts.raw_get(host)) for host, one in todo.items()}
         try:
-            tr = i18n.translator(kept.locale, kept.timezone)
+            tr = kept.translator()
             if not self._task.check_mode and seen.get("number") is not None:
                 watch_cycle.finish(kept, seen["number"], ended)
         except (OSError, ValueError) as error:

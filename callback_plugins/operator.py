@@ -78,12 +78,12 @@ class CallbackModule(Default):  # type: ignore[misc]
 
     def _words(self, host: Any) -> Words:
         """How messages are put for a host: in the language of its inventory. Only called when there is one to put."""
-        from orquestrador_ops import i18n, settings  # noqa: PLC0415 - most tasks have nothing to say
+        from orquestrador_ops import settings  # noqa: PLC0415 - most tasks have nothing to say
 
         variables = self._play.get_variable_manager().get_vars(play=self._play, host=host)
         try:
             kept = settings.of(variables, str)
-            words: Words = i18n.translator(kept.locale, kept.timezone).message
+            words: Words = kept.translator().message
         except ValueError:  # said by the conclusion of the run
             return plain
         return words

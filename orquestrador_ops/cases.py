@@ -49,6 +49,11 @@ def of(variables: Mapping[str, Any], arguments: Mapping[str, Any], *, now: float
     )
 
 
+def plan(variables: Mapping[str, Any], arguments: Mapping[str, Any], template: Callable[[Any], Any]) -> escalation.Plan:
+    """The plan of escalation of a play. ``ValueError``, one line, for what is none."""
+    return escalation.plan_of(arguments["matrix"], arguments["rules"], channels(variables, template))
+
+
 def channels(variables: Mapping[str, Any], template: Callable[[Any], Any]) -> Callable[[], Mapping[str, Sequence[str]]]:
     """Asks for ``escalation_channels`` when somebody has to be told, once, and not before: they are in Vault."""
 

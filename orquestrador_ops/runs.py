@@ -137,9 +137,9 @@ def conclude(
     Raises:
         ValueError: unknown locale or timezone.
     """
-    from . import checklist, i18n, routines  # noqa: PLC0415 - opening a run must not pay for them
+    from . import checklist, routines  # noqa: PLC0415 - opening a run must not pay for them
 
-    tr = i18n.translator(kept.locale, kept.timezone)
+    tr = kept.translator()
     snapshot, verdict = probe.get("snapshot"), probe.get("verdict")
     if routines.judged(run["procedure"]):
         facts = {**(facts or {}), "planned_restart_at": _planned_restart(run["host"], snapshot, kept)}

@@ -117,7 +117,7 @@ def record(
     """
     from . import history, watch_store  # noqa: PLC0415 - loaded while the first host was being observed
 
-    tr = i18n.translator(kept.locale, kept.timezone)
+    tr = kept.translator()
     with history.open_history(kept.state_dir, kept.history_url) as store:
         decisions = _decisions(store, cycle, seen)
         recorded = Recorded(decisions, _lines(decisions, tr), number)

@@ -27,7 +27,7 @@ def collect(params: dict[str, Any], snapshot: dict[str, Any]) -> dict[str, Any]:
     if age is not None:
         clues["boot_age_s"] = age
     app = (snapshot.get("pm2") or {}).get("app") or {}
-    clues["halted"] = [pid for pid in app.get("pids") or [] if state_of(pid) == "T"]
+    clues["halted"] = [pid for pid in app.get("pids") or [] if process_state(pid) == "T"]
     env = params.get("app_env_file") or f"{str(params['app_dir']).rstrip('/')}/.env"
     if not os.path.exists(env):
         clues["env_missing"] = env
@@ -43,9 +43,6 @@ def collect(params: dict[str, Any], snapshot: dict[str, Any]) -> dict[str, Any]:
     if known:
         clues["database"] = known
     return clues
-
-
-state_of = process_state
 
 
 def boot_age_s(proc: str = "/proc") -> Optional[float]:

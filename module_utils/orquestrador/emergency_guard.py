@@ -17,9 +17,9 @@ import time
 from collections.abc import Iterator
 from typing import Any, Callable, NamedTuple, Optional
 
-from .emergency_orphans import parent
 from .jsonable import clean
 from .pm2 import DAEMON_TITLE
+from .resources import process_parent
 
 GRACE_S = 2.0
 MAX_BYTES = 16 * 1024 * 1024
@@ -181,7 +181,7 @@ def _processes(proc: str) -> Iterator[tuple[int, int]]:
     """``(pid, parent)`` of every process."""
     for name in os.listdir(proc):
         if name.isdigit():
-            above = parent(int(name), proc)
+            above = process_parent(int(name), proc)
             if above is not None:
                 yield int(name), above
 

@@ -13,10 +13,10 @@ import time
 from collections.abc import Sequence
 from typing import Any, Callable, Optional
 
-from . import app_dist, emergency_clues, emergency_orphans, port
+from . import app_dist, emergency_orphans, port
 from .emergency_scene import HALTED, EmergencyError, Rung, Scene
 from .messages import msg
-from .resources import process_cpu_s
+from .resources import process_cpu_s, process_state
 from .runner import run
 from .types import Listener, Message
 
@@ -152,19 +152,19 @@ class _Rungs:
 
     def _continue(self, _seconds: float) -> dict[str, Any]:
         daemon = self._app.state()["daemon_pid"]
-        pids = [pid for pid in ([daemon] if daemon else self._pids()) if emergency_clues.state_of(pid) == HALTED]
+        pids = [pid for pid in ([daemon] if daemon else self._pids()) if process_state(pid) == HALTED]
         _send(pids, signal.SIGCONT)
         end = time.monotonic() + 1
         while not self._pids() and time.monotonic() < end:
             time.sleep(0.05)
         # A daemon that answers again tells of workers that somebody halted with it.
-        more = [pid for pid in self._pids() if emergency_clues.state_of(pid) == HALTED]
+        more = [pid for pid in self._pids() if process_state(pid) == HALTED]
         _send(more, signal.SIGCONT)
         return {"pids": sorted({*pids, *more})}
 
     def _still_halted(self) -> Optional[Message]:
         """Among several, one that is halted is not missed by those who ask."""
-        halted = [pid for pid in self._pids() if emergency_clues.state_of(pid) == HALTED]
+        halted = [pid for pid in self._pids() if process_state(pid) == HALTED]
         return msg("process {pid} is halted again: see who does that", pid=str(halted[0])) if halted else None
 
     def _end_hung(self, _seconds: float) -> dict[str, Any]:
@@ -172,7 +172,7 @@ class _Rungs:
         if self._app.well(ANSWER_S, stable_s=0) is None and not self._scene.clues.get("halted"):
             return {"pids": []}
         pids = self._pids()
-        hanging = [pid for pid in pids if emergency_clues.state_of(pid) == HALTED] or _busy(pids) or pids
+        hanging = [pid for pid in pids if process_state(pid) == HALTED] or _busy(pids) or pids
         _send(hanging, signal.SIGKILL)
         return {"pids": hanging}
 
@@ -290,7 +290,7 @@ def _end(pids: Sequence[int], *, gently: bool = True) -> None:
 
 
 def _alive(pid: int) -> bool:
-    return emergency_clues.state_of(pid) not in (None, "Z", "X")
+    return process_state(pid) not in (None, "Z", "X")
 
 
 def _wait_gone(pids: Sequence[int], seconds: float) -> None:

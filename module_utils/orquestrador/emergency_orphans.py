@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Optional
 
 from .pm2 import DAEMON_TITLE
+from .resources import process_parent
 
 MAX_ENVIRONMENT = 256 * 1024
 
@@ -38,7 +39,7 @@ def _is_orphan(pid: int, app: str, uid: int, home: str, proc: str) -> bool:
 def _below_pm2(pid: int, proc: str) -> bool:
     """Whether a PM2 daemon is among the ancestors."""
     for _ in range(64):
-        above = parent(pid, proc)
+        above = process_parent(pid, proc)
         if above is None or above <= 1:
             return False
         try:
@@ -50,15 +51,6 @@ def _below_pm2(pid: int, proc: str) -> bool:
             return True
         pid = above
     return False
-
-
-def parent(pid: int, proc: str = "/proc") -> Optional[int]:
-    """The parent of a process, ``None`` when there is no such process."""
-    try:
-        with open(f"{proc}/{pid}/stat", encoding="utf-8", errors="replace") as stream:
-            return int(stream.read().rpartition(")")[2].split()[1])
-    except (OSError, ValueError, IndexError):
-        return None
 
 
 def unit_of(pid: int, proc: str = "/proc") -> Optional[str]:

@@ -31,6 +31,7 @@ from . import (
 from .app_control import Application, Settings
 from .backup_clients import BackupError
 from .owner import Owner
+from .resources import process_state
 from .runner import run
 from .types import Message, Pm2State
 
@@ -123,9 +124,9 @@ class Scene:
         if self.params["procedure"] not in MEASURED:
             # Every worker is asked: in cluster mode they take turns.
             changed["http_requests"] = 2 * app["instances"] if app and app["instances"] > 1 else 1
-        if app and app["pids"] and any(emergency_clues.state_of(pid) == HALTED for pid in app["pids"]):
+        if app and app["pids"] and any(process_state(pid) == HALTED for pid in app["pids"]):
             changed["http_timeout"] = HALTED_TIMEOUT_S  # a halted process answers nobody: no need to wait for it
-        if state["daemon_pid"] and emergency_clues.state_of(state["daemon_pid"]) == HALTED:
+        if state["daemon_pid"] and process_state(state["daemon_pid"]) == HALTED:
             changed["collector_timeout"] = HALTED_DAEMON_S
         self.snapshot, self.verdict = self.observe(**changed)
         with self.owner.at_work():
@@ -139,7 +140,7 @@ class Scene:
         """Clues that only root may see, or that PM2's own files hold."""
         self.clues["orphans"] = self.orphans((self.snapshot.get("port") or {}).get("listeners") or [])
         daemon = state["daemon_pid"]
-        if daemon and emergency_clues.state_of(daemon) == HALTED:
+        if daemon and process_state(daemon) == HALTED:
             self.clues["daemon_halted"] = daemon
         if not self.saved():
             self.clues["nothing_saved"] = os.path.join(self.params["pm2_home"], "dump.pm2")

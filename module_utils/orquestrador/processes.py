@@ -9,7 +9,7 @@ from typing import Any, Optional
 
 from .pm2 import read_rss, user_name
 from .port import read_command
-from .resources import cpu_times, host_percent, process_cpu_s
+from .resources import cpu_times, host_percent, process_cpu_s, process_parent
 
 TOP = 8
 APP, DATABASE, OTHER = "application", "database", "other"
@@ -58,19 +58,11 @@ def kind_of(pid: int, command: str, app_pids: Collection[int], proc: str = "/pro
     for _ in range(16):
         if ancestor in app_pids:
             return APP
-        ancestor = _parent(ancestor, proc) if ancestor and ancestor > 1 else None
+        ancestor = process_parent(ancestor, proc) if ancestor and ancestor > 1 else None
         if ancestor is None:
             break
     program = os.path.basename(command.split(" ", 1)[0])
     return DATABASE if program in _DATABASES else OTHER
-
-
-def _parent(pid: int, proc: str) -> Optional[int]:
-    try:
-        with open(f"{proc}/{pid}/stat", encoding="utf-8", errors="replace") as file:
-            return int(file.read().rpartition(")")[2].split()[1])
-    except (OSError, ValueError, IndexError):
-        return None
 
 
 def _user(pid: int, proc: str) -> Optional[str]:

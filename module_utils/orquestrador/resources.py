@@ -125,6 +125,15 @@ def process_state(pid: int, proc: str = "/proc") -> Optional[str]:
         return None
 
 
+def process_parent(pid: int, proc: str = "/proc") -> Optional[int]:
+    """The parent of a process, ``None`` when there is no such process."""
+    try:
+        with open(f"{proc}/{pid}/stat", encoding="utf-8", errors="replace") as file:
+            return int(file.read().rpartition(")")[2].split()[1])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
 def disk(path: str) -> dict[str, Any]:
     """Space and inodes of the file system that holds ``path``, as ``df`` counts them. Raises ``OSError``."""
     info = os.statvfs(path)

@@ -85,7 +85,7 @@ def test_no_child_outlives_it_not_even_in_a_session_of_its_own(ending: str, tmp_
     pid = int(isolated(body, tmp_path))
     for _ in range(50):
         names = [path.name for path in Path("/proc").iterdir() if path.name.isdigit()]
-        below = [name for name in names if emergency_guard.parent(int(name)) == pid]
+        below = [name for name in names if emergency_guard.process_parent(int(name)) == pid]
         if not Path(f"/proc/{pid}").exists() and not below:
             return
         time.sleep(0.05)
