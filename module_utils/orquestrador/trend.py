@@ -13,6 +13,8 @@ from typing import Any, NamedTuple, Optional
 MIB = 1024 * 1024
 # With fewer points there is no line to speak of.
 LEAST_POINTS = 3
+# Closer together than clocks tell apart: such points are of one moment.
+ONE_MOMENT_S = 1e-3
 # A line that explains less than this share of what varies is no growth.
 SURE = 0.7
 # What comes in one jump to this share is something that was loaded, not something that leaks.
@@ -46,14 +48,14 @@ def fit(points: Sequence[Point]) -> Optional[Fit]:
     times = [at - start for at, _ in points]
     values = [value for _, value in points]
     middle, level = statistics.fmean(times), statistics.fmean(values)
-    spread = sum((at - middle) ** 2 for at in times)
-    if spread <= 0:
+    span = max(times)
+    if span < ONE_MOMENT_S:
         return None
+    spread = sum((at - middle) ** 2 for at in times)
     slope = sum((at - start - middle) * (value - level) for at, value in points) / spread
     varies = sum((value - level) ** 2 for value in values)
     explained = slope**2 * spread
     sure = min(explained / varies, 1.0) if varies > 0 else 1.0
-    span = max(times)
     return Fit(slope, sure, level - slope * middle, level + slope * (span - middle), span)
 
 

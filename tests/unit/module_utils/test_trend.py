@@ -43,6 +43,7 @@ def test_any_points_give_a_line_or_none(points: list[tuple[float, float]]) -> No
 
 def test_points_of_one_moment_are_no_line() -> None:
     assert fit([(1.0, 1.0), (1.0, 2.0), (1.0, 3.0)]) is None
+    assert fit([(0.0, 0.0), (0.0, 0.0), (3.2e-160, 1.0)]) is None
 
 
 @pytest.mark.parametrize(

@@ -172,7 +172,8 @@ def test_local_end_reaches_whoever_left_the_group() -> None:
     script = "import os, subprocess, time; subprocess.Popen(['sleep', '60'], start_new_session=True); time.sleep(60)"
     child = subprocess.Popen([sys.executable, "-c", script], env={**os.environ, long_command.MARK: mark})
     until = time.monotonic() + 10
-    while len(long_command.marked(mark)) < 2 and time.monotonic() < until:
+    # Until the grandchild has really left: between fork and setsid it is marked, and still in the group.
+    while len({os.getsid(pid) for pid in long_command.marked(mark)}) < 2 and time.monotonic() < until:
         time.sleep(0.05)
     ending.locally(mark, lambda: child.poll() is not None)
     assert child.returncode == -signal.SIGTERM
