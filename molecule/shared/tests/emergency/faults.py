@@ -15,6 +15,7 @@ OVERRIDE = f"/run/systemd/system/{PM2_UNIT}.d/test.conf"
 STATE = f"/home/{USER}/.local/state/orquestrador-ops"
 ENTRY = f"{WEBAPP}/dist/server/index.js"
 PORT = 3001
+STALE = "stale"  # said of an application that may run with what was put back since
 _GOOD = (
     f'curl -s -m 2 {HEALTH} | grep -q \'"database":"connected"\''
     f' && test "$(sudo -n -H -u {USER} pm2 jlist | jq -r \'[.[]|[.name,.pm2_env.status,.pm2_env.exec_mode]|join(" ")]'
@@ -26,10 +27,11 @@ systemctl stop squatter 2>/dev/null || true
 systemctl reset-failed squatter 2>/dev/null || true
 pkill -CONT -u {USER} || true
 rm -f {STATE}/lease.json
-cmp -s {KEPT}/.env {WEBAPP}/.env || cp -a {KEPT}/.env {WEBAPP}/.env
+cmp -s {KEPT}/.env {WEBAPP}/.env || {{ cp -a {KEPT}/.env {WEBAPP}/.env; echo {STALE}; }}
 cmp -s {KEPT}/dump.pm2 {PM2_HOME}/dump.pm2 || cp -a {KEPT}/dump.pm2 {PM2_HOME}/dump.pm2
 test -f {WEBAPP}/ecosystem.config.cjs || cp -a {KEPT}/ecosystem.config.cjs {WEBAPP}/
-diff -rq {KEPT}/dist {WEBAPP}/dist >/dev/null || {{ rm -rf {WEBAPP}/dist; cp -a {KEPT}/dist {WEBAPP}/dist; }}
+diff -rq {KEPT}/dist {WEBAPP}/dist >/dev/null \\
+    || {{ rm -rf {WEBAPP}/dist; cp -a {KEPT}/dist {WEBAPP}/dist; echo {STALE}; }}
 if [ -e {OVERRIDE} ]; then rm {OVERRIDE}; systemctl daemon-reload; fi
 systemctl is-enabled --quiet {PM2_UNIT} || systemctl enable --quiet {PM2_UNIT}
 systemctl is-active --quiet mysql mariadb || systemctl start mysql 2>/dev/null || systemctl start mariadb
@@ -164,9 +166,10 @@ class Faults:
     def mend(self) -> None:
         """Whatever is broken: as it was. Nothing is done to a machine that is well."""
         machine = self.machine
-        machine.out(_AS_IT_WAS, timeout=60)
-        if machine.sh(_GOOD, check=False, timeout=20).returncode or not self._unit_has_daemon():
+        stale = STALE in machine.out(_AS_IT_WAS, timeout=60)
+        if stale or machine.sh(_GOOD, check=False, timeout=20).returncode or not self._unit_has_daemon():
             self._start_over()
+        machine.debug("free")
         machine.settle()
 
     def _unit_has_daemon(self) -> bool:
