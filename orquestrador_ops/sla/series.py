@@ -6,6 +6,8 @@ because an unreachable host says nothing of its application, and an address nobo
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,7 +23,7 @@ SAMPLE = np.dtype([
 # The application was asked on its host, and answered as it should; the same for its address for users.
 INSIDE_SEEN, INSIDE_GOOD, OUTSIDE_SEEN, OUTSIDE_GOOD = 1, 2, 4, 8
 
-Series = NDArray[np.void]
+Series = NDArray[Any]
 
 LAYOUT = 1  # of a packed series; counts up when SAMPLE changes
 

@@ -36,7 +36,8 @@ systemctl start {UNIT}
 mysql -e "SET GLOBAL max_connections = 151; SET GLOBAL super_read_only = OFF; SET GLOBAL read_only = OFF;
           DROP USER IF EXISTS {STRANGER}@localhost;"
 # A server notices only seconds later that the client of a sleeping session is gone; till then it keeps its locks.
-mysql -N -e "SELECT CONCAT('KILL ', ID, ';') FROM performance_schema.processlist WHERE STATE = 'User sleep'" | mysql --force
+mysql -N -e "SELECT CONCAT('KILL ', ID, ';') FROM performance_schema.processlist WHERE STATE = 'User sleep'" \\
+    | mysql --force
 mysql -e "DROP TABLE IF EXISTS {DATABASE}.brittle"
 """
 
