@@ -20,13 +20,12 @@ def clues(params: dict[str, Any], snapshot: dict[str, Any], verdict: dict[str, A
     :func:`.database_sessions.waits`, when queries run for long.
     """
     found: dict[str, Any] = {}
-    app = (snapshot.get("pm2") or {}).get("app") or {}
     host = ((snapshot.get("resources") or {}).get("cpu") or {}).get("percent")
     limit = float((params.get("expectations") or {}).get("cpu_percent") or 80)
     # Nobody who waits for an application that is gone waits half a second longer for who else is busy.
     busy = isinstance(host, (int, float)) and host >= limit and verdict.get("procedure") not in ("offline", "database")
     if busy or verdict.get("procedure") == "performance":
-        found["load"] = processes.look(WINDOW_S, app.get("pids") or [])
+        found["load"] = heavy(snapshot)
     if (snapshot.get("database") or {}).get("slow"):
         try:
             with database_sessions.as_root(params.get("mysql_socket"), ASK_S) as root:
@@ -37,6 +36,12 @@ def clues(params: dict[str, Any], snapshot: dict[str, Any], verdict: dict[str, A
     if past:
         found["memory_trend"] = trend.growth(points(past, snapshot))
     return found
+
+
+def heavy(snapshot: dict[str, Any]) -> dict[str, Any]:
+    """Who is heavy just now, the application's own processes told apart: :func:`.processes.look` over half a second."""
+    app = (snapshot.get("pm2") or {}).get("app") or {}
+    return processes.look(WINDOW_S, app.get("pids") or [])
 
 
 def points(past: list[dict[str, Any]], snapshot: dict[str, Any]) -> list[trend.Point]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from typing import Any, Callable, Optional
 
-from . import diagnosis, diagnosis_performance, emergency_watch, heap_snapshot, http_health, pm2_reload
+from . import diagnosis, diagnosis_performance, emergency_load, emergency_watch, heap_snapshot, http_health, pm2_reload
 from .apart import apart
 from .app_dist import DeployError, Dist
 from .backup_clients import BackupError
@@ -87,8 +87,10 @@ def _tell(scene: Scene) -> None:
         ),
         {"memory": memory, "cpu": cpu, "load": resources.get("load"), "disk": resources.get("disk")},
     )  # fmt: skip
-    rows = (scene.clues.get("load") or {}).get("processes") or []
     heaviest = scene.step("heaviest", 5.0)
+    # What a database that waits makes slow is no reason to look for who is busy before: it is one of the steps, though.
+    load = scene.clues.get("load") or emergency_load.heavy(scene.snapshot)
+    rows = load.get("processes") or []
     if rows:
         by_memory = scene.diagnosis["scenario"] in ("memory", "leak")
         top = max(rows, key=lambda row: float(row["rss_bytes" if by_memory else "cpu_percent"]))

@@ -67,11 +67,15 @@ def parse_stat(text: str, ticks: float) -> Optional[CpuTimes]:
 
 
 def host_percent(before: Optional[CpuTimes], after: Optional[CpuTimes], own_s: float) -> Optional[float]:
-    """How busy the host was between two readings, without the ``own_s`` seconds that observing took, 0 to 100."""
+    """How busy the host was between two readings with everything but us, 0 to 100.
+
+    ``own_s``, what observing took, is left out of the whole as well: of a host whose processors are all taken, a probe
+    gets a share that would otherwise pass for idle.
+    """
     if before is None or after is None or after.total_s <= before.total_s:
         return None
-    busy = max(after.busy_s - before.busy_s - own_s, 0.0)
-    return round(min(100.0 * busy / (after.total_s - before.total_s), 100.0), 1)
+    busy, rest = after.busy_s - before.busy_s - own_s, after.total_s - before.total_s - own_s
+    return round(min(100.0 * max(busy, 0.0) / rest, 100.0), 1) if rest > 0 else 0.0
 
 
 def app_percent(before: dict[int, float], after: dict[int, float], interval_s: float) -> Optional[float]:

@@ -64,7 +64,8 @@ def test_arbitrary_processor_times_never_raise(text: str) -> None:
     ("before", "after", "own_s", "percent"),
     [
         ((1, 10), (2, 12), 0.0, 50.0),
-        ((1, 10), (2, 12), 0.5, 25.0),
+        ((1, 10), (2, 12), 0.5, 33.3),
+        ((1, 10), (3, 12), 0.5, 100.0),  # of a host that is full a probe takes its share
         ((1, 10), (2, 12), 9.0, 0.0),
         ((1, 10), (1, 10), 0.0, None),
         ((1, 10), (0, 9), 0.0, None),

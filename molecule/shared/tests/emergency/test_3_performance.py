@@ -27,6 +27,8 @@ def burner(machine: Machine) -> Iterator[int]:
     """Somebody else's program that takes all processors; its process id."""
     spin = "for i in $(seq $(nproc)); do (while :; do :; done) & done; wait"
     machine.out(f"systemd-run --quiet --uid=nobody --unit=burner sh -c '{spin}'")
+    taken = "ps -u nobody -o comm=,cputimes= | awk '$1 == \"sh\" {s += $2} END {print s + 0}'"
+    machine.wait("the burner to be busy", lambda: int(machine.out(taken)) >= 2)
     yield int(machine.out("systemctl show -p MainPID --value burner"))
     machine.out("systemctl stop burner")
 
