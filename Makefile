@@ -15,7 +15,7 @@ export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export ANSIBLE_HOME ?= $(CURDIR)/.cache/ansible
 
 LAB_DATABASE ?= mysql
-SCENARIOS ?= backup default routines mariadb
+SCENARIOS ?= emergency default mariadb routines backup
 LAB := molecule/shared/lab.sh
 
 .PHONY: help

@@ -27,16 +27,16 @@ _FACTS = {
 
 
 @pytest.fixture(scope="session")
-def faults(machine: Machine) -> Faults:
+def faults(machine: Machine) -> Iterator[Faults]:
     """Ways to break the machine, and the one way to mend all of them."""
-    return Faults(machine)
+    found = Faults(machine)
+    yield found
+    found.mend()
 
 
 @pytest.fixture(autouse=True)
-def mended(machine: Machine, faults: Faults) -> Iterator[None]:
-    """Every test begins and ends on a machine that is well, with nothing counted and nothing logged."""
-    faults.mend()
-    yield
+def mended(faults: Faults) -> None:
+    """Every test begins on a machine that is well, with nothing counted and nothing logged."""
     faults.mend()
 
 
