@@ -87,7 +87,9 @@ def read(case: Case, gate: Mapping[str, Any], emergency: Mapping[str, Any], heal
     severity = str(diagnosis.get("severity") or "none")
     tried, steps, acted_at = _tried(case, emergency)
     reasons = _messages(diagnosis.get("reasons")) or _messages(verdict.get("reasons"))
-    failures = _messages(emergency.get("failures"))
+    proposals = _messages(diagnosis.get("proposals"))
+    # A step that nothing could be done in says what is proposed: that is no evidence.
+    failures = [one for one in _messages(emergency.get("failures")) if one not in proposals]
     if emergency.get("failed") and not failures and emergency.get("msg"):
         failures = [msg("The procedure failed: {error}", error=str(emergency["msg"])[:500])]
     if symptom == UNREACHABLE:
@@ -100,7 +102,7 @@ def read(case: Case, gate: Mapping[str, Any], emergency: Mapping[str, Any], heal
         scenario=UNREACHABLE if symptom == UNREACHABLE else str(diagnosis.get("scenario") or ""),
         level=diagnosis.get("level"),
         reasons=reasons + failures,
-        proposals=_messages(diagnosis.get("proposals")),
+        proposals=proposals,
         tried=tried,
         steps=steps,
         over_budget=bool(emergency.get("over_budget")),

@@ -5,18 +5,22 @@ Cheap enough for every triage: files of ``/proc``, whether a file is there, and 
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import time
 from collections.abc import Sequence
 from typing import Any, Optional
 
-from . import emergency_database_clues, redact
+from . import emergency_database_clues, emergency_load, redact
 from .resources import process_state
 
 TAIL_BYTES, TAIL_LINES = 32 * 1024, 20
 # An error that is older than this is of another trouble.
 FRESH_S = 900.0
+# What was logged so long before the application was last started ended another life of it: PM2 waits 15 s at most
+# before it starts a process again.
+BEFORE_START_S = 20.0
 _ERROR = re.compile(r"\b[A-Z]\w*Error\b|\bERR_[A-Z_]+|\bE[A-Z]{4,}\b|Cannot find (?:module|package)|\bFATAL\b")
 
 
@@ -38,7 +42,8 @@ def collect(params: dict[str, Any], snapshot: dict[str, Any]) -> dict[str, Any]:
     secrets = redact.load_secrets(env)
     tail = [redact.scrub_text(line, secrets) for line in fresh_tail(logs)]
     clues["error_tail"] = tail
-    clues["last_error"] = last_error(tail)
+    began = emergency_load.last_start(snapshot) - BEFORE_START_S
+    clues["last_error"] = last_error(tail) if written_since(logs, began) else ""
     known = emergency_database_clues.collect(params, snapshot, logs)
     if known:
         clues["database"] = known
@@ -76,6 +81,15 @@ def fresh_tail(paths: Sequence[Optional[str]], now: Optional[float] = None) -> l
     except OSError:
         return []
     return [line[:500] for line in text.splitlines()[-TAIL_LINES:]]
+
+
+def written_since(paths: Sequence[Optional[str]], when: float) -> bool:
+    """Whether anything was written to one of some logs after an instant, in seconds since the epoch."""
+    for path in paths:
+        with contextlib.suppress(OSError):
+            if path and os.stat(path).st_mtime >= when:
+                return True
+    return False
 
 
 def last_error(lines: Sequence[str]) -> str:

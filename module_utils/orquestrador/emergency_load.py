@@ -46,13 +46,8 @@ def heavy(snapshot: dict[str, Any]) -> dict[str, Any]:
 
 def points(past: list[dict[str, Any]], snapshot: dict[str, Any]) -> list[trend.Point]:
     """Memory over time, now included, since the application was last started: before, it was another process's."""
-    pm2 = snapshot.get("pm2") or {}
-    app = pm2.get("app") or {}
-    starts = [
-        at for p in pm2.get("processes") or [] if p.get("name") == app.get("name")
-        if (at := _epoch(p.get("started_at"))) is not None
-    ]  # fmt: skip
-    since = max(starts, default=0.0)
+    app = (snapshot.get("pm2") or {}).get("app") or {}
+    since = last_start(snapshot)
     found = [
         (float(sample["at"]), float(sample["memory_bytes"]))
         for sample in past
@@ -62,6 +57,14 @@ def points(past: list[dict[str, Any]], snapshot: dict[str, Any]) -> list[trend.P
     if isinstance(now, (int, float)) and now > 0:
         found.append((_epoch(snapshot.get("taken_at")) or time.time(), float(now)))
     return sorted(found)
+
+
+def last_start(snapshot: dict[str, Any]) -> float:
+    """When one of the application's processes was last started, in seconds since the epoch; 0 when that is unknown."""
+    pm2 = snapshot.get("pm2") or {}
+    name = (pm2.get("app") or {}).get("name")
+    starts = (_epoch(p.get("started_at")) for p in pm2.get("processes") or [] if p.get("name") == name)
+    return max((at for at in starts if at is not None), default=0.0)
 
 
 def _epoch(text: Any) -> Optional[float]:
