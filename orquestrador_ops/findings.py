@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -89,7 +89,7 @@ def read(case: Case, gate: Mapping[str, Any], emergency: Mapping[str, Any], heal
     reasons = _messages(diagnosis.get("reasons")) or _messages(verdict.get("reasons"))
     proposals = _messages(diagnosis.get("proposals"))
     # A step that nothing could be done in says what is proposed: that is no evidence.
-    failures = [one for one in _messages(emergency.get("failures")) if one not in proposals]
+    failures = _once(one for one in _messages(emergency.get("failures")) if one not in proposals)
     if emergency.get("failed") and not failures and emergency.get("msg"):
         failures = [msg("The procedure failed: {error}", error=str(emergency["msg"])[:500])]
     if symptom == UNREACHABLE:
@@ -160,6 +160,15 @@ def _recovery(gate: Mapping[str, Any], emergency: Mapping[str, Any], symptom: st
         return breaker.NOTHING  # what nothing could be done about was not tried in vain
     recovered = emergency.get("outcome") == breaker.RECOVERED and symptom == HEALTHY
     return breaker.RECOVERED if recovered else breaker.FAILED
+
+
+def _once(found: Iterable[Message]) -> list[Message]:
+    """Each message once: three rungs of a ladder may fail for the same reason."""
+    kept: list[Message] = []
+    for one in found:
+        if one not in kept:
+            kept.append(one)
+    return kept
 
 
 def _tried(case: Case, emergency: Mapping[str, Any]) -> tuple[list[Message], list[dict[str, Any]], float | None]:

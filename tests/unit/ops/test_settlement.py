@@ -103,6 +103,15 @@ def test_what_results_come_to(
     assert (found.symptom, found.recovery, found.alert) == (symptom, recovery, alert)
 
 
+def test_evidence_is_told_once_and_what_is_proposed_is_none() -> None:
+    silent, back = msg("Nobody listens"), msg("Go back to the build before: -e rollback=true")
+    emergency = {"outcome": "failed", "failures": [silent, back, silent],
+                 "diagnosis": {"alert": "offline", "reasons": [msg("A reason")], "proposals": [back]}}  # fmt: skip
+    found = settlement.read(case(), ALLOWED, emergency, BROKEN)
+    assert found.reasons == [msg("A reason"), silent]
+    assert found.proposals == [back]
+
+
 def test_what_was_tried_is_told_in_its_order_and_looking_is_not_trying() -> None:
     found = settlement.read(case(), ALLOWED, acted("failed"), BROKEN)
     tr = translator("en", "UTC")
