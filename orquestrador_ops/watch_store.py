@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from . import schema
 from .history import History, memory_row, sample_row
+from .incidents import SERVICE_LEVEL
 from .watch import DONE, RUNNING
 
 SOURCE = "watch"
@@ -59,9 +60,10 @@ def troubles(store: History, host: str, limit: int) -> list[str | None]:
 
 
 def open_incidents(store: History) -> set[str]:
-    """Hosts with an incident that is not closed."""
+    """Hosts with an incident that is not closed, and that a look at the host can prove to be over."""
     table = schema.incidents
-    query = sa.select(table.c.host).where(table.c.closed_at.is_(None)).distinct()
+    of_state = table.c.procedure.not_like(f"{SERVICE_LEVEL}%")
+    query = sa.select(table.c.host).where(table.c.closed_at.is_(None), of_state).distinct()
     return set(store.read(lambda connection: connection.execute(query).scalars().all()))
 
 

@@ -1,0 +1,132 @@
+"""One host and one period, from the history (or from samples given by hand) to the document of service levels."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..i18n import epoch
+from . import burn, cells, periods, series, timeline
+from . import evaluate as evaluation
+from . import store as stores
+from .evaluate import Facts
+from .objectives import Objectives
+from .periods import Period
+
+if TYPE_CHECKING:
+    from ..history import History
+
+Document = dict[str, Any]
+
+# The longest window of the burn rates: three days.
+BURN_S = 3 * 86400.0
+MET, MISSED, UNPROVEN, NO_DATA = "met", "missed", "unproven", "no_data"
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What was found of one host in one period, and the facts it was found from."""
+
+    document: Document
+    facts: Facts
+
+
+def period_of(
+    name: str | None, start: object, end: object, *, now: float, timezone: str, default: str = "month"
+) -> Period:
+    """The period of that name, or from ``start`` to ``end``; ``ValueError``, one line, for what is none."""
+    if start is None and end is None:
+        return periods.parse(name or default, now=now, timezone=timezone)
+    if name is not None:
+        raise ValueError("a period and from/to exclude each other: give one of them")
+    if start is None:
+        raise ValueError("to without from says no period: give from as well")
+    return periods.between(start, now if end is None else end, now=now, timezone=timezone)
+
+
+def of_history(store: History, host: str, period: Period, objectives: Objectives, now: float) -> Measured:
+    """Evaluate what the history knows. Raises :class:`orquestrador_ops.errors.HistoryError`."""
+    facts = stores.facts(store, host, period, now, gap_s=objectives.gap_s)
+    document = evaluation.evaluate(facts, objectives)
+    return Measured({**document, "burn": burning(store, host, objectives, now)}, facts)
+
+
+def burning(store: History, host: str, objectives: Objectives, now: float) -> list[dict[str, Any]]:
+    """How fast the error budget burns at this moment; what was planned burns nothing."""
+    window = periods.between(now - BURN_S, now, now=now, timezone="UTC")
+    lately = stores.facts(store, host, window, now, gap_s=objectives.gap_s)
+    recent = stores.series(store, host, now - BURN_S, now)
+    return burn.rates(unplanned(recent, lately.windows, lately.restarts, objectives), objectives, now)
+
+
+def of_samples(
+    samples: Iterable[Mapping[str, Any]], host: str, period: Period, objectives: Objectives, now: float
+) -> Measured:
+    """Evaluate samples ``{at, ok, latency_ms}`` instead of the history.
+
+    ``at`` is ISO 8601 or epoch seconds; ``latency_ms`` may be missing. ``ValueError``, one line, for one that is none.
+    """
+    given = series_of(samples)
+    until = min(period.end, now)
+    known = given[(given["at"] >= period.start - objectives.gap_s) & (given["at"] < max(until, period.start))]
+    edges = np.unique(np.minimum(period.days(), max(until, period.start)))
+    facts = Facts(
+        host=host,
+        period=period,
+        now=now,
+        timelines={
+            "uptime": timeline.timeline(known, "uptime", period.start, until, objectives.gap_s),
+            "availability": None,
+        },
+        cells=cells.cells(known, edges),
+        windows=[],
+        restarts=[],
+        incidents=[],
+        log_counts=[],
+        log_errors={},
+        resolution_s=0.0,
+        runs=[],
+    )
+    document = evaluation.evaluate(facts, objectives)
+    return Measured({**document, "burn": burn.rates(given[given["at"] <= now], objectives, now)}, facts)
+
+
+def series_of(samples: Iterable[Mapping[str, Any]]) -> series.Series:
+    """Samples ``{at, ok, latency_ms}`` as a series of probes inside. ``ValueError``, one line, for one that is none."""
+    rows = []
+    for number, one in enumerate(samples, 1):
+        at, latency = epoch(one.get("at")), one.get("latency_ms")
+        if at is None or not math.isfinite(at):
+            raise ValueError(f"sample {number}: at is {one.get('at')!r}: give ISO 8601, or seconds since 1970")
+        if not isinstance(one.get("ok"), bool):
+            raise ValueError(f"sample {number}: ok is {one.get('ok')!r}: give true or false")
+        if latency is not None and not (isinstance(latency, int | float) and 0 <= latency < math.inf):
+            raise ValueError(f"sample {number}: latency_ms is {latency!r}: give milliseconds, or leave it out")
+        rows.append((at, math.nan if latency is None else float(latency), bool(one["ok"])))
+    made = series.empty(len(rows))
+    for place, (at, latency_ms, good) in enumerate(rows):
+        made[place]["at"], made[place]["latency_ms"] = at, latency_ms
+        made[place]["flags"] = series.INSIDE_SEEN | (series.INSIDE_GOOD if good else 0)
+    return series.normalized(made)
+
+
+def unplanned(
+    recent: series.Series, windows: Iterable[Mapping[str, Any]], restarts: Iterable[float], objectives: Objectives
+) -> series.Series:
+    """Samples without those of planned time."""
+    kept = np.ones(len(recent), bool)
+    for window in windows:
+        kept &= ~((recent["at"] >= window["starts_at"]) & (recent["at"] < window["ends_at"]))
+    for at in restarts:
+        kept &= np.abs(recent["at"] - at) > objectives.restart_allowance_s
+    return recent[kept]
+
+
+def verdict(document: Mapping[str, Any]) -> str:
+    """The worst of a document's verdicts: one missed, else one that nothing proves, else all met."""
+    found = {str(one["verdict"]) for one in document["slas"]}
+    return next((word for word in (MISSED, UNPROVEN, NO_DATA) if word in found), MET)

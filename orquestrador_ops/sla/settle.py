@@ -1,0 +1,91 @@
+"""What follows from evaluated service levels: alerts, probes of long ago kept small, and metrics for other systems."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from module_utils.orquestrador.messages import msg
+from module_utils.orquestrador.types import Message
+
+from . import alerts
+from .objectives import Objectives
+
+if TYPE_CHECKING:
+    from ..escalation import Desk
+    from ..history import History
+
+Document = Mapping[str, Any]
+
+
+@dataclass
+class Outcome:
+    """What was done about all hosts; ``notes`` are by host."""
+
+    notes: dict[str, list[Message]] = field(default_factory=dict)
+    opened: list[int] = field(default_factory=list)
+    closed: list[int] = field(default_factory=list)
+    failed_channels: set[str] = field(default_factory=set)
+    rolled_up: dict[str, Any] = field(default_factory=dict)
+    textfile: str | None = None
+
+
+def would(store: History, found: Mapping[str, Sequence[Document]]) -> Outcome:
+    """What :func:`settle` would do about alerts; nothing is written."""
+    done = Outcome()
+    for host, documents in found.items():
+        if documents:
+            done.notes[host] = alerts.would(store, host, documents[-1]["burn"])
+    return done
+
+
+def settle(
+    desk: Desk,
+    found: Mapping[str, Sequence[Document]],
+    objectives: Mapping[str, Objectives],
+    *,
+    raw_days: int,
+    fine_days: int,
+    textfile: Path | None,
+) -> Outcome:
+    """Alerts of every host, then roll-ups, then metrics.
+
+    ``found``: the documents of each host, one for each period; ``objectives``: what they were evaluated against.
+
+    Raises:
+        orquestrador_ops.errors.HistoryError: the history cannot be read or written.
+        OSError: the metrics cannot be written.
+    """
+    from . import openmetrics, rollups  # noqa: PLC0415
+
+    done = Outcome()
+    for host, documents in found.items():
+        if documents:
+            _alert(desk, host, documents[-1]["burn"], objectives[host], done)
+    gap_s = max((one.gap_s for one in objectives.values()), default=Objectives().gap_s)
+    done.rolled_up = rollups.roll_up(desk.store, desk.now, raw_days=raw_days, fine_days=fine_days, gap_s=gap_s)
+    if textfile is not None:
+        openmetrics.write(textfile, [one for documents in found.values() for one in documents])
+        done.textfile = str(textfile)
+    return done
+
+
+def _alert(desk: Desk, host: str, rates: Sequence[Document], objectives: Objectives, done: Outcome) -> None:
+    memory = desk.store.recall(host, alerts.PROCEDURE)
+    before = memory.get("burn")
+    settled = alerts.settle(desk, host, rates, before if isinstance(before, Mapping) else {})
+    after = {**memory, "burn": settled.state, "objectives": dataclasses.asdict(objectives)}
+    if after != memory:  # which nearly never is: nothing burns
+        desk.store.remember(host, alerts.PROCEDURE, after)
+    done.notes[host] = settled.notes
+    done.opened += settled.opened
+    done.closed += settled.closed
+    done.failed_channels |= set(settled.told.failed)
+
+
+def described(outcome: Outcome) -> list[Message]:
+    """What was done besides alerts, a line each."""
+    return [] if outcome.textfile is None else [msg("Metrics written to {path}", path=outcome.textfile)]
