@@ -53,14 +53,12 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                     found = measure.of_history(store, host, period, wanted, now)
             writes = arguments["report"] and arguments["samples"] is None and not self._task.check_mode
             reports = self._written(found, kept, tr) if writes else {}
-        except OSError as error:
-            said = tr.message(getattr(error, "message", str(error)))
-            return {"failed": True, "changed": False, "msg": f"{host}: {said}"}
-        except ValueError as error:
+        except (OSError, ValueError) as error:
             return {"failed": True, "changed": False, "msg": f"{host}: {error}"}
         word = measure.verdict(found.document)
         return {
             "changed": bool(reports),
+            "asked": arguments["period"],
             "document": found.document,
             "burn": found.document["burn"],
             "verdict": word,

@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from orquestrador_ops import cases, escalation, history, settings, text
 from orquestrador_ops.memory import STORE
-from orquestrador_ops.sla import lines, objectives, settle
+from orquestrador_ops.sla import lines, measure, objectives, settle
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     **cases.PLAN_ARGUMENTS,
@@ -42,11 +42,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         try:
             tr = kept.translator()
             outcome = self._settle(kept, arguments, found, variables, known)
-        except OSError as error:
-            said = tr.message(getattr(error, "message", str(error)))
-            return {"failed": True, "changed": False, "msg": f"service levels could not be settled: {said}"}
-        except ValueError as error:
-            return {"failed": True, "changed": False, "msg": str(error)}
+        except (OSError, ValueError) as error:
+            return {"failed": True, "changed": False, "msg": f"the service levels could not be settled: {error}"}
         for host, documents in found.items():
             notes = [f"  {tr.message(note)}" for note in outcome.notes.get(host, [])]
             for line in [*lines.of_host(documents, tr), *notes]:
@@ -87,10 +84,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 raw_days=arguments["raw_days"],
                 fine_days=arguments["fine_days"],
                 textfile=Path(arguments["textfile"]) if arguments["textfile"] else None,
+                timezone=kept.timezone,
             )
 
 
 def _documents(variables: Any) -> list[dict[str, Any]]:
     """What was evaluated for a host, one document for each period."""
     results = (variables.get("sla_result") or {}).get("results") or []
-    return [one["document"] for one in results if isinstance(one.get("document"), dict)]
+    return [measure.called(one["document"], one.get("asked")) for one in results if one.get("document")]

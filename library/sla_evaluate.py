@@ -110,6 +110,11 @@ document:
     slas:
       - {id: uptime, objective: 0.999, value: 0.99991, met: true, verdict: met, remaining_minutes: 39.4}
     incidents: []
+asked:
+  description: The period as it was asked for; the document has the name of that very one, 2026-11 for instance.
+  returned: success
+  type: str
+  sample: month
 met:
   description: Whether every service level is met; null when none is missed and not all are proven.
   returned: success

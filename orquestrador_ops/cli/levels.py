@@ -80,7 +80,7 @@ def export(
     show_document(document, document["files"], as_json)
 
 
-@sla_app.command("metrics", help=t("The figures as OpenMetrics text, for node_exporter's textfile collector."))
+@sla_app.command("metrics", help=t("The figures as text for node_exporter's textfile collector."))
 def metrics(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help=t("Write this file, whole or not at all; default: print it."))
@@ -89,6 +89,9 @@ def metrics(
     period: Annotated[
         list[str] | None, typer.Option("--period", help=t("Several may be given; default: day and month."))
     ] = None,
+    openmetrics: Annotated[
+        bool, typer.Option("--openmetrics", help=t("As OpenMetrics 1.0, which that collector does not read."))
+    ] = False,
     objective: Objective = None,
     gap: Gap = None,
     state_dir: StateDir = None,
@@ -96,7 +99,7 @@ def metrics(
     from . import sla as service  # noqa: PLC0415
 
     asked = service.Asked(state_of(state_dir), host, None, None, None, tuple(objective or ()), gap)
-    typer.echo(service.metrics(asked, tuple(period or ("day", "month")), output), nl=False)
+    typer.echo(service.metrics(asked, tuple(period or ("day", "month")), output, openmetrics=openmetrics), nl=False)
 
 
 @history_app.command("export", help=t("Write probes as CSV or JSON Lines."))

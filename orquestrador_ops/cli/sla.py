@@ -6,10 +6,11 @@ playbook's; ``--objective`` overrides either.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -90,23 +91,30 @@ def status_of(documents: Iterable[Mapping[str, Any]]) -> int:
 
 
 def export(directory: Path, given: Sequence[str], gap_s: float | None) -> Document:
-    """Write rules, dashboard and OpenSLO documents; ``{schema, directory, files}``."""
+    """Write rules, dashboards and OpenSLO documents; ``{schema, directory, files}``."""
     from ..sla import artefacts  # noqa: PLC0415
 
-    files = artefacts.write(directory, overridden(Objectives(), given, gap_s))
+    wanted = overridden(Objectives(), given, gap_s)
+    files = artefacts.write(directory.expanduser().resolve(), wanted, timezone=translator().zone_name())
     return {"schema": SCHEMA, "directory": str(directory), "files": [str(path) for path in files]}
 
 
-def metrics(asked: Asked, names: Sequence[str], output: Path | None) -> str:
-    """The figures as OpenMetrics text; with ``output`` written there, and nothing to print."""
-    from ..sla import openmetrics  # noqa: PLC0415
+def metrics(asked: Asked, names: Sequence[str], output: Path | None, *, openmetrics: bool = False) -> str:
+    """The figures as text for a scraper; with ``output`` written there, and nothing to print."""
+    from ..sla import openmetrics as writer  # noqa: PLC0415
 
     tr, at = translator(), time.time()
     wanted = [_period(dataclasses.replace(asked, period=name), at, tr) for name in names]
-    documents = [one.document for _, several in _measured(asked, wanted, at) for one in several]
+    found = _measured(asked, wanted, at)
+    documents = [
+        measure.called(one.document, name) for _, several in found for name, one in zip(names, several, strict=True)
+    ]
+    with _opened(asked.state_dir) as store:
+        gap_s = Objectives().gap_s if asked.gap_s is None else asked.gap_s
+        readings = [measure.reading(store, host, at, tr.zone_name(), gap_s) for host, _ in found]
     if output is None:
-        return openmetrics.text(documents)
-    openmetrics.write(output, documents)
+        return writer.text(documents, readings, openmetrics=openmetrics)
+    writer.write(output, documents, readings, openmetrics=openmetrics)
     return ""
 
 
@@ -132,28 +140,32 @@ def _objectives(values: Mapping[str, Any]) -> Objectives:
     try:
         return objectives.of({f"sla_{name}": value for name, value in values.items()}, lambda value: value)
     except ValueError as error:
-        raise Refused(msg("{reason}", reason=str(error))) from error
+        raise Refused(getattr(error, "message", msg("{reason}", reason=str(error)))) from error
 
 
 def _period(asked: Asked, now: float, tr: i18n.Translator) -> Period:
     try:
         return measure.period_of(asked.period, asked.start, asked.end, now=now, timezone=tr.zone_name())
     except ValueError as error:
-        raise Refused(msg("{reason}", reason=str(error))) from error
+        raise Refused(getattr(error, "message", msg("{reason}", reason=str(error)))) from error
 
 
-def _measured(
-    asked: Asked, wanted: Sequence[Period], now: float
-) -> list[tuple[str, list[measure.Measured]]]:
-    """Hosts with what was found of each period. Without a history nothing is proven, and no SLA was missed either."""
+def _measured(asked: Asked, wanted: Sequence[Period], now: float) -> list[tuple[str, list[measure.Measured]]]:
+    """Hosts with what was found of each period."""
+    with _opened(asked.state_dir) as store:
+        found = []
+        for host in _hosts(store, asked.host):
+            objectives = overridden(_remembered(store, host), asked.objectives, asked.gap_s)
+            found.append((host, [measure.of_history(store, host, period, objectives, now) for period in wanted]))
+        return found
+
+
+@contextlib.contextmanager
+def _opened(state_dir: Path) -> Iterator[History]:
+    """The history. One that is not there, or cannot be read, proves nothing, and no SLA was missed either."""
     try:
-        with looking.open_history(asked.state_dir) as store:
-            found = []
-            for host in _hosts(store, asked.host):
-                objectives = overridden(_remembered(store, host), asked.objectives, asked.gap_s)
-                several = [measure.of_history(store, host, period, objectives, now) for period in wanted]
-                found.append((host, several))
-            return found
+        with looking.open_history(state_dir) as store:
+            yield store
     except HistoryError as error:
         raise Refused(error.message, UNPROVEN) from error
     except Refused as refused:

@@ -9,13 +9,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from module_utils.orquestrador.messages import msg
+
+from ..errors import SlaError
 from ..i18n import epoch
-from . import burn, cells, periods, series, timeline
+from . import burn, cells, periods, readings, series, timeline
 from . import evaluate as evaluation
 from . import store as stores
 from .evaluate import Facts
 from .objectives import Objectives
 from .periods import Period
+from .readings import Reading
 
 if TYPE_CHECKING:
     from ..history import History
@@ -24,6 +28,8 @@ Document = dict[str, Any]
 
 # The longest window of the burn rates: three days.
 BURN_S = 3 * 86400.0
+# Procedures that restore a backup and compare it.
+PROVING = ("backup", "verify_backup", "monthly")
 MET, MISSED, UNPROVEN, NO_DATA = "met", "missed", "unproven", "no_data"
 
 
@@ -42,9 +48,9 @@ def period_of(
     if start is None and end is None:
         return periods.parse(name or default, now=now, timezone=timezone)
     if name is not None:
-        raise ValueError("a period and from/to exclude each other: give one of them")
+        raise SlaError(msg("A period, and from or to, exclude each other: give one of them"))
     if start is None:
-        raise ValueError("to without from says no period: give from as well")
+        raise SlaError(msg("An end without a beginning is no period: give from as well"))
     return periods.between(start, now if end is None else end, now=now, timezone=timezone)
 
 
@@ -101,11 +107,16 @@ def series_of(samples: Iterable[Mapping[str, Any]]) -> series.Series:
     for number, one in enumerate(samples, 1):
         at, latency = epoch(one.get("at")), one.get("latency_ms")
         if at is None or not math.isfinite(at):
-            raise ValueError(f"sample {number}: at is {one.get('at')!r}: give ISO 8601, or seconds since 1970")
+            text = msg("Sample {number}: at is {value}: give ISO 8601, or seconds since 1970",
+                       number=number, value=_short(one.get("at")))  # fmt: skip
+            raise SlaError(text)
         if not isinstance(one.get("ok"), bool):
-            raise ValueError(f"sample {number}: ok is {one.get('ok')!r}: give true or false")
+            text = msg("Sample {number}: ok is {value}: give true or false", number=number, value=_short(one.get("ok")))
+            raise SlaError(text)
         if latency is not None and not (isinstance(latency, int | float) and 0 <= latency < math.inf):
-            raise ValueError(f"sample {number}: latency_ms is {latency!r}: give milliseconds, or leave it out")
+            text = msg("Sample {number}: latency_ms is {value}: give milliseconds, or leave it out",
+                       number=number, value=_short(latency))  # fmt: skip
+            raise SlaError(text)
         rows.append((at, math.nan if latency is None else float(latency), bool(one["ok"])))
     made = series.empty(len(rows))
     for place, (at, latency_ms, good) in enumerate(rows):
@@ -124,6 +135,28 @@ def unplanned(
     for at in restarts:
         kept &= np.abs(recent["at"] - at) > objectives.restart_allowance_s
     return recent[kept]
+
+
+def _short(value: object) -> str:
+    return " ".join(str(value).split())[:60]
+
+
+def called(document: Document, name: str | None) -> Document:
+    """A document whose period has the name that it was asked by: ``month``, which is another one next month."""
+    return {**document, "period": {**document["period"], "name": name}} if name else document
+
+
+def reading(store: History, host: str, now: float, timezone: str, gap_s: float) -> Reading:
+    """What metrics tell of a host beside its evaluated periods. Raises ``HistoryError``."""
+    month = periods.parse("month", now=now, timezone=timezone)
+    facts = stores.facts(store, host, month, now, gap_s=gap_s)
+    proofs = [run for name in PROVING for run in store.runs(host=host, procedure=name, check_mode=False, limit=20)]
+    return readings.reading(
+        host,
+        facts.cells,
+        stores.series(store, host, now - BURN_S, now),
+        backup_proven_at=readings.backup_proven_at(proofs),
+    )
 
 
 def verdict(document: Mapping[str, Any]) -> str:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from module_utils.orquestrador.messages import msg
 from module_utils.orquestrador.types import Message
 
-from . import alerts
+from . import alerts, measure
 from .objectives import Objectives
 
 if TYPE_CHECKING:
@@ -50,10 +50,12 @@ def settle(
     raw_days: int,
     fine_days: int,
     textfile: Path | None,
+    timezone: str,
 ) -> Outcome:
     """Alerts of every host, then roll-ups, then metrics.
 
-    ``found``: the documents of each host, one for each period; ``objectives``: what they were evaluated against.
+    ``found``: the documents of each host, one for each period, which bears the name that it was asked by, ``month`` for
+    instance; ``objectives``: what they were evaluated against.
 
     Raises:
         orquestrador_ops.errors.HistoryError: the history cannot be read or written.
@@ -68,7 +70,8 @@ def settle(
     gap_s = max((one.gap_s for one in objectives.values()), default=Objectives().gap_s)
     done.rolled_up = rollups.roll_up(desk.store, desk.now, raw_days=raw_days, fine_days=fine_days, gap_s=gap_s)
     if textfile is not None:
-        openmetrics.write(textfile, [one for documents in found.values() for one in documents])
+        readings = [measure.reading(desk.store, host, desk.now, timezone, gap_s) for host in found]
+        openmetrics.write(textfile, [one for documents in found.values() for one in documents], readings)
         done.textfile = str(textfile)
     return done
 
