@@ -7,10 +7,11 @@ DOCUMENTATION = r"""
 module: sla_evaluate
 short_description: Evaluate the five service levels of a host for a period
 description:
-  - Reads the probes of a host from the history on the controller and says what was promised, what was measured, how much
-    of it is known, and what is left of the error budget. The definitions, with formulas and units, are in C(docs/sla.md).
-  - Runs on the controller only, by its action plugin; no host is asked, so that a host that can't be reached is evaluated
-    as well.
+  - Reads the probes of a host from the history on the controller and says what was promised, what was measured, how
+    much of it is known, and what is left of the error budget. The definitions, with formulas and units, are in
+    C(docs/sla.md).
+  - Runs on the controller only, by its action plugin; no host is asked, so that a host that can't be reached is
+    evaluated as well.
   - Never fails because of what it finds. It fails when its arguments can't be used or the history can't be read.
 options:
   host:
@@ -18,9 +19,9 @@ options:
     type: str
   period:
     description:
-      - V(day), V(week), V(month), V(quarter) or V(year), the current one of the calendar in C(ops_timezone); the same with
-        V(last-) before it; V(24h), V(7d), V(30d), V(90d) or V(365d) up to now; or a named one such as V(2026-11-22),
-        V(2026-W47), V(2026-11), V(2026-Q4) or V(2026).
+      - V(day), V(week), V(month), V(quarter) or V(year), the current one of the calendar in C(ops_timezone); the same
+        with V(last-) before it; V(24h), V(7d), V(30d), V(90d) or V(365d) up to now; or a named one such as
+        V(2026-11-22), V(2026-W47), V(2026-11), V(2026-Q4) or V(2026).
       - By default V(month), unless O(from) is given.
     type: str
   from:
@@ -31,8 +32,8 @@ options:
     type: raw
   objectives:
     description:
-      - Objectives by the names of the variables of role C(sla) without their prefix C(sla_), C(uptime) for instance. What
-        is not given is that variable's, else the operational playbook's.
+      - Objectives by the names of the variables of role C(sla) without their prefix C(sla_), C(uptime) for instance.
+        What is not given is that variable's, else the operational playbook's.
     type: dict
   samples:
     description: Probes that are evaluated instead of the history's.
@@ -98,9 +99,9 @@ EXAMPLES = r"""
 RETURN = r"""
 document:
   description:
-    - What was found. C(slas) holds C(uptime), C(response), C(availability), C(error_rate) and C(recovery), in this order;
-      C(incidents), C(days), C(seconds), C(metrics) and C(maintenance) tell what they were made of. Times of the document
-      are ISO 8601, ratios 0 to 1, and texts are messages, that is an English text with its arguments.
+    - What was found. C(slas) holds C(uptime), C(response), C(availability), C(error_rate) and C(recovery), in this
+      order; C(incidents), C(days), C(seconds), C(metrics) and C(maintenance) tell what they were made of. Times of
+      the document are ISO 8601, ratios 0 to 1, and texts are messages, that is an English text with its arguments.
   returned: success
   type: dict
   sample:

@@ -26,8 +26,8 @@ Incident = dict[str, Any]
 MAX_TIMELINE = 200
 # Of a timeline that grows beyond its limit, as many entries of its beginning stay.
 _BEGINNING = 50
-# Alerts of a service level begin like this. They say how fast an error budget burns, which is no state of a host: no look
-# at it proves them over.
+# Alerts of a service level begin like this. They say how fast an error budget burns, which is no state of a host: no
+# look at it proves them over.
 SERVICE_LEVEL = "sla:"
 _TIMES = ("opened_at", "acted_at", "closed_at", "next_at", "acknowledged_at", "updated_at")
 # What of an incident's data is the latest word; the timeline is only added to.

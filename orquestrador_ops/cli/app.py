@@ -33,6 +33,7 @@ app.add_typer(reports_app, name="reports")
 app.add_typer(levels.sla_app, name="sla")
 app.add_typer(levels.history_app, name="history")
 
+
 def _version(wanted: bool) -> None:
     if wanted:
         from importlib import metadata  # noqa: PLC0415

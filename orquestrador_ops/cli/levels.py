@@ -29,7 +29,9 @@ Period = Annotated[
     str | None,
     typer.Option(
         "--period",
-        help=t("day, week, month, quarter, year, last-month and its like, 30d and its like, or 2026-11; default: month."),
+        help=t(
+            "day, week, month, quarter, year, last-month and its like, 30d and its like, or 2026-11; default: month."
+        ),
     ),
 ]
 From = Annotated[str | None, typer.Option("--from", help=t("From this instant on, in ISO 8601."))]
@@ -59,7 +61,8 @@ def sla(
 ) -> None:
     if ctx.invoked_subcommand is not None:
         return
-    from . import sla as service, sla_table  # noqa: PLC0415 - numpy and SQLAlchemy are dear
+    from . import sla as service  # noqa: PLC0415 - numpy and SQLAlchemy are dear
+    from . import sla_table  # noqa: PLC0415
 
     asked = service.Asked(state_of(state_dir), host, period, start, end, tuple(objective or ()), gap)
     found = service.evaluate(asked, report=report)

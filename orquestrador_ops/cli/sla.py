@@ -125,7 +125,9 @@ def overridden(held: Objectives, given: Sequence[str], gap_s: float | None) -> O
     for text in given:
         name, _, value = text.partition("=")
         if name not in known:
-            raise Refused(msg("--objective {given}: use one of {known}", given=text[:60], known=", ".join(sorted(known))))
+            raise Refused(
+                msg("--objective {given}: use one of {known}", given=text[:60], known=", ".join(sorted(known)))
+            )
         try:
             number = float(value.removesuffix("%"))
         except ValueError:

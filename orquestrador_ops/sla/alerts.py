@@ -1,6 +1,6 @@
 """Error budgets that burn: an incident for each burn rate that fires, people told by the matrix, and its end.
 
-An alert is one of :mod:`.burn`'s rates of one host. What fired already is remembered with the procedure ``sla``, so that
+An alert is one of the rates of :mod:`.burn` of one host. What fired already is remembered with the procedure ``sla``:
 an incident is opened once and closed when its rate has fallen, whatever the state of the host meanwhile.
 """
 
