@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from module_utils.orquestrador.messages import msg
 
@@ -15,11 +16,13 @@ from ..errors import SlaError
 from ..i18n import epoch
 from . import burn, cells, periods, readings, series, timeline
 from . import evaluate as evaluation
+from . import facts as facts_of
 from . import store as stores
-from .evaluate import Facts
+from .facts import Facts
 from .objectives import Objectives
 from .periods import Period
 from .readings import Reading
+from .spans import Spans
 
 if TYPE_CHECKING:
     from ..history import History
@@ -56,7 +59,7 @@ def period_of(
 
 def of_history(store: History, host: str, period: Period, objectives: Objectives, now: float) -> Measured:
     """Evaluate what the history knows. Raises :class:`orquestrador_ops.errors.HistoryError`."""
-    facts = stores.facts(store, host, period, now, gap_s=objectives.gap_s)
+    facts = _facts(store, host, period, objectives, now)
     document = evaluation.evaluate(facts, objectives)
     return Measured({**document, "burn": burning(store, host, objectives, now)}, facts)
 
@@ -64,9 +67,21 @@ def of_history(store: History, host: str, period: Period, objectives: Objectives
 def burning(store: History, host: str, objectives: Objectives, now: float) -> list[dict[str, Any]]:
     """How fast the error budget burns at this moment; what was planned burns nothing."""
     window = periods.between(now - BURN_S, now, now=now, timezone="UTC")
-    lately = stores.facts(store, host, window, now, gap_s=objectives.gap_s)
+    lately = _facts(store, host, window, objectives, now)
+    planned = facts_of.planned(lately.windows, lately.restarts, objectives.restart_allowance_s)
     recent = stores.series(store, host, now - BURN_S, now)
-    return burn.rates(unplanned(recent, lately.windows, lately.restarts, objectives), objectives, now)
+    return burn.rates(recent[~_within(recent["at"], planned)], objectives, now)
+
+
+def _facts(store: History, host: str, period: Period, objectives: Objectives, now: float) -> Facts:
+    allowed_s = objectives.restart_allowance_s
+    return stores.facts(store, host, period, now, gap_s=objectives.gap_s, restart_allowance_s=allowed_s)
+
+
+def _within(at: NDArray[np.float64], spans: Spans) -> NDArray[np.bool_]:
+    """Which instants lie in one of the spans."""
+    after = np.searchsorted(spans.start, at, side="right")
+    return (after > 0) & (at < np.append(0.0, spans.end)[after])
 
 
 def of_samples(
@@ -77,26 +92,11 @@ def of_samples(
     ``at`` is ISO 8601 or epoch seconds; ``latency_ms`` may be missing. ``ValueError``, one line, for one that is none.
     """
     given = series_of(samples)
-    until = min(period.end, now)
-    known = given[(given["at"] >= period.start - objectives.gap_s) & (given["at"] < max(until, period.start))]
-    edges = np.unique(np.minimum(period.days(), max(until, period.start)))
-    facts = Facts(
-        host=host,
-        period=period,
-        now=now,
-        timelines={
-            "uptime": timeline.timeline(known, "uptime", period.start, until, objectives.gap_s),
-            "availability": None,
-        },
-        cells=cells.cells(known, edges),
-        windows=[],
-        restarts=[],
-        incidents=[],
-        log_counts=[],
-        log_errors={},
-        resolution_s=0.0,
-        runs=[],
-    )
+    until = max(min(period.end, now), period.start)
+    known = given[(given["at"] >= period.start - objectives.gap_s) & (given["at"] < until)]
+    line = timeline.timeline(known, "uptime", period.start, until, objectives.gap_s)
+    counted = cells.cells(known, facts_of.day_edges(period, until))
+    facts = Facts(host, period, now, {"uptime": line, "availability": None}, counted)
     document = evaluation.evaluate(facts, objectives)
     return Measured({**document, "burn": burn.rates(given[given["at"] <= now], objectives, now)}, facts)
 
@@ -125,18 +125,6 @@ def series_of(samples: Iterable[Mapping[str, Any]]) -> series.Series:
     return series.normalized(made)
 
 
-def unplanned(
-    recent: series.Series, windows: Iterable[Mapping[str, Any]], restarts: Iterable[float], objectives: Objectives
-) -> series.Series:
-    """Samples without those of planned time."""
-    kept = np.ones(len(recent), bool)
-    for window in windows:
-        kept &= ~((recent["at"] >= window["starts_at"]) & (recent["at"] < window["ends_at"]))
-    for at in restarts:
-        kept &= np.abs(recent["at"] - at) > objectives.restart_allowance_s
-    return recent[kept]
-
-
 def _short(value: object) -> str:
     return " ".join(str(value).split())[:60]
 
@@ -149,7 +137,7 @@ def called(document: Document, name: str | None) -> Document:
 def reading(store: History, host: str, now: float, timezone: str, gap_s: float) -> Reading:
     """What metrics tell of a host beside its evaluated periods. Raises ``HistoryError``."""
     month = periods.parse("month", now=now, timezone=timezone)
-    facts = stores.facts(store, host, month, now, gap_s=gap_s)
+    facts = _facts(store, host, month, Objectives(gap_s=gap_s), now)
     proofs = [run for name in PROVING for run in store.runs(host=host, procedure=name, check_mode=False, limit=20)]
     return readings.reading(
         host,
