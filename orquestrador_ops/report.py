@@ -71,8 +71,8 @@ def warm(tr: Translator) -> None:
 
 
 def page(name: str, tr: Translator) -> Template:
-    """Another Markdown template in the operator's language; what it prints is escaped as in a report."""
-    return _environment("md", tr).get_template(name)
+    """Another template in the operator's language, ``….md.j2`` or ``….html.j2``; it prints escaped, as a report."""
+    return _environment("html" if name.endswith(".html.j2") else "md", tr).get_template(name)
 
 
 _templates: dict[tuple[str, str], Template] = {}
@@ -153,18 +153,18 @@ def _json(view: Mapping[str, Any]) -> str:
     }
     # A line for each part: readable enough, and three times as quick as indenting all of it.
     parts = (
-        f"{json.dumps(name)}: {json.dumps(_plain(part), ensure_ascii=False, sort_keys=True, allow_nan=False)}"
+        f"{json.dumps(name)}: {json.dumps(plain(part), ensure_ascii=False, sort_keys=True, allow_nan=False)}"
         for name, part in sorted(document.items())
     )
     return "{\n" + ",\n".join(parts) + "\n}\n"
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """JSON that every reader takes: no NaN, no half surrogates, text for what JSON does not know."""
     if isinstance(value, Mapping):
-        return {_text(key): _plain(item) for key, item in value.items()}
+        return {_text(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, float):

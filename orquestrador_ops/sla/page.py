@@ -1,0 +1,63 @@
+"""The report of service levels of a host and period: Markdown, one self-contained page of HTML, and JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from .. import report
+from ..files import link_latest, private_dir, safe_name, write_atomic
+from ..i18n import Translator
+from . import sheet, words
+
+if TYPE_CHECKING:
+    from .evaluate import Facts
+
+FORMATS = report.FORMATS
+
+
+def render(document: Mapping[str, Any], fmt: str, tr: Translator, facts: Facts | None = None) -> str:
+    """The report of ``document`` (of :func:`.evaluate.evaluate`) as ``md``, ``html`` or ``json``.
+
+    ``facts`` adds what only the store knows: runs, for the checklist and for backups, and the timeline hour by hour.
+    ``ValueError``, one line, for another format and for a document without a period.
+    """
+    if fmt not in FORMATS:
+        raise ValueError(f"no report format {fmt!r}: use one of {', '.join(FORMATS)}")
+    return _laid_out(document, sheet.build(document, tr, facts), fmt, tr)
+
+
+def write(
+    document: Mapping[str, Any], *, reports_dir: Path, tr: Translator, facts: Facts | None = None
+) -> dict[str, str]:
+    """Write ``<reports_dir>/<host>/sla-<period>.{md,html,json}`` and return ``{format: path}``.
+
+    A period of the calendar is named by its date (``2026-11``, ``2026-W47``), whatever it was asked for by, so that the
+    report of a month outlasts it; any other by its own name. ``latest-sla-<kind>.<format>`` points at the one written
+    last. Files are 0600 in directories 0700, whole or absent. Raises ``OSError`` when they can't be written.
+    """
+    view = sheet.build(document, tr, facts)
+    period = words.stretch(dict(document["period"]), words.at_home(tr, document["period"].get("timezone")))
+    directory = private_dir(Path(reports_dir) / safe_name(str(document["host"])))
+    kind = period.kind if period.kind != "range" else safe_name(str(document["period"].get("name")))
+    written = {}
+    for fmt in FORMATS:
+        path = directory / f"sla-{safe_name(period.stem)}.{fmt}"
+        write_atomic(path, _laid_out(document, view, fmt, tr).encode("utf-8", "replace"))
+        link_latest(directory / f"latest-sla-{kind}.{fmt}", path)
+        written[fmt] = str(path)
+    return written
+
+
+def _laid_out(document: Mapping[str, Any], view: Mapping[str, Any], fmt: str, tr: Translator) -> str:
+    if fmt == "json":
+        told = {name: part for name, part in view.items() if name not in {"pictures", "calendar"}}
+        told["charts"] = {
+            name: chart and {key: part for key, part in chart.items() if key != "svg"}
+            for name, chart in view["pictures"].items()
+        }
+        whole = report.plain({**document, "rendered": told})
+        return json.dumps(whole, ensure_ascii=False, indent=1, sort_keys=False, allow_nan=False) + "\n"
+    return report.page(f"sla.{fmt}.j2", tr).render(view=view)

@@ -1,0 +1,288 @@
+"""Which charts a report has, what they say in words, and the figures they are drawn from as tables."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import date, datetime, time, timedelta
+from typing import TYPE_CHECKING, Any
+
+from ..i18n import epoch
+from ..text import clean
+from . import calendar, charts
+
+if TYPE_CHECKING:
+    from markupsafe import Markup
+
+    from .sheet import _Sheet
+
+DAY_S = 86400.0
+STRIP_DAYS = 35  # more rows would be no strip any more
+_HOURS = (0, 6, 12, 18, 24)
+_MIB, _GIB = 1024.0**2, 1024.0**3
+Values = list[float | None]
+
+
+class Pictures:
+    """Charts of one sheet: ``{id, title, summary, svg, table}`` each, ``None`` where there is nothing to draw."""
+
+    def __init__(self, sheet: _Sheet) -> None:
+        self.sheet, self.tr, self.words = sheet, sheet.tr, sheet.words
+        self.days = [day for day in sheet.days if epoch(day.get("from")) is not None]
+        self.at = [self.middle(day) for day in self.days]
+        self.span = (0.0, max((sheet.end - sheet.start) / DAY_S, 1 / 24))
+
+    def all(self) -> dict[str, Any]:
+        """Every chart by its name."""
+        return {
+            "strip": self.strip(),
+            "latency": self.latency(),
+            "budget": self.budget(),
+            "memory": self.memory(),
+            "disk": self.disk(),
+        }
+
+    # ------------------------------------------------------------------ what charts have in common
+
+    def position(self, instant: float) -> float:
+        """Days since the period began."""
+        return (instant - self.sheet.start) / DAY_S
+
+    def middle(self, day: Mapping[str, Any]) -> float:
+        start, end = epoch(day.get("from")) or 0.0, epoch(day.get("to"))
+        return self.position((start + (end if end is not None else start)) / 2)
+
+    def values(self, name: str, unit: float = 1.0) -> Values:
+        return [value / unit if isinstance(value := day.get(name), int | float) else None for day in self.days]
+
+    def midnight(self, day: date) -> float:
+        return datetime.combine(day, time(), self.tr.zone).timestamp()
+
+    def ticks(self) -> list[tuple[float, str]]:
+        """Marks of the axis of time: days of a week, dates of a month, months of a year."""
+        stretch, words = self.sheet.stretch, self.words
+        every = [stretch.first + timedelta(days=number) for number in range(stretch.days)]
+        if stretch.days <= 8:
+            marks = [
+                (self.midnight(day) + DAY_S / 2, f"{words.weekdays()[day.weekday()]} {day.day}")
+                for day in every
+            ]  # fmt: skip
+        elif stretch.days <= STRIP_DAYS:
+            marks = [(self.midnight(day) + DAY_S / 2, words.date(day, "Md")) for day in every[::7]]
+        elif stretch.days <= 100:
+            marks = [(self.midnight(day), words.date(day, "Md")) for day in every if day.day in {1, 15}]
+        else:
+            firsts = [day for day in every if day.day == 1]
+            step = 1 if len(firsts) <= 7 else 2
+            marks = [(self.midnight(day), words.month_name(day)) for day in firsts[::step]]
+        placed = [(self.position(at), label) for at, label in marks]
+        return [(at, label) for at, label in placed if self.span[0] <= at <= self.span[1]]
+
+    def chart(
+        self, name: str, title: str, summary: str, svg: Markup, columns: list[str], rows: list[list[str]]
+    ) -> dict[str, Any]:
+        return {
+            "id": name,
+            "title": title,
+            "summary": clean(summary),
+            "svg": svg,
+            "table": {"columns": columns, "rows": rows},
+        }
+
+    def dated(self, *columns: tuple[Values, Callable[[float], str]]) -> list[list[str]]:
+        """Rows of a table: the day, then each column's value as people write it."""
+        rows = []
+        for number, day in enumerate(self.days):
+            when = calendar.date_of(day)
+            cells = [write(value) if (value := values[number]) is not None else "–" for values, write in columns]
+            rows.append([self.words.date(when, "yMMMd") if when else clean(day.get("date")), *cells])
+        return rows
+
+    # ------------------------------------------------------------------ lines
+
+    def latency(self) -> dict[str, Any] | None:
+        tr = self.tr
+        named = [(label, self.values(f"{label}_ms")) for label in ("p50", "p95", "p99")]
+        largest = _largest(values for _, values in named)
+        if largest is None:
+            return None
+        goal = next((sla.get("threshold") for sla in self.sheet.slas if sla.get("threshold")), None) or {}
+        limit = float(goal.get("latency_ms") or 200.0)
+        title = tr.t("Response time: p50, p95 and p99")
+        top = max(largest, limit) * 1.12
+        looks = (("first", "-"), ("second", "--"), ("third", "-."))
+        lines = [charts.Line(label, values, *look) for (label, values), look in zip(named, looks, strict=True)]
+        levels = [(at, tr.value("_ms", at) if at else "0") for at in charts.levels(top)]
+        slow = sum(1 for value in named[1][1] if value is not None and value >= limit)
+        summary = tr.t(
+            "95 of 100 answers took at most {p95_ms} on the worst day; on {slow} of {days} days it was {limit_ms} or more.",
+            p95_ms=_largest([named[1][1]]), slow=slow, days=len(self.days), limit_ms=limit,
+        )  # fmt: skip
+        drawn = charts.Plot(self.at, self.span, lines, self.ticks(), levels, top, goal=(limit, tr.value("_ms", limit)))
+        rows = self.dated(*[(values, lambda value: tr.value("_ms", value)) for _, values in named])
+        columns = [tr.t("Day"), "p50", "p95", "p99"]
+        return self.chart("latency", title, summary, charts.plot("latency", drawn, title, summary), columns, rows)
+
+    def budget(self) -> dict[str, Any] | None:
+        tr, words = self.tr, self.words
+        sla = next((sla for sla in self.sheet.slas if sla.get("id") == "uptime"), {})
+        whole, left = sla.get("budget_minutes"), self.values("budget_remaining_minutes")
+        known = [value for value in left if value is not None]
+        if not isinstance(whole, int | float) or whole <= 0 or not known:
+            return None
+        ends = [self.position(epoch(day.get("to")) or self.sheet.end) for day in self.days]
+        even: Values = [whole * (1 - min(at / self.span[1], 1)) for at in (0.0, *ends)]
+        even.append(0.0)
+        at = [0.0, *ends, self.span[1]]
+        title = tr.t("Error budget of the uptime")
+        lines = [
+            charts.Line(tr.t("left"), [whole, *left, None], "first"),
+            charts.Line(tr.t("even use"), even, "goal", ":"),
+        ]
+        bottom = min(0.0, *known) * 1.08
+        unit, name = (60.0, "h") if max(whole, -bottom) > 240 else (1.0, "min")
+        levels = [
+            (value * unit, f"{tr.number(value)} {name}" if value else "0")
+            for value in charts.levels(whole * 1.05 / unit, bottom / unit)
+        ]
+        summary = tr.t("{left} of {budget} were left at the end.", left=words.minutes(known[-1]), budget=words.minutes(whole))
+        drawn = charts.Plot(at, self.span, lines, self.ticks(), levels, whole * 1.05, bottom, zero=True)
+        rows = self.dated((left, words.minutes))
+        columns = [tr.t("Day"), tr.t("Budget left")]
+        return self.chart("budget", title, summary, charts.plot("budget", drawn, title, summary), columns, rows)
+
+    def memory(self) -> dict[str, Any] | None:
+        tr = self.tr
+        most, mean = self.values("memory_max_bytes"), self.values("memory_mean_bytes")
+        largest = _largest([most, mean])
+        if largest is None:
+            return None
+        unit, name = (_GIB, "GB") if largest >= _GIB else (_MIB, "MB")
+        title = tr.t("Memory of the application")
+        top = max(largest * 1.15 / unit, 0.01)
+        lines = [
+            charts.Line(tr.t("at most"), [None if value is None else value / unit for value in most], "second", "--"),
+            charts.Line(tr.t("mean"), [None if value is None else value / unit for value in mean], "first"),
+        ]
+        levels = [(at, f"{tr.number(at, 2)} {name}" if at else "0") for at in charts.levels(top)]
+        summary = self.trend(most, tr.bytes)
+        drawn = charts.Plot(self.at, self.span, lines, self.ticks(), levels, top)
+        rows = self.dated((most, tr.bytes), (mean, tr.bytes))
+        columns = [tr.t("Day"), tr.t("at most"), tr.t("mean")]
+        return self.chart("memory", title, summary, charts.plot("memory", drawn, title, summary), columns, rows)
+
+    def disk(self) -> dict[str, Any] | None:
+        tr = self.tr
+        used = self.values("disk_max_percent")
+        if _largest([used]) is None:
+            return None
+        title = tr.t("Fullest file system")
+        lines = [charts.Line(tr.t("used"), used, "third", "-")]
+        levels = [(at, tr.percent(at)) for at in (0.0, 25.0, 50.0, 75.0, 100.0)]
+        summary = self.trend(used, tr.percent)
+        drawn = charts.Plot(self.at, self.span, lines, self.ticks(), levels, 105, fill=True)
+        columns = [tr.t("Day"), tr.t("used")]
+        rows = self.dated((used, tr.percent))
+        return self.chart("disk", title, summary, charts.plot("disk", drawn, title, summary), columns, rows)
+
+    def trend(self, values: Values, write: Callable[[float], str]) -> str:
+        known = [value for value in values if value is not None]
+        if not known:
+            return ""
+        return self.tr.t("From {first} on the first day to {last} on the last; {most} at most.",
+                         first=write(known[0]), last=write(known[-1]), most=write(max(known)))  # fmt: skip
+
+    # ------------------------------------------------------------------ the strip
+
+    def strip(self) -> dict[str, Any] | None:
+        """Each day as a row of 24 hours, from the timeline itself; only the store's facts have one."""
+        timelines = getattr(self.sheet.facts, "timelines", None)
+        timeline = timelines.get("uptime") if isinstance(timelines, Mapping) else None
+        stretch = self.sheet.stretch
+        if timeline is None or stretch.days > STRIP_DAYS:
+            return None
+        down = list(zip(timeline.down.start.tolist(), timeline.down.end.tolist(), strict=True))
+        unknown = list(zip(timeline.unknown.start.tolist(), timeline.unknown.end.tolist(), strict=True))
+        planned = self.planned()
+        bars: dict[str, list[tuple[int, float, float]]] = {"up": [], "gap": [], "planned": [], "down": []}
+        rows, table = [], []
+        longest = 24.0
+        for number in range(stretch.days):
+            day = stretch.first + timedelta(days=number)
+            start, end = self.midnight(day), self.midnight(day + timedelta(days=1))
+            longest = max(longest, (end - start) / 3600)
+            rows.append(self.words.date(day, "MMMd"))
+            seen = (max(start, timeline.start), min(end, timeline.end, self.sheet.until))
+            if seen[1] <= seen[0]:
+                continue
+            bad, gaps = _within(down, *seen), _within(unknown, *seen)
+            ours = [both for one in bad for both in _within(planned, *one)]
+            parts = {"down": _without(bad, ours), "planned": ours, "gap": gaps, "up": _without([seen], bad + gaps)}
+            for state, found in parts.items():
+                bars[state] += [(number, (a - start) / 3600, (b - a) / 3600) for a, b in _joined(found, end - start)]
+            table += self.said(day, parts)
+        title = self.tr.t("Hour by hour")
+        summary = self.tr.t("Each row is a day from midnight to midnight; {count} stretches were not up.", count=len(table))
+        ticks = [(float(hour), f"{hour}h") for hour in _HOURS]
+        svg = charts.strip("strip", charts.Strip(rows, longest, ticks, bars), title, summary)
+        columns = [self.tr.t("Day"), self.tr.t("From"), self.tr.t("To"), self.tr.t("State")]
+        return self.chart("strip", title, summary, svg, columns, table)
+
+    def planned(self) -> list[tuple[float, float]]:
+        """Planned stretches of downtime as the document tells them: windows, and incidents that were planned."""
+        document = self.sheet.document
+        rows = [*(document.get("maintenance") or []), *(i for i in document.get("incidents") or [] if i.get("planned"))]
+        found = [(epoch(row.get("from")), epoch(row.get("to")) or self.sheet.until) for row in rows]
+        return _union([(start, end) for start, end in found if start is not None and end > start])
+
+    def said(self, day: date, parts: Mapping[str, Sequence[tuple[float, float]]]) -> list[list[str]]:
+        tr = self.tr
+        words = {"down": "down", "planned": "planned", "gap": "unknown"}
+        rows = sorted((start, end, name) for name in words for start, end in parts[name])
+        return [
+            [self.words.date(day, "MMMd"), tr.time(start), tr.time(end),
+             tr.message(calendar.STATES[words[name]][1])]
+            for start, end, name in rows
+        ]  # fmt: skip
+
+
+def _largest(several: Iterable[Values]) -> float | None:
+    return max((value for values in several for value in values if value is not None), default=None)
+
+
+def _within(spans: Iterable[tuple[float, float]], start: float, end: float) -> list[tuple[float, float]]:
+    return [(max(a, start), min(b, end)) for a, b in spans if a < end and b > start]
+
+
+def _union(spans: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+    found: list[tuple[float, float]] = []
+    for start, end in sorted(spans):
+        if found and start <= found[-1][1]:
+            found[-1] = (found[-1][0], max(found[-1][1], end))
+        else:
+            found.append((start, end))
+    return found
+
+
+def _without(spans: Iterable[tuple[float, float]], taken: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+    left = []
+    cut = _union(taken)
+    for start, end in spans:
+        at = start
+        for a, b in _within(cut, start, end):
+            if a > at:
+                left.append((at, a))
+            at = b
+        if at < end:
+            left.append((at, end))
+    return left
+
+
+def _joined(spans: Iterable[tuple[float, float]], length: float) -> list[tuple[float, float]]:
+    """Stretches that no eye tells apart as one: a thousand gaps of a second are no thousand bars."""
+    found: list[tuple[float, float]] = []
+    for start, end in sorted(spans):
+        if found and start - found[-1][1] < length / 600:
+            found[-1] = (found[-1][0], max(found[-1][1], end))
+        else:
+            found.append((start, end))
+    return found

@@ -1,0 +1,435 @@
+"""What a report of service levels shows: the document put into the words of a language, ready to be laid out.
+
+Layouts know nothing of the document. Every string is one line of printable text, whatever a host or the reason of a
+maintenance window contains; charts are SVG (:mod:`.charts`) and stand where a layout has pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from module_utils.orquestrador.messages import msg
+
+from .. import plans
+from ..i18n import Translator, epoch, parse_time
+from ..text import clean
+from . import calendar, excellence, pictures
+from .words import Stretch, Words, at_home, stretch
+
+if TYPE_CHECKING:
+    from .evaluate import Facts
+
+Doc = Mapping[str, Any]
+
+VERDICTS: Mapping[str, tuple[str, Any]] = {
+    "met": ("good", msg("MET")),
+    "missed": ("bad", msg("MISSED")),
+    "unproven": ("warn", msg("NOT PROVEN")),
+    "no_data": ("unknown", msg("NO DATA")),
+}
+SYMBOLS = {"good": "✔", "warn": "!", "bad": "✘", "unknown": "?", "": ""}
+_TICKS: Mapping[str, tuple[str, str, Any]] = {
+    "done": ("good", "✔", msg("done")),
+    "partly": ("warn", "◐", msg("partly")),
+    "failed": ("bad", "✘", msg("not passed")),
+    "open": ("open", "☐", msg("open: no run proves it")),
+}
+_METRICS: Mapping[str, tuple[str, Any]] = {
+    "met": ("good", msg("met")),
+    "missed": ("bad", msg("missed")),
+    "unknown": ("unknown", msg("unknown")),
+}
+CADENCES: Mapping[str, Any] = {
+    "daily": msg("Daily"),
+    "weekly": msg("Weekly"),
+    "monthly": msg("Monthly"),
+    "quarterly": msg("Quarterly"),
+}
+_UNITS: Mapping[str, Any] = {
+    "daily": msg("{done} of {due} days"),
+    "weekly": msg("{done} of {due} weeks"),
+    "monthly": msg("{done} of {due} months"),
+    "quarterly": msg("{done} of {due} quarters"),
+}
+TITLES: Mapping[str, Any] = {
+    "day": msg("Daily report of service levels"),
+    "week": msg("Weekly report of service levels"),
+    "month": msg("Monthly report of service levels"),
+    "quarter": msg("Quarterly report of service levels"),
+    "year": msg("Yearly report of service levels"),
+    "range": msg("Report of service levels"),
+}
+_SOURCES: Mapping[str, Any] = {
+    "inside": msg("probed on the host"),
+    "outside": msg("probed from outside"),
+    "logs": msg("counted in the logs"),
+    "probes": msg("counted from probes"),
+}
+
+
+def build(document: Doc, tr: Translator, facts: Facts | None = None) -> dict[str, Any]:
+    """View data of one host and period; raises ``ValueError`` for a document without a period.
+
+    ``facts`` adds what only the store knows: runs, for the checklist and the times of backups, and timelines.
+    """
+    return _Sheet(document, tr, facts).all()
+
+
+def cell(text: object, tone: str = "") -> dict[str, str]:
+    """One cell of a table."""
+    return {"text": clean(text), "tone": tone}
+
+
+class _Sheet:
+    def __init__(self, document: Doc, tr: Translator, facts: Facts | None) -> None:
+        period = _mapping(document.get("period"))
+        self.document, self.facts, self.period = document, facts, period
+        self.tr = at_home(tr, period.get("timezone") or tr.zone_name())
+        self.words = Words(self.tr)
+        self.stretch: Stretch = stretch(dict(period), self.tr)
+        self.start, self.end = epoch(period["from"]) or 0.0, epoch(period["to"]) or 0.0
+        until = epoch(period.get("until"))
+        self.until = self.end if until is None else min(max(until, self.start), self.end)
+        self.days = _mappings(document.get("days"))
+        self.slas = _mappings(document.get("slas"))
+        runs = getattr(facts, "runs", None)
+        self.runs = _mappings(runs)
+
+    def all(self) -> dict[str, Any]:
+        tr = self.tr
+        name = clean(self.words.period(self.stretch))
+        kind = tr.message(TITLES[self.stretch.kind])
+        host = clean(self.document.get("host"), 255)
+        drawn = pictures.Pictures(self)
+        return {
+            "lang": tr.tag,
+            "title": clean(f"{kind}: {host}, {name}"),
+            "kind": kind,
+            "host": host,
+            "name": name,
+            "overall": self.overall(),
+            "facts": self.frame(),
+            "slas": [self.level(sla) for sla in self.slas],
+            "calendar": calendar.build(self.days, self.stretch, self.words),
+            "pictures": drawn.all(),
+            "incidents": self.incidents(),
+            "copies": self.copies(),
+            "metrics": self.metrics(),
+            "checklist": self.checklist(),
+            "maintenance": self.maintenance(),
+            "days": self.by_day(),
+            "resolution": self.resolution(),
+        }
+
+    # ------------------------------------------------------------------ the whole
+
+    def overall(self) -> dict[str, str]:
+        tr, verdicts = self.tr, [str(sla.get("verdict")) for sla in self.slas]
+        met, total = verdicts.count("met"), len(verdicts)
+        verdict = next((one for one in ("missed", "unproven", "no_data") if one in verdicts), "met" if met else "no_data")
+        if verdict == "no_data" and met:
+            verdict = "unproven"
+        tone, word = VERDICTS[verdict]
+        if met == total and total:
+            text = tr.t("All {total} service levels were met.", total=total)
+        elif all(one == "no_data" for one in verdicts):
+            text = tr.t("Nothing was measured in this period.")
+        else:
+            text = tr.t("{met} of {total} service levels were met.", met=met, total=total)
+        missed = [tr.message(sla.get("title")) for sla in self.slas if sla.get("verdict") == "missed"]
+        if missed:
+            text += " " + tr.t("Missed: {names}.", names=", ".join(missed))
+        return {"tone": tone, "symbol": SYMBOLS[tone], "word": tr.message(word), "text": clean(text)}
+
+    def frame(self) -> list[dict[str, str]]:
+        tr, words = self.tr, self.words
+        seconds = _mapping(self.document.get("seconds"))
+        known = [seconds.get(name) for name in ("up", "down", "planned_down", "unknown")]
+        rows = [
+            (tr.t("Host"), self.document.get("host")),
+            (tr.t("From"), tr.time(self.period.get("from"))),
+            (tr.t("To"), tr.time(self.period.get("to"))),
+        ]
+        if not self.period.get("over"):
+            rows.append((tr.t("Known until"), tr.t("{until_at} (not over yet)", until_at=self.period.get("until"))))
+        rows.append((tr.t("Time zone"), tr.zone_name()))
+        if all(isinstance(value, int | float) for value in known):
+            up, down, planned, unknown = known
+            rows += [
+                (tr.t("Up"), words.seconds(up)),
+                (tr.t("Down, unplanned"), words.seconds(down)),
+                (tr.t("Down, planned"), words.seconds(planned)),
+                (tr.t("Unknown: nobody looked"), words.seconds(unknown)),
+            ]
+        rows.append((tr.t("Evaluated"), tr.time(self.document.get("evaluated_at"))))
+        return [{"label": label, "value": clean(value)} for label, value in rows]
+
+    def resolution(self) -> str:
+        seconds = self.document.get("resolution_s")
+        if not isinstance(seconds, int | float) or seconds <= 0:
+            return ""
+        return clean(self.tr.t("Older samples are rolled up: latencies are known by {resolution_s}, times stay exact.",
+                               resolution_s=seconds))  # fmt: skip
+
+    # ------------------------------------------------------------------ service levels
+
+    def level(self, sla: Doc) -> dict[str, Any]:
+        name = str(sla.get("id"))
+        tone, word = VERDICTS.get(str(sla.get("verdict")), VERDICTS["no_data"])
+        return {
+            "id": clean(name),
+            "title": clean(self.tr.message(sla.get("title") or name)),
+            "tone": tone,
+            "symbol": SYMBOLS[tone],
+            "word": self.tr.message(word),
+            "value": clean(self.value(sla)),
+            "objective": clean(self.objective(sla)),
+            "between": clean(self.between(sla)),
+            "notes": [clean(note) for note in self.notes(sla)],
+            "budget": self.budget(sla),
+            "action": clean(self.tr.message(sla.get("action"))),
+        }
+
+    def shown(self, sla: Doc, value: object) -> str:
+        if sla.get("unit") == "seconds":
+            return self.words.seconds(value)
+        return self.words.share(value, _number(sla.get("objective")))
+
+    def value(self, sla: Doc) -> str:
+        value = _counted(sla, "value")
+        if value is not None:
+            return self.shown(sla, value)
+        if sla.get("unit") == "seconds" and sla.get("verdict") == "met" and not sla.get("total"):
+            return self.tr.t("no incident")
+        return "–"
+
+    def objective(self, sla: Doc) -> str:
+        tr, goal = self.tr, self.shown(sla, sla.get("objective"))
+        threshold = _mapping(sla.get("threshold")).get("latency_ms")
+        if threshold is not None:
+            return tr.t("at least {share} in less than {threshold_ms}", share=goal, threshold_ms=threshold)
+        if sla.get("unit") == "seconds" or sla.get("id") == "error_rate":
+            return tr.t("at most {goal}", goal=goal)
+        return tr.t("at least {goal}", goal=goal)
+
+    def between(self, sla: Doc) -> str:
+        """The interval, where gaps leave one that can be seen."""
+        worst, best = _counted(sla, "worst"), _counted(sla, "best")
+        if worst is None and best is not None and sla.get("unit") == "seconds":
+            return self.tr.t("not recovered yet: {best_s} so far", best_s=best)
+        if worst is None or best is None:
+            return ""
+        low, high = self.shown(sla, worst), self.shown(sla, best)
+        return "" if low == high else self.tr.t("between {worst} and {best}", worst=low, best=high)
+
+    def notes(self, sla: Doc) -> list[str]:
+        tr, words = self.tr, self.words
+        notes = [self.counted(sla)]
+        coverage = _number(_counted(sla, "coverage"))
+        if coverage is not None and coverage < 1 and sla.get("unit") != "seconds":
+            notes.append(tr.t("known for {coverage} of the time", coverage=words.share(coverage)))
+        raw, adjusted = _number(sla.get("value")), _number(_mapping(sla.get("adjusted")).get("value"))
+        if raw is not None and adjusted is not None and self.shown(sla, raw) != self.shown(sla, adjusted):
+            notes.append(tr.t("{raw} with planned time counted", raw=self.shown(sla, raw)))
+        quantiles = [(label, _number(sla.get(f"{label}_ms"))) for label in ("p50", "p95", "p99")]
+        if any(value is not None for _, value in quantiles):
+            notes.append(", ".join(f"{label} {tr.value('_ms', value)}" for label, value in quantiles))
+        if sla.get("measured_by") in _SOURCES:
+            notes.append(tr.message(_SOURCES[str(sla.get("measured_by"))]))
+        return [note for note in notes if note]
+
+    def counted(self, sla: Doc) -> str:
+        tr, good, total = self.tr, _number(sla.get("good")), _number(sla.get("total"))
+        if good is None or not total:
+            return ""
+        some, every = self.words.count(good), self.words.count(total)
+        if sla.get("unit") == "seconds":
+            return tr.t("{good} of {total} incidents in time", good=some, total=every)
+        if sla.get("id") == "error_rate":
+            bad = self.words.count(total - good)
+            if sla.get("measured_by") == "logs":
+                return tr.t("{bad} errors in {total} requests", bad=bad, total=every)
+            return tr.t("{bad} of {total} probes bad", bad=bad, total=every)
+        if sla.get("id") == "response":
+            return tr.t("{good} of {total} answers in time", good=some, total=every)
+        return tr.t("{good} of {total} probes good", good=some, total=every)
+
+    def budget(self, sla: Doc) -> dict[str, Any] | None:
+        tr, words = self.tr, self.words
+        for unit, write in (("minutes", words.minutes), ("events", words.count)):
+            whole, left = _number(sla.get(f"budget_{unit}")), _number(sla.get(f"remaining_{unit}"))
+            if whole is None or left is None or whole <= 0:
+                continue
+            used = min(max(1 - left / whole, 0.0), 1.0)
+            if left < 0:
+                text = tr.t("{over} over the budget of {budget}", over=write(-left), budget=write(whole))
+            else:
+                text = tr.t("{left} of {budget} left", left=write(left), budget=write(whole))
+            tone = "bad" if left < 0 else "warn" if left < whole / 4 else "good"
+            return {"text": clean(text), "used": f"{used * 100:.1f}", "tone": tone}
+        return None
+
+    # ------------------------------------------------------------------ tables
+
+    def table(self, name: str, title: str, columns: list[str], rows: list[Any], empty: str) -> dict[str, Any]:
+        return {"id": name, "title": title, "columns": columns, "rows": rows, "empty": empty}
+
+    def incidents(self) -> dict[str, Any]:
+        tr = self.tr
+        goal = next((_number(sla.get("objective")) for sla in self.slas if sla.get("id") == "recovery"), None)
+        columns = [tr.t("Began"), tr.t("Recovered"), tr.t("Took"), tr.t("Objective: {goal_s}", goal_s=goal),
+                   tr.t("Detected after"), tr.t("Acknowledged after"), tr.t("Acted after"), tr.t("Procedure")]  # fmt: skip
+        if goal is None:
+            columns[3] = tr.t("Objective")
+        rows = [self.incident(row, goal) for row in _mappings(self.document.get("incidents"))]
+        return self.table("incidents", tr.t("Incidents"), columns, rows, tr.t("No incident in this period."))
+
+    def incident(self, row: Doc, goal: float | None) -> list[dict[str, str]]:
+        tr, words = self.tr, self.words
+        took, worst = _number(row.get("seconds")), _number(row.get("worst_seconds"))
+        text = words.seconds(took)
+        if took is not None and worst is not None and worst > took + 0.5:
+            text = tr.t("{at_least} to {at_most}", at_least=text, at_most=words.seconds(worst))
+        procedure = row.get("procedure")
+        return [
+            cell(tr.time(row.get("from"))),
+            cell(tr.time(row.get("to")) if row.get("to") else tr.t("not yet")),
+            cell(text),
+            self.in_time(row, took, worst, goal),
+            *[cell(self.after(row, name)) for name in ("detected_at", "acknowledged_at", "acted_at")],
+            cell(tr.message(plans.TITLES.get(str(procedure), procedure)) if procedure else "–"),
+        ]
+
+    def in_time(self, row: Doc, took: float | None, worst: float | None, goal: float | None) -> dict[str, str]:
+        tr = self.tr
+        if row.get("planned"):
+            return cell(f"P {tr.t('planned')}", "planned")
+        if took is None or goal is None:
+            return cell("–")
+        if took > goal:
+            return cell(f"✘ {tr.t('too long')}", "bad")
+        if not row.get("to") or (worst is not None and worst > goal):
+            return cell(f"? {tr.t('not known yet')}", "unknown")
+        return cell(f"✔ {tr.t('in time')}", "good")
+
+    def after(self, row: Doc, name: str) -> str:
+        began, then = epoch(row.get("from")), epoch(row.get(name))
+        return "–" if began is None or then is None else self.words.seconds(max(then - began, 0.0))
+
+    def copies(self) -> dict[str, Any]:
+        tr, words = self.tr, self.words
+        columns = [tr.t("When"), tr.t("What"), tr.t("Result"), tr.t("Took"), tr.t("Application stopped"), tr.t("Size")]
+        rows = []
+        for row in excellence.copies(self.runs):
+            tone, symbol, word = _TICKS["done" if row["status"] == "done" else "failed"]
+            rows.append([
+                cell(tr.time(row["at"])),
+                cell(tr.message(row["title"])),
+                cell(f"{symbol} {tr.message(word)}", tone),
+                cell(words.seconds(row["seconds"]) if row["seconds"] is not None else "–"),
+                cell(words.seconds(row["stopped_s"]) if row["stopped_s"] is not None else "–"),
+                cell(tr.bytes(row["bytes"]) if row["bytes"] is not None else "–"),
+            ])  # fmt: skip
+        empty = tr.t("No run of this period backed up or restored anything.")
+        return self.table("copies", tr.t("Backups and restores"), columns, rows, empty)
+
+    def maintenance(self) -> dict[str, Any]:
+        tr = self.tr
+        rows = [
+            [cell(tr.time(row.get("from"))), cell(tr.time(row.get("to"))), cell(row.get("reason") or "–")]
+            for row in _mappings(self.document.get("maintenance"))
+        ]
+        columns = [tr.t("From"), tr.t("To"), tr.t("Reason")]
+        return self.table("maintenance", tr.t("Maintenance windows"), columns, rows, "")
+
+    def by_day(self) -> dict[str, Any]:
+        tr, words = self.tr, self.words
+        columns = [tr.t("Day"), tr.t("Uptime"), tr.t("Down, unplanned"), tr.t("Down, planned"), tr.t("Unknown"),
+                   "p50", "p95", "p99", tr.t("Budget left")]  # fmt: skip
+        rows = []
+        for day in self.days:
+            date = calendar.date_of(day)
+            up, down = _number(day.get("up_s")) or 0.0, _number(day.get("down_s")) or 0.0
+            rows.append([
+                cell(words.date(date, "yMMMd") if date else day.get("date")),
+                cell(words.share(up / (up + down)) if up + down > 0 else "–"),
+                *[cell(words.seconds(_number(day.get(f"{name}_s")) or 0)) for name in ("down", "planned_down", "unknown")],
+                *[cell("–" if (value := _number(day.get(f"{name}_ms"))) is None else tr.value("_ms", value))
+                  for name in ("p50", "p95", "p99")],
+                cell(words.minutes(day.get("budget_remaining_minutes"))),
+            ])  # fmt: skip
+        return self.table("by-day", tr.t("Figures of each day"), columns, rows, tr.t("No day of this period has begun."))
+
+    # ------------------------------------------------------------------ lists
+
+    def metrics(self) -> list[dict[str, Any]]:
+        tr = self.tr
+        groups = []
+        for cadence, items in _mapping(self.document.get("metrics")).items():
+            rows = []
+            for item in _mappings(items):
+                tone, word = _METRICS.get(str(item.get("status")), _METRICS["unknown"])
+                rows.append({
+                    "title": clean(tr.message(item.get("title") or item.get("id"))),
+                    "tone": tone,
+                    "symbol": SYMBOLS[tone],
+                    "word": tr.message(word),
+                    "note": clean(tr.message(item.get("observed"))),
+                })  # fmt: skip
+            if rows:
+                title = clean(tr.message(CADENCES.get(str(cadence), cadence)))
+                groups.append({"title": title, "items": rows})
+        return groups
+
+    def checklist(self) -> list[dict[str, Any]]:
+        tr, zone = self.tr, self.tr.zone
+        elapsed = sum(1 for day in self.days if (epoch(day.get("to")) or self.end + 1) <= self._midnight())
+        judged = excellence.checklist(self.runs, self.document, days=self.stretch.days, elapsed=elapsed, zone=zone)
+        groups = []
+        for group in judged:
+            rows = []
+            for item in group["items"]:
+                tone, symbol, word = _TICKS[item["status"]]
+                note = []
+                if item["done"]:
+                    counts = {"done": min(item["done"], item["due"]), "due": item["due"]}
+                    note.append(tr.t(_UNITS[group["cadence"]]["text"], **counts))
+                if item["at"] is not None:
+                    note.append(tr.t("last: {last_at}", last_at=item["at"]))
+                rows.append({
+                    "title": clean(tr.message(item["title"])),
+                    "tone": tone,
+                    "symbol": symbol,
+                    "word": tr.message(word),
+                    "note": clean(", ".join(note)),
+                    "ticked": item["status"] == "done",
+                })  # fmt: skip
+            groups.append({"title": tr.message(CADENCES[group["cadence"]]), "items": rows})
+        return groups
+
+    def _midnight(self) -> float:
+        """Until when days are over: the local midnight at or before ``until``, or the period's own end."""
+        if self.until >= self.end:
+            return self.end
+        moment = datetime.fromtimestamp(self.until, self.tr.zone)
+        return moment.replace(hour=0, minute=0, second=0, microsecond=0, fold=0).timestamp()
+
+
+def _counted(sla: Doc, name: str) -> float | None:
+    """A figure as the verdict goes by it: adjusted, where it is."""
+    adjusted = _mapping(sla.get("adjusted"))
+    return _number(adjusted[name] if name in adjusted else sla.get(name))
+
+
+def _number(value: object) -> float | None:
+    return value if isinstance(value, int | float) and not isinstance(value, bool) and value == value else None  # noqa: PLR0124
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _mappings(value: Any) -> list[Mapping[str, Any]]:
+    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list | tuple) else []
