@@ -1,5 +1,7 @@
 """What is left of a day once its raw samples are too old to keep: cells of five minutes, later of an hour.
 
+Cells are cut where planned time begins and ends, so that what was counted in it can still be told from the rest.
+
 A cell has counts, a histogram of latencies (only the buckets that are not empty) and figures. When the application was
 down and when nobody looked is kept to the instant, so that no figure that is weighted by time changes. One row of the
 history is one day (UTC) of one host, and is written in the transaction that removes its samples: whatever is
@@ -22,17 +24,20 @@ from ..history import History
 from ..packed import DAY_S, HOUR_S
 from . import blocks, histogram
 from .cells import Cells, cells, empty
+from .facts import planned
 from .series import INSIDE_GOOD, Series
 from .spans import Spans
 from .timeline import Kind, Timeline, timeline
 
 LAYOUT = 1
 FINE_S, COARSE_S = 300, 3600
+ALLOWANCE_S = 60.0  # before and after a planned restart, as sla_restart_allowance_s is by default
+_MARGIN_S = 3600.0
 KINDS: tuple[Kind, ...] = ("uptime", "availability")
 
 _HEAD = struct.Struct("<6I")  # cells, buckets, and spans: down and unknown of each kind
 _CELL = np.dtype([
-    ("number", "<u2"),  # of the day
+    ("at", "<f8"),  # its beginning
     ("total", "<u4"),
     ("good", "<u4"),
     ("outside_total", "<u4"),
@@ -46,6 +51,8 @@ _CELL = np.dtype([
     ("buckets", "<u2"),  # how many of the histogram are not empty
 ])  # fmt: skip
 _BUCKET = np.dtype([("number", "<u2"), ("count", "<u4")])
+_SPAN = np.dtype(("<f8", 2))
+_HOUR = np.dtype("<i4")
 _HOURS = 24
 _COUNTS = ("total", "good", "outside_total", "outside_good", "memory_count", "cpu_count")
 _SUMS = ("memory_sum", "cpu_sum")
@@ -83,15 +90,13 @@ def grouped(days: Sequence[Day], edges: NDArray[np.float64]) -> Cells:
     made = empty(edges)
     if not days or not len(made):
         return made
-    fine = np.concatenate([day.cells for day in days])
-    counts = [len(day.cells) for day in days]
-    at = np.repeat([day.start for day in days], counts) + fine["number"] * np.repeat(
-        [float(day.resolution_s) for day in days], counts
-    )
+    # Joined as bytes: numpy compares the fields of every part.
+    fine = np.frombuffer(b"".join([day.cells.data for day in days]), _CELL)
+    at = fine["at"]
     home = np.searchsorted(made.edges, at, side="right") - 1
     home[(at < made.edges[0]) | (at >= made.edges[-1])] = -1
     _sum(made, fine, home)
-    pairs = np.concatenate([day.buckets for day in days])
+    pairs = np.frombuffer(b"".join([day.buckets.data for day in days]), _BUCKET)
     place = np.repeat(home, fine["buckets"])
     kept = place >= 0
     flat = place[kept] * histogram.BUCKETS + pairs["number"][kept]
@@ -128,8 +133,7 @@ def _unpack(start: float, resolution_s: int, data: bytes) -> Day:
     head = _HEAD.unpack_from(data)
     place = _HEAD.size
     found: list[NDArray[Any]] = []
-    for dtype, count in zip((_CELL, _BUCKET, *["<2f8"] * 4, np.dtype("<i4")), (*head, _HOURS), strict=True):
-        kind = np.dtype(dtype)
+    for kind, count in zip((_CELL, _BUCKET, _SPAN, _SPAN, _SPAN, _SPAN, _HOUR), (*head, _HOURS), strict=True):
         found.append(np.frombuffer(data, kind, count, place))
         place += count * kind.itemsize
     if place != len(data):
@@ -143,19 +147,50 @@ def _unpack(start: float, resolution_s: int, data: bytes) -> Day:
     return Day(start, resolution_s, fine, pairs, lines, errors)
 
 
+def windows(connection: sa.Connection, host: str, start: float, end: float) -> list[dict[str, Any]]:
+    """Maintenance windows that overlap ``[start, end)``."""
+    table = schema.maintenance_windows
+    over = sa.func.coalesce(table.c.ended_at, table.c.ends_at)
+    query = (
+        sa.select(table.c.starts_at, table.c.ends_at, table.c.ended_at, table.c.reason)
+        .where(table.c.host == host, table.c.starts_at < end, over > start)
+        .order_by(table.c.starts_at)
+    )
+    return [dict(row) for row in connection.execute(query).mappings()]
+
+
+def restarts(connection: sa.Connection, host: str, start: float, end: float) -> list[float]:
+    """Planned restarts from ``start`` up to ``end``, and those that may reach into it."""
+    table = schema.planned_restarts
+    near = (table.c.at >= start - _MARGIN_S, table.c.at < end + _MARGIN_S)
+    query = sa.select(table.c.at).where(table.c.host == host, *near).order_by(table.c.at)
+    return list(connection.execute(query).scalars())
+
+
+def _planned(connection: sa.Connection, host: str, start: float) -> Spans:
+    end = start + DAY_S
+    return planned(windows(connection, host, start, end), restarts(connection, host, start, end), ALLOWANCE_S)
+
+
 # -------------------------------------------------------------------- writing
 
 
-def day_of(series: Series, start: float, gap_s: float, errors: dict[float, int]) -> Day:
-    """A day from its samples and those of ``gap_s`` before it."""
+def day_of(series: Series, start: float, gap_s: float, errors: dict[float, int], borders: Spans) -> Day:
+    """A day from its samples and those of ``gap_s`` before it; ``borders``: planned time."""
     end = start + DAY_S
-    fine = cells(series, np.arange(start, end + 1, FINE_S))
+    fine = cells(series, _edges(start, FINE_S, borders))
     at = series["at"]
     inside = series[(at >= start) & (at < end)]
     lines = {kind: timeline(series, kind, start, end, gap_s) for kind in KINDS}
     kept = errors.items()
     own = {hour: count for hour, count in kept if start <= hour < end}
     return _sparse(start, FINE_S, fine, lines, own) if len(inside) else _nothing(start, lines, own)
+
+
+def _edges(start: float, step_s: int, borders: Spans) -> NDArray[np.float64]:
+    end = start + DAY_S
+    inside = [one[(one > start) & (one < end)] for one in (borders.start, borders.end)]
+    return np.unique(np.concatenate((np.arange(start, end + 1, step_s), *inside)))
 
 
 def _nothing(start: float, lines: dict[Kind, Timeline], errors: dict[float, int]) -> Day:
@@ -168,7 +203,7 @@ def _sparse(start: float, resolution_s: int, of: Cells, lines: dict[Kind, Timeli
         known |= getattr(of, name) > 0
     wanted = np.flatnonzero(known)
     made = np.zeros(len(wanted), _CELL)
-    made["number"] = wanted
+    made["at"] = of.edges[wanted]
     for name in (*_COUNTS, *_SUMS, *_MAXIMA):
         made[name] = getattr(of, name)[wanted]
     latency = of.latency[wanted]
@@ -182,7 +217,7 @@ def _sparse(start: float, resolution_s: int, of: Cells, lines: dict[Kind, Timeli
 def packed(day: Day) -> bytes:
     """Bytes of layout :data:`LAYOUT`."""
     stretches = [part for kind in KINDS for part in (day.timelines[kind].down, day.timelines[kind].unknown)]
-    hours = np.full(_HOURS, -1, "<i4")
+    hours = np.full(_HOURS, -1, _HOUR)
     for hour, count in day.errors.items():
         hours[int((hour - day.start) // HOUR_S)] = count
     head = _HEAD.pack(len(day.cells), len(day.buckets), *map(len, stretches))
@@ -190,11 +225,11 @@ def packed(day: Day) -> bytes:
     return b"".join([head, day.cells.tobytes(), day.buckets.tobytes(), *lines, hours.tobytes()])
 
 
-def coarsened(day: Day) -> Day:
-    """The same day in cells of an hour."""
+def coarsened(day: Day, borders: Spans) -> Day:
+    """The same day in cells of an hour; ``borders``: planned time."""
     if day.resolution_s >= COARSE_S:
         return day
-    edges = np.arange(day.start, day.start + DAY_S + 1, COARSE_S)
+    edges = _edges(day.start, COARSE_S, borders)
     return _sparse(day.start, COARSE_S, grouped([day], edges), day.timelines, day.errors)
 
 
@@ -256,7 +291,7 @@ def _roll(connection: sa.Connection, host: str, start: float, gap_s: float) -> i
         return 0  # another process was quicker
     series, errors = blocks.load_all(connection, host, start - gap_s, start + DAY_S)
     mine = series[series["at"] >= start]
-    day = day_of(series, start, gap_s, errors)
+    day = day_of(series, start, gap_s, errors, _planned(connection, host, start))
     connection.execute(
         sa.update(table)
         .where(table.c.host == host, table.c.start_at == start)
@@ -288,7 +323,7 @@ def _coarsen(connection: sa.Connection, host: str, start: float) -> int:
             table.c.host == host, table.c.start_at == start
         )
     ).one()
-    data = packed(coarsened(_decoded(host, row)))
+    data = packed(coarsened(_decoded(host, row), _planned(connection, host, start)))
     connection.execute(sa.update(table).where(table.c.host == host, table.c.start_at == start).values(data=data))
     return 1
 
