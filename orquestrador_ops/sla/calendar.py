@@ -51,7 +51,7 @@ def build(days: Sequence[Mapping[str, Any]], stretch: Stretch, words: Words) -> 
     """
     known = {when: day for day in days if (when := date_of(day)) is not None}
     size = "large" if stretch.days <= 35 else "medium" if stretch.days <= 100 else "small"
-    months = []
+    months: list[dict[str, Any]] = []
     if stretch.days <= 7:
         size = "week"
         cells = [_cell(stretch.first + timedelta(days=number), known, words) for number in range(stretch.days)]
@@ -68,7 +68,7 @@ def build(days: Sequence[Mapping[str, Any]], stretch: Stretch, words: Words) -> 
     seen = {cell["state"] for month in months for week in month["weeks"] for cell in week if cell}
     legend = [
         {"state": name, "symbol": symbol, "word": words.tr.message(word)}
-        for name, (symbol, word) in reversed(STATES.items())
+        for name, (symbol, word) in reversed(list(STATES.items()))
         if name in seen
     ]
     return {"size": size, "weekdays": names, "months": months, "legend": legend}
@@ -87,12 +87,12 @@ def _weeks(first: date, last: date, known: Mapping[date, Mapping[str, Any]], wor
 def _cell(day: date, known: Mapping[date, Mapping[str, Any]], words: Words) -> dict[str, str]:
     found = known.get(day)
     if found is None:
-        return {"number": str(day.day), "state": "", "symbol": "", "note": "", "words": words.date(day, "MMMd")}
+        return {"number": str(day.day), "state": "", "symbol": "", "note": "", "words": words.day(day, "MMMd")}
     named = state(found)
     symbol, word = STATES[named]
     lost = _seconds(found, {"planned": "planned_down_s", "down": "down_s"}.get(named, "unknown_s"))
     note = "" if named == "up" else words.seconds(lost)
-    said = f"{words.date(day, 'MMMd')}: {words.tr.message(word)}"
+    said = f"{words.day(day, 'MMMd')}: {words.tr.message(word)}"
     return {
         "number": str(day.day),
         "state": named,

@@ -38,7 +38,8 @@ INKS = {
 WIDTH, HEIGHT = 330, 190  # of the drawing, in points; the page scales it
 TEXT = 10.5
 _POINTS = 72.0
-_RC: dict[str, Any] = {
+_RC: Any = {
+    "text.parse_math": False,
     "svg.fonttype": "none",
     "svg.hashsalt": "orquestrador",
     "font.size": TEXT,
@@ -127,8 +128,8 @@ def plot(name: str, chart: Plot, title: str, description: str) -> Markup:
         axes.set_yticks([at for at, _ in chart.levels], [label for _, label in chart.levels])
         axes.grid(visible=True, axis="y", linewidth=0.6)
         axes.tick_params(length=0)
-        figure.legend(loc="outside upper center", ncols=4, frameon=False, handlelength=1.8, columnspacing=1.2, borderpad=0,
-                      handletextpad=0.5, borderaxespad=0.2)  # fmt: skip
+        figure.legend(loc="outside upper center", ncols=4, frameon=False, handlelength=1.8, columnspacing=1.2,
+                      borderpad=0, handletextpad=0.5, borderaxespad=0.2)  # fmt: skip
         return _svg(name, figure, title, description)
 
 
@@ -186,7 +187,8 @@ def _canvas(height: float) -> tuple[Figure, Axes]:
 
 # Its style sheet would be the whole page's; a turn by nothing is nothing.
 _HEAD = re.compile(
-    r"<\?xml.*?\?>|<!DOCTYPE.*?>|<!--.*?-->|<metadata>.*?</metadata>|<style.*?</style>| transform=\"rotate\(-0 [^\"]*\"",
+    r"<\?xml.*?\?>|<!DOCTYPE.*?>|<!--.*?-->|<metadata>.*?</metadata>|<style.*?</style>"
+    r"| transform=\"rotate\(-0 [^\"]*\"",
     re.DOTALL,
 )
 _OPENING = re.compile(r'<svg [^>]*viewBox="([^"]*)"[^>]*>')

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 from .. import report
 from ..files import link_latest, private_dir, safe_name, write_atomic
 from ..i18n import Translator
-from . import sheet, words
+from . import sheet
 
 if TYPE_CHECKING:
-    from .evaluate import Facts
+    from .facts import Facts
 
 FORMATS = report.FORMATS
 
@@ -34,17 +34,17 @@ def write(
 ) -> dict[str, str]:
     """Write ``<reports_dir>/<host>/sla-<period>.{md,html,json}`` and return ``{format: path}``.
 
-    A period of the calendar is named by its date (``2026-11``, ``2026-W47``), whatever it was asked for by, so that the
-    report of a month outlasts it; any other by its own name. ``latest-sla-<kind>.<format>`` points at the one written
-    last. Files are 0600 in directories 0700, whole or absent. Raises ``OSError`` when they can't be written.
+    ``latest-sla-<kind>.<format>`` points at the one written last; a rolling period's kind is its name. Files are 0600
+    in directories 0700, whole or absent. Raises ``OSError`` when they can't be written, ``ValueError`` as above.
     """
     view = sheet.build(document, tr, facts)
-    period = words.stretch(dict(document["period"]), words.at_home(tr, document["period"].get("timezone")))
+    period = document["period"]
     directory = private_dir(Path(reports_dir) / safe_name(str(document["host"])))
-    kind = period.kind if period.kind != "range" else safe_name(str(document["period"].get("name")))
+    kind = str(period.get("kind"))
+    kind = safe_name(str(period["name"]) if kind == "rolling" else kind)
     written = {}
     for fmt in FORMATS:
-        path = directory / f"sla-{safe_name(period.stem)}.{fmt}"
+        path = directory / f"sla-{safe_name(str(period['name']))}.{fmt}"
         write_atomic(path, _laid_out(document, view, fmt, tr).encode("utf-8", "replace"))
         link_latest(directory / f"latest-sla-{kind}.{fmt}", path)
         written[fmt] = str(path)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import date, datetime, time, timedelta
+from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
 from ..i18n import epoch
 from ..text import clean
-from . import calendar, charts
+from . import calendar, charts, periods, spans
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from .sheet import _Sheet
 
 DAY_S = 86400.0
+MAX_ROWS = 500  # of a table of stretches
 STRIP_DAYS = 35  # more rows would be no strip any more
 _HOURS = (0, 6, 12, 18, 24)
 _MIB, _GIB = 1024.0**2, 1024.0**3
@@ -55,7 +57,7 @@ class Pictures:
         return [value / unit if isinstance(value := day.get(name), int | float) else None for day in self.days]
 
     def midnight(self, day: date) -> float:
-        return datetime.combine(day, time(), self.tr.zone).timestamp()
+        return periods.beginning(day, self.tr.zone)
 
     def ticks(self) -> list[tuple[float, str]]:
         """Marks of the axis of time: days of a week, dates of a month, months of a year."""
@@ -67,9 +69,9 @@ class Pictures:
                 for day in every
             ]  # fmt: skip
         elif stretch.days <= STRIP_DAYS:
-            marks = [(self.midnight(day) + DAY_S / 2, words.date(day, "Md")) for day in every[::7]]
+            marks = [(self.midnight(day) + DAY_S / 2, words.day(day, "Md")) for day in every[::7]]
         elif stretch.days <= 100:
-            marks = [(self.midnight(day), words.date(day, "Md")) for day in every if day.day in {1, 15}]
+            marks = [(self.midnight(day), words.day(day, "Md")) for day in every if day.day in {1, 15}]
         else:
             firsts = [day for day in every if day.day == 1]
             step = 1 if len(firsts) <= 7 else 2
@@ -94,7 +96,7 @@ class Pictures:
         for number, day in enumerate(self.days):
             when = calendar.date_of(day)
             cells = [write(value) if (value := values[number]) is not None else "–" for values, write in columns]
-            rows.append([self.words.date(when, "yMMMd") if when else clean(day.get("date")), *cells])
+            rows.append([self.words.day(when, "yMMMd") if when else clean(day.get("date")), *cells])
         return rows
 
     # ------------------------------------------------------------------ lines
@@ -114,7 +116,8 @@ class Pictures:
         levels = [(at, tr.value("_ms", at) if at else "0") for at in charts.levels(top)]
         slow = sum(1 for value in named[1][1] if value is not None and value >= limit)
         summary = tr.t(
-            "95 of 100 answers took at most {p95_ms} on the worst day; on {slow} of {days} days it was {limit_ms} or more.",
+            "On the worst day 95 of 100 answers took {p95_ms} or less; "
+            "on {slow} of {days} days it was {limit_ms} or more.",
             p95_ms=_largest([named[1][1]]), slow=slow, days=len(self.days), limit_ms=limit,
         )  # fmt: skip
         drawn = charts.Plot(self.at, self.span, lines, self.ticks(), levels, top, goal=(limit, tr.value("_ms", limit)))
@@ -144,7 +147,9 @@ class Pictures:
             (value * unit, f"{tr.number(value)} {name}" if value else "0")
             for value in charts.levels(whole * 1.05 / unit, bottom / unit)
         ]
-        summary = tr.t("{left} of {budget} were left at the end.", left=words.minutes(known[-1]), budget=words.minutes(whole))
+        summary = tr.t(
+            "{left} of {budget} were left at the end.", left=words.minutes(known[-1]), budget=words.minutes(whole)
+        )
         drawn = charts.Plot(at, self.span, lines, self.ticks(), levels, whole * 1.05, bottom, zero=True)
         rows = self.dated((left, words.minutes))
         columns = [tr.t("Day"), tr.t("Budget left")]
@@ -200,89 +205,67 @@ class Pictures:
         stretch = self.sheet.stretch
         if timeline is None or stretch.days > STRIP_DAYS:
             return None
-        down = list(zip(timeline.down.start.tolist(), timeline.down.end.tolist(), strict=True))
-        unknown = list(zip(timeline.unknown.start.tolist(), timeline.unknown.end.tolist(), strict=True))
-        planned = self.planned()
-        bars: dict[str, list[tuple[int, float, float]]] = {"up": [], "gap": [], "planned": [], "down": []}
-        rows, table = [], []
-        longest = 24.0
-        for number in range(stretch.days):
-            day = stretch.first + timedelta(days=number)
-            start, end = self.midnight(day), self.midnight(day + timedelta(days=1))
-            longest = max(longest, (end - start) / 3600)
-            rows.append(self.words.date(day, "MMMd"))
-            seen = (max(start, timeline.start), min(end, timeline.end, self.sheet.until))
-            if seen[1] <= seen[0]:
-                continue
-            bad, gaps = _within(down, *seen), _within(unknown, *seen)
-            ours = [both for one in bad for both in _within(planned, *one)]
-            parts = {"down": _without(bad, ours), "planned": ours, "gap": gaps, "up": _without([seen], bad + gaps)}
-            for state, found in parts.items():
-                bars[state] += [(number, (a - start) / 3600, (b - a) / 3600) for a, b in _joined(found, end - start)]
-            table += self.said(day, parts)
+        start, end = self.sheet.start, self.sheet.until
+        down, gaps = spans.cut(timeline.down, start, end), spans.cut(timeline.unknown, start, end)
+        ours = spans.intersection(down, self.planned())
+        whole = spans.of([(max(start, timeline.start), min(end, timeline.end))])
+        states = {
+            "up": spans.difference(whole, spans.union(down, gaps)),
+            "gap": gaps,
+            "planned": ours,
+            "down": spans.difference(down, ours),
+        }
+        days = [stretch.first + timedelta(days=number) for number in range(stretch.days)]
+        edges = [self.midnight(day) for day in (*days, days[-1] + timedelta(days=1))]
+        bars = {state: _bars(found, edges) for state, found in states.items()}
+        longest = max(24.0, *(round((b - a) / 3600, 3) for a, b in itertools.pairwise(edges)))
+        table = self.said(states)
         title = self.tr.t("Hour by hour")
-        summary = self.tr.t("Each row is a day from midnight to midnight; {count} stretches were not up.", count=len(table))
+        summary = self.tr.t("Each row is a day from midnight to midnight; "
+                            "{count} times it was not up, or nobody looked.", count=len(table))  # fmt: skip
+        rows = [self.words.day(day, "MMMd") for day in days]
         ticks = [(float(hour), f"{hour}h") for hour in _HOURS]
         svg = charts.strip("strip", charts.Strip(rows, longest, ticks, bars), title, summary)
-        columns = [self.tr.t("Day"), self.tr.t("From"), self.tr.t("To"), self.tr.t("State")]
+        columns = [self.tr.t("From"), self.tr.t("To"), self.tr.t("State")]
         return self.chart("strip", title, summary, svg, columns, table)
 
-    def planned(self) -> list[tuple[float, float]]:
-        """Planned stretches of downtime as the document tells them: windows, and incidents that were planned."""
+    def planned(self) -> spans.Spans:
+        """Planned time as the document tells it: maintenance windows, and incidents that were planned."""
         document = self.sheet.document
         rows = [*(document.get("maintenance") or []), *(i for i in document.get("incidents") or [] if i.get("planned"))]
         found = [(epoch(row.get("from")), epoch(row.get("to")) or self.sheet.until) for row in rows]
-        return _union([(start, end) for start, end in found if start is not None and end > start])
+        return spans.of([(start, end) for start, end in found if start is not None])
 
-    def said(self, day: date, parts: Mapping[str, Sequence[tuple[float, float]]]) -> list[list[str]]:
-        tr = self.tr
+    def said(self, states: Mapping[str, spans.Spans]) -> list[list[str]]:
+        """What was not up as rows of a table, the first stretch first."""
         words = {"down": "down", "planned": "planned", "gap": "unknown"}
-        rows = sorted((start, end, name) for name in words for start, end in parts[name])
+        rows = sorted((start, end, word) for name, word in words.items() for start, end in _pairs(states[name]))
+        tr = self.tr
         return [
-            [self.words.date(day, "MMMd"), tr.time(start), tr.time(end),
-             tr.message(calendar.STATES[words[name]][1])]
-            for start, end, name in rows
+            [tr.time(start), tr.time(end), tr.message(calendar.STATES[word][1])]
+            for start, end, word in rows[:MAX_ROWS]
         ]  # fmt: skip
+
+
+def _pairs(found: spans.Spans) -> list[tuple[float, float]]:
+    return list(zip(found.start.tolist(), found.end.tolist(), strict=True))
+
+
+def _bars(found: spans.Spans, edges: Sequence[float]) -> list[tuple[int, float, float]]:
+    """Stretches as bars ``(row, from, length)`` in hours, a row between two edges each.
+
+    Those that no eye tells apart become one: a thousand gaps of a second are no thousand bars.
+    """
+    bars = []
+    for row, (start, end) in enumerate(itertools.pairwise(edges)):
+        inside = spans.cut(found, start, end)
+        seen = spans.joined(inside.start, inside.end + (end - start) / 600)
+        bars += [
+            (row, (a - start) / 3600, (min(b - (end - start) / 600, end) - a) / 3600)
+            for a, b in _pairs(seen)
+        ]  # fmt: skip
+    return bars
 
 
 def _largest(several: Iterable[Values]) -> float | None:
     return max((value for values in several for value in values if value is not None), default=None)
-
-
-def _within(spans: Iterable[tuple[float, float]], start: float, end: float) -> list[tuple[float, float]]:
-    return [(max(a, start), min(b, end)) for a, b in spans if a < end and b > start]
-
-
-def _union(spans: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
-    found: list[tuple[float, float]] = []
-    for start, end in sorted(spans):
-        if found and start <= found[-1][1]:
-            found[-1] = (found[-1][0], max(found[-1][1], end))
-        else:
-            found.append((start, end))
-    return found
-
-
-def _without(spans: Iterable[tuple[float, float]], taken: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
-    left = []
-    cut = _union(taken)
-    for start, end in spans:
-        at = start
-        for a, b in _within(cut, start, end):
-            if a > at:
-                left.append((at, a))
-            at = b
-        if at < end:
-            left.append((at, end))
-    return left
-
-
-def _joined(spans: Iterable[tuple[float, float]], length: float) -> list[tuple[float, float]]:
-    """Stretches that no eye tells apart as one: a thousand gaps of a second are no thousand bars."""
-    found: list[tuple[float, float]] = []
-    for start, end in sorted(spans):
-        if found and start - found[-1][1] < length / 600:
-            found[-1] = (found[-1][0], max(found[-1][1], end))
-        else:
-            found.append((start, end))
-    return found

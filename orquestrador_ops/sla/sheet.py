@@ -7,19 +7,19 @@ maintenance window contains; charts are SVG (:mod:`.charts`) and stand where a l
 from __future__ import annotations
 
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from module_utils.orquestrador.messages import msg
 
 from .. import plans
-from ..i18n import Translator, epoch, parse_time
+from ..i18n import Translator, epoch
 from ..text import clean
 from . import calendar, excellence, pictures
 from .words import Stretch, Words, at_home, stretch
 
 if TYPE_CHECKING:
-    from .evaluate import Facts
+    from .facts import Facts
 
 Doc = Mapping[str, Any]
 
@@ -88,7 +88,7 @@ class _Sheet:
         self.document, self.facts, self.period = document, facts, period
         self.tr = at_home(tr, period.get("timezone") or tr.zone_name())
         self.words = Words(self.tr)
-        self.stretch: Stretch = stretch(dict(period), self.tr)
+        self.stretch: Stretch = stretch(period, self.tr)
         self.start, self.end = epoch(period["from"]) or 0.0, epoch(period["to"]) or 0.0
         until = epoch(period.get("until"))
         self.until = self.end if until is None else min(max(until, self.start), self.end)
@@ -128,7 +128,9 @@ class _Sheet:
     def overall(self) -> dict[str, str]:
         tr, verdicts = self.tr, [str(sla.get("verdict")) for sla in self.slas]
         met, total = verdicts.count("met"), len(verdicts)
-        verdict = next((one for one in ("missed", "unproven", "no_data") if one in verdicts), "met" if met else "no_data")
+        verdict = next(
+            (one for one in ("missed", "unproven", "no_data") if one in verdicts), "met" if met else "no_data"
+        )
         if verdict == "no_data" and met:
             verdict = "unproven"
         tone, word = VERDICTS[verdict]
@@ -279,10 +281,9 @@ class _Sheet:
     def incidents(self) -> dict[str, Any]:
         tr = self.tr
         goal = next((_number(sla.get("objective")) for sla in self.slas if sla.get("id") == "recovery"), None)
-        columns = [tr.t("Began"), tr.t("Recovered"), tr.t("Took"), tr.t("Objective: {goal_s}", goal_s=goal),
-                   tr.t("Detected after"), tr.t("Acknowledged after"), tr.t("Acted after"), tr.t("Procedure")]  # fmt: skip
-        if goal is None:
-            columns[3] = tr.t("Objective")
+        wanted = tr.t("Objective") if goal is None else tr.t("Objective: {goal_s}", goal_s=goal)
+        columns = [tr.t("Began"), tr.t("Recovered"), tr.t("Took"), wanted, tr.t("Detected after"),
+                   tr.t("Acknowledged after"), tr.t("Acted after"), tr.t("Procedure")]  # fmt: skip
         rows = [self.incident(row, goal) for row in _mappings(self.document.get("incidents"))]
         return self.table("incidents", tr.t("Incidents"), columns, rows, tr.t("No incident in this period."))
 
@@ -353,14 +354,17 @@ class _Sheet:
             date = calendar.date_of(day)
             up, down = _number(day.get("up_s")) or 0.0, _number(day.get("down_s")) or 0.0
             rows.append([
-                cell(words.date(date, "yMMMd") if date else day.get("date")),
+                cell(words.day(date, "yMMMd") if date else day.get("date")),
                 cell(words.share(up / (up + down)) if up + down > 0 else "–"),
-                *[cell(words.seconds(_number(day.get(f"{name}_s")) or 0)) for name in ("down", "planned_down", "unknown")],
+                *[cell(words.seconds(_number(day.get(f"{name}_s")) or 0))
+                  for name in ("down", "planned_down", "unknown")],
                 *[cell("–" if (value := _number(day.get(f"{name}_ms"))) is None else tr.value("_ms", value))
                   for name in ("p50", "p95", "p99")],
                 cell(words.minutes(day.get("budget_remaining_minutes"))),
             ])  # fmt: skip
-        return self.table("by-day", tr.t("Figures of each day"), columns, rows, tr.t("No day of this period has begun."))
+        return self.table(
+            "by-day", tr.t("Figures of each day"), columns, rows, tr.t("No day of this period has begun.")
+        )
 
     # ------------------------------------------------------------------ lists
 

@@ -7,8 +7,9 @@ other report.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, timedelta
 from typing import Any
 
 from babel import dates, numbers
@@ -20,13 +21,13 @@ KINDS = ("day", "week", "month", "quarter", "year", "range")
 
 @dataclass(frozen=True)
 class Stretch:
-    """A period as a calendar knows it: its ``kind`` (one of :data:`KINDS`), ``stem`` for file names, and its dates.
+    """A period as a calendar knows it: its ``kind`` (one of :data:`KINDS`), its ``name``, and its dates.
 
     ``first`` and ``last`` are the local dates that it touches, both inclusive.
     """
 
     kind: str
-    stem: str
+    name: str
     first: date
     last: date
 
@@ -44,39 +45,15 @@ def at_home(tr: Translator, timezone: object) -> Translator:
         return tr
 
 
-def stretch(period: dict[str, Any], tr: Translator) -> Stretch:
+def stretch(period: Mapping[str, Any], tr: Translator) -> Stretch:
     """What ``period`` of a document is on the calendar of ``tr``'s time zone. ``ValueError`` without from and to."""
     start, end = parse_time(period.get("from")), parse_time(period.get("to"))
+    name = str(period.get("name"))
     if start is None or end is None or end <= start:
-        raise ValueError(f"the period {period.get('name')!r} has no beginning and end: evaluate it again")
-    begin, finish = start.astimezone(tr.zone), end.astimezone(tr.zone)
-    first, last = begin.date(), (finish - timedelta(microseconds=1)).date()
-    if not (_midnight(begin) and _midnight(finish)):
-        return Stretch("range", str(period.get("name")), first, last)
-    kind, stem = _calendar(first, finish.date())
-    return Stretch(kind, stem or str(period.get("name")), first, last)
-
-
-def _midnight(moment: datetime) -> bool:
-    # Where clocks go forward at midnight the day begins at one.
-    return moment.time() == datetime.min.time() or (moment - timedelta(seconds=1)).date() != moment.date()
-
-
-def _calendar(first: date, after: date) -> tuple[str, str]:
-    months = (after.year - first.year) * 12 + after.month - first.month
-    year, week, weekday = first.isocalendar()
-    if after - first == timedelta(days=1):
-        return "day", first.isoformat()
-    if after - first == timedelta(days=7) and weekday == 1:
-        return "week", f"{year}-W{week:02}"
-    if first.day == after.day == 1:
-        if months == 1:
-            return "month", f"{first:%Y-%m}"
-        if months == 3 and first.month % 3 == 1:
-            return "quarter", f"{first.year}-Q{first.month // 3 + 1}"
-        if months == 12 and first.month == 1:
-            return "year", str(first.year)
-    return "range", ""
+        raise ValueError(f"the period {name!r} has no beginning and end: evaluate it again")
+    begin, finish = start.astimezone(tr.zone), (end - timedelta(microseconds=1)).astimezone(tr.zone)
+    kind = str(period.get("kind"))
+    return Stretch(kind if kind in KINDS else "range", name, begin.date(), finish.date())
 
 
 class Words:
@@ -125,13 +102,13 @@ class Words:
         """Babel's name of the language."""
         return self.tr.locale
 
-    def date(self, day: date, skeleton: str = "yMMMd") -> str:
+    def day(self, day: date, skeleton: str = "yMMMd") -> str:
         """A date by one of CLDR's skeletons: ``MMMd`` → ``22 de nov.``."""
         return str(dates.format_skeleton(skeleton, day, locale=self.locale))
 
     def month(self, day: date) -> str:
         """``novembro de 2026``."""
-        return self.date(day, "yMMMM")
+        return self.day(day, "yMMMM")
 
     def month_name(self, day: date) -> str:
         """``nov.``, as it stands alone."""
@@ -153,7 +130,7 @@ class Words:
         if stretch.kind == "month":
             return self.month(first)
         if stretch.kind == "quarter":
-            return self.date(first, "yQQQQ")
+            return self.day(first, "yQQQQ")
         if stretch.kind == "year":
             return str(first.year)
         return self.dates(stretch)
