@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ..i18n import Translator
 from ..sla import lines as words_of
 from ..sla.words import Words
-from ..text import ascii_only, clean
+from ..text import ascii_only, clean, columns
 from .sla import translator
 
 Document = Mapping[str, Any]
@@ -19,7 +20,8 @@ _BARS = "▁▂▃▄▅▆▇█"
 NOTHING = "·"  # of a day that nobody knows anything of
 MAX_DAYS = 31
 MAX_INCIDENTS = 10
-WIDTH = 110
+MAX_WIDTH = 300
+_ESCAPES = re.compile("\x1b\\[[0-9;]*m")
 _STYLES = {"met": "green", "missed": "bold red", "unproven": "yellow", "no_data": "dim"}
 
 
@@ -53,35 +55,67 @@ def _burning(document: Document) -> list[Any]:
     return alerts.lines_of([document])
 
 
+# Columns in their order, and those that a narrow terminal does without, the least needed first.
+_OPTIONAL = ("days", "coverage", "interval")
+
+
 def _table(document: Document, words: Words) -> Iterator[str]:
     from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
+
+    terminal = Console(highlight=False)
+    for left_out in range(len(_OPTIONAL) + 1):
+        found = _drawn(document, words, _OPTIONAL[:left_out], colour=terminal.is_terminal)
+        if not terminal.is_terminal or max(map(_width, found)) <= terminal.width:
+            break
+    yield from found
+
+
+def _width(line: str) -> int:
+    return columns(_ESCAPES.sub("", line))
+
+
+def _drawn(document: Document, words: Words, left_out: Sequence[str], *, colour: bool) -> list[str]:
+    from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
     tr = words.tr
+    heads = {
+        "title": tr.t("SLA"),
+        "objective": tr.t("Objective"),
+        "value": tr.t("Value"),
+        "verdict": tr.t("Verdict"),
+        "left": tr.t("Left"),
+        "coverage": tr.t("Known"),
+        "interval": tr.t("Worst … best"),
+        "days": tr.t("Days"),
+    }
+    shown = [name for name in heads if name not in left_out]
     table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="bold")
-    heads = (tr.t("SLA"), tr.t("Objective"), tr.t("Value"), tr.t("Verdict"), tr.t("Left"), tr.t("Known"),
-             tr.t("Worst … best"), tr.t("Days"))  # fmt: skip
-    for head in heads:
-        table.add_column(head, no_wrap=True)
+    for name in shown:
+        table.add_column(heads[name], no_wrap=True)
     for sla in document["slas"]:
-        coverage = sla.get("coverage")
-        word = words_of.verdict(sla["verdict"], tr)
-        table.add_row(
-            clean(sla["title"], 60),
-            words_of.objective(sla, words),
-            words_of.value(sla, "value", words),
-            Text(word, style=_STYLES.get(sla["verdict"], "")),
-            words_of.left(sla, words),
-            "-" if coverage is None else words.share(coverage),
-            words_of.interval(sla, words),
-            sparkline(shares(document["days"], sla["id"]), _floor(sla)),
-        )
-    terminal = Console(highlight=False, soft_wrap=True)
-    wide = Console(highlight=False, width=max(terminal.width, WIDTH), force_terminal=terminal.is_terminal)
-    with wide.capture() as captured:
-        wide.print(table)
-    yield from (line.rstrip() for line in captured.get().splitlines())
+        cells = _cells(sla, document, words)
+        style = _STYLES.get(sla["verdict"], "")
+        table.add_row(*(Text(cells[name], style=style if name == "verdict" else "") for name in shown))
+    paper = Console(highlight=False, width=MAX_WIDTH, force_terminal=colour, no_color=not colour)
+    with paper.capture() as captured:
+        paper.print(table)
+    return [line.rstrip() for line in captured.get().splitlines()]
+
+
+def _cells(sla: Document, document: Document, words: Words) -> dict[str, str]:
+    coverage = sla.get("coverage")
+    return {
+        "title": clean(sla["title"], 60),
+        "objective": words_of.objective(sla, words),
+        "value": words_of.value(sla, "value", words),
+        "verdict": words_of.verdict(sla["verdict"], words.tr),
+        "left": words_of.left(sla, words),
+        "coverage": "-" if coverage is None else words.share(coverage),
+        "interval": words_of.interval(sla, words),
+        "days": sparkline(shares(document["days"], sla["id"]), _floor(sla)),
+    }
 
 
 def _floor(sla: Document) -> float:

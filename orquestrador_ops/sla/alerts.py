@@ -45,10 +45,12 @@ class Settled:
     told: Told = field(default_factory=Told)
 
 
-def would(store: History, host: str, rates: Sequence[Mapping[str, Any]]) -> list[Message]:
+def would(
+    store: History, host: str, rates: Sequence[Mapping[str, Any]], before: Mapping[str, Any]
+) -> list[Message]:
     """What :func:`settle` would open and close; nothing is written."""
-    known = _open(store, host)
-    firing = {_alert(rate): rate for rate in rates if rate["firing"]}
+    state, _ = burn.transitions(before, rates)
+    known, firing = _open(store, host), [incidents.SERVICE_LEVEL + name for name, fires in state.items() if fires]
     opened = [msg("Would open an incident: {alert}", alert=_title(name)) for name in firing if name not in known]
     return opened + [
         msg("Would close incident {number}", number=one["id"]) for name, one in known.items() if name not in firing
@@ -64,7 +66,8 @@ def settle(desk: Desk, host: str, rates: Sequence[Mapping[str, Any]], before: Ma
     done = Settled(dict(state))
     reasons = {incidents.SERVICE_LEVEL + str(event["name"]): event["reason"] for event in events}
     known, quiet = _open(desk.store, host), maintenance.active(desk.store, host, desk.now) is not None
-    firing = {_alert(rate): rate for rate in rates if rate["firing"]}
+    # By the state, not by the rates: one that nobody has probes for any more fires on.
+    firing = {incidents.SERVICE_LEVEL + str(rate["name"]): rate for rate in rates if state[str(rate["name"])]}
     for name, rate in firing.items():
         _burns(desk, host, name, rate, reasons.get(name), done, quiet=quiet)
     for name, incident in known.items():
@@ -72,10 +75,6 @@ def settle(desk: Desk, host: str, rates: Sequence[Mapping[str, Any]], before: Ma
             _over(desk, incident, reasons.get(name), done)
     done.notes += done.told.notes
     return done
-
-
-def _alert(rate: Mapping[str, Any]) -> str:
-    return incidents.SERVICE_LEVEL + str(rate["name"])
 
 
 def _title(alert: str) -> Message | str:

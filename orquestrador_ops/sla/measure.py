@@ -7,8 +7,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
 
 from module_utils.orquestrador.messages import msg
 
@@ -22,15 +20,12 @@ from .facts import Facts
 from .objectives import Objectives
 from .periods import Period
 from .readings import Reading
-from .spans import Spans
 
 if TYPE_CHECKING:
     from ..history import History
 
 Document = dict[str, Any]
 
-# The longest window of the burn rates: three days.
-BURN_S = 3 * 86400.0
 # Procedures that restore a backup and compare it.
 PROVING = ("backup", "verify_backup", "monthly")
 MET, MISSED, UNPROVEN, NO_DATA = "met", "missed", "unproven", "no_data"
@@ -66,22 +61,16 @@ def of_history(store: History, host: str, period: Period, objectives: Objectives
 
 def burning(store: History, host: str, objectives: Objectives, now: float) -> list[dict[str, Any]]:
     """How fast the error budget burns at this moment; what was planned burns nothing."""
-    window = periods.between(now - BURN_S, now, now=now, timezone="UTC")
+    window = periods.between(now - burn.LONGEST_S, now, now=now, timezone="UTC")
     lately = _facts(store, host, window, objectives, now)
     planned = facts_of.planned(lately.windows, lately.restarts, objectives.restart_allowance_s)
-    recent = stores.series(store, host, now - BURN_S, now)
-    return burn.rates(recent[~_within(recent["at"], planned)], objectives, now)
+    recent = stores.series(store, host, now - burn.LONGEST_S, now)
+    return burn.rates(recent, objectives, now, planned)
 
 
 def _facts(store: History, host: str, period: Period, objectives: Objectives, now: float) -> Facts:
     allowed_s = objectives.restart_allowance_s
     return stores.facts(store, host, period, now, gap_s=objectives.gap_s, restart_allowance_s=allowed_s)
-
-
-def _within(at: NDArray[np.float64], spans: Spans) -> NDArray[np.bool_]:
-    """Which instants lie in one of the spans."""
-    after = np.searchsorted(spans.start, at, side="right")
-    return (after > 0) & (at < np.append(0.0, spans.end)[after])
 
 
 def of_samples(
@@ -142,7 +131,7 @@ def reading(store: History, host: str, now: float, timezone: str, gap_s: float) 
     return readings.reading(
         host,
         facts.cells,
-        stores.series(store, host, now - BURN_S, now),
+        stores.series(store, host, now - burn.LONGEST_S, now),
         backup_proven_at=readings.backup_proven_at(proofs),
     )
 

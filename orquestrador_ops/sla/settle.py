@@ -38,7 +38,7 @@ def would(store: History, found: Mapping[str, Sequence[Document]]) -> Outcome:
     done = Outcome()
     for host, documents in found.items():
         if documents:
-            done.notes[host] = alerts.would(store, host, documents[-1]["burn"])
+            done.notes[host] = alerts.would(store, host, documents[-1]["burn"], _before(_memory(store, host)))
     return done
 
 
@@ -76,10 +76,19 @@ def settle(
     return done
 
 
+def _memory(store: History, host: str) -> dict[str, Any]:
+    return store.recall(host, alerts.PROCEDURE)
+
+
+def _before(memory: Document) -> Document:
+    """Which burn rates fired the last time."""
+    found = memory.get("burn")
+    return found if isinstance(found, Mapping) else {}
+
+
 def _alert(desk: Desk, host: str, rates: Sequence[Document], objectives: Objectives, done: Outcome) -> None:
-    memory = desk.store.recall(host, alerts.PROCEDURE)
-    before = memory.get("burn")
-    settled = alerts.settle(desk, host, rates, before if isinstance(before, Mapping) else {})
+    memory = _memory(desk.store, host)
+    settled = alerts.settle(desk, host, rates, _before(memory))
     after = {**memory, "burn": settled.state, "objectives": dataclasses.asdict(objectives)}
     if after != memory:  # which nearly never is: nothing burns
         desk.store.remember(host, alerts.PROCEDURE, after)

@@ -28,6 +28,7 @@ def rates(*firing: str) -> list[dict[str, Any]]:
     return [
         {"name": name, "severity": severity, "long_s": 3600.0, "short_s": 300.0, "factor": 14.4,
          "long_burn": 100.0 if name in firing else 0.0, "short_burn": 200.0 if name in firing else 0.0,
+         "total_long": 60, "total_short": 5,
          "bad_long": 6 if name in firing else 0, "bad_short": 3 if name in firing else 0, "firing": name in firing}
         for name, severity in NAMES.items()
     ]  # fmt: skip
@@ -96,6 +97,13 @@ def test_a_host_that_is_well_ends_no_burn_and_the_watch_is_not_kept_busy(
     assert len(incidents.listed(store)) == 1
 
 
+def test_silence_is_no_recovery(store: History, sent: list[str]) -> None:
+    first = alerts.settle(desk(store), "web-01", rates("page-fast"), {})
+    silent = [{**rate, "long_burn": None, "short_burn": None, "firing": False} for rate in rates()]
+    again = alerts.settle(desk(store, NOW + 300), "web-01", silent, first.state)
+    assert (again.opened, again.closed, len(incidents.listed(store)), len(sent)) == ([], [], 1, 1)
+
+
 def test_nobody_is_told_during_maintenance(store: History, sent: list[str]) -> None:
     maintenance.begin(store, host="web-01", reason="kernel", ends_at=NOW + 600, operator="ana", max_h=24, now=NOW - 60)
     alerts.settle(desk(store), "web-01", rates("page-fast"), {})
@@ -104,10 +112,10 @@ def test_nobody_is_told_during_maintenance(store: History, sent: list[str]) -> N
 
 
 def test_check_mode_says_what_would_be_and_writes_nothing(store: History, sent: list[str]) -> None:
-    said = [translator("en", "UTC").message(one) for one in alerts.would(store, "web-01", rates("page-fast"))]
+    said = [translator("en", "UTC").message(one) for one in alerts.would(store, "web-01", rates("page-fast"), {})]
     assert said == ["Would open an incident: the error budget burns fast (one hour)"]
     assert incidents.listed(store) == []
     opened = alerts.settle(desk(store), "web-01", rates("page-fast"), {}).opened
-    said = [translator("en", "UTC").message(one) for one in alerts.would(store, "web-01", rates())]
+    said = [translator("en", "UTC").message(one) for one in alerts.would(store, "web-01", rates(), {"page-fast": True})]
     assert said == [f"Would close incident {opened[0]}"]
     assert len(incidents.listed(store)) == 1
