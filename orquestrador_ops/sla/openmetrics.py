@@ -30,7 +30,8 @@ CALENDAR = ("day", "week", "month", "quarter", "year")  # of these there are cou
 # Upper edges of the buckets, in seconds. The objective's 0.2 is one of them.
 LATENCY_EDGES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 VERDICTS = ("met", "missed", "unproven", "no_data")
-COUNTED = ("uptime", "response", "availability", "error_rate")  # recovery counts incidents, not events
+# What is measured by the uptime's own probes has no events of its own: one outage would be alerted three times.
+OWN_EVENTS = {"availability": "outside", "error_rate": "logs"}
 
 Labels = tuple[tuple[str, str], ...]
 
@@ -45,7 +46,7 @@ class Family:
     unit: str = ""
     samples: dict[tuple[str, Labels], float] = field(default_factory=dict)  # (suffix, labels) → value
 
-    def add(self, value: object, suffix: str = "", **labels: object) -> None:
+    def add(self, value: object, suffix: str = "", /, **labels: object) -> None:
         """Add a sample; one that is no finite number is left out, of two of the same labels the last one counts."""
         number = _number(value)
         if number is not None:
@@ -115,9 +116,7 @@ class Families:
         return "".join(f"{line}\n" for line in lines)
 
 
-def text(
-    documents: Iterable[Mapping[str, Any]], readings: Sequence[Reading] = (), *, openmetrics: bool = False
-) -> str:
+def text(documents: Iterable[Mapping[str, Any]], readings: Sequence[Reading] = (), *, openmetrics: bool = False) -> str:
     """What is told of evaluated periods (documents of :func:`.evaluate.evaluate`) and of the hosts themselves.
 
     Several documents of one host are told apart by the name of their period. Without any, the text is empty.
@@ -148,9 +147,9 @@ def write(
 def _document(families: Families, document: Mapping[str, Any]) -> None:
     host, period = document["host"], document["period"]
     labels = {"host": host, "period": period["name"]}
-    families.gauge(
-        "sla_evaluated_timestamp_seconds", "When the period was evaluated, in seconds since the epoch."
-    ).add(epoch(document["evaluated_at"]), **labels)
+    families.gauge("sla_evaluated_timestamp_seconds", "When the period was evaluated, in seconds since the epoch.").add(
+        epoch(document["evaluated_at"]), **labels
+    )
     families.gauge("sla_period_start_timestamp_seconds", "When the period began, in seconds since the epoch.").add(
         epoch(period["from"]), **labels
     )
@@ -195,9 +194,10 @@ def _sla(families: Families, sla: Mapping[str, Any], labels: dict[str, object], 
             percentile=percent,
         )
     _budget(families, sla, labels)
-    if current and sla["id"] in COUNTED and sla.get("good") is not None:
+    own = OWN_EVENTS.get(sla["id"])
+    if current and sla.get("good") is not None and (own is None or own == sla["measured_by"]):
         families.counter(
-            "sla_events", "Events that count for the service level, since the period began: probes, or requests."
+            "sla_events", "Events that count for the service level since the period began: probes, requests, incidents."
         ).add(sla["total"], **labels)
         families.counter("sla_bad_events", "Those of them that were not as promised.").add(
             sla["total"] - sla["good"], **labels
@@ -263,21 +263,20 @@ def _burn(families: Families, host: object, burn: Iterable[Mapping[str, Any]]) -
 
 
 def _reading(families: Families, reading: Reading) -> None:
-    for look, seen in reading.looks.items():
+    for look, (total, good) in reading.probes.items():
         labels = {"host": reading.host, "look": look}
-        families.counter("probes", "Probes since the month began, from inside the host and from outside.").add(
-            seen.total, **labels
+        families.counter(
+            "probes", "Probes since the month began; look=any: from inside where it was possible, else from outside."
+        ).add(total, **labels)
+        families.counter("probes_bad", "Those that were not answered as they should be.").add(total - good, **labels)
+    for look, last in reading.looks.items():
+        labels = {"host": reading.host, "look": look}
+        families.gauge("probe_last_good", "1 when the last probe was answered as it should be.").add(
+            int(last.good), **labels
         )
-        families.counter("probes_bad", "Probes that the application did not answer as it should.").add(
-            seen.total - seen.good, **labels
+        families.gauge("probe_last_timestamp_seconds", "When the last probe was, in seconds since the epoch.").add(
+            last.at, **labels
         )
-        if seen.last_at is not None:
-            families.gauge("probe_last_good", "1 when the last probe was answered as it should.").add(
-                int(bool(seen.last_good)), **labels
-            )
-            families.gauge("probe_last_timestamp_seconds", "When the last probe was, in seconds since the epoch.").add(
-                seen.last_at, **labels
-            )
     _latency(families, reading)
     families.gauge("backup_proven_timestamp_seconds", "When a backup was last restored and found the same.").add(
         reading.backup_proven_at, host=reading.host
@@ -289,7 +288,7 @@ def _latency(families: Families, reading: Reading) -> None:
         return
     family = families.histogram(
         "response_seconds",
-        "Response times since the month began; one of an edge counts above it, and the sum is right to 2.5 %.",
+        "Response times of good probes since the month began; an edge counts above itself, the sum is right to 2.5 %.",
     )
     for edge, below in zip(LATENCY_EDGES, reading.latency.below, strict=True):
         family.add(below, "_bucket", host=reading.host, le=_edge(edge))

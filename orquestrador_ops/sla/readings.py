@@ -22,12 +22,10 @@ BACKUP_STEP = "database_verify"  # of the plans: restored and compared
 
 @dataclass(frozen=True)
 class Look:
-    """How the application was seen from one side: counts of the period, and the last probe of all."""
+    """The last time that the application was looked at from one side."""
 
-    total: int
-    good: int
-    last_at: float | None = None  # epoch seconds
-    last_good: bool | None = None
+    at: float  # epoch seconds
+    good: bool
 
 
 @dataclass(frozen=True)
@@ -45,31 +43,27 @@ class Reading:
 
     host: str
     looks: Mapping[str, Look]  # inside, outside; none where nobody looked from there
+    # any: what counts for the uptime, the look inside where there is one; outside. (all, good)
+    probes: Mapping[str, tuple[int, int]]
     latency: Latency | None = None
     backup_proven_at: float | None = None  # epoch seconds
 
 
 def reading(host: str, cells: Cells, recent: Series, *, backup_proven_at: float | None = None) -> Reading:
-    """What is told of ``host``: counts from the ``cells`` of the current month, the last probes from ``recent`` samples.
+    """What is told of ``host``: counts from the ``cells`` of the current month, the last probes from ``recent``.
 
-    ``recent`` is sorted; a side that none of them looked from has no last probe.
+    ``recent`` samples are sorted; a side that none of them looked from has no last probe.
     """
     looks = {}
-    for name, total, good in (
-        ("inside", cells.total, cells.good),
-        ("outside", cells.outside_total, cells.outside_good),
-    ):
-        seen, was_good = _FLAGS[name]
+    for name, (seen, good) in _FLAGS.items():
         there = np.flatnonzero(recent["flags"] & seen)
-        last = recent[there[-1]] if len(there) else None
-        if last is not None or total.sum():
-            looks[name] = Look(
-                int(total.sum()),
-                int(good.sum()),
-                None if last is None else float(last["at"]),
-                None if last is None else bool(last["flags"] & was_good),
-            )
-    return Reading(host, looks, latency(cells.latency.sum(axis=0)), backup_proven_at)
+        if len(there):
+            last = recent[there[-1]]
+            looks[name] = Look(float(last["at"]), bool(last["flags"] & good))
+    probes = {"any": (int(cells.total.sum()), int(cells.good.sum()))}
+    if cells.outside_total.any():
+        probes["outside"] = (int(cells.outside_total.sum()), int(cells.outside_good.sum()))
+    return Reading(host, looks, probes, latency(cells.latency.sum(axis=0)), backup_proven_at)
 
 
 def latency(counts: NDArray[np.int64]) -> Latency | None:
