@@ -16,7 +16,7 @@ from module_utils.orquestrador.sla_arguments import ARGUMENT_SPEC
 from orquestrador_ops import history, settings
 from orquestrador_ops.i18n import Translator
 from orquestrador_ops.memory import STORE
-from orquestrador_ops.sla import lines, measure, objectives
+from orquestrador_ops.sla import measure, objectives, summary
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -63,8 +63,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             "burn": found.document["burn"],
             "verdict": word,
             "met": {measure.MET: True, measure.MISSED: False}.get(word),
-            "lines": lines.of_host([found.document], tr),
-            "missed": lines.missed([found.document], tr),
+            "lines": summary.of_host([found.document], tr),
+            "missed": summary.missed([found.document], tr),
             "reports": reports,
         }
 

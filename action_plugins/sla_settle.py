@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from orquestrador_ops import cases, escalation, history, settings, text
 from orquestrador_ops.memory import STORE
-from orquestrador_ops.sla import lines, measure, objectives, settle
+from orquestrador_ops.sla import measure, objectives, settle, summary
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     **cases.PLAN_ARGUMENTS,
@@ -46,11 +46,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             return {"failed": True, "changed": False, "msg": f"the service levels could not be settled: {error}"}
         for host, documents in found.items():
             notes = [f"  {tr.message(note)}" for note in outcome.notes.get(host, [])]
-            for line in [*lines.of_host(documents, tr), *notes]:
+            for line in [*summary.of_host(documents, tr), *notes]:
                 self._display.display(text.clean(line, 400))
         for note in settle.described(outcome):
             self._display.display(tr.message(note))
-        missed = {host: lines.missed(documents, tr) for host, documents in found.items()}
+        missed = {host: summary.missed(documents, tr) for host, documents in found.items()}
         return {
             "changed": bool(outcome.opened or outcome.closed or outcome.textfile or any(outcome.rolled_up.values())),
             "opened": outcome.opened,

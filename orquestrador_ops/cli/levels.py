@@ -136,7 +136,7 @@ def history_import(
 
     done = histories.read(state_of(state_dir), file, host=host, named=format_)
     show_document(done, histories.imported(done), as_json)
-    raise typer.Exit(1 if done["rejected"] else 0)
+    raise typer.Exit(1 if done["rejected_total"] else 0)
 
 
 @history_app.command("roll-up", help=t("Keep probes of long ago as counts and histograms; no figure changes."))

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 from module_utils.orquestrador.messages import msg
 
 from .. import i18n
-from ..errors import HistoryError
-from ..sla import alerts, lines, measure
+from ..errors import HistoryError, SlaError
+from ..sla import alerts, measure, summary
 from ..sla import store as stores
 from ..sla.objectives import Objectives
 from . import looking
@@ -69,13 +69,16 @@ def translator() -> i18n.Translator:
 
 
 def evaluate(asked: Asked, *, report: bool = False, now: float | None = None) -> Answer:
-    """Evaluate every host, or the one that is asked for. Raises :class:`Refused`."""
+    """Evaluate every host, or the one that is asked for.
+
+    Raises :class:`Refused`, and :class:`orquestrador_ops.errors.SlaError` for a period that is none.
+    """
     tr, at = translator(), time.time() if now is None else now
     period = _period(asked, at, tr)
     found: dict[str, Document] = {}
     for host, measured in _measured(asked, [period], at):
         written = _written(measured[0], asked.state_dir, tr) if report else {}
-        document = lines.worded(measured[0].document, tr)
+        document = summary.worded(measured[0].document, tr)
         found[host] = {**document, **({"reports": written} if report else {})}
     only = next(iter(found.values())) if len(found) == 1 else {}
     stamp = datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
@@ -119,7 +122,7 @@ def metrics(asked: Asked, names: Sequence[str], output: Path | None, *, openmetr
 
 
 def overridden(held: Objectives, given: Sequence[str], gap_s: float | None) -> Objectives:
-    """Objectives with ``name=value`` ones instead; a value may be a percentage. Raises :class:`Refused`."""
+    """Objectives with ``name=value`` ones instead; a value may be a percentage. Raises :class:`Refused`, ``SlaError``."""
     known = {one.name for one in dataclasses.fields(Objectives)}
     changes: dict[str, Any] = {} if gap_s is None else {"gap_s": gap_s}
     for text in given:
@@ -139,17 +142,11 @@ def overridden(held: Objectives, given: Sequence[str], gap_s: float | None) -> O
 def _objectives(values: Mapping[str, Any]) -> Objectives:
     from ..sla import objectives  # noqa: PLC0415
 
-    try:
-        return objectives.of({f"sla_{name}": value for name, value in values.items()}, lambda value: value)
-    except ValueError as error:
-        raise Refused(getattr(error, "message", msg("{reason}", reason=str(error)))) from error
+    return objectives.of({f"sla_{name}": value for name, value in values.items()}, lambda value: value)
 
 
 def _period(asked: Asked, now: float, tr: i18n.Translator) -> Period:
-    try:
-        return measure.period_of(asked.period, asked.start, asked.end, now=now, timezone=tr.zone_name())
-    except ValueError as error:
-        raise Refused(getattr(error, "message", msg("{reason}", reason=str(error)))) from error
+    return measure.period_of(asked.period, asked.start, asked.end, now=now, timezone=tr.zone_name())
 
 
 def _measured(asked: Asked, wanted: Sequence[Period], now: float) -> list[tuple[str, list[measure.Measured]]]:
@@ -196,7 +193,7 @@ def _remembered(store: History, host: str) -> Objectives:
     values = {name: value for name, value in held.items() if name in known} if isinstance(held, Mapping) else {}
     try:
         return _objectives({**dataclasses.asdict(Objectives()), **values})
-    except Refused:
+    except SlaError:
         return Objectives()
 
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ..i18n import Translator
-from ..sla import lines as words_of
+from ..sla import summary as words_of
 from ..sla.words import Words
 from ..text import ascii_only, clean, columns
 from .sla import translator

@@ -57,11 +57,14 @@ def interval(sla: Document, words: Words) -> str:
 
 def left(sla: Document, words: Words) -> str:
     """What is left of the error budget: minutes, else events; empty for an SLA that has none."""
+    if sla["verdict"] == "no_data":
+        return ""
     if sla.get("remaining_minutes") is not None:
         return words.minutes(sla["remaining_minutes"])
     if sla.get("remaining_events") is not None:
         # Part of an event is none that may still happen.
-        return words.tr.t("{count} events", count=words.count(sla["remaining_events"] // 1))
+        count = words.count(sla["remaining_events"] // 1)
+        return words.tr.t("1 event") if count == "1" else words.tr.t("{count} events", count=count)
     return ""
 
 
