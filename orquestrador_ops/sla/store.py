@@ -207,9 +207,7 @@ def _runs(connection: sa.Connection, host: str, start: float, end: float) -> lis
     return _rows(connection, query.order_by(table.c.started_at))
 
 
-def _log_errors(
-    errors: Mapping[float, int], days: Sequence[Day], period: Period, end: float
-) -> dict[str, int]:
+def _log_errors(errors: Mapping[float, int], days: Sequence[Day], period: Period, end: float) -> dict[str, int]:
     """By local day, the last that any probe of it reported."""
     zone = ZoneInfo(period.timezone)
     hours = dict(errors)
