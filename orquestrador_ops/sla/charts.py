@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -60,12 +60,17 @@ _RC: Any = {
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a chart; ``None`` where nothing is known. ``ink`` is a key of :data:`INKS`."""
+    """One line of a chart; ``None`` where nothing is known. ``ink`` is a key of :data:`INKS`.
+
+    ``at`` where it has positions of its own; ``marked``: each value is a point as well.
+    """
 
     label: str
     values: Sequence[float | None]
     ink: str
     dashes: str = "-"
+    marked: bool = True
+    at: Sequence[float] | None = None
 
 
 @dataclass(frozen=True)
@@ -89,18 +94,22 @@ class Plot:
 
 @dataclass(frozen=True)
 class Strip:
-    """Rows of the same length of time, ``length`` each: bars of a state are ``(row, from, length)``."""
+    """Rows of the same length of time, ``length`` each: bars of a state are ``(row, from, length)``.
+
+    States are ``up``, ``gap``, ``planned`` and ``down``; ``labels`` name those that the legend explains.
+    """
 
     rows: Sequence[str]
     length: float
     ticks: Sequence[tuple[float, str]]
-    bars: dict[str, list[tuple[int, float, float]]] = field(default_factory=dict)
+    bars: Mapping[str, Sequence[tuple[int, float, float]]] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
 
 
 # Colour is never alone: each state has its own pattern, and its own height in a strip.
 _STATES: dict[str, tuple[str, str, float]] = {
     "up": ("up", "", 0.30),
-    "gap": ("gap", "..", 0.56),
+    "gap": ("gap", "||", 0.56),
     "planned": ("planned", "////", 0.72),
     "down": ("down", "", 0.94),
 }
@@ -113,11 +122,12 @@ def plot(name: str, chart: Plot, title: str, description: str) -> Markup:
         many = len(chart.at) > 60
         for line in chart.lines:
             values = [math.nan if value is None else value for value in line.values]
-            marker = "" if many else "o"
+            marker = "o" if line.marked and not many else ""
+            at = chart.at if line.at is None else line.at
             if chart.fill:
-                axes.fill_between(chart.at, values, 0, color=INKS[line.ink], alpha=0.18, linewidth=0)
-            axes.plot(chart.at, values, color=INKS[line.ink], linestyle=line.dashes, label=line.label,
-                      linewidth=1.4 if many else 1.8, marker=marker, markersize=2.4)  # fmt: skip
+                axes.fill_between(at, values, 0, color=INKS[line.ink], alpha=0.18, linewidth=0)
+            axes.plot(at, values, color=INKS[line.ink], linestyle=line.dashes, label=line.label,
+                      linewidth=1.1 if many else 1.8, marker=marker, markersize=2.4)  # fmt: skip
         if chart.goal:
             axes.axhline(chart.goal[0], color=INKS["goal"], linewidth=1.3, linestyle=(0, (1, 1)), label=chart.goal[1])
         if chart.zero:
@@ -127,9 +137,8 @@ def plot(name: str, chart: Plot, title: str, description: str) -> Markup:
         axes.set_xticks([at for at, _ in chart.ticks], [label for _, label in chart.ticks])
         axes.set_yticks([at for at, _ in chart.levels], [label for _, label in chart.levels])
         axes.grid(visible=True, axis="y", linewidth=0.6)
-        axes.tick_params(length=0)
-        figure.legend(loc="outside upper center", ncols=4, frameon=False, handlelength=1.8, columnspacing=1.2,
-                      borderpad=0, handletextpad=0.5, borderaxespad=0.2)  # fmt: skip
+        axes.tick_params(length=0, pad=4)
+        _legend(figure)
         return _svg(name, figure, title, description)
 
 
@@ -137,14 +146,14 @@ def strip(name: str, chart: Strip, title: str, description: str) -> Markup:
     """A strip of time per row as SVG, the first row on top."""
     rows = max(len(chart.rows), 1)
     with _style():
-        figure, axes = _canvas(max(26 + 13.5 * rows, 58))
-        for state, (ink, hatch, tall) in _STATES.items():
+        figure, axes = _canvas(max(40 + 12.5 * rows, 70))
+        for state, (_, _, tall) in _STATES.items():
             for row, start, length in chart.bars.get(state, ()):
                 # What is shorter than a hair of the drawing is still seen.
-                shown = max(length, chart.length / 400)
-                axes.broken_barh([(start, shown)], (row - tall / 2, tall), facecolor=INKS[ink],
-                                 edgecolor=INKS["paper"] if hatch else "none", hatch=hatch or None,
-                                 linewidth=0)  # fmt: skip
+                shown = max(length, chart.length / 160)
+                axes.broken_barh([(start, shown)], (row - tall / 2, tall), **_look(state))
+            if state in chart.labels:
+                axes.broken_barh([], (0, 0), label=chart.labels[state], **_look(state))
         axes.set_xlim(0, chart.length)
         axes.set_ylim(rows - 0.4, -0.6)
         axes.set_xticks([at for at, _ in chart.ticks], [label for _, label in chart.ticks])
@@ -154,7 +163,19 @@ def strip(name: str, chart: Strip, title: str, description: str) -> Markup:
         axes.tick_params(length=0)
         for side in axes.spines.values():
             side.set_visible(False)
+        _legend(figure)
         return _svg(name, figure, title, description)
+
+
+def _look(state: str) -> dict[str, Any]:
+    ink, hatch, _ = _STATES[state]
+    edge = INKS["paper"] if hatch else "none"
+    return {"facecolor": INKS[ink], "edgecolor": edge, "hatch": hatch or None, "linewidth": 0}
+
+
+def _legend(figure: Figure) -> None:
+    figure.legend(loc="outside upper center", ncols=4, frameon=False, handlelength=1.8, columnspacing=1.2,
+                  borderpad=0, handletextpad=0.5, borderaxespad=0.2)  # fmt: skip
 
 
 def levels(top: float, bottom: float = 0.0, most: int = 5) -> list[float]:

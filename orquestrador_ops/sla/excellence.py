@@ -20,9 +20,9 @@ Run = Mapping[str, Any]
 Proof = Callable[[Run], bool | None]  # whether a run proves an item; None: it has nothing to say of it
 
 _GOOD = ("ok", "changed")
-# How many days make one of a cadence due; the shortest of its kind counts, so that February is a month.
+# How many days make one of a cadence due, and how many a period needs to be told of it: February is a month.
 DUE_DAYS = {"daily": 1.0, "weekly": 7.0, "monthly": 30.0, "quarterly": 90.0}
-_SHORTEST = {"daily": 0, "weekly": 7, "monthly": 28, "quarterly": 90}
+SHORTEST = {"daily": 0, "weekly": 7, "monthly": 28, "quarterly": 90}
 
 
 @dataclass(frozen=True)
@@ -136,7 +136,7 @@ def checklist(
     known.sort(key=lambda pair: pair[0])
     groups = []
     for cadence, items in CHECKLIST.items():
-        if days < _SHORTEST[cadence]:
+        if days < SHORTEST[cadence]:
             continue
         due = max(int(elapsed / DUE_DAYS[cadence]), 1)
         judged = [

@@ -7,9 +7,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, timedelta
 from typing import TYPE_CHECKING, Any
 
+from module_utils.orquestrador.messages import msg
+
 from ..i18n import epoch
 from ..text import clean
 from . import calendar, charts, periods, spans
+from .facts import planned
+from .objectives import Objectives
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -18,6 +22,7 @@ if TYPE_CHECKING:
 
 DAY_S = 86400.0
 MAX_ROWS = 500  # of a table of stretches
+MAX_STEPS = 1000  # of a line of the error budget
 STRIP_DAYS = 35  # more rows would be no strip any more
 _HOURS = (0, 6, 12, 18, 24)
 _MIB, _GIB = 1024.0**2, 1024.0**3
@@ -63,7 +68,10 @@ class Pictures:
         """Marks of the axis of time: days of a week, dates of a month, months of a year."""
         stretch, words = self.sheet.stretch, self.words
         every = [stretch.first + timedelta(days=number) for number in range(stretch.days)]
-        if stretch.days <= 8:
+        if self.span[1] <= 1.1:
+            begin = self.midnight(stretch.first)
+            marks = [(begin + hour * 3600, f"{hour if hour <= 24 else hour - 24}h") for hour in range(0, 49, 6)]
+        elif stretch.days <= 8:
             marks = [
                 (self.midnight(day) + DAY_S / 2, f"{words.weekdays()[day.weekday()]} {day.day}")
                 for day in every
@@ -80,7 +88,7 @@ class Pictures:
         return [(at, label) for at, label in placed if self.span[0] <= at <= self.span[1]]
 
     def chart(
-        self, name: str, title: str, summary: str, svg: Markup, columns: list[str], rows: list[list[str]]
+        self, name: str, title: str, summary: str, svg: Markup | None, columns: list[str], rows: list[list[str]]
     ) -> dict[str, Any]:
         return {
             "id": name,
@@ -89,6 +97,10 @@ class Pictures:
             "svg": svg,
             "table": {"columns": columns, "rows": rows},
         }
+
+    def drawn(self, name: str, plot: charts.Plot, title: str, summary: str) -> Markup | None:
+        """A chart of days; one day alone makes no line, and its figures say more."""
+        return charts.plot(name, plot, title, summary) if len(self.days) > 1 else None
 
     def dated(self, *columns: tuple[Values, Callable[[float], str]]) -> list[list[str]]:
         """Rows of a table: the day, then each column's value as people write it."""
@@ -114,16 +126,17 @@ class Pictures:
         looks = (("first", "-"), ("second", "--"), ("third", "-."))
         lines = [charts.Line(label, values, *look) for (label, values), look in zip(named, looks, strict=True)]
         levels = [(at, tr.value("_ms", at) if at else "0") for at in charts.levels(top)]
-        slow = sum(1 for value in named[1][1] if value is not None and value >= limit)
-        summary = tr.t(
-            "On the worst day 95 of 100 answers took {p95_ms} or less; "
-            "on {slow} of {days} days it was {limit_ms} or more.",
-            p95_ms=_largest([named[1][1]]), slow=slow, days=len(self.days), limit_ms=limit,
-        )  # fmt: skip
+        p95 = [value for value in named[1][1] if value is not None]
+        summary = tr.t("95 of 100 answers took {p95_ms} or less", p95_ms=max(p95, default=None))
+        if len(self.days) > 1:
+            summary = tr.t(
+                "95 of 100 answers took {p95_ms} or less on the slowest day; days with more than {limit_ms}: {slow}.",
+                p95_ms=max(p95, default=None), slow=sum(value > limit for value in p95), limit_ms=limit,
+            )  # fmt: skip
         drawn = charts.Plot(self.at, self.span, lines, self.ticks(), levels, top, goal=(limit, tr.value("_ms", limit)))
         rows = self.dated(*[(values, lambda value: tr.value("_ms", value)) for _, values in named])
         columns = [tr.t("Day"), "p50", "p95", "p99"]
-        return self.chart("latency", title, summary, charts.plot("latency", drawn, title, summary), columns, rows)
+        return self.chart("latency", title, summary, self.drawn("latency", drawn, title, summary), columns, rows)
 
     def budget(self) -> dict[str, Any] | None:
         tr, words = self.tr, self.words
@@ -132,14 +145,11 @@ class Pictures:
         known = [value for value in left if value is not None]
         if not isinstance(whole, int | float) or whole <= 0 or not known:
             return None
-        ends = [self.position(epoch(day.get("to")) or self.sheet.end) for day in self.days]
-        even: Values = [whole * (1 - min(at / self.span[1], 1)) for at in (0.0, *ends)]
-        even.append(0.0)
-        at = [0.0, *ends, self.span[1]]
+        at, burnt = self.burnt(whole) or self.burnt_by_day(whole, left)
         title = tr.t("Error budget of the uptime")
         lines = [
-            charts.Line(tr.t("left"), [whole, *left, None], "first"),
-            charts.Line(tr.t("even use"), even, "goal", ":"),
+            charts.Line(tr.t("left"), burnt, "first", marked=False),
+            charts.Line(tr.t("even use"), [whole, 0.0], "goal", ":", marked=False, at=self.span),
         ]
         bottom = min(0.0, *known) * 1.08
         unit, name = (60.0, "h") if max(whole, -bottom) > 240 else (1.0, "min")
@@ -147,13 +157,25 @@ class Pictures:
             (value * unit, f"{tr.number(value)} {name}" if value else "0")
             for value in charts.levels(whole * 1.05 / unit, bottom / unit)
         ]
-        summary = tr.t(
-            "{left} of {budget} were left at the end.", left=words.minutes(known[-1]), budget=words.minutes(whole)
-        )
+        summary = self.sheet.left("minutes", known[-1], whole, words.minutes)
         drawn = charts.Plot(at, self.span, lines, self.ticks(), levels, whole * 1.05, bottom, zero=True)
         rows = self.dated((left, words.minutes))
         columns = [tr.t("Day"), tr.t("Budget left")]
         return self.chart("budget", title, summary, charts.plot("budget", drawn, title, summary), columns, rows)
+
+    def burnt(self, whole: float) -> tuple[list[float], Values] | None:
+        """Where and how the budget was spent, to the second; ``None`` without a timeline, or with too long a one."""
+        down = self.states().get("down")
+        if down is None or len(down) > MAX_STEPS:
+            return None
+        at, left = [0.0], [whole]
+        for start, end in _pairs(down):
+            at += [self.position(start), self.position(end)]
+            left += [left[-1], left[-1] - (end - start) / 60]
+        return [*at, self.position(self.sheet.until)], [*left, left[-1]]
+
+    def burnt_by_day(self, whole: float, left: Values) -> tuple[list[float], Values]:
+        return [0.0, *(self.position(epoch(day.get("to")) or self.sheet.end) for day in self.days)], [whole, *left]
 
     def memory(self) -> dict[str, Any] | None:
         tr = self.tr
@@ -173,7 +195,7 @@ class Pictures:
         drawn = charts.Plot(self.at, self.span, lines, self.ticks(), levels, top)
         rows = self.dated((most, tr.bytes), (mean, tr.bytes))
         columns = [tr.t("Day"), tr.t("at most"), tr.t("mean")]
-        return self.chart("memory", title, summary, charts.plot("memory", drawn, title, summary), columns, rows)
+        return self.chart("memory", title, summary, self.drawn("memory", drawn, title, summary), columns, rows)
 
     def disk(self) -> dict[str, Any] | None:
         tr = self.tr
@@ -187,54 +209,57 @@ class Pictures:
         drawn = charts.Plot(self.at, self.span, lines, self.ticks(), levels, 105, fill=True)
         columns = [tr.t("Day"), tr.t("used")]
         rows = self.dated((used, tr.percent))
-        return self.chart("disk", title, summary, charts.plot("disk", drawn, title, summary), columns, rows)
+        return self.chart("disk", title, summary, self.drawn("disk", drawn, title, summary), columns, rows)
 
     def trend(self, values: Values, write: Callable[[float], str]) -> str:
         known = [value for value in values if value is not None]
         if not known:
             return ""
+        if len(known) == 1:
+            return self.tr.t("{most} at most.", most=write(known[0]))
         return self.tr.t("From {first} on the first day to {last} on the last; {most} at most.",
                          first=write(known[0]), last=write(known[-1]), most=write(max(known)))  # fmt: skip
 
     # ------------------------------------------------------------------ the strip
 
     def strip(self) -> dict[str, Any] | None:
-        """Each day as a row of 24 hours, from the timeline itself; only the store's facts have one."""
-        timelines = getattr(self.sheet.facts, "timelines", None)
-        timeline = timelines.get("uptime") if isinstance(timelines, Mapping) else None
-        stretch = self.sheet.stretch
-        if timeline is None or stretch.days > STRIP_DAYS:
+        """Each day as a row of 24 hours, from the timeline itself."""
+        stretch, states = self.sheet.stretch, self.states()
+        if not states or stretch.days > STRIP_DAYS:
             return None
-        start, end = self.sheet.start, self.sheet.until
-        down, gaps = spans.cut(timeline.down, start, end), spans.cut(timeline.unknown, start, end)
-        ours = spans.intersection(down, self.planned())
-        whole = spans.of([(max(start, timeline.start), min(end, timeline.end))])
-        states = {
-            "up": spans.difference(whole, spans.union(down, gaps)),
-            "gap": gaps,
-            "planned": ours,
-            "down": spans.difference(down, ours),
-        }
         days = [stretch.first + timedelta(days=number) for number in range(stretch.days)]
         edges = [self.midnight(day) for day in (*days, days[-1] + timedelta(days=1))]
         bars = {state: _bars(found, edges) for state, found in states.items()}
         longest = max(24.0, *(round((b - a) / 3600, 3) for a, b in itertools.pairwise(edges)))
         table = self.said(states)
         title = self.tr.t("Hour by hour")
-        summary = self.tr.t("Each row is a day from midnight to midnight; "
-                            "{count} times it was not up, or nobody looked.", count=len(table))  # fmt: skip
+        summary = self.tr.t(
+            "A row is a day, from midnight to midnight. Stretches in which it was not up, or nobody looked: {count}.",
+            count=sum(len(found) for state, found in states.items() if state != "up"),
+        )
         rows = [self.words.day(day, "MMMd") for day in days]
         ticks = [(float(hour), f"{hour}h") for hour in _HOURS]
-        svg = charts.strip("strip", charts.Strip(rows, longest, ticks, bars), title, summary)
+        named = {"up": msg("up"), "gap": msg("unknown"), "planned": msg("planned"), "down": msg("down")}
+        labels = {state: self.tr.message(word) for state, word in named.items() if bars[state]}
+        svg = charts.strip("strip", charts.Strip(rows, longest, ticks, bars, labels), title, summary)
         columns = [self.tr.t("From"), self.tr.t("To"), self.tr.t("State")]
         return self.chart("strip", title, summary, svg, columns, table)
 
-    def planned(self) -> spans.Spans:
-        """Planned time as the document tells it: maintenance windows, and incidents that were planned."""
-        document = self.sheet.document
-        rows = [*(document.get("maintenance") or []), *(i for i in document.get("incidents") or [] if i.get("planned"))]
-        found = [(epoch(row.get("from")), epoch(row.get("to")) or self.sheet.until) for row in rows]
-        return spans.of([(start, end) for start, end in found if start is not None])
+    def states(self) -> dict[str, spans.Spans]:
+        """When it was up, down, down as planned, and when nobody looked; empty without facts, which alone know."""
+        facts, start, end = self.sheet.facts, self.sheet.start, self.sheet.until
+        timeline = facts.timelines.get("uptime") if facts is not None else None
+        if facts is None or timeline is None:
+            return {}
+        down, gaps = spans.cut(timeline.down, start, end), spans.cut(timeline.unknown, start, end)
+        ours = spans.intersection(down, planned(facts.windows, facts.restarts, Objectives().restart_allowance_s))
+        whole = spans.of([(max(start, timeline.start), min(end, timeline.end))])
+        return {
+            "up": spans.difference(whole, spans.union(down, gaps)),
+            "gap": gaps,
+            "planned": ours,
+            "down": spans.difference(down, ours),
+        }
 
     def said(self, states: Mapping[str, spans.Spans]) -> list[list[str]]:
         """What was not up as rows of a table, the first stretch first."""

@@ -6,7 +6,8 @@ maintenance window contains; charts are SVG (:mod:`.charts`) and stand where a l
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import statistics
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 Doc = Mapping[str, Any]
 
+MAX_COPIES = 100  # listed one by one
+
 VERDICTS: Mapping[str, tuple[str, Any]] = {
     "met": ("good", msg("MET")),
     "missed": ("bad", msg("MISSED")),
@@ -33,7 +36,7 @@ SYMBOLS = {"good": "✔", "warn": "!", "bad": "✘", "unknown": "?", "": ""}
 _TICKS: Mapping[str, tuple[str, str, Any]] = {
     "done": ("good", "✔", msg("done")),
     "partly": ("warn", "◐", msg("partly")),
-    "failed": ("bad", "✘", msg("not passed")),
+    "failed": ("bad", "✘", msg("failed")),
     "open": ("open", "☐", msg("open: no run proves it")),
 }
 _METRICS: Mapping[str, tuple[str, Any]] = {
@@ -48,10 +51,10 @@ CADENCES: Mapping[str, Any] = {
     "quarterly": msg("Quarterly"),
 }
 _UNITS: Mapping[str, Any] = {
-    "daily": msg("{done} of {due} days"),
-    "weekly": msg("{done} of {due} weeks"),
-    "monthly": msg("{done} of {due} months"),
-    "quarterly": msg("{done} of {due} quarters"),
+    "daily": msg("{met} of {total} day(s)"),
+    "weekly": msg("{met} of {total} week(s)"),
+    "monthly": msg("{met} of {total} month(s)"),
+    "quarterly": msg("{met} of {total} quarter(s)"),
 }
 TITLES: Mapping[str, Any] = {
     "day": msg("Daily report of service levels"),
@@ -60,6 +63,12 @@ TITLES: Mapping[str, Any] = {
     "quarter": msg("Quarterly report of service levels"),
     "year": msg("Yearly report of service levels"),
     "range": msg("Report of service levels"),
+}
+# What is said of an error budget: within it, and beyond it.
+_LEFT: Mapping[str, tuple[Any, Any]] = {
+    "minutes": (msg("{left} of {budget} left"), msg("overspent: {over} beyond {budget}")),
+    "slow": (msg("{left} of {budget} slow answers left"), msg("overspent: {over} slow answers beyond {budget}")),
+    "errors": (msg("{left} of {budget} errors left"), msg("overspent: {over} errors beyond {budget}")),
 }
 _SOURCES: Mapping[str, Any] = {
     "inside": msg("probed on the host"),
@@ -94,15 +103,15 @@ class _Sheet:
         self.until = self.end if until is None else min(max(until, self.start), self.end)
         self.days = _mappings(document.get("days"))
         self.slas = _mappings(document.get("slas"))
-        runs = getattr(facts, "runs", None)
-        self.runs = _mappings(runs)
+        begun = [(epoch(run.get("started_at")), run) for run in _mappings(getattr(facts, "runs", None))]
+        self.runs = [run for at, run in begun if at is not None and self.start <= at < self.end]
 
     def all(self) -> dict[str, Any]:
         tr = self.tr
         name = clean(self.words.period(self.stretch))
         kind = tr.message(TITLES[self.stretch.kind])
         host = clean(self.document.get("host"), 255)
-        drawn = pictures.Pictures(self)
+        drawn = pictures.Pictures(self).all()
         return {
             "lang": tr.tag,
             "title": clean(f"{kind}: {host}, {name}"),
@@ -112,8 +121,11 @@ class _Sheet:
             "overall": self.overall(),
             "facts": self.frame(),
             "slas": [self.level(sla) for sla in self.slas],
-            "calendar": calendar.build(self.days, self.stretch, self.words),
-            "pictures": drawn.all(),
+            # A single day is its strip.
+            "calendar": None
+            if drawn["strip"] and self.stretch.days == 1
+            else calendar.build(self.days, self.stretch, self.words),
+            "pictures": drawn,
             "incidents": self.incidents(),
             "copies": self.copies(),
             "metrics": self.metrics(),
@@ -219,6 +231,8 @@ class _Sheet:
     def between(self, sla: Doc) -> str:
         """The interval, where gaps leave one that can be seen."""
         worst, best = _counted(sla, "worst"), _counted(sla, "best")
+        if sla.get("verdict") == "no_data":
+            return ""
         if worst is None and best is not None and sla.get("unit") == "seconds":
             return self.tr.t("not recovered yet: {best_s} so far", best_s=best)
         if worst is None or best is None:
@@ -259,19 +273,25 @@ class _Sheet:
         return tr.t("{good} of {total} probes good", good=some, total=every)
 
     def budget(self, sla: Doc) -> dict[str, Any] | None:
-        tr, words = self.tr, self.words
+        """What is left of it in words, and as percent of a bar."""
+        words = self.words
         for unit, write in (("minutes", words.minutes), ("events", words.count)):
             whole, left = _number(sla.get(f"budget_{unit}")), _number(sla.get(f"remaining_{unit}"))
             if whole is None or left is None or whole <= 0:
                 continue
-            used = min(max(1 - left / whole, 0.0), 1.0)
-            if left < 0:
-                text = tr.t("{over} over the budget of {budget}", over=write(-left), budget=write(whole))
-            else:
-                text = tr.t("{left} of {budget} left", left=write(left), budget=write(whole))
+            kind = unit if unit == "minutes" else "slow" if sla.get("id") == "response" else "errors"
             tone = "bad" if left < 0 else "warn" if left < whole / 4 else "good"
-            return {"text": clean(text), "used": f"{used * 100:.1f}", "tone": tone}
+            return {
+                "text": self.left(kind, left, whole, write),
+                "left": f"{min(max(left / whole, 0.0), 1.0) * 100:.1f}",
+                "tone": tone,
+            }
         return None
+
+    def left(self, kind: str, left: float, whole: float, write: Callable[[object], str]) -> str:
+        """What is left of a budget, or how far it is overspent; ``kind`` is one of :data:`_LEFT`."""
+        text = _LEFT[kind][left < 0]["text"]
+        return clean(self.tr.t(text, left=write(left), over=write(-left), budget=write(whole)))
 
     # ------------------------------------------------------------------ tables
 
@@ -298,48 +318,69 @@ class _Sheet:
             cell(tr.time(row.get("from"))),
             cell(tr.time(row.get("to")) if row.get("to") else tr.t("not yet")),
             cell(text),
-            self.in_time(row, took, worst, goal),
+            self.in_time(row, goal),
             *[cell(self.after(row, name)) for name in ("detected_at", "acknowledged_at", "acted_at")],
-            cell(tr.message(plans.TITLES.get(str(procedure), procedure)) if procedure else "–"),
+            cell(tr.message(plans.TITLES.get(str(procedure), procedure)) if procedure else ""),
         ]
 
-    def in_time(self, row: Doc, took: float | None, worst: float | None, goal: float | None) -> dict[str, str]:
+    def in_time(self, row: Doc, goal: float | None) -> dict[str, str]:
+        """Whether it was over in time, as far as it was not planned."""
         tr = self.tr
+        took, most = _number(row.get("unplanned_seconds", row.get("seconds"))), _number(row.get("worst_seconds"))
         if row.get("planned"):
             return cell(f"P {tr.t('planned')}", "planned")
         if took is None or goal is None:
             return cell("–")
         if took > goal:
             return cell(f"✘ {tr.t('too long')}", "bad")
-        if not row.get("to") or (worst is not None and worst > goal):
-            return cell(f"? {tr.t('not known yet')}", "unknown")
+        if not row.get("to") or most is None or most > goal:
+            return cell(f"? {tr.t('not known')}", "unknown")
         return cell(f"✔ {tr.t('in time')}", "good")
 
     def after(self, row: Doc, name: str) -> str:
         began, then = epoch(row.get("from")), epoch(row.get(name))
-        return "–" if began is None or then is None else self.words.seconds(max(then - began, 0.0))
+        return "" if began is None or then is None else self.words.seconds(max(then - began, 0.0))
 
     def copies(self) -> dict[str, Any]:
+        """A row for each kind of backup and restore; ``each``: one for every single one, the newest first."""
         tr, words = self.tr, self.words
-        columns = [tr.t("When"), tr.t("What"), tr.t("Result"), tr.t("Took"), tr.t("Application stopped"), tr.t("Size")]
+        made = excellence.copies(self.runs)
+        kinds: dict[str, list[dict[str, Any]]] = {}
+        for row in made:
+            kinds.setdefault(tr.message(row["title"]), []).append(row)
         rows = []
-        for row in excellence.copies(self.runs):
-            tone, symbol, word = _TICKS["done" if row["status"] == "done" else "failed"]
+        for title, several in kinds.items():
+            failed = sum(row["status"] == "failed" for row in several)
+            took = [row["seconds"] for row in several if row["seconds"] is not None]
+            last = several[-1]
             rows.append([
-                cell(tr.time(row["at"])),
-                cell(tr.message(row["title"])),
-                cell(f"{symbol} {tr.message(word)}", tone),
-                cell(words.seconds(row["seconds"]) if row["seconds"] is not None else "–"),
-                cell(words.seconds(row["stopped_s"]) if row["stopped_s"] is not None else "–"),
-                cell(tr.bytes(row["bytes"]) if row["bytes"] is not None else "–"),
+                cell(title),
+                cell(words.count(len(several))),
+                cell(f"✘ {failed}" if failed else "✔ 0", "bad" if failed else "good"),
+                cell(tr.time(last["at"])),
+                cell(words.seconds(statistics.median(took)) if took else ""),
+                cell(words.seconds(max(took)) if took else ""),
+                cell(tr.bytes(last["bytes"]) if last["bytes"] is not None else ""),
             ])  # fmt: skip
+        columns = [tr.t("What"), tr.t("Count"), tr.t("Failed"), tr.t("Last"), tr.t("Took, median"),
+                   tr.t("Took, longest"), tr.t("Size of the last")]  # fmt: skip
         empty = tr.t("No run of this period backed up or restored anything.")
-        return self.table("copies", tr.t("Backups and restores"), columns, rows, empty)
+        each = {
+            "columns": [tr.t("When"), tr.t("What"), tr.t("Result"), tr.t("Took"), tr.t("Application stopped for")],
+            "rows": [self.copy(row) for row in reversed(made[-MAX_COPIES:])],
+        }
+        return {**self.table("copies", tr.t("Backups and restores"), columns, rows, empty), "each": each}
+
+    def copy(self, row: Mapping[str, Any]) -> list[str]:
+        tr, words = self.tr, self.words
+        _, symbol, word = _TICKS[row["status"]]
+        times = [words.seconds(row[name]) if row[name] is not None else "–" for name in ("seconds", "stopped_s")]
+        return [tr.time(row["at"]), tr.message(row["title"]), f"{symbol} {tr.message(word)}", *times]
 
     def maintenance(self) -> dict[str, Any]:
         tr = self.tr
         rows = [
-            [cell(tr.time(row.get("from"))), cell(tr.time(row.get("to"))), cell(row.get("reason") or "–")]
+            [cell(tr.time(row.get("from"))), cell(tr.time(row.get("to"))), cell(row.get("reason") or "")]
             for row in _mappings(self.document.get("maintenance"))
         ]
         columns = [tr.t("From"), tr.t("To"), tr.t("Reason")]
@@ -382,7 +423,8 @@ class _Sheet:
                     "word": tr.message(word),
                     "note": clean(tr.message(item.get("observed"))),
                 })  # fmt: skip
-            if rows:
+            # A day says nothing of its month.
+            if rows and self.stretch.days >= excellence.SHORTEST.get(str(cadence), 0):
                 title = clean(tr.message(CADENCES.get(str(cadence), cadence)))
                 groups.append({"title": title, "items": rows})
         return groups
@@ -398,10 +440,11 @@ class _Sheet:
                 tone, symbol, word = _TICKS[item["status"]]
                 note = []
                 if item["done"]:
-                    counts = {"done": min(item["done"], item["due"]), "due": item["due"]}
+                    counts = {"met": min(item["done"], item["due"]), "total": item["due"]}
                     note.append(tr.t(_UNITS[group["cadence"]]["text"], **counts))
                 if item["at"] is not None:
-                    note.append(tr.t("last: {last_at}", last_at=item["at"]))
+                    last = datetime.fromtimestamp(item["at"], zone).date()
+                    note.append(tr.t("last: {date}", date=self.words.day(last)))
                 rows.append({
                     "title": clean(tr.message(item["title"])),
                     "tone": tone,

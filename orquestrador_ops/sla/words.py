@@ -126,7 +126,7 @@ class Words:
             return str(dates.format_date(first, "long", locale=self.locale))
         if stretch.kind == "week":
             year, week, _ = first.isocalendar()
-            return self.tr.t("week {week} of {year} ({dates})", week=week, year=year, dates=self.dates(stretch))
+            return self.tr.t("Week {week} of {year} ({dates})", week=week, year=year, dates=self.dates(stretch))
         if stretch.kind == "month":
             return self.month(first)
         if stretch.kind == "quarter":
