@@ -29,6 +29,7 @@ MODE = 0o644  # node_exporter is another user
 CALENDAR = ("day", "week", "month", "quarter", "year")  # of these there are counters
 # Upper edges of the buckets, in seconds. The objective's 0.2 is one of them.
 LATENCY_EDGES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
+RECENT_S = 300  # the shortest window that alerts look at
 VERDICTS = ("met", "missed", "unproven", "no_data")
 # What is measured by the uptime's own probes has no events of its own: one outage would be alerted three times.
 OWN_EVENTS = {"availability": "outside", "error_rate": "logs"}
@@ -242,6 +243,9 @@ def _incidents(families: Families, document: Mapping[str, Any], labels: dict[str
         max((one["seconds"] for one in unplanned), default=0), **labels
     )
     if not document["period"]["over"]:
+        families.gauge(
+            "planned", "1 in a maintenance window, and when a planned outage goes on or ended within five minutes."
+        ).add(int(_planned(document)), host=labels["host"])
         open_for = [one["seconds"] for one in unplanned if one["to"] is None]
         families.gauge("incident_open", "1 while an unplanned incident goes on.").add(
             int(bool(open_for)), host=labels["host"]
@@ -249,6 +253,17 @@ def _incidents(families: Families, document: Mapping[str, Any], labels: dict[str
         families.gauge("incident_open_seconds", "How long it has gone on when it was evaluated, 0 without one.").add(
             max(open_for, default=0), host=labels["host"]
         )
+
+
+def _planned(document: Mapping[str, Any]) -> bool:
+    now = epoch(document["evaluated_at"]) or 0.0
+    return any(
+        (epoch(window["from"]) or 0.0) <= now < (epoch(window["to"]) or 0.0)
+        for window in document.get("maintenance") or ()
+    ) or any(
+        one["planned"] and (one["to"] is None or (epoch(one["to"]) or 0.0) > now - RECENT_S)
+        for one in document.get("incidents") or ()
+    )
 
 
 def _burn(families: Families, host: object, burn: Iterable[Mapping[str, Any]]) -> None:

@@ -233,6 +233,29 @@ def test_only_periods_of_the_calendar_that_go_on_have_counters(change: dict[str,
     assert of(text, "sla_measured_ratio", sla="uptime", view="raw") == 0.9975
 
 
+NOON = "2026-11-22T12:00:00Z"
+
+
+def outage(to: str | None, *, planned: bool) -> dict[str, Any]:
+    return {"incidents": [{"from": "2026-11-22T11:50:00Z", "to": to, "seconds": 9.0, "planned": planned}]}
+
+
+@pytest.mark.parametrize(
+    ("change", "planned"),
+    [
+        ({}, 0),
+        ({"maintenance": [{"from": NOON, "to": "2026-11-22T13:00:00Z", "reason": ""}]}, 1),
+        ({"maintenance": [{"from": "2026-11-22T11:00:00Z", "to": NOON, "reason": ""}]}, 0),
+        (outage(None, planned=True), 1),
+        (outage("2026-11-22T11:56:00Z", planned=True), 1),
+        (outage("2026-11-22T11:55:00Z", planned=True), 0),
+        (outage(None, planned=False), 0),
+    ],
+)
+def test_alerts_are_told_what_was_planned(change: dict[str, Any], planned: int) -> None:
+    assert of(openmetrics.text([DOCUMENT | change]), "planned") == planned
+
+
 def test_nothing_is_known() -> None:
     nothing = dict.fromkeys(("value", "worst", "best", "good", "total", "remaining_minutes", "budget_minutes"))
     document = {
