@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import time
 from pathlib import Path
@@ -52,7 +53,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 with history.open_history(kept.state_dir, kept.history_url) as store:
                     found = measure.of_history(store, host, period, wanted, now)
             writes = arguments["report"] and arguments["samples"] is None and not self._task.check_mode
-            reports = self._written(found, kept, tr) if writes else {}
+            reports = self._written(found, kept, tr, arguments["report_every_s"]) if writes else {}
         except (OSError, ValueError) as error:
             return {"failed": True, "changed": False, "msg": f"{host}: {error}"}
         word = measure.verdict(found.document)
@@ -68,8 +69,16 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             "reports": reports,
         }
 
-    def _written(self, found: measure.Measured, kept: settings.Settings, tr: Translator) -> dict[str, str]:
+    def _written(
+        self, found: measure.Measured, kept: settings.Settings, tr: Translator, every_s: float
+    ) -> dict[str, str]:
         from orquestrador_ops.sla import page  # noqa: PLC0415 - charts are dear, and only a report needs them
 
-        written = page.write(found.document, reports_dir=kept.state_dir / "reports", tr=tr, facts=found.facts)
-        return {name: str(path) for name, path in written.items()}
+        directory = kept.state_dir / "reports"
+        with contextlib.suppress(OSError):
+            if (
+                every_s > 0
+                and 0 <= time.time() - page.path_of(found.document, directory, "html").stat().st_mtime < every_s
+            ):
+                return {}
+        return page.write(found.document, reports_dir=directory, tr=tr, facts=found.facts)

@@ -55,6 +55,10 @@ options:
     description: Also write the report of the period on the controller, unless in check mode or of O(samples).
     type: bool
     default: false
+  report_every_s:
+    description: A report that is younger, in seconds, is left as it is; 0 writes it anew each time.
+    type: float
+    default: 0
 attributes:
   check_mode:
     description: Evaluates in the same way and writes nothing.

@@ -20,4 +20,5 @@ ARGUMENT_SPEC: Dict[str, Dict[str, Any]] = {
         },
     },
     "report": {"type": "bool", "default": False},
+    "report_every_s": {"type": "float", "default": 0},
 }

@@ -200,5 +200,4 @@ def _remembered(store: History, host: str) -> Objectives:
 def _written(measured: measure.Measured, state_dir: Path, tr: i18n.Translator) -> dict[str, str]:
     from ..sla import page  # noqa: PLC0415 - charts are dear
 
-    written = page.write(measured.document, reports_dir=state_dir / "reports", tr=tr, facts=measured.facts)
-    return {name: str(path) for name, path in written.items()}
+    return page.write(measured.document, reports_dir=state_dir / "reports", tr=tr, facts=measured.facts)

@@ -44,11 +44,17 @@ def write(
     kind = safe_name(str(period["name"]) if kind == "rolling" else kind)
     written = {}
     for fmt in FORMATS:
-        path = directory / f"sla-{safe_name(str(period['name']))}.{fmt}"
+        path = path_of(document, reports_dir, fmt)
         write_atomic(path, _laid_out(document, view, fmt, tr).encode("utf-8", "replace"))
         link_latest(directory / f"latest-sla-{kind}.{fmt}", path)
         written[fmt] = str(path)
     return written
+
+
+def path_of(document: Mapping[str, Any], reports_dir: Path, fmt: str) -> Path:
+    """Where the report of a document lies."""
+    name = f"sla-{safe_name(str(document['period']['name']))}.{fmt}"
+    return Path(reports_dir) / safe_name(str(document["host"])) / name
 
 
 def _laid_out(document: Mapping[str, Any], view: Mapping[str, Any], fmt: str, tr: Translator) -> str:
