@@ -89,8 +89,9 @@ def read(state_dir: Path, file: str, *, host: str | None, named: str | None) -> 
 def roll_up(state_dir: Path, *, raw_days: int, fine_days: int) -> Document:
     """Roll up what is older; what was done, by the names of :func:`orquestrador_ops.sla.rollups.roll_up`."""
     if fine_days < raw_days:
-        raise Refused(msg("--fine-days {fine} is less than --raw-days {raw}: probes are rolled up twice, the second time "
-                          "later", fine=fine_days, raw=raw_days))  # fmt: skip
+        text = msg("--fine-days {fine} is less than --raw-days {raw}: probes are put together a second time later",
+                   fine=fine_days, raw=raw_days)  # fmt: skip
+        raise Refused(text)
     with looking.open_history(state_dir) as store:
         done = rollups.roll_up(store, time.time(), raw_days=raw_days, fine_days=fine_days)
     return {"schema": SCHEMA, **done}

@@ -12,8 +12,9 @@ from .options import Json, StateDir, show_document, state_of
 from .words import t
 
 sla_app = typer.Typer(
-    help=t(
-        "What was promised, what was measured, and what is left of the error budget.\n\n"
+    help=t("What was promised, what was measured, and what is left of the error budget.")
+    + "\n\n"
+    + t(
         "Status 0: every SLA is met. 1: one is missed. 3: none is missed, but something is unproven, nothing is known, "
         "or the history cannot be read. 2: it cannot be asked like this."
     ),
@@ -43,7 +44,8 @@ Objective = Annotated[
 Gap = Annotated[
     float | None, typer.Option("--gap", help=t("Seconds for which a probe holds; beyond them nothing is known."))
 ]
-Format = Annotated[str | None, typer.Option("--format", help=t("csv, jsonl or health-monitor; default: by the name."))]
+Out = Annotated[str | None, typer.Option("--format", help=t("csv or jsonl; default: by the name."))]
+In = Annotated[str | None, typer.Option("--format", help=t("csv, jsonl or health-monitor; default: by the content."))]
 
 
 @sla_app.callback(invoke_without_command=True)
@@ -111,7 +113,7 @@ def history_export(
     host: Host = None,
     start: From = None,
     end: To = None,
-    format_: Format = None,
+    format_: Out = None,
     state_dir: StateDir = None,
     as_json: Json = False,
 ) -> None:
@@ -128,7 +130,7 @@ def history_export(
 def history_import(
     file: Annotated[str, typer.Argument(help=t("The file; - is standard input."))],
     host: Host = None,
-    format_: Format = None,
+    format_: In = None,
     state_dir: StateDir = None,
     as_json: Json = False,
 ) -> None:

@@ -122,7 +122,7 @@ def metrics(asked: Asked, names: Sequence[str], output: Path | None, *, openmetr
 
 
 def overridden(held: Objectives, given: Sequence[str], gap_s: float | None) -> Objectives:
-    """Objectives with ``name=value`` ones instead; a value may be a percentage. Raises :class:`Refused`, ``SlaError``."""
+    """Objectives with ``name=value`` ones instead; a value may be a percentage. Raises ``Refused``, ``SlaError``."""
     known = {one.name for one in dataclasses.fields(Objectives)}
     changes: dict[str, Any] = {} if gap_s is None else {"gap_s": gap_s}
     for text in given:

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-
 from module_utils.orquestrador.messages import msg
 
 from ..errors import SlaError

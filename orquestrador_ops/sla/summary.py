@@ -86,8 +86,13 @@ def _line(several: Sequence[Document], documents: Sequence[Document], words: Wor
     for sla, document in zip(several, documents, strict=True):
         rest = left(sla, words)
         text = f"{document['period']['name']} {value(sla, 'value', words)} {verdict(sla['verdict'], tr)}"
-        parts.append(text + (f" ({tr.t('{left} left', left=rest)})" if rest else ""))
+        parts.append(text + (f" ({_remains(rest, tr)})" if rest else ""))
     return clean(f"  {tr.message(first['title'])} {objective(first, words)}: " + "; ".join(parts), 400)
+
+
+def _remains(rest: str, tr: Translator) -> str:
+    """What is left of a budget, or by how much it was exceeded."""
+    return tr.t("{over} beyond it", over=rest[1:]) if rest.startswith("-") else tr.t("{left} left", left=rest)
 
 
 def missed(documents: Sequence[Document], tr: Translator) -> str:
