@@ -435,13 +435,13 @@ class _Sheet:
         judged = excellence.checklist(self.runs, self.document, days=self.stretch.days, elapsed=elapsed, zone=zone)
         groups = []
         for group in judged:
-            rows = []
+            rows, unit = [], _UNITS[group["cadence"]]
             for item in group["items"]:
                 tone, symbol, word = _TICKS[item["status"]]
                 note = []
                 if item["done"]:
                     counts = {"met": min(item["done"], item["due"]), "total": item["due"]}
-                    note.append(tr.t(_UNITS[group["cadence"]]["text"], **counts))
+                    note.append(tr.message({**unit, "args": counts}))
                 if item["at"] is not None:
                     last = datetime.fromtimestamp(item["at"], zone).date()
                     note.append(tr.t("last: {date}", date=self.words.day(last)))
