@@ -174,7 +174,10 @@ def _look(state: str) -> dict[str, Any]:
 
 
 def _legend(figure: Figure) -> None:
-    figure.legend(loc="outside upper center", ncols=4, frameon=False, handlelength=1.8, columnspacing=1.2,
+    labels = [str(label) for axes in figure.axes for label in axes.get_legend_handles_labels()[1]]
+    # As many columns as the width takes, at some 6 points a letter.
+    columns = 4 if sum(6 * len(label) + 36 for label in labels) < WIDTH else 2
+    figure.legend(loc="outside upper center", ncols=columns, frameon=False, handlelength=1.8, columnspacing=1.2,
                   borderpad=0, handletextpad=0.5, borderaxespad=0.2)  # fmt: skip
 
 

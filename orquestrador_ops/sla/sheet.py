@@ -91,6 +91,11 @@ def cell(text: object, tone: str = "") -> dict[str, str]:
     return {"text": clean(text), "tone": tone}
 
 
+def signed(sign: str, word: str, tone: str) -> dict[str, str]:
+    """A cell whose sign says what its colour says."""
+    return cell(f"{sign} {word}", tone)
+
+
 class _Sheet:
     def __init__(self, document: Doc, tr: Translator, facts: Facts | None) -> None:
         period = _mapping(document.get("period"))
@@ -315,8 +320,8 @@ class _Sheet:
             text = tr.t("{at_least} to {at_most}", at_least=text, at_most=words.seconds(worst))
         procedure = row.get("procedure")
         return [
-            cell(tr.time(row.get("from"))),
-            cell(tr.time(row.get("to")) if row.get("to") else tr.t("not yet")),
+            cell(tr.time(row.get("from")), "when"),
+            cell(tr.time(row.get("to")) if row.get("to") else tr.t("not yet"), "when"),
             cell(text),
             self.in_time(row, goal),
             *[cell(self.after(row, name)) for name in ("detected_at", "acknowledged_at", "acted_at")],
@@ -328,14 +333,14 @@ class _Sheet:
         tr = self.tr
         took, most = _number(row.get("unplanned_seconds", row.get("seconds"))), _number(row.get("worst_seconds"))
         if row.get("planned"):
-            return cell(f"P {tr.t('planned')}", "planned")
+            return signed("P", tr.t("planned"), "planned")
         if took is None or goal is None:
             return cell("–")
         if took > goal:
-            return cell(f"✘ {tr.t('too long')}", "bad")
+            return signed("✘", tr.t("too long"), "bad")
         if not row.get("to") or most is None or most > goal:
-            return cell(f"? {tr.t('not known')}", "unknown")
-        return cell(f"✔ {tr.t('in time')}", "good")
+            return signed("?", tr.t("not known"), "unknown")
+        return signed("✔", tr.t("in time"), "good")
 
     def after(self, row: Doc, name: str) -> str:
         began, then = epoch(row.get("from")), epoch(row.get(name))
@@ -357,7 +362,7 @@ class _Sheet:
                 cell(title),
                 cell(words.count(len(several))),
                 cell(f"✘ {failed}" if failed else "✔ 0", "bad" if failed else "good"),
-                cell(tr.time(last["at"])),
+                cell(tr.time(last["at"]), "when"),
                 cell(words.seconds(statistics.median(took)) if took else ""),
                 cell(words.seconds(max(took)) if took else ""),
                 cell(tr.bytes(last["bytes"]) if last["bytes"] is not None else ""),
@@ -380,7 +385,11 @@ class _Sheet:
     def maintenance(self) -> dict[str, Any]:
         tr = self.tr
         rows = [
-            [cell(tr.time(row.get("from"))), cell(tr.time(row.get("to"))), cell(row.get("reason") or "")]
+            [
+                cell(tr.time(row.get("from")), "when"),
+                cell(tr.time(row.get("to")), "when"),
+                cell(row.get("reason") or ""),
+            ]
             for row in _mappings(self.document.get("maintenance"))
         ]
         columns = [tr.t("From"), tr.t("To"), tr.t("Reason")]
@@ -435,13 +444,13 @@ class _Sheet:
         judged = excellence.checklist(self.runs, self.document, days=self.stretch.days, elapsed=elapsed, zone=zone)
         groups = []
         for group in judged:
-            rows = []
+            rows, unit = [], _UNITS[group["cadence"]]
             for item in group["items"]:
                 tone, symbol, word = _TICKS[item["status"]]
                 note = []
                 if item["done"]:
                     counts = {"met": min(item["done"], item["due"]), "total": item["due"]}
-                    note.append(tr.t(_UNITS[group["cadence"]]["text"], **counts))
+                    note.append(tr.message({**unit, "args": counts}))
                 if item["at"] is not None:
                     last = datetime.fromtimestamp(item["at"], zone).date()
                     note.append(tr.t("last: {date}", date=self.words.day(last)))
