@@ -227,5 +227,5 @@ _Dumper.add_representer(str, _string)
 
 def dumped(data: object, says: str) -> str:
     """One YAML document under a line that says what it is and that it is generated."""
-    text = yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+    text = yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=80)
     return f"---\n# {says} Generated from the objectives: runbook sla export.\n{text}"
