@@ -213,6 +213,7 @@ class _Told:
             if days:
                 since = datetime.fromisoformat(self.record["started_at"]) - timedelta(days=days)
                 self.record["period"] = store.tally(self.record["host"], since.isoformat())
+                self.record["sla_report"] = _sla_report(kept, self.record["host"], days)
             self.report(kept)
             for planned in planned_restarts(self.record):
                 store.own_restarts(self.record["host"], planned["app"], planned["counts"], run_id=self.record["run_id"])
@@ -240,6 +241,15 @@ class _Told:
         except OSError as error:
             self.problems.append(self.tr.t("The report could not be written: {reason}", reason=str(error)))
         self.record["reports"] = self.reports
+
+
+def _sla_report(kept: Settings, host: str, days: float) -> str | None:
+    """The newest report of service levels of a routine's period, which lies beside its own; ``None`` where none was."""
+    from .files import safe_name  # noqa: PLC0415
+
+    directory = kept.state_dir / "reports" / safe_name(host)
+    names = [f"latest-sla-{kind}.html" for kind in (("week", "month") if days <= 7 else ("month",))]
+    return next((name for name in names if (directory / name).exists()), None)
 
 
 def planned_restarts(record: RunDict) -> list[dict[str, Any]]:
