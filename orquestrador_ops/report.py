@@ -36,7 +36,7 @@ def render(view: Mapping[str, Any], fmt: str, tr: Translator) -> str:
         return _json(view)
     if fmt not in FORMATS:
         raise ValueError(f"no report format {fmt!r}: use one of {', '.join(FORMATS)}")
-    return _template(fmt, tr).render(view=view)
+    return page(f"report.{fmt}.j2", tr).render(view=view)
 
 
 def write(
@@ -67,23 +67,20 @@ def write(
 def warm(tr: Translator) -> None:
     """Compile the templates of one language: forked workers inherit them from a parent that called this."""
     for fmt in ("md", "html"):
-        _template(fmt, tr)
+        page(f"report.{fmt}.j2", tr)
 
 
 def page(name: str, tr: Translator) -> Template:
-    """Another template in the operator's language, ``….md.j2`` or ``….html.j2``; it prints escaped, as a report."""
-    return _environment("html" if name.endswith(".html.j2") else "md", tr).get_template(name)
+    """A template in the operator's language, ``….md.j2`` or ``….html.j2``; what it prints is escaped."""
+    # By language, not by translator: two of them may differ in their time zone only.
+    found = _templates.get((name, tr.locale))
+    if found is None:
+        fmt = "html" if name.endswith(".html.j2") else "md"
+        found = _templates[name, tr.locale] = _environment(fmt, tr).get_template(name)
+    return found
 
 
 _templates: dict[tuple[str, str], Template] = {}
-
-
-def _template(fmt: str, tr: Translator) -> Template:
-    # By language, not by translator: two of them may differ in their time zone only.
-    found = _templates.get((fmt, tr.locale))
-    if found is None:
-        found = _templates[fmt, tr.locale] = _environment(fmt, tr).get_template(f"report.{fmt}.j2")
-    return found
 
 
 def _environment(fmt: str, tr: Translator) -> Environment:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from .facts import Facts
 
 FORMATS = report.FORMATS
+_BLANK = re.compile(r"\n{3,}")
 
 
 def render(document: Mapping[str, Any], fmt: str, tr: Translator, facts: Facts | None = None) -> str:
@@ -66,4 +68,6 @@ def _laid_out(document: Mapping[str, Any], view: Mapping[str, Any], fmt: str, tr
         }
         whole = report.plain({**document, "rendered": told})
         return json.dumps(whole, ensure_ascii=False, indent=1, sort_keys=False, allow_nan=False) + "\n"
-    return report.page(f"sla.{fmt}.j2", tr).render(view=view)
+    text = report.page(f"sla.{fmt}.j2", tr).render(view=view)
+    # Parts that a period lacks leave their blank lines behind, which mean nothing in Markdown.
+    return _BLANK.sub("\n\n", text).strip() + "\n" if fmt == "md" else text
