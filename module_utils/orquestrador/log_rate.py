@@ -27,7 +27,7 @@ from .apart import apart
 from .backup_clients import BackupError
 from .log_files import KEPT, parse, rotated_name
 from .log_period import unpack, unread
-from .log_rate_patterns import Pattern, PatternError, compiled
+from .log_rate_patterns import Pattern, PatternError, compiled, when
 from .log_rate_scan import HOUR_S, REQUESTS, Hours, RateParser, by_two
 from .logs import Collection, Parser, collect, expanded, known_memory
 from .messages import msg
@@ -67,7 +67,7 @@ def count(options: Options, now: float) -> dict[str, Any]:
 
     :param now: epoch seconds.
     :returns: ``{rates: [{start_at, seconds, requests, errors, failed, error_events, timed, fast}], totals, complete,
-        memory, findings}``; ``start_at`` in epoch seconds, ``memory`` for the next call.
+        source, memory, findings}``; ``start_at`` in epoch seconds, ``memory`` for the next call.
 
     Raises:
         PatternError: the pattern is no good, or takes too long. BackupError: the process was killed.
@@ -98,6 +98,22 @@ def count(options: Options, now: float) -> dict[str, Any]:
             ) from None
 
 
+def moment(name: str, text: str, default: float) -> float:
+    """Epoch seconds of an argument. Raises :class:`PatternError` for what is no time."""
+    if not text:
+        return default
+    found = when(text.strip().encode())
+    if found is None:
+        raise PatternError(
+            msg(
+                "{name} is {value}: give a time as 2026-11-22T12:00:00Z or seconds since 1970",
+                name=name,
+                value=text[:80],
+            )
+        )
+    return found
+
+
 class _Call:
     """One call of :func:`count`; ``folder`` is a private directory that is removed afterwards."""
 
@@ -110,6 +126,7 @@ class _Call:
         self.findings: list[Finding] = []
         self.complete = True
         self.lost: list[list[float]] = []
+        self.source = "access"
 
     def run(self) -> dict[str, Any]:
         options = self.options
@@ -129,6 +146,7 @@ class _Call:
         self.findings += [finding for finding in found if finding["code"] != "missing"]
         missing = any(finding["code"] == "missing" for finding in found)
         self.complete &= missing or bool(state["window"]["complete"])
+        self.source = "access" if missing else "access+errors"
         reader = _Reader(self, known, day_s)
         reader.run(access)
         self.findings += reader.findings
@@ -163,6 +181,7 @@ class _Call:
                 "read_bytes": sum(report["read_bytes"] for report in reader.reports),
             },
             "complete": self.complete,
+            "source": self.source,
             "memory": {
                 "v": VERSION,
                 "key": self.key,

@@ -284,7 +284,7 @@ def _told(sink: Hours) -> dict[str, Any]:
 
 
 def read(descriptor: int, start: int, end: int, parser: RateParser) -> bool:
-    """Feed whole lines between two beginnings of lines; false when a line or the file is not as long as it has to be."""
+    """Feed whole lines between two beginnings of lines; false when a line is too long or the file too short."""
     while start < end:
         data = os.pread(descriptor, min(BLOCK, end - start), start)
         used = data.rfind(b"\n") + 1
