@@ -45,7 +45,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         except (OSError, ValueError) as error:
             return {"failed": True, "changed": False, "msg": f"the service levels could not be settled: {error}"}
         for host, documents in found.items():
-            notes = [f"  {tr.message(note)}" for note in outcome.notes.get(host, [])]
+            unread = settle.unread(known[host].get("logs_rates_result"))
+            notes = [f"  {tr.message(note)}" for note in [*outcome.notes.get(host, []), *([unread] if unread else [])]]
             for line in [*summary.of_host(documents, tr), *notes]:
                 self._display.display(text.clean(line, 400))
         for note in settle.described(outcome):

@@ -98,6 +98,14 @@ def _alert(desk: Desk, host: str, rates: Sequence[Document], objectives: Objecti
     done.failed_channels |= set(settled.told.failed)
 
 
+def unread(result: object) -> Message | None:
+    """Why the logs of a host could not be read, by the registered result of that; ``None`` where nobody failed to."""
+    if not isinstance(result, Mapping) or not (result.get("failed") or result.get("unreachable")):
+        return None
+    return msg("Requests and errors of the logs could not be counted, older counts stand: {reason}",
+               reason=" ".join(str(result.get("msg") or "").split())[:200])  # fmt: skip
+
+
 def described(outcome: Outcome) -> list[Message]:
     """What was done besides alerts, a line each."""
     return [] if outcome.textfile is None else [msg("Metrics written to {path}", path=outcome.textfile)]
