@@ -20,6 +20,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "raw_days": {"type": "int", "default": 90},
     "fine_days": {"type": "int", "default": 400},
     "textfile": {"type": "path", "default": ""},
+    "enforce": {"type": "bool", "default": False},
 }
 
 
@@ -51,15 +52,18 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 self._display.display(text.clean(line, 400))
         for note in settle.described(outcome):
             self._display.display(tr.message(note))
-        missed = {host: summary.missed(documents, tr) for host, documents in found.items()}
-        return {
+        missed = {host: line for host, documents in found.items() if (line := summary.missed(documents, tr))}
+        result: dict[str, Any] = {
             "changed": bool(outcome.opened or outcome.closed or outcome.textfile or any(outcome.rolled_up.values())),
             "opened": outcome.opened,
             "closed": outcome.closed,
             "failed_channels": sorted(outcome.failed_channels),
             "rolled_up": outcome.rolled_up,
-            "missed": {host: line for host, line in missed.items() if line},
+            "missed": missed,
         }
+        if arguments["enforce"] and missed:
+            result.update(failed=True, msg="; ".join(f"{host}: {line}" for host, line in missed.items()))
+        return result
 
     def _settle(
         self,

@@ -45,9 +45,7 @@ class Settled:
     told: Told = field(default_factory=Told)
 
 
-def would(
-    store: History, host: str, rates: Sequence[Mapping[str, Any]], before: Mapping[str, Any]
-) -> list[Message]:
+def would(store: History, host: str, rates: Sequence[Mapping[str, Any]], before: Mapping[str, Any]) -> list[Message]:
     """What :func:`settle` would open and close; nothing is written."""
     state, _ = burn.transitions(before, rates)
     known, firing = _open(store, host), [incidents.SERVICE_LEVEL + name for name, fires in state.items() if fires]
