@@ -130,8 +130,10 @@ def _texts(part: Series) -> Iterator[tuple[str, ...]]:
 
 
 def _figures(values: Any) -> list[str]:
-    # The shortest text that is this number in single precision.
-    return ["" if text == "nan" else text for text in values.astype(str).tolist()]
+    # Whole numbers as they are; else the shortest text that is this number in single precision.
+    whole = (values == np.floor(values)).tolist()
+    pairs = zip(values.astype(str).tolist(), values.tolist(), whole, strict=True)
+    return [f"{value:.0f}" if exact else "" if text == "nan" else text for text, value, exact in pairs]
 
 
 def _instant(at: float) -> str:
@@ -140,7 +142,7 @@ def _instant(at: float) -> str:
     if datetime.fromisoformat(text).timestamp() == at:
         return text
     second = math.floor(at)
-    digits = f"{at - second:.7f}"  # a double of this century is told apart by them
+    digits = f"{at - second:.9f}"  # a double of this century is told apart by them
     if digits.startswith("1"):
         return datetime.fromtimestamp(second + 1, UTC).isoformat()
     return datetime.fromtimestamp(second, UTC).isoformat()[:19] + digits[1:] + "+00:00"
@@ -219,7 +221,7 @@ def import_file(
                            known=", ".join(FORMATS)))  # fmt: skip
     if host is not None and not host_of(host):
         raise SlaError(msg("{host} is no name of a host", host=str(host)[:100]))
-    zone, done = _zone(timezone), _Import(store)
+    zone, done, chosen = _zone(timezone), _Import(store), fmt
     try:
         with _opened(source) as stream:
             chosen, lines = _recognised(_numbered(done, stream), fmt)
