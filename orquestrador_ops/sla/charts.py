@@ -151,6 +151,7 @@ def plot(name: str, chart: Plot, title: str, description: str) -> Markup:
         axes.set_yticks([at for at, _ in chart.levels], [label for _, label in chart.levels])
         axes.grid(visible=True, axis="y", linewidth=0.6)
         axes.tick_params(length=0, pad=4)
+        axes.tick_params(axis="x", pad=7)  # clear of the lowest mark of the other axis
         return _svg(name, figure, title, description)
 
 
@@ -160,7 +161,7 @@ def strip(name: str, chart: Strip, title: str, description: str) -> Markup:
 
     rows = max(len(chart.rows), 1)
     with _style():
-        figure, axes = _canvas(12.5 * rows, chart.rows, list(chart.labels.values()), around=True)
+        figure, axes = _canvas(max(12.5 * rows, 26), chart.rows, list(chart.labels.values()), around=True)
         for state, (ink, hatch, tall) in _STATES.items():
             boxes = [_box(row, start, length, tall, chart.length) for row, start, length in chart.bars.get(state, ())]
             if boxes:
@@ -217,7 +218,7 @@ def _canvas(tall: float, left: Sequence[str], legend: Sequence[str], *, around: 
     from matplotlib.figure import Figure  # noqa: PLC0415
 
     above = 4 + 16 * math.ceil(len(legend) / _columns(legend)) if legend else 6
-    below = 20
+    below = 23
     height = tall + above + below if around else tall
     figure = Figure(figsize=(WIDTH / _POINTS, height / _POINTS), dpi=_POINTS)
     FigureCanvasSVG(figure)
