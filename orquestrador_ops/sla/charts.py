@@ -10,7 +10,7 @@ from __future__ import annotations
 import io
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -38,6 +38,7 @@ INKS = {
 WIDTH, HEIGHT = 330, 190  # of the drawing, in points; the page scales it
 TEXT = 10.5
 _POINTS = 72.0
+_LETTER = 6.0  # how wide one is, about, in points
 _RC: Any = {
     "text.parse_math": False,
     "svg.fonttype": "none",
@@ -115,10 +116,22 @@ _STATES: dict[str, tuple[str, str, float]] = {
 }
 
 
+class Drawing:
+    """A chart that is drawn when a page prints it: who wants its words alone does not wait for it."""
+
+    def __init__(self, draw: Callable[[], Markup]) -> None:
+        self._draw = draw
+
+    def __html__(self) -> str:
+        """The protocol of MarkupSafe: what a page prints as it is."""
+        return self._draw()
+
+
 def plot(name: str, chart: Plot, title: str, description: str) -> Markup:
     """Lines as SVG; ``name`` is unique on its page."""
     with _style():
-        figure, axes = _canvas(HEIGHT)
+        legend = [line.label for line in chart.lines] + ([chart.goal[1]] if chart.goal else [])
+        figure, axes = _canvas(HEIGHT, [label for _, label in chart.levels], legend)
         many = len(chart.at) > 60
         for line in chart.lines:
             values = [math.nan if value is None else value for value in line.values]
@@ -138,24 +151,26 @@ def plot(name: str, chart: Plot, title: str, description: str) -> Markup:
         axes.set_yticks([at for at, _ in chart.levels], [label for _, label in chart.levels])
         axes.grid(visible=True, axis="y", linewidth=0.6)
         axes.tick_params(length=0, pad=4)
-        _legend(figure)
+        axes.tick_params(axis="x", pad=7)  # clear of the lowest mark of the other axis
         return _svg(name, figure, title, description)
 
 
 def strip(name: str, chart: Strip, title: str, description: str) -> Markup:
     """A strip of time per row as SVG, the first row on top."""
+    from matplotlib.collections import PolyCollection  # noqa: PLC0415
+
     rows = max(len(chart.rows), 1)
     with _style():
-        figure, axes = _canvas(max(40 + 12.5 * rows, 70))
-        for state, (_, _, tall) in _STATES.items():
-            for row, start, length in chart.bars.get(state, ()):
-                # What is shorter than a hair of the drawing is still seen.
-                shown = max(length, chart.length / 160)
-                axes.broken_barh([(start, shown)], (row - tall / 2, tall), **_look(state))
-            if state in chart.labels:
-                axes.broken_barh([], (0, 0), label=chart.labels[state], **_look(state))
+        figure, axes = _canvas(max(12.5 * rows, 26), chart.rows, list(chart.labels.values()), around=True)
+        for state, (ink, hatch, tall) in _STATES.items():
+            boxes = [_box(row, start, length, tall, chart.length) for row, start, length in chart.bars.get(state, ())]
+            if boxes:
+                edge = INKS["paper"] if hatch else "none"
+                axes.add_collection(
+                    PolyCollection(boxes, facecolor=INKS[ink], edgecolor=edge, hatch=hatch or None, linewidth=0,
+                                   label=chart.labels.get(state, "")), autolim=False)  # fmt: skip
         axes.set_xlim(0, chart.length)
-        axes.set_ylim(rows - 0.4, -0.6)
+        axes.set_ylim(rows - 0.5, -0.5)
         axes.set_xticks([at for at, _ in chart.ticks], [label for _, label in chart.ticks])
         axes.set_yticks(range(len(chart.rows)), list(chart.rows))
         axes.grid(visible=True, axis="x", linewidth=0.6)
@@ -163,30 +178,24 @@ def strip(name: str, chart: Strip, title: str, description: str) -> Markup:
         axes.tick_params(length=0)
         for side in axes.spines.values():
             side.set_visible(False)
-        _legend(figure)
         return _svg(name, figure, title, description)
 
 
-def _look(state: str) -> dict[str, Any]:
-    ink, hatch, _ = _STATES[state]
-    edge = INKS["paper"] if hatch else "none"
-    return {"facecolor": INKS[ink], "edgecolor": edge, "hatch": hatch or None, "linewidth": 0}
-
-
-def _legend(figure: Figure) -> None:
-    labels = [str(label) for axes in figure.axes for label in axes.get_legend_handles_labels()[1]]
-    # As many columns as the width takes, at some 6 points a letter.
-    columns = 4 if sum(6 * len(label) + 36 for label in labels) < WIDTH else 2
-    figure.legend(loc="outside upper center", ncols=columns, frameon=False, handlelength=1.8, columnspacing=1.2,
-                  borderpad=0, handletextpad=0.5, borderaxespad=0.2)  # fmt: skip
+def _box(row: int, start: float, length: float, tall: float, whole: float) -> list[tuple[float, float]]:
+    end = start + max(length, whole / 160)  # what is shorter than a hair is still seen
+    top, low = row - tall / 2, row + tall / 2
+    return [(start, top), (end, top), (end, low), (start, low)]
 
 
 def levels(top: float, bottom: float = 0.0, most: int = 5) -> list[float]:
-    """Round values from ``bottom`` to ``top`` that a scale may be marked with."""
-    from matplotlib.ticker import MaxNLocator  # noqa: PLC0415 - with the rest of matplotlib
-
-    ticks = MaxNLocator(nbins=most, steps=[1, 2, 2.5, 5, 10]).tick_values(bottom, top)
-    return [float(value) for value in ticks if bottom <= value <= top]
+    """Round values from ``bottom`` to ``top`` that a scale may be marked with, about ``most`` of them."""
+    if not top > bottom:
+        return [bottom]
+    least = (top - bottom) / most
+    power = 10.0 ** math.floor(math.log10(least))
+    step = next(part * power for part in (1, 2, 2.5, 5, 10) if part * power >= least * (1 - 1e-9))
+    first, last = math.ceil(bottom / step - 1e-9), math.floor(top / step + 1e-9)
+    return [number * step for number in range(first, last + 1)]
 
 
 def _style() -> Any:
@@ -199,14 +208,37 @@ def _style() -> Any:
     return mpl.rc_context(_RC)
 
 
-def _canvas(height: float) -> tuple[Figure, Axes]:
+def _canvas(tall: float, left: Sequence[str], legend: Sequence[str], *, around: bool = False) -> tuple[Figure, Axes]:
+    """A figure ``tall`` points high, or with room ``around`` so tall a plot, for labels on its left and a legend above.
+
+    How wide text will be is known to the browser alone; so it is reckoned, rather than measured with a font that will
+    not be used.
+    """
     from matplotlib.backends.backend_svg import FigureCanvasSVG  # noqa: PLC0415
     from matplotlib.figure import Figure  # noqa: PLC0415
 
-    figure = Figure(figsize=(WIDTH / _POINTS, height / _POINTS), dpi=_POINTS, layout="constrained")
+    above = 4 + 16 * math.ceil(len(legend) / _columns(legend)) if legend else 6
+    below = 23
+    height = tall + above + below if around else tall
+    figure = Figure(figsize=(WIDTH / _POINTS, height / _POINTS), dpi=_POINTS)
     FigureCanvasSVG(figure)
-    figure.get_layout_engine().set(w_pad=2 / _POINTS, h_pad=2 / _POINTS)  # type: ignore[union-attr, call-arg]
-    return figure, figure.add_subplot()
+    beside = 8 + _LETTER * max((len(label) for label in left), default=0)
+    axes = figure.add_axes((
+        beside / WIDTH, below / height, (WIDTH - beside - 10) / WIDTH, (height - above - below) / height,
+    ))  # fmt: skip
+    return figure, axes
+
+
+def _columns(legend: Sequence[str]) -> int:
+    """How many entries of a legend stand side by side."""
+    return 4 if sum(_LETTER * len(label) + 36 for label in legend) < WIDTH else 2
+
+
+def _legend(figure: Figure) -> None:
+    labels = [str(label) for axes in figure.axes for label in axes.get_legend_handles_labels()[1]]
+    if labels:
+        figure.legend(loc="upper center", ncols=_columns(labels), frameon=False, handlelength=1.8, columnspacing=1.2,
+                      borderpad=0, handletextpad=0.5, borderaxespad=0.2)  # fmt: skip
 
 
 # Its style sheet would be the whole page's; a turn by nothing is nothing.
@@ -224,6 +256,7 @@ _FAMILY = re.compile(r"font-family: [^;\"]*")
 
 def _svg(name: str, figure: Figure, title: str, description: str) -> Markup:
     stream = io.StringIO()
+    _legend(figure)
     figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     return Markup(fit(name, stream.getvalue(), title, description))  # noqa: S704 - drawn here, texts are escaped
 

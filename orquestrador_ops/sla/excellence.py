@@ -19,7 +19,7 @@ from ..i18n import epoch
 Run = Mapping[str, Any]
 Proof = Callable[[Run], bool | None]  # whether a run proves an item; None: it has nothing to say of it
 
-_GOOD = ("ok", "changed")
+_GOOD, _BAD = ("ok", "changed"), ("failed", "warn")
 # How many days make one of a cadence due, and how many a period needs to be told of it: February is a month.
 DUE_DAYS = {"daily": 1.0, "weekly": 7.0, "monthly": 30.0, "quarterly": 90.0}
 SHORTEST = {"daily": 0, "weekly": 7, "monthly": 28, "quarterly": 90}
@@ -44,13 +44,18 @@ def _steps(run: Run) -> dict[str, str]:
 
 
 def _proven(procedures: Sequence[str], *steps: str) -> Proof:
-    """Every one of ``steps`` went well in a run of one of ``procedures``; runs without any of them say nothing."""
+    """Every one of ``steps`` went well in a run of one of ``procedures``.
+
+    A run in which one of them is missing, was skipped or could not be told says nothing, unless another one failed.
+    """
 
     def proof(run: Run) -> bool | None:
-        found = _steps(run)
-        if run.get("procedure") not in procedures or not any(step in found for step in steps):
+        if run.get("procedure") not in procedures:
             return None
-        return all(found.get(step) in _GOOD for step in steps)
+        found = [_steps(run).get(step) for step in steps]
+        if any(status in _BAD for status in found):
+            return False
+        return True if all(status in _GOOD for status in found) else None
 
     return proof
 

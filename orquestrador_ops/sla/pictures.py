@@ -16,8 +16,6 @@ from .facts import planned
 from .objectives import Objectives
 
 if TYPE_CHECKING:
-    from markupsafe import Markup
-
     from .sheet import _Sheet
 
 DAY_S = 86400.0
@@ -88,7 +86,7 @@ class Pictures:
         return [(at, label) for at, label in placed if self.span[0] <= at <= self.span[1]]
 
     def chart(
-        self, name: str, title: str, summary: str, svg: Markup | None, columns: list[str], rows: list[list[str]]
+        self, name: str, title: str, summary: str, svg: charts.Drawing | None, columns: list[str], rows: list[list[str]]
     ) -> dict[str, Any]:
         return {
             "id": name,
@@ -98,9 +96,9 @@ class Pictures:
             "table": {"columns": columns, "rows": rows},
         }
 
-    def drawn(self, name: str, plot: charts.Plot, title: str, summary: str) -> Markup | None:
+    def drawn(self, name: str, plot: charts.Plot, title: str, summary: str) -> charts.Drawing | None:
         """A chart of days; one day alone makes no line, and its figures say more."""
-        return charts.plot(name, plot, title, summary) if len(self.days) > 1 else None
+        return charts.Drawing(lambda: charts.plot(name, plot, title, summary)) if len(self.days) > 1 else None
 
     def dated(self, *columns: tuple[Values, Callable[[float], str]]) -> list[list[str]]:
         """Rows of a table: the day, then each column's value as people write it."""
@@ -161,7 +159,14 @@ class Pictures:
         drawn = charts.Plot(at, self.span, lines, self.ticks(), levels, whole * 1.05, bottom, zero=True)
         rows = self.dated((left, words.minutes))
         columns = [tr.t("Day"), tr.t("Budget left")]
-        return self.chart("budget", title, summary, charts.plot("budget", drawn, title, summary), columns, rows)
+        return self.chart(
+            "budget",
+            title,
+            summary,
+            charts.Drawing(lambda: charts.plot("budget", drawn, title, summary)),
+            columns,
+            rows,
+        )
 
     def burnt(self, whole: float) -> tuple[list[float], Values] | None:
         """Where and how the budget was spent, to the second; ``None`` without a timeline, or with too long a one."""
@@ -241,7 +246,8 @@ class Pictures:
         ticks = [(float(hour), f"{hour}h") for hour in _HOURS]
         named = {"up": msg("up"), "gap": msg("unknown"), "planned": msg("planned"), "down": msg("down")}
         labels = {state: self.tr.message(word) for state, word in named.items() if bars[state]}
-        svg = charts.strip("strip", charts.Strip(rows, longest, ticks, bars, labels), title, summary)
+        drawn = charts.Strip(rows, longest, ticks, bars, labels)
+        svg = charts.Drawing(lambda: charts.strip("strip", drawn, title, summary))
         columns = [self.tr.t("From"), self.tr.t("To"), self.tr.t("State")]
         return self.chart("strip", title, summary, svg, columns, table)
 

@@ -132,6 +132,7 @@ class _Sheet:
             else calendar.build(self.days, self.stretch, self.words),
             "pictures": drawn,
             "incidents": self.incidents(),
+            "burn": self.burn(),
             "copies": self.copies(),
             "metrics": self.metrics(),
             "checklist": self.checklist(),
@@ -346,6 +347,22 @@ class _Sheet:
         began, then = epoch(row.get("from")), epoch(row.get(name))
         return "" if began is None or then is None else self.words.seconds(max(then - began, 0.0))
 
+    def burn(self) -> dict[str, Any]:
+        """How fast the error budget burns, where the document says so."""
+        tr = self.tr
+        rows = []
+        for rate in _mappings(self.document.get("burn")):
+            pair = [f"{tr.number(value, 2)}×" if (value := _number(rate.get(name))) is not None else ""
+                    for name in ("long_burn", "short_burn", "factor")]  # fmt: skip
+            windows = [tr.value("_s", rate.get(name)) for name in ("long_s", "short_s")]
+            firing = bool(rate.get("firing"))
+            state = signed("✘", tr.t("burns too fast"), "bad") if firing else signed("✔", tr.t("quiet"), "good")
+            rows.append([cell(rate.get("name")), cell(" / ".join(windows)), cell(pair[0]), cell(pair[1]), cell(pair[2]),
+                         state])  # fmt: skip
+        columns = [tr.t("Alert"), tr.t("Windows"), tr.t("Long window"), tr.t("Short window"), tr.t("Limit"),
+                   tr.t("State")]  # fmt: skip
+        return self.table("burn", tr.t("Burn rate of the error budget"), columns, rows, "")
+
     def copies(self) -> dict[str, Any]:
         """A row for each kind of backup and restore; ``each``: one for every single one, the newest first."""
         tr, words = self.tr, self.words
@@ -363,8 +380,8 @@ class _Sheet:
                 cell(words.count(len(several))),
                 cell(f"✘ {failed}" if failed else "✔ 0", "bad" if failed else "good"),
                 cell(tr.time(last["at"]), "when"),
-                cell(words.seconds(statistics.median(took)) if took else ""),
-                cell(words.seconds(max(took)) if took else ""),
+                cell(tr.seconds(statistics.median(took)) if took else ""),
+                cell(tr.seconds(max(took)) if took else ""),
                 cell(tr.bytes(last["bytes"]) if last["bytes"] is not None else ""),
             ])  # fmt: skip
         columns = [tr.t("What"), tr.t("Count"), tr.t("Failed"), tr.t("Last"), tr.t("Took, median"),
@@ -377,9 +394,9 @@ class _Sheet:
         return {**self.table("copies", tr.t("Backups and restores"), columns, rows, empty), "each": each}
 
     def copy(self, row: Mapping[str, Any]) -> list[str]:
-        tr, words = self.tr, self.words
+        tr = self.tr
         _, symbol, word = _TICKS[row["status"]]
-        times = [words.seconds(row[name]) if row[name] is not None else "–" for name in ("seconds", "stopped_s")]
+        times = [tr.seconds(row[name]) if row[name] is not None else "–" for name in ("seconds", "stopped_s")]
         return [tr.time(row["at"]), tr.message(row["title"]), f"{symbol} {tr.message(word)}", *times]
 
     def maintenance(self) -> dict[str, Any]:
