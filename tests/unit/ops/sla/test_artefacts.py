@@ -180,6 +180,8 @@ def test_openslo_documents_are_as_the_specification_wants_them(name: str) -> Non
         assert re.fullmatch(r"[a-z0-9][a-z0-9-]{0,61}[a-z0-9]", document["metadata"]["name"])
         spec = document["spec"]
         assert len(spec.get("description", "")) <= 1050
+        durations = re.findall(r"(?:duration|lookbackWindow|alertAfter): '?([^'\n]+)", FILES[name])
+        assert all(re.fullmatch(r"[1-9][0-9]*[mhdwMQY]", duration) for duration in durations)
         if document["kind"] == "SLO":
             assert spec["service"] == openslo.SERVICE
             assert spec["budgetingMethod"] == "Occurrences"
