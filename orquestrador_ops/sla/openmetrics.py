@@ -278,7 +278,7 @@ def _burn(families: Families, host: object, burn: Iterable[Mapping[str, Any]]) -
     for rate in burn:
         for window in ("long", "short"):
             families.gauge(
-                "burn_rate", "How many times too fast the error budget of the uptime is used up, by the raw samples."
+                "burn_rate", "How many times faster than it may the error budget of the uptime is used up."
             ).add(rate[f"{window}_burn"], host=host, alert=rate["name"], window=window)
         families.gauge("burn_alert_firing", "1 while both windows of the alert burn too fast.").add(
             int(bool(rate["firing"])), host=host, alert=rate["name"], severity=rate["severity"]
