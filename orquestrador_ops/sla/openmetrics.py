@@ -1,8 +1,9 @@
 """What was evaluated, as text for node_exporter's textfile collector, which Prometheus then scrapes.
 
-That collector reads Prometheus' own text format (version 0.0.4), refuses a file with timestamps of its own or with one
-series twice, and calls a counter by its whole name; OpenMetrics 1.0 calls it by its name without ``_total``, gives its
-unit and ends with ``# EOF``. So the first is what is written, and the second is there for who asks for it.
+That collector reads Prometheus' own text format (version 0.0.4), refuses a file with timestamps of its own, keeps one
+of a series that is there twice, and calls a counter by its whole name. OpenMetrics 1.0 calls it by its name without
+``_total``, gives its unit and ends with ``# EOF``; read as text, its counters have no type. So the first is what is
+written, and the second is there for who asks for it.
 
 Counters begin at zero with each calendar period, which Prometheus takes for a restart: nothing is counted twice. Of a
 period that rolls on there are none, because its counts fall as well as rise.
@@ -120,7 +121,8 @@ class Families:
 def text(documents: Iterable[Mapping[str, Any]], readings: Sequence[Reading] = (), *, openmetrics: bool = False) -> str:
     """What is told of evaluated periods (documents of :func:`.evaluate.evaluate`) and of the hosts themselves.
 
-    Several documents of one host are told apart by the name of their period. Without any, the text is empty.
+    Several documents of one host are told apart by their period: ``month`` for the current one, ``2026-10`` for one
+    that is over, ``30d`` for one that rolls on. Without any, the text is empty.
     """
     families = Families()
     for document in documents:
@@ -147,7 +149,9 @@ def write(
 
 def _document(families: Families, document: Mapping[str, Any]) -> None:
     host, period = document["host"], document["period"]
-    labels = {"host": host, "period": period["name"]}
+    current = not period["over"] and _kind(period) in CALENDAR
+    # Not by its date: a rule asks for the month, whichever it is.
+    labels = {"host": host, "period": _kind(period) if current else period["name"]}
     families.gauge("sla_evaluated_timestamp_seconds", "When the period was evaluated, in seconds since the epoch.").add(
         epoch(document["evaluated_at"]), **labels
     )
@@ -158,7 +162,7 @@ def _document(families: Families, document: Mapping[str, Any]) -> None:
         epoch(period["to"]), **labels
     )
     for sla in document["slas"]:
-        _sla(families, sla, labels, current=period["name"] in CALENDAR and not period["over"])
+        _sla(families, sla, labels, current=current)
     seconds = families.gauge(
         "sla_observed_time_seconds", "Seconds of the period that the application was up, down, or nobody looked."
     )
@@ -166,6 +170,10 @@ def _document(families: Families, document: Mapping[str, Any]) -> None:
         seconds.add((document.get("seconds") or {}).get(state), **labels, state=state)
     _incidents(families, document, labels)
     _burn(families, host, document.get("burn") or ())
+
+
+def _kind(period: Mapping[str, Any]) -> str:
+    return str(period.get("kind") or period["name"])
 
 
 def _sla(families: Families, sla: Mapping[str, Any], labels: dict[str, object], *, current: bool) -> None:
@@ -270,7 +278,7 @@ def _burn(families: Families, host: object, burn: Iterable[Mapping[str, Any]]) -
     for rate in burn:
         for window in ("long", "short"):
             families.gauge(
-                "burn_rate", "How many times too fast the error budget of the uptime is used up, by the raw samples."
+                "burn_rate", "How many times faster than it may the error budget of the uptime is used up."
             ).add(rate[f"{window}_burn"], host=host, alert=rate["name"], window=window)
         families.gauge("burn_alert_firing", "1 while both windows of the alert burn too fast.").add(
             int(bool(rate["firing"])), host=host, alert=rate["name"], severity=rate["severity"]

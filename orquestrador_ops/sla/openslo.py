@@ -82,7 +82,7 @@ def _slo(
     policies = [pair.name for pair in burn.PAIRS if sla != "recovery" and (pair.severity != "page" or sla in PAGED)]
     if policies:
         spec["alertPolicies"] = [{"alertPolicyRef": name} for name in policies]
-    return _document("SLO", _name(sla), spec, text, {"locale/pt_BR": translator("pt_BR").message(title)})
+    return _document("SLO", _name(sla), spec, text)
 
 
 def _name(sla: str) -> str:
@@ -124,10 +124,10 @@ def _alerts() -> list[Document]:
     for pair in burn.PAIRS:
         condition = {
             "kind": "burnrate",
-            "op": "gte",
+            "op": "gt",
             "threshold": pair.factor,
             "lookbackWindow": window(pair.long_s),
-            "alertAfter": "0m",
+            "alertAfter": "1m",  # a duration is positive
         }
         text = msg(
             "The rules for Prometheus also want it to burn as fast over {short}, and a minimum of bad events.",
@@ -151,14 +151,10 @@ def _said(text: Message) -> dict[str, str]:
     return {"description": translator("en").message(text)}
 
 
-def _document(
-    kind: str, name: str, spec: dict[str, Any], title: str = "", annotations: dict[str, str] | None = None
-) -> Document:
+def _document(kind: str, name: str, spec: dict[str, Any], title: str = "") -> Document:
     metadata: dict[str, Any] = {"name": name}
     if title:
         metadata["displayName"] = title
-    if annotations:
-        metadata["annotations"] = annotations
     return {"apiVersion": _API, "kind": kind, "metadata": metadata, "spec": spec}
 
 

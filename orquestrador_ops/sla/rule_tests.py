@@ -54,7 +54,7 @@ def _cases(objectives: Objectives) -> list[_Case]:
     """The story of each; which pairs fire follows from counting, see :func:`expected`."""
     enough = objectives.burn_min_bad
     outage = range(120, 120 + max(10, enough + 2))
-    every = range(100, 900, 150)
+    every = range(100, 600, 150)
     stories = (
         ("quiet", (), 240, (10, 60, 239)),
         ("one lost probe never pages", (120,), 300, (120, 121, 123, 125, 150, 179, 240, 299)),
@@ -62,7 +62,7 @@ def _cases(objectives: Objectives) -> list[_Case]:
         ("a probe lost now and then never pages", (120, 150), 300, (120, 121, 150, 151, 153, 170, 240)),
         ("a fast burn pages", outage, 240, (119, 121, outage[-1], outage[-1] + 2)),
         ("what is over is resolved", outage, 300, (outage[-1] + 30, outage[-1] + 61)),
-        ("a slow burn makes tickets", every, 900, (260, 460, 899)),
+        ("a slow burn makes tickets", every, 600, (260, 460, 599)),
     )
     return [
         *(
@@ -148,13 +148,20 @@ def _alert(rule: dict[str, Any], labels: dict[str, str], value: str = "") -> dic
     return {"exp_labels": labels, "exp_annotations": texts}
 
 
+def _over_the_border(objectives: Objectives) -> str | None:
+    """Nine bad probes of an hour's sixty, five of them before midnight; ``None`` where the objectives can bear that."""
+    rate = 9 / 60 / prometheus.allowed(objectives)["uptime"]
+    fast = burn.PAIRS[0]
+    return f"{rate:.4g}" if rate > fast.factor and objectives.burn_min_bad <= 9 else None
+
+
 def _state_cases(objectives: Objectives) -> list[dict[str, Any]]:
     rules = {rule["alert"]: rule for rule in _rules(objectives) if "alert" in rule}
     evaluated = f'orquestrador_sla_evaluated_timestamp_seconds{{host="{HOST}", period="month"}}'
     probed = f'orquestrador_probe_last_timestamp_seconds{{host="{HOST}", look="inside"}}'
     verdict = f'orquestrador_sla_verdict{{host="{HOST}", sla="uptime", period="month", verdict="missed"}}'
     left = f"orquestrador_error_budget_remaining_ratio{_LABELS}"
-    sla, nothing = {"sla": "uptime"}, [(evaluated, "0+60x60")]
+    sla, there = {"sla": "uptime"}, [(evaluated, "0+60x60")]
     # 25 minutes of it, then nobody writes any more: 35 minutes old at minute 60.
     stopped = "0+60x25 1500x35"
     missing = {"exp_labels": dict(rules["OrquestradorMetricsAbsent"]["labels"], period="month")}
@@ -173,7 +180,22 @@ def _state_cases(objectives: Objectives) -> list[dict[str, Any]]:
     def one(alert: str, labels: dict[str, str], value: str = "") -> list[Any]:
         return [_alert(rules[alert], labels, value)]
 
+    rate = _over_the_border(objectives)
+    events, bad = (f"orquestrador_{name}_total{_LABELS}" for name in ("sla_events", "sla_bad_events"))
     return [
+        case(
+            # Counters begin anew, which is neither an outage nor the end of one.
+            "a new month never pages",
+            [(events, "42000+1x120 0+1x120"), (bad, "41x120 0x120")],
+            "OrquestradorBurnPageFast",
+            {120: [], 121: [], 125: [], 180: []},
+        ),
+        case(
+            "an outage over the border of months",
+            [(events, "42000+1x120 1+1x120"), (bad, "41x115 42+1x4 1+1x4 5x115")],
+            "OrquestradorBurnPageFast",
+            {115: [], 124: one("OrquestradorBurnPageFast", sla, rate) if rate else []},
+        ),
         case(
             "a service level that is missed",
             [(verdict, "0x20 1x40")],
@@ -198,6 +220,6 @@ def _state_cases(objectives: Objectives) -> list[dict[str, Any]]:
             "OrquestradorEvaluationStale",
             {25: [], 55: [], 61: one("OrquestradorEvaluationStale", {}, "36m 0s")},
         ),
-        case("metrics that are there", nothing, "OrquestradorMetricsAbsent", {5: [], 30: [], 60: []}),
+        case("metrics that are there", there, "OrquestradorMetricsAbsent", {5: [], 30: [], 60: []}),
         case("metrics that are not there", [], "OrquestradorMetricsAbsent", {5: [], 20: [missing]}),
     ]

@@ -180,6 +180,8 @@ def test_openslo_documents_are_as_the_specification_wants_them(name: str) -> Non
         assert re.fullmatch(r"[a-z0-9][a-z0-9-]{0,61}[a-z0-9]", document["metadata"]["name"])
         spec = document["spec"]
         assert len(spec.get("description", "")) <= 1050
+        durations = re.findall(r"(?:duration|lookbackWindow|alertAfter): '?([^'\n]+)", FILES[name])
+        assert all(re.fullmatch(r"[1-9][0-9]*[mhdwMQY]", duration) for duration in durations)
         if document["kind"] == "SLO":
             assert spec["service"] == openslo.SERVICE
             assert spec["budgetingMethod"] == "Occurrences"
@@ -233,3 +235,13 @@ def test_counters_are_written_as_promtool_reads_them() -> None:
 
     assert values(rule_tests._counter((2, 3, 7), 9)) == [0, 0, 1, 2, 2, 2, 2, 3, 3, 3]
     assert values(rule_tests._counter((), 3)) == [0] * 4
+
+
+@pytest.mark.parametrize("name", ["metrics.md", "metrics.pt-BR.md"])
+def test_every_series_and_every_alert_is_documented(name: str) -> None:
+    text = (artefacts.COMMITTED.parents[2] / "docs" / name).read_text(encoding="utf-8")
+    series = {re.sub(r"(seconds)_(bucket|sum|count)$", r"\1", one).removeprefix("orquestrador_") for one in told()}
+    kinds = {re.sub(r"^(sla_(?:measured|worst|best)_)(ratio|seconds)$", r"\1…", one) for one in series}
+    missing = {one for one in kinds if f"`{one}`" not in text} - {"sla_objective_seconds"}
+    assert not missing
+    assert not {rule["alert"] for rule in rules_of() if "alert" in rule and f"`{rule['alert']}`" not in text}
