@@ -409,13 +409,13 @@ class History:
         """What ``work`` finds. Raises :class:`HistoryError`."""
         return self._read(work)
 
-    def write(self, work: Callable[[sa.Connection], T]) -> T:
+    def write(self, work: Callable[[sa.Connection], T], *, attempts: int = ATTEMPTS) -> T:
         """Do ``work`` in one transaction and give back what it returns.
 
         It may be done again, when another process was in the way. What it reads is safe from others only after its
         first writing statement: begin with that. Raises :class:`HistoryError`.
         """
-        return self._write(work)
+        return self._write(work, attempts)
 
     def upsert(self, connection: sa.Connection, table: sa.Table, row: dict[str, Any], key: tuple[str, ...]) -> None:
         """Insert ``row``, or replace its columns where ``key`` is taken; inside :meth:`write`."""
@@ -457,12 +457,12 @@ class History:
             connection.execute(sa.delete(table).where(*(table.c[name] == row[name] for name in key)))
             connection.execute(sa.insert(table), row)
 
-    def _write(self, work: Callable[[sa.Connection], T]) -> T:
+    def _write(self, work: Callable[[sa.Connection], T], attempts: int = ATTEMPTS) -> T:
         def transaction() -> T:
             with self._engine.begin() as connection:
                 return work(connection)
 
-        return self._tried(transaction)
+        return self._tried(transaction, attempts)
 
     def _read(self, work: Callable[[sa.Connection], T]) -> T:
         def look() -> T:
@@ -471,17 +471,17 @@ class History:
 
         return self._tried(look)
 
-    def _tried(self, work: Callable[[], T]) -> T:
+    def _tried(self, work: Callable[[], T], attempts: int = ATTEMPTS) -> T:
         """Run ``work``; again when another process was in the way, which is safe because every write is an upsert
         or comes before the commit that was refused."""
         if self._pid != os.getpid():
             self._engine.dispose(close=False)  # the connection belongs to the parent
             self._pid = os.getpid()
-        for attempt in range(1, ATTEMPTS + 1):
+        for attempt in range(1, attempts + 1):
             try:
                 return work()
             except SQLAlchemyError as error:
-                if attempt == ATTEMPTS or not any(word in str(error).lower() for word in _TRANSIENT):
+                if attempt == attempts or not any(word in str(error).lower() for word in _TRANSIENT):
                     raise self._explained(error) from error
                 time.sleep(random.uniform(0.01, 0.05) * 2**attempt)  # noqa: S311 - spreads retries, guards nothing
         raise AssertionError("unreachable")

@@ -160,8 +160,11 @@ def conclude(
         told.into_history(kept)
     except OSError as error:
         record["previous_unknown"] = record["previous_run"] is None
+        reason = told.put_aside(kept, error)
         told.problems.append(
-            tr.t("The history could not be written: {reason}", reason=tr.message(getattr(error, "message", str(error))))
+            tr.t(
+                "The history could not be written: {reason}", reason=tr.message(getattr(reason, "message", str(reason)))
+            )
         )
         told.report(kept)
     shown = checklist.render(
@@ -214,6 +217,17 @@ class _Told:
             for planned in planned_restarts(self.record):
                 store.own_restarts(self.record["host"], planned["app"], planned["counts"], run_id=self.record["run_id"])
             store.conclude(self.record, self.snapshot, self.verdict, self.memory)
+
+    def put_aside(self, kept: Settings, error: OSError) -> OSError:
+        """Keep the run's sample until the history can be written; ``error``, and where the sample is."""
+        if self.snapshot is None:
+            return error
+        from . import history  # noqa: PLC0415
+        from .sla import spool  # noqa: PLC0415
+
+        run = self.record
+        row = history.sample_row(run["host"], self.snapshot, self.verdict, run["procedure"], run["run_id"])
+        return spool.keep(kept.state_dir, [row], error)
 
     def report(self, kept: Settings) -> None:
         from . import report  # noqa: PLC0415

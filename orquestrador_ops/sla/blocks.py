@@ -172,9 +172,7 @@ def _split(series: Series) -> list[tuple[float, Series]]:
         return []
     hour = np.floor(series["at"] / HOUR_S)
     starts = np.concatenate(([0], np.flatnonzero(np.diff(hour)) + 1))
-    return [
-        (float(hour[one]) * HOUR_S, part) for one, part in zip(starts, np.split(series, starts[1:]), strict=True)
-    ]
+    return [(float(hour[one]) * HOUR_S, part) for one, part in zip(starts, np.split(series, starts[1:]), strict=True)]
 
 
 def merge(
@@ -241,9 +239,7 @@ def insert_missing(connection: sa.Connection, table: sa.Table, rows: Sequence[Ma
     return done
 
 
-def rolled_days(
-    connection: sa.Connection, host: str, start: float, end: float, *, lock: bool = False
-) -> set[float]:
+def rolled_days(connection: sa.Connection, host: str, start: float, end: float, *, lock: bool = False) -> set[float]:
     """Days (their first second) that begin from ``start`` up to ``end`` and are rolled up."""
     table = schema.sample_rollups
     query = sa.select(table.c.start_at).where(table.c.host == host, table.c.start_at >= start, table.c.start_at < end)

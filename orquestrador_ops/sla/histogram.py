@@ -22,8 +22,9 @@ BUCKETS = len(EDGES) + 1
 def buckets(latencies: ArrayLike) -> NDArray[np.int64]:
     """The bucket of each latency in ms; those that are none (negative, not finite) are left out."""
     values = np.asarray(latencies, np.float32)
-    values = values[np.isfinite(values) & (values >= 0)]
-    return np.searchsorted(_SINGLE, values, side="right")
+    values = values[np.isfinite(values) & (values >= 0)] + np.float32(0)  # -0.0 becomes 0.0
+    below = _BUCKET[values.view(np.uint32) >> _SHIFT]
+    return np.asarray(below + (values >= _NEXT[below]), np.int64)
 
 
 def count(latencies: ArrayLike) -> Counts:
@@ -58,3 +59,9 @@ def below(counts: Counts, threshold_ms: float) -> int:
 
 # Samples are kept in single precision: an edge of theirs is one of ours, so that a latency of 1.05 ms is not below it.
 _SINGLE = EDGES.astype(np.float32)
+# Millions of latencies are looked up by the upper bits of theirs, which tell them apart by less than 1 %: between two
+# such steps there is one edge at most.
+_SHIFT = np.uint32(16)
+_STEPS = (np.arange(0x7F80, dtype=np.uint32) << _SHIFT).view(np.float32)  # all that are finite and not negative
+_BUCKET = np.searchsorted(_SINGLE, _STEPS, side="right").astype(np.uint16)
+_NEXT = np.append(_SINGLE, np.float32(np.inf))

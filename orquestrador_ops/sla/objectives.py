@@ -79,9 +79,9 @@ def _threshold(name: str, value: object, number: float | None) -> float:
     if number is None or not 1 <= number <= histogram.EDGES[-1]:
         text = msg("{name} is {value}: give milliseconds from 1 to 100000, such as 200", name=name, value=_short(value))
         raise SlaError(text)
-    near = sorted(histogram.EDGES.tolist(), key=lambda edge: abs(edge - number))[:2]
+    below, above = (histogram.EDGES[histogram.EDGES.searchsorted(number) + step] for step in (-1, 0))
     text = msg("{name} is {value}, which the histogram of latencies cannot tell: give {below} or {above}",
-               name=name, value=_short(value), below=min(near), above=max(near))  # fmt: skip
+               name=name, value=_short(value), below=f"{below:g}", above=f"{above:g}")  # fmt: skip
     raise SlaError(text)
 
 

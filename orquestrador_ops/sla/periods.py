@@ -26,14 +26,14 @@ NAMES = (*CALENDAR, *(f"last-{kind}" for kind in CALENDAR), *ROLLING)
 _DAY_S = 86400
 _EARLIEST, _LATEST = 1970, 9998
 _NAMED = {
-    "day": re.compile(r"(\d{4})-(\d\d)-(\d\d)"),
-    "week": re.compile(r"(\d{4})-W(\d\d)"),
-    "month": re.compile(r"(\d{4})-(\d\d)"),
-    "quarter": re.compile(r"(\d{4})-Q([1-4])"),
-    "year": re.compile(r"(\d{4})"),
+    "day": re.compile(r"(\d{4})-(\d\d)-(\d\d)", re.ASCII),
+    "week": re.compile(r"(\d{4})-W(\d\d)", re.ASCII),
+    "month": re.compile(r"(\d{4})-(\d\d)", re.ASCII),
+    "quarter": re.compile(r"(\d{4})-Q([1-4])", re.ASCII),
+    "year": re.compile(r"(\d{4})", re.ASCII),
 }
 _EXAMPLES = "2026-11-22, 2026-W47, 2026-11, 2026-Q4, 2026"
-_DATE = re.compile(r"\d{4}-\d\d-\d\d")
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def beginning(day: date, zone: tzinfo) -> float:
 
 
 def _begun(period: Period, now: float) -> Period:
-    if period.start >= now:
+    if period.start > now:
         text = msg("The period {name} begins at {starts_at}, which is still to come: choose one that has begun",
                    name=period.name, starts_at=_iso(period.start))  # fmt: skip
         raise SlaError(text)

@@ -121,9 +121,9 @@ def _sum(made: Cells, fine: NDArray[Any], home: NDArray[np.int64]) -> None:
 
 
 def _decoded(host: str, row: Any) -> Day:
+    if row.layout != LAYOUT:
+        raise blocks.damaged(host, float(row.start_at))
     try:
-        if row.layout != LAYOUT:
-            raise ValueError(row.layout)
         return _unpack(float(row.start_at), int(row.resolution_s), bytes(row.data))
     except (ValueError, struct.error) as error:
         raise blocks.damaged(host, float(row.start_at)) from error
@@ -133,9 +133,9 @@ def _unpack(start: float, resolution_s: int, data: bytes) -> Day:
     head = _HEAD.unpack_from(data)
     place = _HEAD.size
     found: list[NDArray[Any]] = []
-    for kind, count in zip((_CELL, _BUCKET, _SPAN, _SPAN, _SPAN, _SPAN, _HOUR), (*head, _HOURS), strict=True):
-        found.append(np.frombuffer(data, kind, count, place))
-        place += count * kind.itemsize
+    for layout, count in zip((_CELL, _BUCKET, _SPAN, _SPAN, _SPAN, _SPAN, _HOUR), (*head, _HOURS), strict=True):
+        found.append(np.frombuffer(data, layout, count, place))
+        place += count * layout.itemsize
     if place != len(data):
         raise ValueError(place)
     fine, pairs, *stretches, hours = found
@@ -326,5 +326,3 @@ def _coarsen(connection: sa.Connection, host: str, start: float) -> int:
     data = packed(coarsened(_decoded(host, row), _planned(connection, host, start)))
     connection.execute(sa.update(table).where(table.c.host == host, table.c.start_at == start).values(data=data))
     return 1
-
-

@@ -106,7 +106,11 @@ def replay(store: History, state_dir: Path) -> int:
         with _locked(path_of(state_dir), wait_s=0.0, create=False) as handle:
             with os.fdopen(os.dup(handle), "rb") as stream:
                 for rows in _read(stream):
-                    done += store.write(lambda connection, rows=rows: _store(store, connection, rows))  # type: ignore[misc]
+                    # Once: whoever opens a store that is taken would wait here before it waits for itself.
+                    done += store.write(
+                        lambda connection, rows=rows: _store(store, connection, rows),  # type: ignore[misc]
+                        attempts=1,
+                    )
             os.ftruncate(handle, 0)
             os.fsync(handle)
     except HistoryError:

@@ -200,19 +200,18 @@ def _log_counts(connection: sa.Connection, host: str, start: float, end: float) 
 
 def _runs(connection: sa.Connection, host: str, start: float, end: float) -> list[dict[str, Any]]:
     table = schema.runs
-    names = ("procedure", "outcome", "check_mode", "started_at", "ended_at", "steps")
+    names = ("run_id", "host", "procedure", "outcome", "check_mode", "started_at", "ended_at", "steps")
     query = sa.select(*(table.c[name] for name in names)).where(
         table.c.host == host, table.c.check_mode.is_(False), table.c.started_at >= start, table.c.started_at < end
     )
     return _rows(connection, query.order_by(table.c.started_at))
 
 
-def _log_errors(
-    errors: Mapping[float, int], days: Sequence[Day], period: Period, end: float
-) -> dict[str, int]:
+def _log_errors(errors: Mapping[float, int], days: Sequence[Day], period: Period, end: float) -> dict[str, int]:
     """By local day, the last that any probe of it reported."""
     zone = ZoneInfo(period.timezone)
-    hours = dict(errors)
+    rolled = {day.start for day in days}
+    hours = {hour: count for hour, count in errors.items() if hour // DAY_S * DAY_S not in rolled}
     for day in days:
         hours.update(day.errors)
     return {
