@@ -8,6 +8,7 @@ from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import given
@@ -217,9 +218,14 @@ def as_reference(sink: scan.Hours) -> Counter[tuple[float, bool]]:
     )
 
 
-@given(st.lists(LINES, max_size=30), st.integers(0, 30))
-def test_every_way_gives_the_same(lines: list[str], cut: int) -> None:
+@given(st.lists(LINES, max_size=30), st.integers(0, 30), st.sampled_from([150, 400, scan.BLOCK]))
+def test_every_way_gives_the_same(lines: list[str], cut: int, block: int) -> None:
     text = "".join(lines)
+    with mock.patch.multiple(scan, BLOCK=block, RETRY_BLOCKS=0):
+        every_way(lines, cut, text)
+
+
+def every_way(lines: list[str], cut: int, text: str) -> None:
     whole = counted(text.encode()) if text else scan.Hours()
     assert as_reference(whole) == reference(text)
     sink, parts = scan.Hours(), ["".join(lines[:cut]), "".join(lines[cut:])]
@@ -230,6 +236,23 @@ def test_every_way_gives_the_same(lines: list[str], cut: int) -> None:
         state = parser.state()
     assert sink.hours == whole.hours
     assert (sink.lines, sink.unmatched) == (whole.lines, whole.unmatched)
+
+
+@pytest.mark.parametrize("zone", ["+0000", "+0530"])
+def test_blocks_of_one_hour_are_what_their_lines_are(zone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scan, "BLOCK", 1000)
+    monkeypatch.setattr(scan, "RETRY_BLOCKS", 0)
+    quick: list[bytes] = []
+    of_hour = patterns.Blocks.of_hour
+    monkeypatch.setattr(patterns.Blocks, "of_hour", lambda self, time: quick.append(time) or of_hour(self, time))
+    lines = [clf(NOW - 9 * HOUR + 10 * number, 500 if number % 9 == 0 else 200, zone=zone) for number in range(2000)]
+    lines[700] = "of another format\n"
+    lines[1000:1000] = [clf(NOW - 9 * HOUR, 500, zone=zone)] * 3  # a clock that was set back for a moment
+    sink = counted("".join(lines).encode())
+    assert as_reference(sink) == reference("".join(lines))
+    assert (sink.lines, sink.unmatched) == (2003, 1)
+    # Half-hour zones have hours that begin in the middle of ours.
+    assert len(quick) > 4 if zone == "+0000" else not quick
 
 
 @pytest.mark.parametrize("name", ["combined", "morgan-tiny"])
