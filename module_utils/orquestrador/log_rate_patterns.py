@@ -1,9 +1,9 @@
 """What a request looks like in a log: presets, and an operator's own regular expression.
 
 A pattern is searched in each line by itself. Its group ``status`` is the status of the answer, ``at`` (optional) the
-time of the request, ``latency_ms`` (optional) how long the answer took. Presets know a second way, for speed: ``block``
-takes whole lines, many at once, with expressions that could run over the end of a line where it is none of this format.
-That they did not is proven by counting: as many matches as there are lines, each of which takes one newline at least.
+time of the request, ``latency_ms`` (optional) how long the answer took. Presets know a second way, for speed: many
+lines at once, with expressions that could run over the end of a line where it is none of this format. That they did not
+is proven by counting: as many matches as there are newlines, each of which takes one at least.
 """
 
 from __future__ import annotations
@@ -33,14 +33,38 @@ class PatternError(ValueError):
         self.message = message
 
 
+class Blocks(NamedTuple):
+    """The second way: ``head``, a time, ``between``, a status and ``tail`` make an expression for a line and the
+    newline before it. ``minutes`` is where minutes and seconds begin in the time, of the form ``MM:SS``."""
+
+    head: bytes
+    time: bytes
+    between: bytes
+    tail: bytes
+    minutes: int
+
+    def all(self) -> re.Pattern[bytes]:
+        """Gives ``(time, status)`` of each line, the time empty where the line has none."""
+        return re.compile(self.head + b"(" + self.time + b")" + self.between + b"(" + _STATUS + b")" + self.tail)
+
+    def hour_of(self, time: bytes) -> tuple[bytes, bytes]:
+        """What a time has in common with those of the same hour."""
+        return time[: self.minutes], time[self.minutes + 5 :]
+
+    def of_hour(self, time: bytes) -> re.Pattern[bytes]:
+        """Gives the first digit of the status of each line of one hour."""
+        before, after = map(re.escape, self.hour_of(time))
+        return re.compile(self.head + before + b".{5}" + after + self.between + rb"([1-5])\d\d" + self.tail)
+
+
 class Pattern(NamedTuple):
-    """``line`` is searched in one line, ``time`` as well where the time stands apart; ``block`` gives
-    ``(time, status)`` of each of many whole lines, the time empty where the line has none."""
+    """``line`` is searched in one line, ``time`` as well where the time stands apart; ``blocks`` for many lines at
+    once, where there is such a way."""
 
     name: str
     line: re.Pattern[bytes]
     time: Optional[re.Pattern[bytes]] = None
-    block: Optional[re.Pattern[bytes]] = None
+    blocks: Optional[Blocks] = None
 
 
 PRESETS = {
@@ -49,17 +73,18 @@ PRESETS = {
         "combined",
         re.compile(rb"\[(?P<at>[^\]\n]{26})\] " + _REQUEST + rb" (?P<status>" + _STATUS + rb") "),
         # Bounded, so that text without brackets costs no more than its length times the bound.
-        block=re.compile(rb'^[^\[]{0,200}\[(.{26})\] "[^"]{0,8000}(?<!\\)" (' + _STATUS + rb") [^\n]*\n", re.M),
+        blocks=Blocks(rb"\n[^\[]{0,200}\[", rb".{26}", rb'\] "[^"]{0,8000}(?<!\\)" ', b" ", 15),
     ),
     # GET / 200 12 - 3.456 ms
     "morgan-tiny": Pattern(
         "morgan-tiny",
         re.compile(rb"(?:^|(?<=: ))[A-Z]{3,10} [^ \n]+ (?P<status>" + _STATUS + rb") (?:\d+|-) - \d+\.\d+ ms$"),
-        block=re.compile(
-            rb"^((?:\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?: ?[^ \n]{1,6})?: )?)[A-Z]{3,10} [^ ]{1,8000} ("
-            + _STATUS
-            + rb") (?:\d+|-) - \d+\.\d+ ms\n",
-            re.M,
+        blocks=Blocks(
+            rb"\n",
+            rb"(?:\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d(?: ?[^ \n]{1,6})?: )?",
+            rb"[A-Z]{3,10} [^ ]{1,8000} ",
+            rb" (?:\d+|-) - \d+\.\d+ ms(?![^\n])",
+            14,
         ),
     ),
     # pino-http, bunyan, winston, nginx with escape=json: {"time":…,"res":{"statusCode":200},…}

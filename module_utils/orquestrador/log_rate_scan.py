@@ -83,7 +83,11 @@ class RateParser:
         self._has_at = "at" in pattern.line.groupindex
         self._has_latency = "latency_ms" in pattern.line.groupindex
         self._times: dict[bytes, Optional[float]] = {}
-        self._by_line = 0  # blocks for which the quick way is not tried
+        self._all = pattern.blocks.all() if pattern.blocks is not None else None
+        self._hour: Optional[tuple[bytes, bytes]] = None
+        self._of_hour: Optional[re.Pattern[bytes]] = None
+        self._hour_at = 0.0
+        self._by_line = 0  # blocks for which the quick ways are not tried
         self.early = [0, 0, 0, 0]
         seen = (state or {}).get("t")
         usable = isinstance(seen, (int, float)) and not isinstance(seen, bool) and abs(seen) < 1e12
@@ -100,31 +104,45 @@ class RateParser:
 
     def feed(self, data: bytes) -> None:
         """Count complete lines: ``data`` ends with a newline."""
+        self.feed_after(b"\n" + data)
+
+    def feed_after(self, data: bytes) -> None:
+        """Count complete lines after the newline that ``data`` begins with."""
         if b"\x00" in data:  # holes, as a truncated file under a writer without O_APPEND has them
             data = data.translate(None, b"\x00")
         if b"\x1b" in data:
             data = ANSI.sub(b"", data)
-        start, end = 0, len(data)
+        start, end = 1, len(data)
         while start < end:
             stop = end if end - start <= BLOCK else data.rfind(b"\n", start, start + BLOCK) + 1
             if stop <= start:  # one line longer than a block
                 stop = data.find(b"\n", start) + 1 or end
-            self._block(data if stop - start == end else data[start:stop])
+            self._block(data, start, stop)
             start = stop
 
-    def _block(self, data: bytes) -> None:
-        block = self.pattern.block
-        if block is not None and not self._by_line:
-            rows = block.findall(data)
+    def _block(self, data: bytes, start: int, stop: int) -> None:
+        """Count the lines of ``data`` from ``start`` to ``stop``; a newline is before each and after the last."""
+        if self._all is not None and not self._by_line:
             # Each match takes a newline at least, so as many as there are newlines is one for each line.
-            if rows and len(rows) == data.count(b"\n"):
-                self.sink.lines += len(rows)
+            lines = data.count(b"\n", start - 1, stop - 1)
+            if self._of_hour is not None:
+                digits = self._of_hour.findall(data, start - 1, stop - 1)
+                if len(digits) == lines:
+                    self.sink.lines += lines
+                    self._add(self._hour_at, [lines, digits.count(b"5"), 0, 0])
+                    last = self._all.match(data, data.rfind(b"\n", 0, stop - 1), stop - 1)
+                    self.seen = self._hour_at if last is None else self._time(last[1])
+                    return
+                self._of_hour = None
+            rows = self._all.findall(data, start - 1, stop - 1)
+            if len(rows) == lines:
+                self.sink.lines += lines
                 self._rows(rows)
                 return
             self._by_line = RETRY_BLOCKS
         elif self._by_line:
             self._by_line -= 1
-        self._lines(data)
+        self._lines(data[start:stop])
 
     # --- many lines at once ------------------------------------------------------------------------------------------
 
@@ -141,6 +159,20 @@ class RateParser:
             if moment is not None:
                 self._add(moment, [count, count if status[:1] == b"5" else 0, 0, 0])
         self.seen = self._time(rows[-1][0])
+        self._expect(rows[0][0], rows[-1][0])
+
+    def _expect(self, first: bytes, last: bytes) -> None:
+        """Have the next blocks looked at for one hour only, when whole blocks are of one, which is quicker."""
+        blocks, at = self.pattern.blocks, self._time(last)
+        if blocks is None or at is None or blocks.hour_of(first) != blocks.hour_of(last):
+            return
+        hour, before = blocks.hour_of(last), self._hour
+        self._hour = hour
+        begin, end = (self._time(hour[0] + text + hour[1]) for text in (b"00:00", b"59:59"))
+        if hour != before or begin is None or end is None or begin // HOUR_S != end // HOUR_S or end > self._now:
+            return
+        if self.sink.ignore_before is None or self.sink.ignore_before <= begin:
+            self._of_hour, self._hour_at = blocks.of_hour(last), begin
 
     # --- one by one --------------------------------------------------------------------------------------------------
 
@@ -286,11 +318,14 @@ def _told(sink: Hours) -> dict[str, Any]:
 def read(descriptor: int, start: int, end: int, parser: RateParser) -> bool:
     """Feed whole lines between two beginnings of lines; false when a line is too long or the file too short."""
     while start < end:
-        data = os.pread(descriptor, min(BLOCK, end - start), start)
-        used = data.rfind(b"\n") + 1
-        if not used:
+        if start:  # with the newline before
+            data = os.pread(descriptor, min(BLOCK, end - start + 1), start - 1)
+        else:
+            data = b"\n" + os.pread(descriptor, min(BLOCK - 1, end), 0)
+        used = data.rfind(b"\n")
+        if used < 1:
             return False
-        parser.feed(data if used == len(data) else data[:used])
+        parser.feed_after(data[: used + 1])
         start += used
     return True
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from tools.bench.backup import bench_backup
 from tools.bench.common import ROOT, Lab, prepare_lab, save, say
 from tools.bench.daily import bench_daily, bench_fleet
+from tools.bench.log_scan import bench_log_scan
 from tools.bench.logs import bench_logs
 from tools.bench.recover import bench_recover
 from tools.bench.reload import bench_reload
@@ -34,6 +35,7 @@ BENCHMARKS: dict[str, tuple[str, Callable[[Lab, Path, int], dict[str, float]]]] 
 # The same, of benchmarks that need no lab.
 WITHOUT_LAB: dict[str, tuple[str, Callable[[Path, int], dict[str, float]]]] = {
     "sla": ("Service levels of a year of samples", bench_sla),
+    "log_scan": ("1 GB of access log read for the error rate, against grep on the same file", bench_log_scan),
 }
 
 
