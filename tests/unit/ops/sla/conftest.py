@@ -42,7 +42,7 @@ def server() -> Iterator[str]:
         with Path(f"{place}/log").open("wb") as log:
             running = subprocess.Popen(
                 [daemon, "--no-defaults", f"--datadir={data}", f"--socket={socket}", "--skip-networking",
-                 f"--user={me}", f"--pid-file={place}/pid", "--innodb-flush-log-at-trx-commit=0"],
+                 f"--user={me}", f"--pid-file={place}/pid", "--innodb-flush-log-at-trx-commit=0", "--loose-mysqlx=OFF"],
                 stdout=log, stderr=log,
             )  # fmt: skip
         try:
