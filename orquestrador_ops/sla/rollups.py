@@ -53,6 +53,7 @@ _CELL = np.dtype([
 _NUMBER, _COUNT = np.dtype("<u2"), np.dtype("<u4")  # of a bucket that is not empty
 _SPAN = np.dtype(("<f8", 2))
 _HOUR = np.dtype("<i4")
+_PARTS: tuple[np.dtype[Any], ...] = (_CELL, _NUMBER, _COUNT, _SPAN, _SPAN, _SPAN, _SPAN, _HOUR)
 _HOURS = 24
 _COUNTS = ("total", "good", "outside_total", "outside_good", "memory_count", "cpu_count")
 _SUMS = ("memory_sum", "cpu_sum")
@@ -138,7 +139,7 @@ def _unpack(start: float, resolution_s: int, data: bytes) -> Day:
     place = _HEAD.size
     found: list[NDArray[Any]] = []
     counts = (head[0], head[1], *head[1:], _HOURS)
-    for layout, count in zip((_CELL, _NUMBER, _COUNT, _SPAN, _SPAN, _SPAN, _SPAN, _HOUR), counts, strict=True):
+    for layout, count in zip(_PARTS, counts, strict=True):
         found.append(np.frombuffer(data, layout, count, place))
         place += count * layout.itemsize
     if place != len(data):
