@@ -320,6 +320,7 @@ def test_response_counts_good_answers_below_the_threshold() -> None:
     assert (found["p50_ms"], found["p95_ms"], found["p99_ms"]) == (10.5, 210, 5250)
     quiet = sla(evaluated(given_, windows=[{"starts_at": START + 180, "ends_at": END}]), "response")
     assert (quiet["value"], quiet["adjusted"]["value"], quiet["met"]) == (0.9, 1, True)
+    assert (quiet["budget_events"], quiet["remaining_events"]) == (0.9, 0.9)  # of the eighteen that were not planned
 
 
 def test_error_rate_from_logs_where_requests_were_logged_else_from_probes() -> None:
@@ -412,6 +413,36 @@ def test_an_incident_knows_who_saw_it_when() -> None:
     )
     assert epoch(one["acknowledged_at"]) == 1120
     assert evaluated(every(10, (1100, 1150)))["incidents"][0]["detected_at"] is None
+
+
+@pytest.mark.parametrize(
+    ("opened", "closed", "found"),
+    [(1050, 1090, None), (1050, 1100, 9), (1050, None, 9), (1150, 1160, 9), (1151, 1160, None), (1200, None, None)],
+)
+def test_only_a_record_that_was_open_meanwhile_is_about_it(opened: int, closed: int | None, found: int | None) -> None:
+    rows = [{"id": 9, "procedure": "offline", "opened_at": opened, "closed_at": closed}]
+    assert evaluated(every(10, (1100, 1150)), incidents=rows)["incidents"][0]["id"] == found
+
+
+def test_an_incident_that_goes_on_counts_for_no_period_that_is_over() -> None:
+    found = evaluated(every(10, (1250, 1400), end=1400), now=1400)
+    assert [(one["to"], one["counted"]) for one in found["incidents"]] == [(None, False)]
+    assert sla(found, "recovery")["total"] == 0
+
+
+def test_an_incident_that_begins_when_the_period_ends_is_none_of_its() -> None:
+    assert evaluated(every(10, (END, END + 50), end=END + 100))["incidents"] == []
+
+
+def test_the_budget_burns_down_from_day_to_day() -> None:
+    day = 86400
+    period = Period("three", 0, 3 * day, "UTC")
+    bad = [(day // 2, day // 2 + 30), (day, day + 60)]
+    found = evaluated(every(30, *bad, start=0, end=3 * day), period=period, now=4 * day)
+    budget = sla(found, "uptime")["budget_minutes"]
+    remaining = [one["budget_remaining_minutes"] for one in found["days"]]
+    assert remaining == pytest.approx([budget - 0.5, budget - 1.5, budget - 1.5])
+    assert remaining[-1] == pytest.approx(sla(found, "uptime")["remaining_minutes"])
 
 
 # -------------------------------------------------------------------- success metrics
