@@ -200,9 +200,9 @@ class _Sheet:
         return [
             cell(tr.time(row.get("from")), "when"),
             cell(tr.time(row.get("to")) if row.get("to") else tr.t("not yet"), "when"),
-            cell(text),
+            cell(text, "when"),
             self.in_time(row, goal),
-            *[cell(self.after(row, name)) for name in ("detected_at", "acknowledged_at", "acted_at")],
+            *[cell(self.after(row, name), "when") for name in ("detected_at", "acknowledged_at", "acted_at")],
             cell(tr.message(plans.TITLES.get(str(procedure), procedure)) if procedure else ""),
         ]
 
