@@ -155,7 +155,7 @@ class Pictures:
             (value * unit, f"{tr.number(value)} {name}" if value else "0")
             for value in charts.levels(whole * 1.05 / unit, bottom / unit)
         ]
-        summary = self.sheet.left("minutes", known[-1], whole, words.minutes)
+        summary = self.sheet.levels.left("minutes", known[-1], whole, words.minutes)
         drawn = charts.Plot(at, self.span, lines, self.ticks(), levels, whole * 1.05, bottom, zero=True)
         rows = self.dated((left, words.minutes))
         columns = [tr.t("Day"), tr.t("Budget left")]

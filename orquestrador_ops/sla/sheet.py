@@ -7,7 +7,7 @@ maintenance window contains; charts are SVG (:mod:`.charts`) and stand where a l
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +17,7 @@ from .. import plans
 from ..i18n import Translator, epoch
 from ..text import clean
 from . import calendar, excellence, pictures
+from .levels import SYMBOLS, VERDICTS, Levels, mapping, number
 from .words import Stretch, Words, at_home, stretch
 
 if TYPE_CHECKING:
@@ -26,13 +27,6 @@ Doc = Mapping[str, Any]
 
 MAX_COPIES = 100  # listed one by one
 
-VERDICTS: Mapping[str, tuple[str, Any]] = {
-    "met": ("good", msg("MET")),
-    "missed": ("bad", msg("MISSED")),
-    "unproven": ("warn", msg("NOT PROVEN")),
-    "no_data": ("unknown", msg("NO DATA")),
-}
-SYMBOLS = {"good": "✔", "warn": "!", "bad": "✘", "unknown": "?", "": ""}
 _TICKS: Mapping[str, tuple[str, str, Any]] = {
     "done": ("good", "✔", msg("done")),
     "partly": ("warn", "◐", msg("partly")),
@@ -64,18 +58,6 @@ TITLES: Mapping[str, Any] = {
     "year": msg("Yearly report of service levels"),
     "range": msg("Report of service levels"),
 }
-# What is said of an error budget: within it, and beyond it.
-_LEFT: Mapping[str, tuple[Any, Any]] = {
-    "minutes": (msg("{left} of {budget} left"), msg("overspent: {over} beyond {budget}")),
-    "slow": (msg("{left} of {budget} slow answers left"), msg("overspent: {over} slow answers beyond {budget}")),
-    "errors": (msg("{left} of {budget} errors left"), msg("overspent: {over} errors beyond {budget}")),
-}
-_SOURCES: Mapping[str, Any] = {
-    "inside": msg("probed on the host"),
-    "outside": msg("probed from outside"),
-    "logs": msg("counted in the logs"),
-    "probes": msg("counted from probes"),
-}
 
 
 def build(document: Doc, tr: Translator, facts: Facts | None = None) -> dict[str, Any]:
@@ -98,10 +80,11 @@ def signed(sign: str, word: str, tone: str) -> dict[str, str]:
 
 class _Sheet:
     def __init__(self, document: Doc, tr: Translator, facts: Facts | None) -> None:
-        period = _mapping(document.get("period"))
+        period = mapping(document.get("period"))
         self.document, self.facts, self.period = document, facts, period
         self.tr = at_home(tr, period.get("timezone") or tr.zone_name())
         self.words = Words(self.tr)
+        self.levels = Levels(self.words)
         self.stretch: Stretch = stretch(period, self.tr)
         self.start, self.end = epoch(period["from"]) or 0.0, epoch(period["to"]) or 0.0
         until = epoch(period.get("until"))
@@ -125,7 +108,7 @@ class _Sheet:
             "name": name,
             "overall": self.overall(),
             "facts": self.frame(),
-            "slas": [self.level(sla) for sla in self.slas],
+            "slas": [self.levels.card(sla) for sla in self.slas],
             # A single day is its strip.
             "calendar": None
             if drawn["strip"] and self.stretch.days == 1
@@ -165,7 +148,7 @@ class _Sheet:
 
     def frame(self) -> list[dict[str, str]]:
         tr, words = self.tr, self.words
-        seconds = _mapping(self.document.get("seconds"))
+        seconds = mapping(self.document.get("seconds"))
         known = [seconds.get(name) for name in ("up", "down", "planned_down", "unknown")]
         rows = [
             (tr.t("Host"), self.document.get("host")),
@@ -193,112 +176,6 @@ class _Sheet:
         return clean(self.tr.t("Older samples are rolled up: latencies are known by {resolution_s}, times stay exact.",
                                resolution_s=seconds))  # fmt: skip
 
-    # ------------------------------------------------------------------ service levels
-
-    def level(self, sla: Doc) -> dict[str, Any]:
-        name = str(sla.get("id"))
-        tone, word = VERDICTS.get(str(sla.get("verdict")), VERDICTS["no_data"])
-        return {
-            "id": clean(name),
-            "title": clean(self.tr.message(sla.get("title") or name)),
-            "tone": tone,
-            "symbol": SYMBOLS[tone],
-            "word": self.tr.message(word),
-            "value": clean(self.value(sla)),
-            "objective": clean(self.objective(sla)),
-            "between": clean(self.between(sla)),
-            "notes": [clean(note) for note in self.notes(sla)],
-            "budget": self.budget(sla),
-            "action": clean(self.tr.message(sla.get("action"))),
-        }
-
-    def shown(self, sla: Doc, value: object) -> str:
-        if sla.get("unit") == "seconds":
-            return self.words.seconds(value)
-        return self.words.share(value, _number(sla.get("objective")))
-
-    def value(self, sla: Doc) -> str:
-        value = _counted(sla, "value")
-        if value is not None:
-            return self.shown(sla, value)
-        if sla.get("unit") == "seconds" and sla.get("verdict") == "met" and not sla.get("total"):
-            return self.tr.t("no incident")
-        return "–"
-
-    def objective(self, sla: Doc) -> str:
-        tr, goal = self.tr, self.shown(sla, sla.get("objective"))
-        threshold = _mapping(sla.get("threshold")).get("latency_ms")
-        if threshold is not None:
-            return tr.t("at least {share} in less than {threshold_ms}", share=goal, threshold_ms=threshold)
-        if sla.get("unit") == "seconds" or sla.get("id") == "error_rate":
-            return tr.t("at most {goal}", goal=goal)
-        return tr.t("at least {goal}", goal=goal)
-
-    def between(self, sla: Doc) -> str:
-        """The interval, where gaps leave one that can be seen."""
-        worst, best = _counted(sla, "worst"), _counted(sla, "best")
-        if sla.get("verdict") == "no_data":
-            return ""
-        if worst is None and best is not None and sla.get("unit") == "seconds":
-            return self.tr.t("not recovered yet: {best_s} so far", best_s=best)
-        if worst is None or best is None:
-            return ""
-        low, high = self.shown(sla, worst), self.shown(sla, best)
-        return "" if low == high else self.tr.t("between {worst} and {best}", worst=low, best=high)
-
-    def notes(self, sla: Doc) -> list[str]:
-        tr, words = self.tr, self.words
-        notes = [self.counted(sla)]
-        coverage = _number(_counted(sla, "coverage"))
-        if coverage is not None and coverage < 1 and sla.get("unit") != "seconds":
-            notes.append(tr.t("known for {coverage} of the time", coverage=words.share(coverage)))
-        raw, adjusted = _number(sla.get("value")), _number(_mapping(sla.get("adjusted")).get("value"))
-        if raw is not None and adjusted is not None and self.shown(sla, raw) != self.shown(sla, adjusted):
-            notes.append(tr.t("{raw} with planned time counted", raw=self.shown(sla, raw)))
-        quantiles = [(label, _number(sla.get(f"{label}_ms"))) for label in ("p50", "p95", "p99")]
-        if any(value is not None for _, value in quantiles):
-            notes.append(", ".join(f"{label} {tr.value('_ms', value)}" for label, value in quantiles))
-        if sla.get("measured_by") in _SOURCES:
-            notes.append(tr.message(_SOURCES[str(sla.get("measured_by"))]))
-        return [note for note in notes if note]
-
-    def counted(self, sla: Doc) -> str:
-        tr, good, total = self.tr, _number(sla.get("good")), _number(sla.get("total"))
-        if good is None or not total:
-            return ""
-        some, every = self.words.count(good), self.words.count(total)
-        if sla.get("unit") == "seconds":
-            return tr.t("{good} of {total} incidents in time", good=some, total=every)
-        if sla.get("id") == "error_rate":
-            bad = self.words.count(total - good)
-            if sla.get("measured_by") == "logs":
-                return tr.t("{bad} errors in {total} requests", bad=bad, total=every)
-            return tr.t("{bad} of {total} probes bad", bad=bad, total=every)
-        if sla.get("id") == "response":
-            return tr.t("{good} of {total} answers in time", good=some, total=every)
-        return tr.t("{good} of {total} probes good", good=some, total=every)
-
-    def budget(self, sla: Doc) -> dict[str, Any] | None:
-        """What is left of it in words, and as percent of a bar."""
-        words = self.words
-        for unit, write in (("minutes", words.minutes), ("events", words.count)):
-            whole, left = _number(sla.get(f"budget_{unit}")), _number(sla.get(f"remaining_{unit}"))
-            if whole is None or left is None or whole <= 0:
-                continue
-            kind = unit if unit == "minutes" else "slow" if sla.get("id") == "response" else "errors"
-            tone = "bad" if left < 0 else "warn" if left < whole / 4 else "good"
-            return {
-                "text": self.left(kind, left, whole, write),
-                "left": f"{min(max(left / whole, 0.0), 1.0) * 100:.1f}",
-                "tone": tone,
-            }
-        return None
-
-    def left(self, kind: str, left: float, whole: float, write: Callable[[object], str]) -> str:
-        """What is left of a budget, or how far it is overspent; ``kind`` is one of :data:`_LEFT`."""
-        text = _LEFT[kind][left < 0]["text"]
-        return clean(self.tr.t(text, left=write(left), over=write(-left), budget=write(whole)))
-
     # ------------------------------------------------------------------ tables
 
     def table(self, name: str, title: str, columns: list[str], rows: list[Any], empty: str) -> dict[str, Any]:
@@ -306,7 +183,7 @@ class _Sheet:
 
     def incidents(self) -> dict[str, Any]:
         tr = self.tr
-        goal = next((_number(sla.get("objective")) for sla in self.slas if sla.get("id") == "recovery"), None)
+        goal = next((number(sla.get("objective")) for sla in self.slas if sla.get("id") == "recovery"), None)
         wanted = tr.t("Objective") if goal is None else tr.t("Objective: {goal_s}", goal_s=goal)
         columns = [tr.t("Began"), tr.t("Recovered"), tr.t("Took"), wanted, tr.t("Detected after"),
                    tr.t("Acknowledged after"), tr.t("Acted after"), tr.t("Procedure")]  # fmt: skip
@@ -315,7 +192,7 @@ class _Sheet:
 
     def incident(self, row: Doc, goal: float | None) -> list[dict[str, str]]:
         tr, words = self.tr, self.words
-        took, worst = _number(row.get("seconds")), _number(row.get("worst_seconds"))
+        took, worst = number(row.get("seconds")), number(row.get("worst_seconds"))
         text = words.seconds(took)
         if took is not None and worst is not None and worst > took + 0.5:
             text = tr.t("{at_least} to {at_most}", at_least=text, at_most=words.seconds(worst))
@@ -323,16 +200,16 @@ class _Sheet:
         return [
             cell(tr.time(row.get("from")), "when"),
             cell(tr.time(row.get("to")) if row.get("to") else tr.t("not yet"), "when"),
-            cell(text),
+            cell(text, "when"),
             self.in_time(row, goal),
-            *[cell(self.after(row, name)) for name in ("detected_at", "acknowledged_at", "acted_at")],
+            *[cell(self.after(row, name), "when") for name in ("detected_at", "acknowledged_at", "acted_at")],
             cell(tr.message(plans.TITLES.get(str(procedure), procedure)) if procedure else ""),
         ]
 
     def in_time(self, row: Doc, goal: float | None) -> dict[str, str]:
         """Whether it was over in time, as far as it was not planned."""
         tr = self.tr
-        took, most = _number(row.get("unplanned_seconds", row.get("seconds"))), _number(row.get("worst_seconds"))
+        took, most = number(row.get("unplanned_seconds", row.get("seconds"))), number(row.get("worst_seconds"))
         if row.get("planned"):
             return signed("P", tr.t("planned"), "planned")
         if took is None or goal is None:
@@ -352,7 +229,7 @@ class _Sheet:
         tr = self.tr
         rows = []
         for rate in _mappings(self.document.get("burn")):
-            pair = [f"{tr.number(value, 2)}×" if (value := _number(rate.get(name))) is not None else ""
+            pair = [f"{tr.number(value, 2)}×" if (value := number(rate.get(name))) is not None else ""
                     for name in ("long_burn", "short_burn", "factor")]  # fmt: skip
             windows = [tr.value("_s", rate.get(name)) for name in ("long_s", "short_s")]
             firing = bool(rate.get("firing"))
@@ -419,13 +296,13 @@ class _Sheet:
         rows = []
         for day in self.days:
             date = calendar.date_of(day)
-            up, down = _number(day.get("up_s")) or 0.0, _number(day.get("down_s")) or 0.0
+            up, down = number(day.get("up_s")) or 0.0, number(day.get("down_s")) or 0.0
             rows.append([
                 cell(words.day(date, "yMMMd") if date else day.get("date")),
                 cell(words.share(up / (up + down)) if up + down > 0 else "–"),
-                *[cell(words.seconds(_number(day.get(f"{name}_s")) or 0))
+                *[cell(words.seconds(number(day.get(f"{name}_s")) or 0))
                   for name in ("down", "planned_down", "unknown")],
-                *[cell("–" if (value := _number(day.get(f"{name}_ms"))) is None else tr.value("_ms", value))
+                *[cell("–" if (value := number(day.get(f"{name}_ms"))) is None else tr.value("_ms", value))
                   for name in ("p50", "p95", "p99")],
                 cell(words.minutes(day.get("budget_remaining_minutes"))),
             ])  # fmt: skip
@@ -438,7 +315,7 @@ class _Sheet:
     def metrics(self) -> list[dict[str, Any]]:
         tr = self.tr
         groups = []
-        for cadence, items in _mapping(self.document.get("metrics")).items():
+        for cadence, items in mapping(self.document.get("metrics")).items():
             rows = []
             for item in _mappings(items):
                 tone, word = _METRICS.get(str(item.get("status")), _METRICS["unknown"])
@@ -488,20 +365,6 @@ class _Sheet:
             return self.end
         moment = datetime.fromtimestamp(self.until, self.tr.zone)
         return moment.replace(hour=0, minute=0, second=0, microsecond=0, fold=0).timestamp()
-
-
-def _counted(sla: Doc, name: str) -> float | None:
-    """A figure as the verdict goes by it: adjusted, where it is."""
-    adjusted = _mapping(sla.get("adjusted"))
-    return _number(adjusted[name] if name in adjusted else sla.get(name))
-
-
-def _number(value: object) -> float | None:
-    return value if isinstance(value, int | float) and not isinstance(value, bool) and value == value else None  # noqa: PLR0124
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
 
 
 def _mappings(value: Any) -> list[Mapping[str, Any]]:
