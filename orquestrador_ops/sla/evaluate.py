@@ -83,6 +83,7 @@ def evaluate(facts: Facts, objectives: Objectives) -> dict[str, Any]:
     available = uptime if outside is None else clip(outside, period.start, until)
     unplanned = picked(facts.cells, _unplanned(facts.cells, plan))
     happened = _incidents(facts, whole, plan)
+    records = recovery.Records(facts.incidents, facts.now)
     budget_minutes = (1 - objectives.uptime) * period.seconds / 60
     coverage = _time(uptime, None).figures()["coverage"], _time(uptime, within).figures()["coverage"]
     slas = [
@@ -107,10 +108,7 @@ def evaluate(facts: Facts, objectives: Objectives) -> dict[str, Any]:
         "period": _period(facts),
         "resolution_s": _plain(facts.resolution_s),
         "slas": slas,
-        "incidents": [
-            recovery.shown(one, recovery.matched(one, facts.incidents, facts.now), counted=counted)
-            for one, counted in happened
-        ],
+        "incidents": [recovery.shown(one, records.about(one), counted=counted) for one, counted in happened],
         "seconds": _seconds(uptime, within),
         "days": _days(facts, uptime, within, objectives, budget_minutes),
         "metrics": success.metrics(facts, uptime, unplanned, within, objectives.uptime),

@@ -1,6 +1,6 @@
 """Samples out of the history into files, and from files into it: CSV and JSON Lines.
 
-JSON Lines: ``{"host", "at", "ok", "latency_ms"}`` a line, ``at`` in ISO 8601 or seconds since the epoch, ``ok`` ``null``
+JSON Lines: ``{"host", "at", "ok", "latency_ms"}`` a line, ``at`` in ISO 8601 or seconds since the epoch, ``ok`` null
 where the application was not seen; figures that are known beyond these four follow. CSV has the same names as columns.
 What comes in line by line is judged line by line (:mod:`.lines`): a bad one is told with its number, counts for nothing
 and stops no other. Whatever was exported comes back as it was.

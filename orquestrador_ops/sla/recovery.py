@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -103,27 +104,37 @@ def _longest(of: Spans, start: NDArray[np.float64], end: NDArray[np.float64]) ->
     return found
 
 
-def matched(incident: Incident, rows: Sequence[Mapping[str, Any]], now: float) -> Mapping[str, Any]:
-    """The row of the incidents table that is about an incident; ``{}`` where none is.
+class Records:
+    """Rows of the incidents table, to be asked which of them is about an incident that samples tell of."""
 
-    Of those that were open while it lasted, the one that was opened soonest after it began, or else before it.
-    """
-    end = now if incident.to_at is None else incident.to_at
-    best: tuple[tuple[bool, float], Mapping[str, Any]] | None = None
-    for row in rows:
-        opened, closed = epoch(row.get("opened_at")), epoch(row.get("closed_at"))
-        if opened is None or opened > end or (closed is not None and closed < incident.from_at):
-            continue
-        if str(row.get("procedure") or "").startswith(_ABOUT_LEVELS):
-            continue
-        rank = (opened < incident.from_at, abs(opened - incident.from_at))
-        if best is None or rank < best[0]:
-            best = rank, row
-    return best[1] if best else {}
+    def __init__(self, rows: Sequence[Mapping[str, Any]], now: float) -> None:
+        told: list[tuple[float, float | None, Mapping[str, Any]]] = [
+            (opened, epoch(row.get("closed_at")), row)
+            for row in rows
+            if (opened := epoch(row.get("opened_at"))) is not None
+            and not str(row.get("procedure") or "").startswith(_ABOUT_LEVELS)
+        ]
+        self._rows = sorted(told, key=lambda one: one[0])
+        self._opened = [opened for opened, _, _ in self._rows]
+        self._now = now
+
+    def about(self, incident: Incident) -> Mapping[str, Any]:
+        """Of the rows that were open while it lasted, the one that was opened soonest after it began, or else before.
+
+        ``{}`` where none was.
+        """
+        after = bisect_left(self._opened, incident.from_at)
+        end = self._now if incident.to_at is None else incident.to_at
+        if after < len(self._rows) and self._opened[after] <= end:
+            return self._rows[after][2]
+        for _, closed, row in reversed(self._rows[:after]):
+            if closed is None or closed >= incident.from_at:
+                return row
+        return {}
 
 
 def shown(incident: Incident, row: Mapping[str, Any], *, counted: bool) -> dict[str, Any]:
-    """An incident as the document has it; ``row`` from :func:`matched`. ``counted``: for the period's recovery time."""
+    """An incident as the document has it, with its row of the table; ``counted``: for the period's recovery time."""
     return {
         "from": iso(incident.from_at),
         "to": iso(incident.to_at),

@@ -50,9 +50,10 @@ _CELL = np.dtype([
     ("disk_max", "<f4"),
     ("buckets", "<u2"),  # how many of the histogram are not empty
 ])  # fmt: skip
-_BUCKET = np.dtype([("number", "<u2"), ("count", "<u4")])
+_NUMBER, _COUNT = np.dtype("<u2"), np.dtype("<u4")  # of a bucket that is not empty
 _SPAN = np.dtype(("<f8", 2))
 _HOUR = np.dtype("<i4")
+_PARTS: tuple[np.dtype[Any], ...] = (_CELL, _NUMBER, _COUNT, _SPAN, _SPAN, _SPAN, _SPAN, _HOUR)
 _HOURS = 24
 _COUNTS = ("total", "good", "outside_total", "outside_good", "memory_count", "cpu_count")
 _SUMS = ("memory_sum", "cpu_sum")
@@ -61,12 +62,13 @@ _MAXIMA = ("memory_max", "disk_max")
 
 @dataclass(frozen=True, eq=False)
 class Day:
-    """One rolled-up day: ``cells`` and ``buckets`` of :data:`_CELL` and :data:`_BUCKET`."""
+    """One rolled-up day: ``cells`` of :data:`_CELL`; which buckets of each are not empty, and how many they count."""
 
     start: float
     resolution_s: int
     cells: NDArray[Any]
-    buckets: NDArray[Any]
+    numbers: NDArray[np.uint16]
+    counts: NDArray[np.uint32]
     timelines: dict[Kind, Timeline]
     errors: dict[float, int]  # by hour, as its last probe reported those of the day before it
 
@@ -92,15 +94,18 @@ def grouped(days: Sequence[Day], edges: NDArray[np.float64]) -> Cells:
         return made
     # Joined as bytes: numpy compares the fields of every part.
     fine = np.frombuffer(b"".join([day.cells.data for day in days]), _CELL)
+    if not len(fine):
+        return made
     at = fine["at"]
     home = np.searchsorted(made.edges, at, side="right") - 1
-    home[(at < made.edges[0]) | (at >= made.edges[-1])] = -1
+    home[at >= made.edges[-1]] = -1
     _sum(made, fine, home)
-    pairs = np.frombuffer(b"".join([day.buckets.data for day in days]), _BUCKET)
-    place = np.repeat(home, fine["buckets"])
-    kept = place >= 0
-    flat = place[kept] * histogram.BUCKETS + pairs["number"][kept]
-    total = np.bincount(flat, weights=pairs["count"][kept], minlength=made.latency.size)
+    numbers = np.frombuffer(b"".join([day.numbers.data for day in days]), _NUMBER)
+    counts = np.frombuffer(b"".join([day.counts.data for day in days]), _COUNT)
+    flat = np.repeat(home * histogram.BUCKETS, fine["buckets"]) + numbers
+    if home[0] < 0 or home[-1] < 0:
+        flat, counts = flat[flat >= 0], counts[flat >= 0]
+    total = np.bincount(flat, weights=counts, minlength=made.latency.size)
     made.latency[:] = total.reshape(made.latency.shape).astype(np.int64)
     return made
 
@@ -133,18 +138,19 @@ def _unpack(start: float, resolution_s: int, data: bytes) -> Day:
     head = _HEAD.unpack_from(data)
     place = _HEAD.size
     found: list[NDArray[Any]] = []
-    for layout, count in zip((_CELL, _BUCKET, _SPAN, _SPAN, _SPAN, _SPAN, _HOUR), (*head, _HOURS), strict=True):
+    counts = (head[0], head[1], *head[1:], _HOURS)
+    for layout, count in zip(_PARTS, counts, strict=True):
         found.append(np.frombuffer(data, layout, count, place))
         place += count * layout.itemsize
     if place != len(data):
         raise ValueError(place)
-    fine, pairs, *stretches, hours = found
+    fine, numbers, totals, *stretches, hours = found
     lines = {}
     for number, kind in enumerate(KINDS):
         down, unknown = (Spans(one[:, 0], one[:, 1]) for one in stretches[2 * number : 2 * number + 2])
         lines[kind] = Timeline(start, start + DAY_S, down, unknown)
     errors = {start + HOUR_S * hour: count for hour, count in enumerate(hours.tolist()) if count >= 0}
-    return Day(start, resolution_s, fine, pairs, lines, errors)
+    return Day(start, resolution_s, fine, numbers, totals, lines, errors)
 
 
 def windows(connection: sa.Connection, host: str, start: float, end: float) -> list[dict[str, Any]]:
@@ -194,7 +200,7 @@ def _edges(start: float, step_s: int, borders: Spans) -> NDArray[np.float64]:
 
 
 def _nothing(start: float, lines: dict[Kind, Timeline], errors: dict[float, int]) -> Day:
-    return Day(start, FINE_S, np.zeros(0, _CELL), np.zeros(0, _BUCKET), lines, errors)
+    return Day(start, FINE_S, np.zeros(0, _CELL), np.zeros(0, _NUMBER), np.zeros(0, _COUNT), lines, errors)
 
 
 def _sparse(start: float, resolution_s: int, of: Cells, lines: dict[Kind, Timeline], errors: dict[float, int]) -> Day:
@@ -209,9 +215,8 @@ def _sparse(start: float, resolution_s: int, of: Cells, lines: dict[Kind, Timeli
     latency = of.latency[wanted]
     made["buckets"] = np.count_nonzero(latency, axis=1)
     places = np.nonzero(latency)
-    pairs = np.zeros(len(places[0]), _BUCKET)
-    pairs["number"], pairs["count"] = places[1], latency[places]
-    return Day(start, resolution_s, made, pairs, lines, errors)
+    numbers, counts = places[1].astype(_NUMBER), latency[places].astype(_COUNT)
+    return Day(start, resolution_s, made, numbers, counts, lines, errors)
 
 
 def packed(day: Day) -> bytes:
@@ -220,9 +225,10 @@ def packed(day: Day) -> bytes:
     hours = np.full(_HOURS, -1, _HOUR)
     for hour, count in day.errors.items():
         hours[int((hour - day.start) // HOUR_S)] = count
-    head = _HEAD.pack(len(day.cells), len(day.buckets), *map(len, stretches))
+    head = _HEAD.pack(len(day.cells), len(day.numbers), *map(len, stretches))
     lines = [np.column_stack((one.start, one.end)).astype("<f8").tobytes() for one in stretches]
-    return b"".join([head, day.cells.tobytes(), day.buckets.tobytes(), *lines, hours.tobytes()])
+    figures = [part.tobytes() for part in (day.cells, day.numbers, day.counts)]
+    return b"".join([head, *figures, *lines, hours.tobytes()])
 
 
 def coarsened(day: Day, borders: Spans) -> Day:

@@ -36,8 +36,8 @@ def metrics(
     """
     days = day_edges(facts.period, facts.until)
     counted = grouped(unplanned, days)
-    down = spans.seconds_between(spans.difference(uptime.down, planned), days).tolist()
-    unknown = spans.seconds_between(spans.difference(uptime.unknown, planned), days).tolist()
+    bare = [spans.difference(of, planned) for of in (uptime.down, uptime.unknown)]
+    down, unknown = (spans.seconds_between(of, days).tolist() for of in bare)
     errors = [facts.log_errors.get(date) for date in facts.period.dates()[: len(days) - 1]]
 
     def no_downtime(day: int, _start: float, _end: float) -> bool | None:
@@ -52,7 +52,7 @@ def metrics(
         return None if found is None else found < MAX_ERRORS_A_DAY
 
     def promised(_piece: int, start: float, end: float) -> bool | None:
-        return _promised(uptime, planned, start, end, objective)
+        return _promised([*bare, planned], start, end, objective)
 
     tests, dependencies = _last_of(facts, ("app_tests",)), _last_of(facts, ("npm_audit", "npm_outdated"))
     reviewed = _last_of(facts, ("documentation_review",))
@@ -99,13 +99,13 @@ def _cut(edges: Figures, until: float) -> Figures:
     return np.append(edges[edges < until], until) if until > edges[0] else edges[:1]
 
 
-def _promised(uptime: Timeline, planned: Spans, start: float, end: float, objective: float) -> bool | None:
-    """Whether the uptime between two times, without planned time, is proven to be, or not to be, what was promised."""
+def _promised(of: Sequence[Spans], start: float, end: float, objective: float) -> bool | None:
+    """Whether the uptime between two times, without planned time, is proven to be, or not to be, what was promised.
+
+    ``of``: down and unknown outside of planned time, and planned time.
+    """
     edges = np.array([start, end])
-    down, unknown, left_out = (
-        float(spans.seconds_between(of, edges)[0])
-        for of in (spans.difference(uptime.down, planned), spans.difference(uptime.unknown, planned), planned)
-    )
+    down, unknown, left_out = (float(spans.seconds_between(one, edges)[0]) for one in of)
     total = end - start - left_out
     if total <= 0 or unknown >= total:
         return None

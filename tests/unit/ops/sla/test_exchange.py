@@ -265,7 +265,7 @@ def test_no_file_is_a_traceback(store: History, data: bytes, fmt: str) -> None:
     try:
         found = taken(store, data, fmt=fmt, host="web")
     except SlaError as error:
-        assert "\n" not in str(error)  # noqa: PT017
+        assert "\n" not in str(error)
     else:
         assert found["stored"] + found["duplicates"] <= found["read"]
 

@@ -85,7 +85,7 @@ def test_cycle_that_cannot_be_recorded_keeps_what_it_saw(tmp_path: Path, damage:
 
 def test_full_disk_keeps_what_was_seen(tmp_path: Path, no_space: None) -> None:
     kept = kept_in(tmp_path)
-    with pytest.raises(HistoryError, match="the disk is full.* - 1 sample"):
+    with pytest.raises(HistoryError, match=r"the disk is full.* - 1 sample"):
         record(kept, {"web": seen(MONDAY)})
     assert spool.waiting(kept.state_dir)
 
@@ -97,7 +97,7 @@ def test_store_that_can_only_be_read_keeps_what_was_seen(tmp_path: Path) -> None
     kept = kept_in(tmp_path, f"sqlite:///file:{path}?mode=ro&uri=true")
     with open_history(kept.state_dir, kept.history_url) as store:
         assert len(stores.series(store, "web", 0, MONDAY + DAY)) == 1, "looking needs no right to write"
-    with pytest.raises(HistoryError, match="cannot be written.* - 1 sample"):
+    with pytest.raises(HistoryError, match=r"cannot be written.* - 1 sample"):
         record(kept, {"web": seen(MONDAY + 60)})
     with open_history(kept.state_dir, f"sqlite:///{path}") as store:
         assert len(store.samples("web")) == 2
@@ -109,7 +109,7 @@ def test_locked_store_keeps_what_was_seen(tmp_path: Path, monkeypatch: pytest.Mo
     open_history(kept.state_dir).close()
     other = sqlite3.connect(kept.state_dir / "history.sqlite3", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    with pytest.raises(HistoryError, match="another process holds it.* - 1 sample"):
+    with pytest.raises(HistoryError, match=r"another process holds it.* - 1 sample"):
         record(kept, {"web": seen(MONDAY)})
     with open_history(kept.state_dir) as store:  # still locked: what waits waits on
         assert store.samples("web") == []
@@ -125,7 +125,7 @@ def test_database_that_is_down_stops_no_look(tmp_path: Path) -> None:
     cycle = watch_cycle.Cycle(sources=("i",), hosts=("web",), owner="me", budget_s=300, late_s=45, patience=3)
     begun = watch_cycle.begin(cycle, kept, pid=os.getpid(), due="", check_mode=False)
     assert begun == (watch.RUNNING, None, None)
-    with pytest.raises(HistoryError, match="does not answer.* - 1 sample") as error:
+    with pytest.raises(HistoryError, match=r"does not answer.* - 1 sample") as error:
         record(kept, {"web": seen(MONDAY, False)})
     assert "hunter2" not in str(error.value)
     with open_history(kept.state_dir) as store:

@@ -65,9 +65,8 @@ def test_empty_history_is_unknown_and_gives_no_number(opener: Opener) -> None:
     with opener() as store:
         found = document(store, "web", MONDAY, NOW, NOW)
         assert stores.hosts(store) == []
-    assert {one["id"]: (one["value"], one["verdict"]) for one in found["slas"] if one["id"] != "recovery"} == {
-        name: (None, "no_data") for name in ("uptime", "response", "availability", "error_rate")
-    }
+    told = {(one["value"], one["verdict"]) for one in found["slas"] if one["id"] != "recovery"}
+    assert told == {(None, "no_data")}
     assert found["seconds"]["unknown"] == 5 * DAY
 
 
@@ -214,14 +213,16 @@ def test_month_fits_into_memory(tmp_path: Path) -> None:
     with open_history(tmp_path) as store:
         stores.write_series(store, "web", made(MONDAY, 30 * 8640, 10.0), "x")
     script = (
-        "import sys, resource; from pathlib import Path; before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
+        "import sys; from pathlib import Path\n"
+        "def peak(): return int(Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0])\n"
+        "before = peak()\n"
         "from orquestrador_ops.history import open_history; from orquestrador_ops.sla import store, periods, evaluate\n"
         "from orquestrador_ops.sla.objectives import Objectives\n"
         f"now = {MONDAY + 30 * DAY}; period = periods.parse('2026-06', now=now, timezone='UTC')\n"
         "with open_history(Path(sys.argv[1])) as kept:\n"
         "    evaluate.evaluate(store.facts(kept, 'web', period, now, gap_s=300.0), Objectives())\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
+        "print(peak() - before)"
     )
-    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], cwd=Path(orquestrador_ops.__file__).parent.parent,
-                          capture_output=True, text=True, timeout=60, check=True)  # fmt: skip
-    assert int(done.stdout) / 1024 < 150
+    argv, place = [sys.executable, "-c", script, str(tmp_path)], Path(orquestrador_ops.__file__).parent.parent
+    done = subprocess.run(argv, cwd=place, capture_output=True, text=True, timeout=60, check=True)
+    assert 10 < int(done.stdout) / 1024 < 150
