@@ -180,6 +180,8 @@ def main() -> None:
         failed=evidence["failed"],
         events=evidence["error_events"],
     )
+    if not result["rates"]:
+        said = msg("no hour could be counted")
     module.exit_json(
         changed=False,
         status="warn" if wrong else "ok" if complete else "unknown",

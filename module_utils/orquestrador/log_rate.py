@@ -292,7 +292,7 @@ class _Reader(Collection):
     def __init__(self, call: _Call, known: dict[str, Any], day_s: int) -> None:
         left = max(call.stop_at - time.monotonic(), 0.5)
         super().__init__(known["access"], now=call.now, deadline_s=left, max_bytes=call.options.max_bytes, day_s=day_s)
-        self.pattern = call.pattern
+        self.pattern, self._globs = call.pattern, call.options.access_globs
         self.sink = Hours(call.options.fast_ms)
         for hour, counts in known["hours"].items():
             self.sink.add(hour, counts)
@@ -364,6 +364,8 @@ class _Reader(Collection):
         self.lost.append([float(at), self.now])
 
     def _find(self, code: str, message: Message, hint: Message) -> None:
+        if code == "missing":  # without the places of what was unpacked
+            message = msg("no log file matches {globs}", globs=", ".join(self._globs)[:300])
         super()._find(code, message, _TEXTS.get(code, hint))
 
 

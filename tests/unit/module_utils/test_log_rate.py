@@ -237,6 +237,7 @@ def test_without_a_log_of_requests_nothing_is_given(logs: Path, call: Caller) ->
     assert (call.last["rates"], call.last["complete"]) == ([], False)
     assert [finding["code"] for finding in call.last["findings"]] == ["missing"]
     assert "logs_access_globs" in str(call.last["findings"])
+    assert "orquestrador-rates" not in str(call.last["findings"])
 
 
 def test_without_an_error_log_only_answers_count(logs: Path, call: Caller) -> None:
