@@ -42,8 +42,9 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         for name, arguments in TASKS.items()
     ]  # fmt: skip
     kept = {name: f"{{{{ got_{name} }}}}" for name in TASKS}
-    tasks.append({"name": "Keep", "ansible.builtin.copy": {"content": "{{ kept | to_json }}", "dest": str(place / "kept")},
-                  "vars": {"kept": kept}, "delegate_to": "localhost", "connection": "local"})  # fmt: skip
+    keep = {"content": "{{ kept | to_json }}", "dest": str(place / "kept")}
+    here = {"vars": {"kept": kept}, "delegate_to": "localhost", "connection": "local"}
+    tasks.append({"name": "Keep", "ansible.builtin.copy": keep, **here})
     variables = {"samples": SAMPLES, "ops_timezone": "UTC", "ops_locale": "en", "sla_response_ms": "{{ 100 + 50 }}",
                  "ansible_host": "127.0.0.1", "ansible_port": 9, "ops_state_dir": str(place / "state")}  # fmt: skip
     play = {"name": "Try", "hosts": "web-01", "gather_facts": False, "vars": variables, "tasks": tasks}
