@@ -90,15 +90,16 @@ def _drawn(document: Document, words: Words, left_out: Sequence[str], *, colour:
         "interval": tr.t("Worst … best"),
         "days": tr.t("Days"),
     }
-    shown = [name for name in heads if name not in left_out]
+    rows = [_cells(sla, document, words) for sla in document["slas"]]
+    shown = [name for name in heads if name not in left_out and any(row[name] for row in rows)]
     table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="bold")
     for name in shown:
         table.add_column(heads[name], no_wrap=True)
-    for sla in document["slas"]:
-        cells = _cells(sla, document, words)
+    for sla, row in zip(document["slas"], rows, strict=True):
         style = _STYLES.get(sla["verdict"], "")
-        table.add_row(*(Text(cells[name], style=style if name == "verdict" else "") for name in shown))
-    paper = Console(highlight=False, width=MAX_WIDTH, force_terminal=colour, no_color=not colour)
+        table.add_row(*(Text(row[name], style=style if name == "verdict" else "") for name in shown))
+    # Whether a terminal may have colours is rich's own affair: NO_COLOR.
+    paper = Console(highlight=False, width=MAX_WIDTH, force_terminal=colour, no_color=None if colour else True)
     with paper.capture() as captured:
         paper.print(table)
     return [line.rstrip() for line in captured.get().splitlines()]

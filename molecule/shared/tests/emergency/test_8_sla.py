@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from machine import PROJECT, Machine, Run, Runner, assert_same
+from machine import PROJECT, USER, WEBAPP, Machine, Run, Runner, assert_same
 from receivers import Mailbox
 
 SLA = "playbooks/monitoring/sla.yml"
@@ -97,6 +97,28 @@ def test_host_that_cannot_be_reached_is_evaluated(levels: Levels, machine: Machi
     assert run.rc == 0, run.output
     assert "unreachable=0" in run.output
     assert "Uptime ≥ 99.9%: 24h 98." in run.output
+
+
+def test_error_rate_is_of_the_logs_where_a_pattern_finds_requests_in_them(
+    levels: Levels, machine: Machine, state: Path
+) -> None:
+    now = time.time()
+    imported(state, machine.name, [(now - 3600 + 60 * n, True) for n in range(60)])
+    lines = [f"{time.strftime('%Y-%m-%d %H:%M:%S +00:00', time.gmtime(now - 7200 + n))}: GET /api/x "
+             f"{503 if n % 250 == 0 else 200} 12 - 3.2 ms\n" for n in range(1000)]  # fmt: skip
+    log = f"{WEBAPP}/logs/access-test.log"
+    machine.out(f"cat > {log}; chown {USER}: {log}", stdin="".join(lines))
+    given = {"sla_periods": ["24h"], "logs_access_pattern": "morgan-tiny"}
+    try:
+        run = levels("-e", json.dumps(given))
+        assert run.rc == 0, run.output
+        assert "Error rate ≤ 0.1%: 24h 0.4% MISSED (3 events beyond it)" in run.output
+        gone = levels("-e", json.dumps(given), "-e", "ansible_port=9")
+        assert gone.rc == 0, gone.output
+        assert "could not be counted, older counts stand" in gone.output
+        assert "24h 0.4% MISSED" in gone.output
+    finally:
+        machine.out(f"rm -f {log}")
 
 
 def test_levels_are_enforced_where_they_have_to_be(levels: Levels, machine: Machine, state: Path) -> None:

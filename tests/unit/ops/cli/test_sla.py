@@ -110,6 +110,8 @@ def test_all_hosts_are_shown_and_the_worst_counts(recorded: Path, capsys: pytest
     assert "not proven" in out
     assert "down from 2025-10-14 21:20:00 for 50 min" in out
     assert "Automatic recovery" in out, "what the playbook wants done"
+    # A column that says nothing is none.
+    assert [part.count("Worst … best") for part in out.split("web-0")[1:]] == [0, 0, 1]
     document = json.loads(asked(capsys, "sla", *MONTH, "--json", "--state-dir", str(recorded))[1])
     assert sorted(document["hosts"]) == ["web-01", "web-02", "web-03"]
     assert "slas" not in document
