@@ -314,6 +314,9 @@ class _Reader(Collection):
     def _match(self, globs: list[str]) -> list[tuple[str, os.stat_result]]:
         return [(path, info) for path, info in super()._match(globs) if not path.endswith(".gz")]
 
+    def _file(self, path: str, info: os.stat_result, share: int) -> None:
+        super()._file(path, info, max(share, self.budget))  # one log may be all there is; time is what is short
+
     def _parser(self, path: str, state: Optional[dict[str, Any]], undated: float) -> Parser:
         self.sink.first_seen = self.sink.ignore_before = None
         floor = 0.0 if self.first else self.last_run

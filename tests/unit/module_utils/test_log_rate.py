@@ -213,6 +213,15 @@ def test_a_first_call_that_may_not_read_all_begins_with_a_whole_hour(logs: Path,
     assert len(call.last["rates"]) == len(found)
 
 
+def test_one_long_log_among_short_ones_is_read_whole(logs: Path, call: Caller) -> None:
+    put(logs / "out.log", *(access(8 * HOUR - number) for number in range(8 * HOUR - 10)))
+    for number in range(20):
+        put(logs / f"out.log.{number}", access(HOUR))
+    size = (logs / "out.log").stat().st_size
+    assert sum(requests for requests, _ in call(max_bytes=size + (1 << 20)).values()) == 8 * HOUR - 10 + 20
+    assert call.last["complete"] is True
+
+
 def test_long_logs_are_read_by_two_processes(logs: Path, call: Caller, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log_rate, "ALONE", 1000)
     monkeypatch.setattr(log_rate, "WINDOW", 700_000)
