@@ -16,3 +16,14 @@ class HistoryError(OSError):
     def __init__(self, message: Message) -> None:
         super().__init__(" ".join(plain(message).split()))
         self.message = message
+
+
+class SlaError(ValueError):
+    """What was asked of a service level can't be told: no such period, an objective that is none.
+
+    ``str()`` is English; ``message`` is for :meth:`orquestrador_ops.i18n.Translator.message`.
+    """
+
+    def __init__(self, message: Message) -> None:
+        super().__init__(" ".join(plain(message).split()))
+        self.message = message

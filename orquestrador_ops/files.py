@@ -40,16 +40,18 @@ def private_dir(path: Path) -> Path:
     return path
 
 
-def write_atomic(path: Path, data: bytes, *, sync: bool = True) -> None:
-    """Write ``data`` to ``path`` with mode 0600 so that a reader sees the old file or the new one, never a part.
+def write_atomic(path: Path, data: bytes, *, sync: bool = True, mode: int = 0o600) -> None:
+    """Write ``data`` to ``path`` so that a reader sees the old file or the new one, never a part.
 
-    ``sync=False`` leaves out the fsync, for caches that can be made again. Raises ``OSError``; then the old file
-    stands and no temporary file is left.
+    ``mode`` is the new file's, whatever the umask and the old one's. ``sync=False`` leaves out the fsync, for caches
+    that can be made again. Raises ``OSError``; then the old file stands and no temporary file is left.
     """
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:40]}.", dir=path.parent)  # mkstemp gives 0600
     try:
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)
+            if mode != 0o600:
+                os.fchmod(handle, mode)
             if sync:
                 stream.flush()
                 os.fsync(stream.fileno())

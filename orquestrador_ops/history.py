@@ -29,7 +29,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlch
 
 from module_utils.orquestrador.messages import msg
 
-from . import schema
+from . import packed, schema
 from .errors import HistoryError
 from .files import private_dir
 from .i18n import epoch, iso
@@ -103,7 +103,7 @@ def _jsonable(value: Any) -> Any:
     return _text(value)
 
 
-def _json(value: Any) -> str:
+def as_json(value: Any) -> str:
     """``value`` as JSON; what nearly always is storable as it stands is not copied first."""
     try:
         text = json.dumps(value, allow_nan=False)
@@ -133,7 +133,7 @@ def open_history(state_dir: Path, url: str | None = None) -> History:
     Raises :class:`HistoryError`.
     """
     if url is not None:
-        return History(url)
+        return _with_what_waited(History(url), state_dir)
     try:
         private_dir(Path(state_dir))
     except OSError as error:
@@ -148,7 +148,18 @@ def open_history(state_dir: Path, url: str | None = None) -> History:
     store = (Path(state_dir) / STORE).resolve()
     with contextlib.suppress(OSError):  # said better when it is opened
         os.close(os.open(store, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # SQLite would make it 0644
-    return History(sa.URL.create("sqlite", database=str(store)), state_dir=Path(state_dir))
+    url_of_file = sa.URL.create("sqlite", database=str(store))
+    return _with_what_waited(History(url_of_file, state_dir=Path(state_dir)), state_dir)
+
+
+def _with_what_waited(store: History, state_dir: Path) -> History:
+    """``store`` with the samples that it could not take before; what it still cannot take waits on."""
+    from .sla import spool  # noqa: PLC0415 - which needs this
+
+    if spool.waiting(state_dir):
+        with contextlib.suppress(HistoryError):  # whoever goes on to write is told
+            spool.replay(store, state_dir)
+    return store
 
 
 def warm() -> None:
@@ -171,7 +182,7 @@ class History:
                 parsed,
                 pool_size=1,
                 connect_args=_connect_args(parsed),
-                json_serializer=_json,
+                json_serializer=as_json,
             )
         except ImportError as error:
             raise HistoryError(
@@ -371,27 +382,23 @@ class History:
     def samples(
         self, host: str, *, since: object = None, until: object = None, limit: int = 10_000
     ) -> list[dict[str, Any]]:
-        """Samples of ``host``, oldest first; ``at`` is epoch seconds."""
-        table = schema.samples
-        query = _window(sa.select(table).where(table.c.host == host), table.c.at, since, until)
-        query = query.order_by(table.c.at, table.c.id).limit(limit)
-        return [dict(row) for row in self._read(lambda connection: connection.execute(query).mappings().all())]
+        """Samples of ``host``, oldest first; ``at`` is epoch seconds. Of old ones less is known: see :mod:`.packed`."""
+        start, end = epoch(since), epoch(until)
+        return self._read(lambda connection: packed.listed(connection, host, start, end, limit))
 
     def tally(self, host: str, since: object) -> dict[str, Any]:
         """What is on record of ``host`` since an instant: ``{since_at, probes, probes_good, runs, runs_met}``."""
-        samples, runs, start = schema.samples, schema.runs, epoch(since) or 0.0
-        good = sa.func.coalesce(sa.func.sum(sa.case((samples.c.ok, 1), else_=0)), 0)
+        runs, start = schema.runs, epoch(since) or 0.0
         met = sa.func.coalesce(sa.func.sum(sa.case((runs.c.outcome == "met", 1), else_=0)), 0)
-        probed = sa.select(sa.func.count(), good).where(samples.c.host == host, samples.c.at >= start)
         ran = sa.select(sa.func.count(), met).where(
             runs.c.host == host, runs.c.started_at >= start, runs.c.check_mode.is_(False)
         )
-        probes, probes_good = self._read(lambda connection: connection.execute(probed).one())
+        probes, probes_good = self._read(lambda connection: packed.counted(connection, host, start))
         total, total_met = self._read(lambda connection: connection.execute(ran).one())
         return {
             "since_at": iso(start),
-            "probes": int(probes),
-            "probes_good": int(probes_good),
+            "probes": probes,
+            "probes_good": probes_good,
             "runs": int(total),
             "runs_met": int(total_met),
         }
@@ -402,13 +409,13 @@ class History:
         """What ``work`` finds. Raises :class:`HistoryError`."""
         return self._read(work)
 
-    def write(self, work: Callable[[sa.Connection], T]) -> T:
+    def write(self, work: Callable[[sa.Connection], T], *, attempts: int = ATTEMPTS) -> T:
         """Do ``work`` in one transaction and give back what it returns.
 
         It may be done again, when another process was in the way. What it reads is safe from others only after its
         first writing statement: begin with that. Raises :class:`HistoryError`.
         """
-        return self._write(work)
+        return self._write(work, attempts)
 
     def upsert(self, connection: sa.Connection, table: sa.Table, row: dict[str, Any], key: tuple[str, ...]) -> None:
         """Insert ``row``, or replace its columns where ``key`` is taken; inside :meth:`write`."""
@@ -450,12 +457,12 @@ class History:
             connection.execute(sa.delete(table).where(*(table.c[name] == row[name] for name in key)))
             connection.execute(sa.insert(table), row)
 
-    def _write(self, work: Callable[[sa.Connection], T]) -> T:
+    def _write(self, work: Callable[[sa.Connection], T], attempts: int = ATTEMPTS) -> T:
         def transaction() -> T:
             with self._engine.begin() as connection:
                 return work(connection)
 
-        return self._tried(transaction)
+        return self._tried(transaction, attempts)
 
     def _read(self, work: Callable[[sa.Connection], T]) -> T:
         def look() -> T:
@@ -464,17 +471,17 @@ class History:
 
         return self._tried(look)
 
-    def _tried(self, work: Callable[[], T]) -> T:
+    def _tried(self, work: Callable[[], T], attempts: int = ATTEMPTS) -> T:
         """Run ``work``; again when another process was in the way, which is safe because every write is an upsert
         or comes before the commit that was refused."""
         if self._pid != os.getpid():
             self._engine.dispose(close=False)  # the connection belongs to the parent
             self._pid = os.getpid()
-        for attempt in range(1, ATTEMPTS + 1):
+        for attempt in range(1, attempts + 1):
             try:
                 return work()
             except SQLAlchemyError as error:
-                if attempt == ATTEMPTS or not any(word in str(error).lower() for word in _TRANSIENT):
+                if attempt == attempts or not any(word in str(error).lower() for word in _TRANSIENT):
                     raise self._explained(error) from error
                 time.sleep(random.uniform(0.01, 0.05) * 2**attempt)  # noqa: S311 - spreads retries, guards nothing
         raise AssertionError("unreachable")
@@ -672,5 +679,12 @@ def sample_row(
             "checks": {name: status for name, status in checks.items() if status != "ok"},
             "procedure": _dig(verdict, "procedure"),
             "errors_day": _number(_dig(snapshot, "logs", "errors_day")),
+            "disk_percent": _fullest(_dig(snapshot, "resources", "disk")),
         },
     }
+
+
+def _fullest(disks: Any) -> float | None:
+    """How full the fullest of a snapshot's file systems is, in percent."""
+    known = [_number(_dig(one, "used_percent")) for one in disks] if isinstance(disks, list | tuple) else []
+    return max((one for one in known if one is not None), default=None)

@@ -26,6 +26,9 @@ Incident = dict[str, Any]
 MAX_TIMELINE = 200
 # Of a timeline that grows beyond its limit, as many entries of its beginning stay.
 _BEGINNING = 50
+# Alerts of a service level begin like this. They say how fast an error budget burns, which is no state of a host: no
+# look at it proves them over.
+SERVICE_LEVEL = "sla:"
 _TIMES = ("opened_at", "acted_at", "closed_at", "next_at", "acknowledged_at", "updated_at")
 # What of an incident's data is the latest word; the timeline is only added to.
 _LATEST = ("scenario", "reasons", "proposals", "tried")
@@ -67,6 +70,11 @@ def listed(store: History, *, host: str | None = None, closed: bool = False, lim
     if not closed:
         wanted.append(table.c.closed_at.is_(None))
     return _select(store, sa.and_(*wanted), limit=limit)
+
+
+def of_state(found: Iterable[Incident]) -> list[Incident]:
+    """Those that are about the state of a host, which a look at it can prove to be over."""
+    return [one for one in found if not str(one["alert"]).startswith(SERVICE_LEVEL)]
 
 
 def told(store: History, incident_id: int) -> list[dict[str, Any]]:

@@ -552,6 +552,7 @@ TITLES: Mapping[str, Message] = {
     "database": DATABASE.title,
     "disk": DISK.title,
     "watch": msg("Watch"),
+    "sla": msg("Service levels"),
 }
 
 # The procedure a verdict calls for: where it lives.

@@ -36,7 +36,7 @@ def render(view: Mapping[str, Any], fmt: str, tr: Translator) -> str:
         return _json(view)
     if fmt not in FORMATS:
         raise ValueError(f"no report format {fmt!r}: use one of {', '.join(FORMATS)}")
-    return _template(fmt, tr).render(view=view)
+    return page(f"report.{fmt}.j2", tr).render(view=view)
 
 
 def write(
@@ -67,23 +67,20 @@ def write(
 def warm(tr: Translator) -> None:
     """Compile the templates of one language: forked workers inherit them from a parent that called this."""
     for fmt in ("md", "html"):
-        _template(fmt, tr)
+        page(f"report.{fmt}.j2", tr)
 
 
 def page(name: str, tr: Translator) -> Template:
-    """Another Markdown template in the operator's language; what it prints is escaped as in a report."""
-    return _environment("md", tr).get_template(name)
+    """A template in the operator's language, ``….md.j2`` or ``….html.j2``; what it prints is escaped."""
+    # By language, not by translator: two of them may differ in their time zone only.
+    found = _templates.get((name, tr.locale))
+    if found is None:
+        fmt = "html" if name.endswith(".html.j2") else "md"
+        found = _templates[name, tr.locale] = _environment(fmt, tr).get_template(name)
+    return found
 
 
 _templates: dict[tuple[str, str], Template] = {}
-
-
-def _template(fmt: str, tr: Translator) -> Template:
-    # By language, not by translator: two of them may differ in their time zone only.
-    found = _templates.get((fmt, tr.locale))
-    if found is None:
-        found = _templates[fmt, tr.locale] = _environment(fmt, tr).get_template(f"report.{fmt}.j2")
-    return found
 
 
 def _environment(fmt: str, tr: Translator) -> Environment:
@@ -153,18 +150,18 @@ def _json(view: Mapping[str, Any]) -> str:
     }
     # A line for each part: readable enough, and three times as quick as indenting all of it.
     parts = (
-        f"{json.dumps(name)}: {json.dumps(_plain(part), ensure_ascii=False, sort_keys=True, allow_nan=False)}"
+        f"{json.dumps(name)}: {json.dumps(plain(part), ensure_ascii=False, sort_keys=True, allow_nan=False)}"
         for name, part in sorted(document.items())
     )
     return "{\n" + ",\n".join(parts) + "\n}\n"
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """JSON that every reader takes: no NaN, no half surrogates, text for what JSON does not know."""
     if isinstance(value, Mapping):
-        return {_text(key): _plain(item) for key, item in value.items()}
+        return {_text(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if value is None or isinstance(value, bool | int):
         return value
     if isinstance(value, float):

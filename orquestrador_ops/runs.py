@@ -160,8 +160,11 @@ def conclude(
         told.into_history(kept)
     except OSError as error:
         record["previous_unknown"] = record["previous_run"] is None
+        reason = told.put_aside(kept, error)
         told.problems.append(
-            tr.t("The history could not be written: {reason}", reason=tr.message(getattr(error, "message", str(error))))
+            tr.t(
+                "The history could not be written: {reason}", reason=tr.message(getattr(reason, "message", str(reason)))
+            )
         )
         told.report(kept)
     shown = checklist.render(
@@ -210,10 +213,22 @@ class _Told:
             if days:
                 since = datetime.fromisoformat(self.record["started_at"]) - timedelta(days=days)
                 self.record["period"] = store.tally(self.record["host"], since.isoformat())
+                self.record["sla_report"] = _sla_report(kept, self.record["host"], days)
             self.report(kept)
             for planned in planned_restarts(self.record):
                 store.own_restarts(self.record["host"], planned["app"], planned["counts"], run_id=self.record["run_id"])
             store.conclude(self.record, self.snapshot, self.verdict, self.memory)
+
+    def put_aside(self, kept: Settings, error: OSError) -> OSError:
+        """Keep the run's sample until the history can be written; ``error``, and where the sample is."""
+        if self.snapshot is None:
+            return error
+        from . import history  # noqa: PLC0415
+        from .sla import spool  # noqa: PLC0415
+
+        run = self.record
+        row = history.sample_row(run["host"], self.snapshot, self.verdict, run["procedure"], run["run_id"])
+        return spool.keep(kept.state_dir, [row], error)
 
     def report(self, kept: Settings) -> None:
         from . import report  # noqa: PLC0415
@@ -226,6 +241,15 @@ class _Told:
         except OSError as error:
             self.problems.append(self.tr.t("The report could not be written: {reason}", reason=str(error)))
         self.record["reports"] = self.reports
+
+
+def _sla_report(kept: Settings, host: str, days: float) -> str | None:
+    """The newest report of service levels of a routine's period, which lies beside its own; ``None`` where none was."""
+    from .files import safe_name  # noqa: PLC0415
+
+    directory = kept.state_dir / "reports" / safe_name(host)
+    names = [f"latest-sla-{kind}.html" for kind in (("week", "month") if days <= 7 else ("month",))]
+    return next((name for name in names if (directory / name).exists()), None)
 
 
 def planned_restarts(record: RunDict) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-REVISION = "0002"  # head of the migrations; a test compares the two
+REVISION = "0003"  # head of the migrations; a test compares the two
 
 metadata = sa.MetaData(naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_name)s"})
 
@@ -19,6 +19,8 @@ _RUN_ID = sa.String(64)
 _WORD = sa.String(32)
 _NAME = sa.String(255)
 _JSON = sa.JSON(none_as_null=True)
+# MySQL's BLOB ends at 64 KB: of this length it is a MEDIUMBLOB.
+_BYTES = sa.LargeBinary(length=(1 << 24) - 1)
 _ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")  # only INTEGER PRIMARY KEY counts up by itself there
 
 runs = sa.Table(
@@ -62,6 +64,46 @@ samples = sa.Table(
     sa.Column("data", _JSON),
     sa.Index(None, "host", "at"),
     sa.Index(None, "run_id", unique=True),
+)
+
+# Raw samples of one hour (UTC) of one host, packed: see orquestrador_ops.sla.series. A sample is either here or a row
+# of samples; one that is in both is the same one.
+sample_blocks = sa.Table(
+    "sample_blocks",
+    metadata,
+    sa.Column("host", _HOST, primary_key=True),
+    sa.Column("start_at", sa.Double(), primary_key=True),
+    sa.Column("layout", sa.Integer(), nullable=False),
+    sa.Column("count", sa.Integer(), nullable=False),
+    sa.Column("good", sa.Integer(), nullable=False),  # of which the application answered as it should
+    sa.Column("errors_day", sa.Integer()),  # as the last probe of the hour reported it
+    sa.Column("data", _BYTES, nullable=False),
+)
+
+# What is left of one day (UTC) of one host once its samples are gone: see orquestrador_ops.sla.rollups. Where there is
+# a row, it alone speaks for the day.
+sample_rollups = sa.Table(
+    "sample_rollups",
+    metadata,
+    sa.Column("host", _HOST, primary_key=True),
+    sa.Column("start_at", sa.Double(), primary_key=True),
+    sa.Column("resolution_s", sa.Integer(), nullable=False),
+    sa.Column("layout", sa.Integer(), nullable=False),
+    sa.Column("count", sa.Integer(), nullable=False),
+    sa.Column("good", sa.Integer(), nullable=False),
+    sa.Column("data", _BYTES, nullable=False),
+)
+
+# What was counted in a host's logs: requests and those that were answered with an error.
+log_counts = sa.Table(
+    "log_counts",
+    metadata,
+    sa.Column("host", _HOST, primary_key=True),
+    sa.Column("start_at", sa.Double(), primary_key=True),
+    sa.Column("source", _PROCEDURE, primary_key=True),
+    sa.Column("seconds", sa.Double(), nullable=False),
+    sa.Column("requests", sa.BigInteger(), nullable=False),
+    sa.Column("errors", sa.BigInteger(), nullable=False),
 )
 
 memories = sa.Table(

@@ -268,7 +268,7 @@ def _over(desk: Desk, case: Case, kept: Settings, done: Settled) -> None:
         made, new = _reported(desk, case, finding)
         if new:
             incidents.change(desk.store, made["id"], at=case.now, level=desk.plan.levels[0].level)
-    known = incidents.listed(desk.store, host=case.host)
+    known = incidents.of_state(incidents.listed(desk.store, host=case.host))
     for one in known:
         end = msg("Recovery proven")
         if finding.recovery == breaker.RECOVERED:
@@ -324,7 +324,7 @@ def ended(store: History, case: Case, why: Message, *, level: str = "L2", respon
 
 def _would(desk: Desk, case: Case, finding: Finding) -> list[Message]:
     """What settling would do."""
-    known = incidents.listed(desk.store, host=case.host)
+    known = incidents.of_state(incidents.listed(desk.store, host=case.host))
     if finding.symptom == HEALTHY:
         return [msg("Would close incident {number}", number=one["id"]) for one in known] or [
             msg("Nobody had to be told")

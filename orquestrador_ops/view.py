@@ -246,6 +246,8 @@ class _View:
             facts.append((tr.t("Mode"), tr.t("check mode: nothing was changed")))
         if record.get("escalated_to"):
             facts.append((tr.t("Escalated to"), record.get("escalated_to")))
+        if record.get("sla_report"):
+            facts.append((tr.t("Report of service levels"), record.get("sla_report")))
         return [{"label": label, "value": clean(value)} for label, value in facts if value]
 
     def duration(self) -> str:

@@ -68,6 +68,7 @@ def essence(result: Mapping[str, Any]) -> dict[str, Any]:
             "http": {name: http.get(name) for name in ("status", "latency_median_ms")},
             "pm2": {"app": {name: app.get(name) for name in ("memory_bytes", "cpu_percent", "restarts")}},
             "logs": {"errors_day": logs.get("errors_day")},
+            "resources": {"disk": _part(snapshot, "resources").get("disk")},
         }
     judged: dict[str, Any] | None = None
     if isinstance(verdict, Mapping):

@@ -12,6 +12,7 @@ from module_utils.orquestrador.messages import msg
 from module_utils.orquestrador.types import Message
 
 from . import i18n, text, watch, watch_lock
+from .errors import HistoryError
 from .settings import Settings
 
 MAX_LINES = 40
@@ -61,9 +62,12 @@ def begin(cycle: Cycle, kept: Settings, *, pid: int, due: object, check_mode: bo
     One that does not is counted. ``number`` is the row that a shared history has of it from now on. In check mode
     nothing is taken and nothing counted.
 
+    A history of several controllers that does not answer stands in no cycle's way: hosts are observed, and recording
+    it says why nobody acts.
+
     Raises:
         ValueError: ``due`` is no time.
-        OSError: neither lock nor history can be written.
+        OSError: neither lock nor the row of a cycle that is left out can be written.
     """
     late = watch.lateness_s(due, datetime.now(UTC))
     if late > cycle.late_s:
@@ -77,16 +81,31 @@ def begin(cycle: Cycle, kept: Settings, *, pid: int, due: object, check_mode: bo
         return watch.SKIPPED, why, _counted(cycle, kept, watch.SKIPPED, why, check_mode)
     if kept.history_url is None:
         return watch.RUNNING, None, None  # nobody else can have this history, and its library is dear
-    from . import history, watch_store  # noqa: PLC0415 - dear, see above
-
-    with history.open_history(kept.state_dir, kept.history_url) as store:
-        number = watch_store.begin(
-            store, key=cycle.key, owner=cycle.owner, hosts=len(cycle.hosts), budget_s=cycle.budget_s
-        )
-    if number is None:
+    number, answered = _taken(cycle, kept)
+    if answered and number is None:
         why = msg("Another controller has a cycle of this watch under way: this one is left out")
         return watch.SKIPPED, why, _counted(cycle, kept, watch.SKIPPED, why, check_mode)
     return watch.RUNNING, None, number
+
+
+def _taken(cycle: Cycle, kept: Settings) -> tuple[int | None, bool]:
+    """The row that a shared history has of a cycle, ``None`` where another has one; whether the history answered."""
+    from . import history  # noqa: PLC0415 - dear, see above
+
+    try:
+        with history.open_history(kept.state_dir, kept.history_url) as store:
+            return _begun(store, cycle), True
+    except OSError:
+        return None, False  # hosts are looked at all the same: what was seen is kept, and nobody acts (see record)
+
+
+def _begun(store: Any, cycle: Cycle) -> int | None:
+    from . import watch_store  # noqa: PLC0415 - dear
+
+    found: int | None = watch_store.begin(
+        store, key=cycle.key, owner=cycle.owner, hosts=len(cycle.hosts), budget_s=cycle.budget_s
+    )
+    return found
 
 
 def _counted(cycle: Cycle, kept: Settings, outcome: str, why: Message, check_mode: bool) -> int | None:
@@ -113,8 +132,41 @@ def record(
     ``seen``: by host, what the probe plugin returned; ``number`` and ``started`` (epoch seconds): of the cycle.
 
     Raises:
-        OSError: the history cannot be read or written: nobody may act then, because nobody could count it.
+        OSError: the history cannot be read or written: nobody may act then, because nobody could count it. What was
+            seen is kept aside until it can (:mod:`orquestrador_ops.sla.spool`).
     """
+    from . import watch_store  # noqa: PLC0415 - loaded while the first host was being observed
+    from .sla import spool  # noqa: PLC0415
+
+    rows = watch_store.rows_of(_samples(seen))
+    try:
+        return _recorded(cycle, kept, seen, rows, number=number, started=started, check_mode=check_mode)
+    except _NotNoted as error:
+        raise error.reason from error.__cause__
+    except OSError as error:
+        if check_mode:
+            raise
+        raise spool.keep(kept.state_dir, rows, error) from error
+
+
+class _NotNoted(Exception):  # noqa: N818 - never leaves this module
+    """What went wrong after the samples were stored."""
+
+    def __init__(self, reason: OSError) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
+
+
+def _recorded(
+    cycle: Cycle,
+    kept: Settings,
+    seen: Mapping[str, Mapping[str, Any]],
+    rows: list[dict[str, Any]],
+    *,
+    number: int | None,
+    started: float,
+    check_mode: bool,
+) -> Recorded:
     from . import history, watch_store  # noqa: PLC0415 - loaded while the first host was being observed
 
     tr = kept.translator()
@@ -124,14 +176,29 @@ def record(
         if check_mode:
             return recorded
         memories = {host: one["memory"] for host, one in seen.items() if isinstance(one.get("memory"), Mapping)}
-        watch_store.record(store, _samples(seen), memories)
-        if recorded.number is None:
-            whose = {"key": cycle.key, "owner": cycle.owner}
-            recorded.number = watch_store.note(store, watch.RUNNING, hosts=len(seen), data=whose)
-        idle = all(one["kind"] == watch.NONE for one in decisions.values())
-        counted = watch.tally(decisions)
-        watch_store.finish(store, recorded.number, acted=0, data=counted, started_at=started, over=idle)
+        watch_store.record_rows(store, rows, memories)
+        try:
+            _note(store, cycle, kept, recorded, len(seen), started)
+        except OSError as error:
+            raise _NotNoted(error) from error
     return recorded
+
+
+def _note(store: Any, cycle: Cycle, kept: Settings, recorded: Recorded, hosts: int, started: float) -> None:
+    """Give the cycle its row, with what it decided."""
+    from . import watch_store  # noqa: PLC0415
+
+    if recorded.number is None and kept.history_url is not None:
+        # The history did not answer when the cycle began: another controller may have one by now, and acts.
+        recorded.number = _begun(store, cycle)
+        if recorded.number is None:
+            raise HistoryError(msg("another controller has a cycle of this watch under way: nothing is done about it"))
+    if recorded.number is None:
+        whose = {"key": cycle.key, "owner": cycle.owner}
+        recorded.number = watch_store.note(store, watch.RUNNING, hosts=hosts, data=whose)
+    idle = all(one["kind"] == watch.NONE for one in recorded.decisions.values())
+    counted = watch.tally(recorded.decisions)
+    watch_store.finish(store, recorded.number, acted=0, data=counted, started_at=started, over=idle)
 
 
 def task_of(seen: Mapping[str, Any], decision: watch.Decision) -> dict[str, Any]:

@@ -11,6 +11,7 @@ import sqlalchemy as sa
 
 from . import schema
 from .history import History, memory_row, sample_row
+from .incidents import SERVICE_LEVEL
 from .watch import DONE, RUNNING
 
 SOURCE = "watch"
@@ -26,15 +27,27 @@ def record(
     ``samples``: ``(host, snapshot, verdict, more)``, several of one host in the order in which they were taken;
     ``more`` goes into the sample's data. ``memories``: what the next cycle has to know, by host.
     """
+    record_rows(store, rows_of(samples), memories)
+
+
+def rows_of(
+    samples: Iterable[tuple[str, Mapping[str, Any] | None, Mapping[str, Any] | None, Mapping[str, Any]]],
+) -> list[dict[str, Any]]:
+    """Rows of ``samples`` for :func:`record_rows`; what they say is settled with this."""
     rows = []
     for host, snapshot, verdict, more in samples:
         row = sample_row(host, snapshot, verdict, SOURCE, None)
         rows.append({**row, "data": {**row["data"], **more}})
+    return rows
+
+
+def record_rows(store: History, rows: Sequence[Mapping[str, Any]], memories: Mapping[str, Mapping[str, Any]]) -> None:
+    """Store rows of samples and memories, all or nothing."""
     remembered = [memory_row(host, SOURCE, memory) for host, memory in memories.items()]
 
     def write(connection: sa.Connection) -> None:
         if rows:
-            connection.execute(sa.insert(schema.samples), rows)
+            connection.execute(sa.insert(schema.samples), list(rows))
         for memory in remembered:
             store.upsert(connection, schema.memories, memory, ("host", "procedure"))
 
@@ -59,9 +72,10 @@ def troubles(store: History, host: str, limit: int) -> list[str | None]:
 
 
 def open_incidents(store: History) -> set[str]:
-    """Hosts with an incident that is not closed."""
+    """Hosts with an incident that is not closed, and that a look at the host can prove to be over."""
     table = schema.incidents
-    query = sa.select(table.c.host).where(table.c.closed_at.is_(None)).distinct()
+    of_state = table.c.procedure.not_like(f"{SERVICE_LEVEL}%")
+    query = sa.select(table.c.host).where(table.c.closed_at.is_(None), of_state).distinct()
     return set(store.read(lambda connection: connection.execute(query).scalars().all()))
 
 

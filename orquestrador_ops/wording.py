@@ -25,6 +25,10 @@ ALERTS: Mapping[str, Any] = {
     "capacity": msg("capacity exhausted"),
     "outside": msg("well inside, not reachable from outside"),
     "unknown": msg("its state can't be observed"),
+    "sla:page-fast": msg("the error budget burns fast (one hour)"),
+    "sla:page-slow": msg("the error budget burns fast (six hours)"),
+    "sla:ticket-fast": msg("the error budget burns (one day)"),
+    "sla:ticket-slow": msg("the error budget burns (three days)"),
 }
 SEVERITIES: Mapping[str, Any] = {
     "critical": msg("CRITICAL"),

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# From a bare machine to a checklist: tools, lab, bootstrap, daily routine, report. Prints every stage with its time.
+# From a bare machine to a checklist: tools, lab, bootstrap, daily routine, service levels, reports. Prints every stage
+# with its time.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 start=$SECONDS
@@ -25,9 +26,15 @@ say "Daily routine"
 status=0
 ansible-playbook playbooks/routine/daily.yml || status=$?
 
+say "Service levels: two cycles of the watch, then what is known by now"
+for _ in 1 2; do
+  ansible-playbook playbooks/monitoring/watch.yml || status=$?
+done
+ansible-playbook playbooks/monitoring/sla.yml || status=$?
+
 state=${OPS_STATE_DIR:-var}
 say "Done (status $status). Reports:"
-for report in "$state"/reports/orquestrador-lab/latest-daily.*; do
+for report in "$state"/reports/orquestrador-lab/latest-daily.* "$state"/reports/orquestrador-lab/sla-*.html; do
   [ ! -e "$report" ] || echo "  $report"
 done
 exit "$status"

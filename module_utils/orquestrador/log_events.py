@@ -78,7 +78,7 @@ _DUMP = re.compile(rb"[{\[](?:\s*$| )")
 _SOURCE = re.compile(rb"(?:node:[\w/.-]+|(?:file://)?[^\s:]{0,300}\.(?:[cm]?[jt]sx?|json|node)):\d+\s*$")
 _FRAME_LINE = re.compile(rb"^[ \t]*at ([^\n]{1,400})", re.M)
 _FRAME = re.compile(r"(?:async )?(?:(?P<name>.*?) )?\(?(?P<path>[^()\s]+?)(?::\d+){1,2}\)?(?: \{)?$")
-_ANSI = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
+ANSI = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
 _CONTROL = bytes(set(range(32)) - {9, 13, 27}) + b"\x7f"
 
 _NORMAL: tuple[tuple[re.Pattern[str], str], ...] = (
@@ -286,7 +286,7 @@ class EventParser:
         if b"\x00" in data:  # holes, as a truncated file under a writer without O_APPEND has them
             data = data.translate(None, b"\x00")
         if b"\x1b" in data:
-            data = _ANSI.sub(b"", data)
+            data = ANSI.sub(b"", data)
         pos, end = 0, len(data)
         while pos < end:
             run = _DATED_RUN.match(data, pos)

@@ -13,6 +13,7 @@ import os
 import tarfile
 import tempfile
 import time
+from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple
 
 from . import log_tarball
@@ -50,11 +51,11 @@ def count(options: Options, now: float) -> dict[str, Any]:
             if os.stat(path).st_mtime < now - options.days * DAY_S:
                 continue  # whatever it holds was written before it
             try:
-                _unpack(path, os.path.join(folder, str(unpacked)), options, deadline)
+                unpack(path, os.path.join(folder, str(unpacked)), options.globs, options.max_bytes, deadline)
                 unpacked += 1
             except (OSError, EOFError, tarfile.TarError, ValueError) as error:
                 complete = False
-                findings.append(_unread(path, str(error) or type(error).__name__))
+                findings.append(unread(path, str(error) or type(error).__name__))
         current = [path for pattern in options.globs for path in sorted(glob.glob(pattern)) if not _archived(path)]
         names = [os.path.join(folder, "*", "*"), *map(glob.escape, dict.fromkeys(current))]
         state, _, found = collect(
@@ -88,14 +89,24 @@ def _archived(path: str) -> bool:
     return rotated is not None and rotated.state == KEPT
 
 
-def _unpack(path: str, into: str, options: Options, deadline: float) -> None:
-    """The error logs of an archive as files of their own, with the times they had."""
+def unpack(
+    path: str, into: str, globs: Iterable[str], max_bytes: int, deadline: float, without: Collection[str] = ()
+) -> None:
+    """The logs of an archive that ``globs`` match by name as files of their own, with the times they had.
+
+    :param max_bytes: of each log. :param deadline: of the monotonic clock. :param without: members to leave out.
+
+    Raises:
+        OSError: out of time, or a log is longer. ``tarfile.TarError``, ``EOFError``, ``ValueError``: it is damaged.
+    """
     os.mkdir(into, 0o700)
-    patterns = [os.path.basename(pattern) for pattern in options.globs]
+    patterns = [os.path.basename(pattern) for pattern in globs]
     with tarfile.open(path, mode="r|gz") as archive:
         for number, member in enumerate(archive):
             name = os.path.basename(member.name)
             if not member.isreg() or not any(fnmatch.fnmatch(name, pattern) for pattern in patterns):
+                continue
+            if member.name in without:
                 continue
             source = archive.extractfile(member)
             if source is None:
@@ -103,7 +114,7 @@ def _unpack(path: str, into: str, options: Options, deadline: float) -> None:
             # The name tells error logs from others; the number keeps two of one name apart.
             target = os.path.join(into, f"{number}-{name}")
             with source, open(target, "xb") as file:
-                left = options.max_bytes
+                left = max_bytes
                 while left > 0:
                     if time.monotonic() > deadline:
                         raise OSError("the time allowed is over")
@@ -113,12 +124,12 @@ def _unpack(path: str, into: str, options: Options, deadline: float) -> None:
                     file.write(piece)
                     left -= len(piece)
                 if left <= 0 and source.read(1):
-                    raise OSError(f"more than {options.max_bytes} bytes of {name}")
+                    raise OSError(f"more than {max_bytes} bytes of {name}")
             with contextlib.suppress(OSError, OverflowError):
                 os.utime(target, (member.mtime, member.mtime))
 
 
-def _unread(path: str, reason: str) -> Finding:
+def unread(path: str, reason: str) -> Finding:
     return {
         "collector": "logs",
         "code": "archive_unreadable",

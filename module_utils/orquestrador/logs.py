@@ -22,7 +22,7 @@ import stat
 import time
 from collections.abc import Iterator
 from datetime import datetime, timezone
-from typing import Any, Optional
+from typing import Any, Optional, Protocol
 
 from . import redact
 from .log_events import LINE_TIMESTAMP, MAX_LINE, QUIET, EventParser, line_time
@@ -68,7 +68,23 @@ def collect(
     :returns: the state (``errors``: events since the last run, in a first run of the last day; ``errors_day``: in the
         last day, to five minutes), the memory for the next call (JSON, bounded, without any log text), findings.
     """
-    return _Collection(memory, now=now, deadline_s=deadline_s, max_bytes=max_bytes, day_s=day_s).run(globs)
+    return Collection(memory, now=now, deadline_s=deadline_s, max_bytes=max_bytes, day_s=day_s).run(globs)
+
+
+class Parser(Protocol):
+    """What counts lines, and can be stopped and resumed between any two."""
+
+    binary_lines: int
+
+    def feed(self, data: bytes) -> None:
+        """Count complete lines: ``data`` ends with a newline."""
+
+    def state(self) -> dict[str, Any]:
+        """Where it stands, as JSON."""
+
+    @property
+    def last_timestamp(self) -> Optional[float]:
+        """The last time seen, epoch seconds, not later than now."""
 
 
 class _Tally:
@@ -146,14 +162,14 @@ class _Tally:
         return sum(1 for fingerprint in self.prints if fingerprint not in self._before)
 
 
-class _Collection:
-    """One call of :func:`collect`."""
+class Collection:
+    """One call of :func:`collect`; what reads other things of logs the same way inherits it."""
 
     def __init__(self, memory: Any, *, now: float, deadline_s: float, max_bytes: int, day_s: int) -> None:
         self.now, self.day_s = now, day_s
         self.stop_at = time.monotonic() + deadline_s
         self.budget = max(0, max_bytes)
-        loaded = _load_memory(memory)
+        loaded = known_memory(memory)
         self.first = loaded is None
         self.memory = loaded or {"at": now, "files": {}, "day": {}, "known": {}}
         self.last_run = min(float(self.memory["at"]), now)
@@ -225,7 +241,7 @@ class _Collection:
         """Regular files, each once, the most recently written first when there are too many."""
         found: dict[tuple[int, int], tuple[str, os.stat_result]] = {}
         for pattern in globs:
-            for path in sorted(itertools.islice(_expand(pattern), MAX_MATCHES)):
+            for path in sorted(itertools.islice(expanded(pattern), MAX_MATCHES)):
                 try:
                     info = os.stat(path)
                 except OSError:
@@ -407,17 +423,14 @@ class _Collection:
             state = {"m": QUIET} if offset else None
         # Nothing in the file was written later than its last change.
         undated = max(min(self.now, info.st_mtime), min(self.last_run, self.now) if not self.first else 0.0)
-        parser = EventParser(
-            self.tally,
-            state,
-            now=self.now,
-            undated=undated,
-            floor=0.0 if self.first else self.last_run,
-            levels_only=_LEVELS_ONLY.search(os.path.basename(path)) is not None,
-        )
+        parser = self._parser(path, state, undated)
         self.tally.since, self.tally.ignore_before = cutoff, begin.get("ignore_before")
         held = entry["part"] if entry is not None else None
+        ahead = 0 if skip else self._ahead(fd, offset, min(size, offset + share), parser) - offset
+        offset, share = offset + ahead, max(0, share - ahead)
         offset, skip, part = self._chunks(fd, size, offset, skip, share, parser, report, _Held(held, info, self.now))
+        report["read_bytes"] += ahead
+        self.budget -= ahead
         if parser.binary_lines:
             self._find(
                 "binary",
@@ -446,6 +459,21 @@ class _Collection:
             "gone": False,
         }
 
+    def _parser(self, path: str, state: Optional[dict[str, Any]], undated: float) -> Parser:
+        """What counts the lines of a file."""
+        return EventParser(
+            self.tally,
+            state,
+            now=self.now,
+            undated=undated,
+            floor=0.0 if self.first else self.last_run,
+            levels_only=_LEVELS_ONLY.search(os.path.basename(path)) is not None,
+        )
+
+    def _ahead(self, fd: int, offset: int, end: int, parser: Parser) -> int:
+        """Count some of what is to be read in a quicker way, if there is one; where to go on."""
+        return offset
+
     def _chunks(
         self,
         fd: int,
@@ -453,7 +481,7 @@ class _Collection:
         offset: int,
         skip: bool,
         share: int,
-        parser: EventParser,
+        parser: Parser,
         report: dict[str, Any],
         held: _Held,
     ) -> tuple[int, bool, Optional[list[int]]]:
@@ -583,7 +611,7 @@ def _is_still(path: str, entry: dict[str, Any]) -> bool:
         os.close(fd)
 
 
-def _expand(pattern: Any) -> Iterator[str]:
+def expanded(pattern: Any) -> Iterator[str]:
     """Paths that match; a pattern the glob module chokes on (a NUL, say) matches nothing."""
     try:
         yield from globbing.iglob(str(pattern), recursive=True)
@@ -625,7 +653,7 @@ def _iso(when: float) -> str:
 # --- memory ----------------------------------------------------------------------------------------------------------
 
 
-def _load_memory(memory: Any) -> Optional[dict[str, Any]]:
+def known_memory(memory: Any) -> Optional[dict[str, Any]]:
     """A checked copy of what an earlier call returned; ``None`` when it is nothing of the kind.
 
     It has been on another machine in between, so nothing is assumed about it.

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import os
-from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 import typer.core
 
 from module_utils.orquestrador.messages import msg
 
-from . import completion
+from . import completion, levels
+from .options import Extra, Inventory, Json, Keep, StateDir, VaultFile, Verbose, show_document, state_of
 from .words import t
 
 # Typer's own words, in the operator's language as well.
@@ -33,25 +30,8 @@ app = typer.Typer(
 
 reports_app = typer.Typer(help=t("Reports, newest first."), rich_markup_mode=None)
 app.add_typer(reports_app, name="reports")
-
-Json = Annotated[bool, typer.Option("--json", help=t("One JSON document on standard output, nothing else."))]
-StateDir = Annotated[
-    Path | None,
-    typer.Option("--state-dir", help=t("Where history and reports lie; default: OPS_STATE_DIR, else var/.")),
-]
-Inventory = Annotated[
-    list[str] | None,
-    typer.Option("--inventory", "-i", help=t("Inventory; default: the one of ansible.cfg.")),
-]
-VaultFile = Annotated[
-    Path | None, typer.Option("--vault-password-file", help=t("File with the password of the Vault."))
-]
-Extra = Annotated[
-    list[str] | None,
-    typer.Option("--extra-vars", "-e", help=t("Variable: name=value, a mapping as JSON or YAML, or @file.")),
-]
-Verbose = Annotated[int, typer.Option("--verbose", "-v", count=True, help=t("All of Ansible's own output."))]
-Keep = Annotated[int, typer.Option("--keep", min=1, help=t("How many runs' artifacts are kept."))]
+app.add_typer(levels.sla_app, name="sla")
+app.add_typer(levels.history_app, name="history")
 
 
 def _version(wanted: bool) -> None:
@@ -149,29 +129,12 @@ def watch(
     raise typer.Exit(watching.watch(asked, interval_s=interval, cycles=cycles, as_json=as_json))
 
 
-def _state(named: Path | None) -> Path:
-    """Where the records lie: they can be looked at without a project."""
-    from . import project  # noqa: PLC0415
-
-    if named is not None or os.environ.get("OPS_STATE_DIR"):
-        return Path(named or os.environ["OPS_STATE_DIR"]).expanduser().resolve()
-    return project.find().state_dir()
-
-
-def _show(document: dict[str, Any], lines: Iterator[str], as_json: bool) -> None:
-    if as_json:
-        typer.echo(json.dumps(document, ensure_ascii=False, indent=2, default=str))
-    else:
-        for line in lines:
-            typer.echo(line)
-
-
 @app.command("status", help=t("What is on record of every host, without asking any."))
 def status(state_dir: StateDir = None, as_json: Json = False) -> None:
     from . import looking, showing  # noqa: PLC0415 - SQLAlchemy is dear
 
-    document = looking.status(_state(state_dir))
-    _show(document, showing.status(document), as_json)
+    document = looking.status(state_of(state_dir))
+    show_document(document, showing.status(document), as_json)
 
 
 @app.command("incidents", help=t("Open incidents, newest first."))
@@ -182,8 +145,8 @@ def incidents(
 ) -> None:
     from . import looking, showing  # noqa: PLC0415
 
-    document = looking.incidents_of(_state(state_dir), closed=every)
-    _show(document, showing.incidents(document), as_json)
+    document = looking.incidents_of(state_of(state_dir), closed=every)
+    show_document(document, showing.incidents(document), as_json)
 
 
 Number = Annotated[int, typer.Argument(min=1, help=t("Its number."), autocompletion=completion.incidents)]
@@ -193,8 +156,8 @@ Number = Annotated[int, typer.Argument(min=1, help=t("Its number."), autocomplet
 def incident(number: Number, state_dir: StateDir = None, as_json: Json = False) -> None:
     from . import looking, showing  # noqa: PLC0415
 
-    document = looking.incident_of(_state(state_dir), number)
-    _show(document, showing.incident(document), as_json)
+    document = looking.incident_of(state_of(state_dir), number)
+    show_document(document, showing.incident(document), as_json)
 
 
 @app.command("ack", help=t("Take an incident on: it goes to no further level by itself."))
@@ -206,8 +169,8 @@ def ack(
 ) -> None:
     from . import looking, showing  # noqa: PLC0415
 
-    document = looking.acknowledge(_state(state_dir), number, note)
-    _show(document, showing.acknowledged(document), as_json)
+    document = looking.acknowledge(state_of(state_dir), number, note)
+    show_document(document, showing.acknowledged(document), as_json)
 
 
 @app.command("close-breaker", help=t("Let a procedure recover a host again after too many recoveries."))
@@ -219,8 +182,8 @@ def close_breaker(
 ) -> None:
     from . import looking, showing  # noqa: PLC0415
 
-    document = looking.close_breaker(_state(state_dir), host, procedure)
-    _show(document, showing.breaker(document), as_json)
+    document = looking.close_breaker(state_of(state_dir), host, procedure)
+    show_document(document, showing.breaker(document), as_json)
 
 
 @reports_app.callback(invoke_without_command=True)
@@ -240,8 +203,8 @@ def reports(
         return
     from . import looking, showing  # noqa: PLC0415
 
-    document = looking.reports(_state(state_dir), host=host, procedure=procedure, limit=limit)
-    _show(document, showing.reports(document), as_json)
+    document = looking.reports(state_of(state_dir), host=host, procedure=procedure, limit=limit)
+    show_document(document, showing.reports(document), as_json)
 
 
 @reports_app.command("show", help=t("One report, as it was written."))
@@ -252,4 +215,4 @@ def show(
 ) -> None:
     from . import looking  # noqa: PLC0415
 
-    typer.echo(looking.report(_state(state_dir), run_id, as_json=as_json))
+    typer.echo(looking.report(state_of(state_dir), run_id, as_json=as_json))

@@ -13,7 +13,7 @@ from module_utils.orquestrador.messages import msg, plain
 from module_utils.orquestrador.types import Message
 
 from .. import i18n
-from ..errors import HistoryError
+from ..errors import HistoryError, SlaError
 
 USAGE = 2  # the exit status of what was not even begun
 INTERNAL = 70  # of what should never happen
@@ -34,6 +34,8 @@ def refused(error: Exception) -> Refused:
         return error
     if isinstance(error, HistoryError):
         return Refused(error.message, 1)
+    if isinstance(error, SlaError):
+        return Refused(error.message)
     if isinstance(error, OSError):
         return Refused(msg("{reason}", reason=str(error)), 1)
     return Refused(msg("internal error: {reason}: set OPS_DEBUG=1 to see where", reason=repr(error)), INTERNAL)

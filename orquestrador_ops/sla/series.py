@@ -44,7 +44,9 @@ def normalized(series: Series) -> Series:
     Of several of one instant the worst counts: seen if any saw it, good if all that saw it say so, the largest of each
     figure. Instants that are no finite number are left out.
     """
-    kept = series[np.isfinite(series["at"])]
+    if ordered(series["at"]):
+        return series
+    kept: Series = series[np.isfinite(series["at"])]
     if len(kept) < 2:
         return kept
     if not np.all(kept["at"][1:] >= kept["at"][:-1]):
@@ -53,7 +55,7 @@ def normalized(series: Series) -> Series:
     if first.all():
         return kept
     starts = np.flatnonzero(first)
-    merged = kept[starts].copy()
+    merged: Series = kept[starts].copy()
     for name in _FIGURES:
         merged[name] = np.fmax.reduceat(kept[name], starts)
     flags = kept["flags"]
@@ -66,6 +68,14 @@ def normalized(series: Series) -> Series:
         good[(seen & was_seen) == 0] &= ~np.uint8(was_good)
     merged["flags"] = seen | good
     return merged
+
+
+def ordered(at: NDArray[np.float64]) -> bool:
+    """Whether instants rise strictly and are finite, as those of a normalized series do."""
+    instants = np.ascontiguousarray(at)
+    if not len(instants):
+        return True
+    return bool(np.isfinite(instants[[0, -1]]).all() and np.all(instants[1:] > instants[:-1]))
 
 
 def merged(*parts: Series) -> Series:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -262,3 +263,15 @@ def test_without_cron_timers_can_be_had(tmp_path: Path) -> None:
     assert len(both.diff()) == 2
     with pytest.raises(ScheduleError, match="crontab failed: Access denied"):
         schedule_install.both(timers(tmp_path, manager), {}, crontab, ["x"])
+
+
+def test_default_jobs_suit_timers_and_cron() -> None:
+    role = yaml.safe_load((Path(__file__).parents[3] / "roles/schedule/defaults/main.yml").read_text())
+    jobs = []
+    for one in role["schedule_jobs"]:
+        every = str(one.pop("every_s", 0))
+        jobs.append(Job(every_s=int(role[every.strip("{} ")] if "{{" in every else every), **one))
+    for cron in (False, True):
+        schedule.check(jobs, CONTEXT, cron=cron)
+    assert {job.name: job.every_s for job in jobs if job.every_s} == {"watch": 60, "sla": 300}
+    assert all((Path(__file__).parents[3] / job.playbook).exists() for job in jobs if job.every_s)

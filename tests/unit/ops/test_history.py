@@ -69,7 +69,7 @@ def test_migrations_compile_for_mysql() -> None:
     ddl: list[str] = []
     context = MigrationContext(mysql.dialect(), None, {"as_sql": True, "output_buffer": _Lines(ddl)})
     with Operations.context(context):
-        for version in ("0001_initial", "0002_emergencies"):
+        for version in ("0001_initial", "0002_emergencies", "0003_service_levels"):
             importlib.import_module(f"orquestrador_ops.migrations.versions.{version}").upgrade()
     assert sum("CREATE TABLE" in line for line in ddl) == len(schema.metadata.tables)
     assert any("`procedure` VARCHAR(64)" in line for line in ddl)

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 import re
-from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
@@ -15,44 +14,15 @@ from markdown_it import MarkdownIt
 from orquestrador_ops import report
 from orquestrador_ops.i18n import translator
 from orquestrador_ops.text import clean
+from tests.unit.fakes.pages import Page
 
 Run = tuple[dict[str, Any], dict[str, Any] | None, dict[str, Any] | None]
 PT, EN = translator("pt_BR"), translator("en")
 MARKDOWN = MarkdownIt("commonmark", {"html": True}).enable("table").enable("strikethrough")
-VOID = {"meta", "col", "br", "link", "img", "hr", "input"}
 
 
 def rendered(run: Run, fmt: str, tr: Any = PT) -> str:
     return report.render(report.build(*run, tr), fmt, tr)
-
-
-class Page(HTMLParser):
-    """Reads a page strictly: elements that are not closed, or closed twice, are an error."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.words: list[str] = []
-        self.feed(text)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        if self.open and self.open[-1] != "style":
-            self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        return " ".join(" ".join(self.words).split())
 
 
 # ------------------------------------------------------------------ HTML

@@ -94,6 +94,27 @@ def test_a_run_does_not_hold_all_that_were_before_it(tmp_path: Path, probe: dict
     assert sizes[-1] == sizes[1] < 200
 
 
+@pytest.mark.parametrize(
+    ("procedure", "written", "named"),
+    [
+        ("weekly", ["week", "month"], "latest-sla-week.html"),
+        ("weekly", ["month"], "latest-sla-month.html"),
+        ("monthly", ["week", "month"], "latest-sla-month.html"),
+        ("monthly", [], None),
+        ("daily", ["month"], None),
+    ],
+)
+def test_a_routine_of_a_period_names_the_report_of_its_service_levels(
+    tmp_path: Path, probe: dict[str, Any], procedure: str, written: list[str], named: str | None
+) -> None:
+    for kind in written:
+        (tmp_path / "reports/web-01").mkdir(parents=True, exist_ok=True)
+        (tmp_path / f"reports/web-01/latest-sla-{kind}.html").touch()
+    done = concluded(opened(procedure=procedure), probe, tmp_path)
+    text = Path(done.reports["html"]).read_text()
+    assert [name for name in ("latest-sla-week.html", "latest-sla-month.html") if name in text] == [named] * bool(named)
+
+
 def test_check_mode_leaves_the_memory_to_the_next_real_run(tmp_path: Path, probe: dict[str, Any]) -> None:
     concluded(opened(), {**probe, "memory": {"offset": 1}}, tmp_path)
     concluded(opened(check_mode=True), {**probe, "memory": {"offset": 2}}, tmp_path)

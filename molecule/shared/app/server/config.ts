@@ -22,5 +22,7 @@ export const config = {
     database: process.env.DB_NAME ?? 'orquestrador_ia',
     ...(process.env.DB_SOCKET ? { socketPath: process.env.DB_SOCKET } : {}),
   },
+  /** A line for each request on stdout, as web servers write it. */
+  accessLog: process.env.ACCESS_LOG === 'combined',
   debugToken: process.env.APP_DEBUG_TOKEN ?? '',
 };

@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import express from 'express';
 import type { NextFunction, Request, Response } from 'express';
 import { config } from './config';
+import { accessLine } from './access';
 import { ping, pool } from './db/pool';
 import { debug } from './routes/debug';
 import { health } from './routes/health';
@@ -25,6 +26,12 @@ app.use((_request, response, next) => {
   if (draining) response.set('Connection', 'close');
   next();
 });
+if (config.accessLog) {
+  app.use((request, response, next) => {
+    response.on('finish', () => console.log(accessLine(request, response)));
+    next();
+  });
+}
 app.use(health);
 app.use(express.json({ limit: '1mb' }));
 app.use(trpc);

@@ -1,0 +1,84 @@
+"""Evaluate the service levels of a host from the history on the controller: see ``library/sla_evaluate.py``."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+# Loaded in the controlling process, once: every forked worker inherits numpy and SQLAlchemy.
+from module_utils.orquestrador.sla_arguments import ARGUMENT_SPEC
+from orquestrador_ops import history, settings
+from orquestrador_ops.i18n import Translator
+from orquestrador_ops.memory import STORE
+from orquestrador_ops.sla import measure, objectives, summary
+
+
+class ActionModule(ActionBase):  # type: ignore[misc]
+    """Runs on the controller; touches no host. In check mode it writes nothing."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = False
+    _supports_check_mode = True
+
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        super().run(tmp, task_vars)
+        variables = task_vars or {}
+        _, arguments = self.validate_argument_spec(
+            argument_spec=ARGUMENT_SPEC, mutually_exclusive=[("period", "from"), ("period", "to")]
+        )
+        template = self._templar.template
+        kept = settings.of(variables, template)
+        host = arguments["host"] or str(variables.get("inventory_hostname", ""))
+        try:
+            tr = kept.translator()
+            given = {f"sla_{name}": value for name, value in (arguments["objectives"] or {}).items()}
+            wanted = objectives.of({**variables, **given}, template)
+            now = time.time()
+            period = measure.period_of(
+                arguments["period"], arguments["from"], arguments["to"], now=now, timezone=kept.timezone
+            )
+            samples = arguments["samples"]
+            if samples is None and kept.history_url is None and not (kept.state_dir / STORE).exists():
+                samples = []  # looking makes no store
+            if samples is not None:
+                found = measure.of_samples(samples, host, period, wanted, now)
+            else:
+                with history.open_history(kept.state_dir, kept.history_url) as store:
+                    found = measure.of_history(store, host, period, wanted, now)
+            writes = arguments["report"] and arguments["samples"] is None and not self._task.check_mode
+            reports = self._written(found, kept, tr, arguments["report_every_s"]) if writes else {}
+        except (OSError, ValueError) as error:
+            return {"failed": True, "changed": False, "msg": f"{host}: {error}"}
+        word = measure.verdict(found.document)
+        return {
+            "changed": bool(reports),
+            "asked": arguments["period"],
+            "document": found.document,
+            "burn": found.document["burn"],
+            "verdict": word,
+            "met": {measure.MET: True, measure.MISSED: False}.get(word),
+            "lines": summary.of_host([found.document], tr),
+            "missed": summary.missed([found.document], tr),
+            "reports": reports,
+        }
+
+    def _written(
+        self, found: measure.Measured, kept: settings.Settings, tr: Translator, every_s: float
+    ) -> dict[str, str]:
+        from orquestrador_ops.sla import page  # noqa: PLC0415 - charts are dear, and only a report needs them
+
+        directory = kept.state_dir / "reports"
+        with contextlib.suppress(OSError):
+            if (
+                every_s > 0
+                and 0 <= time.time() - page.path_of(found.document, directory, "html").stat().st_mtime < every_s
+            ):
+                return {}
+        return page.write(found.document, reports_dir=directory, tr=tr, facts=found.facts)

@@ -1,0 +1,342 @@
+"""Requests and failed requests per hour in the bytes of a log: pure, incremental, bounded in memory.
+
+A line's time is what the pattern's ``at`` says, else the time that the line begins with (as PM2 writes it, once per
+write), else that of the line before, because a writer's lines follow one another.
+
+A long stretch is read by two processes, each its half. What the second half finds before its first time belongs to
+where the first half ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Any, Optional
+
+from .log_events import ANSI, FUTURE_S, MAX_LINE
+from .log_rate_patterns import Pattern, when
+
+HOUR_S = 3600
+BLOCK = 256 * 1024  # fits the processor's cache, where scanning is fastest
+RETRY_BLOCKS = 16  # for so many blocks lines are looked at one by one after one that was of another format
+_MEMO = 4096
+_LEAD = re.compile(rb"\[?(\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?: ?(?:Z|UTC|GMT|[+-]\d\d:?\d\d))?)")
+REQUESTS, FAILED, TIMED, FAST = range(4)
+
+
+class Hours:
+    """What was counted: per hour (epoch seconds of its start) requests, failed ones, those with a latency and those of
+    them that were fast; over all of it lines, lines that are no request, and requests without any time."""
+
+    def __init__(self, fast_ms: float = 200.0) -> None:
+        self.fast_ms = fast_ms
+        self.hours: dict[int, list[int]] = {}
+        self.lines = self.unmatched = self.undated = 0
+        self.ignore_before: Optional[float] = None  # seen in an earlier life of the file
+        self.first_seen: Optional[float] = None  # the first time in a file, set anew for each
+
+    def add(self, moment: float, counts: Iterable[int]) -> None:
+        """Add ``[requests, failed, timed, fast]`` at a moment."""
+        hour = int(moment // HOUR_S) * HOUR_S
+        entry = self.hours.setdefault(hour, [0, 0, 0, 0])
+        for index, count in enumerate(counts):
+            entry[index] += count
+
+    def merge(self, told: Mapping[str, Any]) -> None:
+        """Add what another process counted."""
+        for hour, counts in told["hours"].items():
+            self.add(int(hour), counts)
+        self.lines += told["lines"]
+        self.unmatched += told["unmatched"]
+        self.undated += told["undated"]
+
+
+class RateParser:
+    """Counts complete lines, and can be stopped and resumed between any two.
+
+    :param state: what :meth:`state` gave at the end of the bytes before these; ``None`` at a file's beginning.
+    :param now: epoch seconds; requests can't be later.
+    :param undated: epoch seconds for a request before which no time was seen.
+    :param floor: requests without a time of their own are no earlier.
+    :param waiting: requests before the first time are kept apart, in :attr:`early`.
+    """
+
+    binary_lines = 0  # lines of another format are told as such, whatever they are
+
+    def __init__(
+        self,
+        sink: Hours,
+        pattern: Pattern,
+        state: Optional[Mapping[str, Any]] = None,
+        *,
+        now: float,
+        undated: float,
+        floor: float = 0.0,
+        waiting: bool = False,
+    ) -> None:
+        self.sink, self.pattern = sink, pattern
+        self._now, self._undated, self._floor, self._waiting = now, undated, floor, waiting
+        self._has_at = "at" in pattern.line.groupindex
+        self._has_latency = "latency_ms" in pattern.line.groupindex
+        self._times: dict[bytes, Optional[float]] = {}
+        self._all = pattern.blocks.all() if pattern.blocks is not None else None
+        self._hour: Optional[tuple[bytes, bytes]] = None
+        self._of_hour: Optional[re.Pattern[bytes]] = None
+        self._hour_at = 0.0
+        self._by_line = 0  # blocks for which the quick ways are not tried
+        self.early = [0, 0, 0, 0]
+        seen = (state or {}).get("t")
+        usable = isinstance(seen, (int, float)) and not isinstance(seen, bool) and abs(seen) < 1e12
+        self.seen: Optional[float] = float(seen) if usable and seen is not None else None
+
+    def state(self) -> dict[str, Any]:
+        """Where the parser stands, as JSON."""
+        return {"t": self.seen}
+
+    @property
+    def last_timestamp(self) -> Optional[float]:
+        """The last time seen, clamped to now."""
+        return None if self.seen is None else min(self.seen, self._now)
+
+    def feed(self, data: bytes) -> None:
+        """Count complete lines: ``data`` ends with a newline."""
+        self.feed_after(b"\n" + data)
+
+    def feed_after(self, data: bytes) -> None:
+        """Count complete lines after the newline that ``data`` begins with."""
+        if b"\x00" in data:  # holes, as a truncated file under a writer without O_APPEND has them
+            data = data.translate(None, b"\x00")
+        if b"\x1b" in data:
+            data = ANSI.sub(b"", data)
+        start, end = 1, len(data)
+        while start < end:
+            stop = end if end - start <= BLOCK else data.rfind(b"\n", start, start + BLOCK) + 1
+            if stop <= start:  # one line longer than a block
+                stop = data.find(b"\n", start) + 1 or end
+            self._block(data, start, stop)
+            start = stop
+
+    def _block(self, data: bytes, start: int, stop: int) -> None:
+        """Count the lines of ``data`` from ``start`` to ``stop``; a newline is before each and after the last."""
+        if self._all is not None and not self._by_line:
+            # Each match takes a newline at least, so as many as there are newlines is one for each line.
+            lines = data.count(b"\n", start - 1, stop - 1)
+            if self._of_hour is not None:
+                digits = self._of_hour.findall(data, start - 1, stop - 1)
+                if len(digits) == lines:
+                    self.sink.lines += lines
+                    self._add(self._hour_at, [lines, digits.count(b"5"), 0, 0])
+                    last = self._all.match(data, data.rfind(b"\n", 0, stop - 1), stop - 1)
+                    self.seen = self._hour_at if last is None else self._time(last[1])
+                    return
+                self._of_hour = None
+            rows = self._all.findall(data, start - 1, stop - 1)
+            if len(rows) == lines:
+                self.sink.lines += lines
+                self._rows(rows)
+                return
+            self._by_line = RETRY_BLOCKS
+        elif self._by_line:
+            self._by_line -= 1
+        self._lines(data[start:stop])
+
+    # --- many lines at once ------------------------------------------------------------------------------------------
+
+    def _rows(self, rows: list[tuple[bytes, bytes]]) -> None:
+        """Requests as ``(time, status)`` in the order of their lines."""
+        counted = Counter(rows)
+        if any(self._time(text) is None for text, _ in counted):
+            for text, status in rows:
+                self._request(self._time(text), status, None)
+            return
+        self._note(self._time(rows[0][0]))
+        for (text, status), count in counted.items():
+            moment = self._time(text)
+            if moment is not None:
+                self._add(moment, [count, count if status[:1] == b"5" else 0, 0, 0])
+        self.seen = self._time(rows[-1][0])
+        self._expect(rows[0][0], rows[-1][0])
+
+    def _expect(self, first: bytes, last: bytes) -> None:
+        """Have the next blocks looked at for one hour only, when whole blocks are of one, which is quicker."""
+        blocks, at = self.pattern.blocks, self._time(last)
+        if blocks is None or at is None or blocks.hour_of(first) != blocks.hour_of(last):
+            return
+        hour, before = blocks.hour_of(last), self._hour
+        self._hour = hour
+        begin, end = (self._time(hour[0] + text + hour[1]) for text in (b"00:00", b"59:59"))
+        if hour != before or begin is None or end is None or begin // HOUR_S != end // HOUR_S or end > self._now:
+            return
+        if self.sink.ignore_before is None or self.sink.ignore_before <= begin:
+            self._of_hour, self._hour_at = blocks.of_hour(last), begin
+
+    # --- one by one --------------------------------------------------------------------------------------------------
+
+    def _lines(self, data: bytes) -> None:
+        search, apart = self.pattern.line.search, self.pattern.time
+        lines = data.split(b"\n")
+        if not lines[-1]:
+            lines.pop()
+        for whole in lines:
+            line = whole if len(whole) <= MAX_LINE else whole[:MAX_LINE]
+            if line[-1:] == b"\r":
+                line = line[:-1]
+            if not line:
+                continue
+            self.sink.lines += 1
+            match = search(line)
+            status = match["status"] if match is not None else None
+            if match is None or status is None or not _is_status(status):
+                self.sink.unmatched += 1
+                moment = self._lead(line)
+                if moment is not None:
+                    self._note(moment)
+                    self.seen = moment
+                continue
+            moment = self._time(match["at"] or b"") if self._has_at else None
+            if moment is None:
+                moment = self._lead(line)
+            if moment is None and apart is not None:
+                found = apart.search(line)
+                moment = self._time(found[1]) if found is not None else None
+            self._request(moment, status, match["latency_ms"] if self._has_latency else None)
+
+    def _request(self, moment: Optional[float], status: bytes, latency: Optional[bytes]) -> None:
+        counts = [1, 1 if status[:1] == b"5" else 0, 0, 0]
+        if latency is not None:
+            with contextlib.suppress(ValueError):
+                counts[TIMED:] = [1, 1 if float(latency) < self.sink.fast_ms else 0]
+        if moment is not None:
+            self._note(moment)
+            self.seen = moment
+        elif self.seen is not None:
+            moment = max(self.seen, self._floor)
+        elif self._waiting:
+            for index, count in enumerate(counts):
+                self.early[index] += count
+            return
+        self._add(moment, counts)
+
+    def _add(self, moment: Optional[float], counts: list[int]) -> None:
+        if moment is None or moment > self._now + FUTURE_S:
+            self.sink.undated += counts[REQUESTS]
+            moment = self._undated
+        elif self.sink.ignore_before is not None and moment < self.sink.ignore_before:
+            return
+        self.sink.add(min(moment, self._now), counts)
+
+    def _note(self, moment: Optional[float]) -> None:
+        if self.sink.first_seen is None:
+            self.sink.first_seen = moment
+
+    def _time(self, text: bytes) -> Optional[float]:
+        if text not in self._times:
+            if len(self._times) >= _MEMO:
+                self._times.clear()
+            self._times[text] = when(text) if text else None
+        return self._times[text]
+
+    def _lead(self, line: bytes) -> Optional[float]:
+        """The time that a line begins with."""
+        found = _LEAD.match(line)
+        return self._time(found[1]) if found is not None else None
+
+    def on(self, sink: Hours, state: Optional[Mapping[str, Any]]) -> RateParser:
+        """A parser like this one for another sink; without a state one that keeps apart what has no time yet."""
+        limits = {"now": self._now, "undated": self._undated, "floor": self._floor}
+        return RateParser(sink, self.pattern, state, **limits, waiting=state is None)
+
+    def take_early(self, counts: list[int]) -> None:
+        """Count what another process found before its first time."""
+        if any(counts):
+            self._add(None if self.seen is None else max(self.seen, self._floor), counts)
+
+
+def _is_status(text: bytes) -> bool:
+    return len(text) == 3 and text.isdigit() and b"100" <= text < b"600"
+
+
+def by_two(descriptor: int, start: int, end: int, parser: RateParser, sink: Hours) -> Optional[int]:
+    """Count the lines of a file from ``start`` (the beginning of a line) up to the last that ends before ``end``.
+
+    :returns: where that is; ``None``, and nothing counted, when there is no line to part at or the other half failed.
+    """
+    middle = _line_after(descriptor, (start + end) // 2, end)
+    last = _line_before(descriptor, end, middle or start)
+    if middle is None or last is None:
+        return None
+    receive, send = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        _other_half(descriptor, middle, last, parser, send)
+    os.close(send)
+    try:
+        own = Hours(sink.fast_ms)
+        own.ignore_before, own.first_seen = sink.ignore_before, sink.first_seen
+        state = parser.state()
+        mine = parser.on(own, state)
+        whole = read(descriptor, start, middle, mine)
+        with os.fdopen(receive, "rb") as file:
+            said = file.read()
+    finally:
+        _, status = os.waitpid(pid, 0)
+    if not whole or status:
+        return None
+    told = json.loads(said)
+    mine.take_early(told["early"])
+    for counted in (_told(own), told):
+        sink.merge(counted)
+    if sink.first_seen is None:
+        sink.first_seen = own.first_seen if own.first_seen is not None else told["first_seen"]
+    parser.seen = mine.seen if told["seen"] is None else told["seen"]
+    return last
+
+
+def _other_half(descriptor: int, start: int, end: int, parser: RateParser, send: int) -> None:
+    code = 1
+    try:
+        sink = Hours(parser.sink.fast_ms)
+        sink.ignore_before = parser.sink.ignore_before
+        mine = parser.on(sink, None)
+        if read(descriptor, start, end, mine):
+            told = {**_told(sink), "early": mine.early, "seen": mine.seen, "first_seen": sink.first_seen}
+            with os.fdopen(send, "w", encoding="ascii") as file:
+                json.dump(told, file)
+            code = 0
+    finally:
+        os._exit(code)
+
+
+def _told(sink: Hours) -> dict[str, Any]:
+    return {"hours": sink.hours, "lines": sink.lines, "unmatched": sink.unmatched, "undated": sink.undated}
+
+
+def read(descriptor: int, start: int, end: int, parser: RateParser) -> bool:
+    """Feed whole lines between two beginnings of lines; false when a line is too long or the file too short."""
+    while start < end:
+        if start:  # with the newline before
+            data = os.pread(descriptor, min(BLOCK, end - start + 1), start - 1)
+        else:
+            data = b"\n" + os.pread(descriptor, min(BLOCK - 1, end), 0)
+        used = data.rfind(b"\n")
+        if used < 1:
+            return False
+        parser.feed_after(data[: used + 1])
+        start += used
+    return True
+
+
+def _line_after(descriptor: int, offset: int, end: int) -> Optional[int]:
+    data = os.pread(descriptor, max(0, min(BLOCK, end - offset)), offset)
+    found = data.find(b"\n") + 1
+    return offset + found if found else None
+
+
+def _line_before(descriptor: int, end: int, start: int) -> Optional[int]:
+    begin = max(start, end - BLOCK)
+    found = os.pread(descriptor, end - begin, begin).rfind(b"\n") + 1
+    return begin + found if found else None

@@ -1,0 +1,50 @@
+"""Options that several commands take, and what they mean."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .words import t
+
+Json = Annotated[bool, typer.Option("--json", help=t("One JSON document on standard output, nothing else."))]
+StateDir = Annotated[
+    Path | None,
+    typer.Option("--state-dir", help=t("Where history and reports lie; default: OPS_STATE_DIR, else var/.")),
+]
+Inventory = Annotated[
+    list[str] | None,
+    typer.Option("--inventory", "-i", help=t("Inventory; default: the one of ansible.cfg.")),
+]
+VaultFile = Annotated[
+    Path | None, typer.Option("--vault-password-file", help=t("File with the password of the Vault."))
+]
+Extra = Annotated[
+    list[str] | None,
+    typer.Option("--extra-vars", "-e", help=t("Variable: name=value, a mapping as JSON or YAML, or @file.")),
+]
+Verbose = Annotated[int, typer.Option("--verbose", "-v", count=True, help=t("All of Ansible's own output."))]
+Keep = Annotated[int, typer.Option("--keep", min=1, help=t("How many runs' artifacts are kept."))]
+
+
+def state_of(named: Path | None) -> Path:
+    """Where the records lie: they can be looked at without a project."""
+    from . import project  # noqa: PLC0415
+
+    if named is not None or os.environ.get("OPS_STATE_DIR"):
+        return Path(named or os.environ["OPS_STATE_DIR"]).expanduser().resolve()
+    return project.find().state_dir()
+
+
+def show_document(document: dict[str, Any], lines: Iterable[str], as_json: bool) -> None:
+    """The document for programs, or its lines for people."""
+    if as_json:
+        typer.echo(json.dumps(document, ensure_ascii=False, indent=2, default=str))
+    else:
+        for line in lines:
+            typer.echo(line)
