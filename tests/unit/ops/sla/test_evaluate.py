@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orquestrador_ops.i18n import epoch
@@ -124,6 +124,7 @@ def test_the_document_has_what_was_agreed() -> None:
 # -------------------------------------------------------------------- properties
 
 
+@settings(max_examples=50)
 @given(SAMPLES, st.randoms(use_true_random=False))
 def test_merged_split_or_shuffled_samples_make_the_same_document(given_: list[Sample], shuffle: random.Random) -> None:
     again = [*given_, *given_[::2]]
@@ -144,6 +145,7 @@ def figures(document: Document, name: str) -> tuple[float, ...]:
     )
 
 
+@settings(max_examples=50)
 @given(SAMPLES, st.integers(START - 60, END + 60), STRETCHES)
 def test_a_bad_sample_more_never_raises_uptime(given_: list[Sample], at: int, windows: list[tuple[int, int]]) -> None:
     more = {"windows": [{"starts_at": x, "ends_at": y} for x, y in windows]}
@@ -158,6 +160,7 @@ def test_a_bad_sample_more_never_raises_uptime(given_: list[Sample], at: int, wi
         assert all(b <= a for a, b in pairs)
 
 
+@settings(max_examples=50)
 @given(SAMPLES, STRETCHES, st.lists(st.integers(START, END), max_size=3))
 def test_the_interval_holds_the_value_and_days_make_up_the_period(
     given_: list[Sample], windows: list[tuple[int, int]], restarts: list[int]
@@ -180,6 +183,7 @@ def test_the_interval_holds_the_value_and_days_make_up_the_period(
     assert sum(day["total"] for day in found["days"]) == sla(found, "uptime")["total"]
 
 
+@settings(max_examples=50)
 @given(SAMPLES, STRETCHES)
 def test_figures_are_what_counting_seconds_gives(given_: list[Sample], windows: list[tuple[int, int]]) -> None:
     found = evaluated(given_, windows=[{"starts_at": x, "ends_at": y} for x, y in windows])
@@ -195,6 +199,7 @@ def test_figures_are_what_counting_seconds_gives(given_: list[Sample], windows: 
     assert sla(found, "uptime")["spent_minutes"] in (None, round(kept.count("down") / 60, 6))
 
 
+@settings(max_examples=50)
 @given(SAMPLES)
 def test_incidents_are_what_looking_at_every_second_gives(given_: list[Sample]) -> None:
     said = states(given_, "uptime", START - 500, END + 500, GAP_S)
