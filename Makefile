@@ -51,6 +51,11 @@ lint: $(STAMP) ## ruff, mypy, yamllint, ansible-lint, documentation up to date
 unit: $(STAMP) ## Unit tests
 	@$(BIN)/python -m pytest tests/unit -q -n 2
 
+.PHONY: prometheus
+prometheus: $(STAMP) ## Service levels and rules against Prometheus itself, unpacked into .cache
+	@tools/ensure-prometheus.sh
+	@$(BIN)/python -m pytest tests/integration -q -n 2 --dist loadfile
+
 .PHONY: molecule
 molecule: $(STAMP) ## Integration tests on real machines (SCENARIOS="default backup")
 	@tools/molecule.sh $(SCENARIOS)

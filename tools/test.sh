@@ -11,6 +11,8 @@ say "Static checks"
 make lint
 say "Unit tests"
 make unit
+say "Figures and rules against Prometheus"
+make prometheus
 say "Integration tests"
 make molecule
 say "All passed"
