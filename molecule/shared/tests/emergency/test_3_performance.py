@@ -26,7 +26,7 @@ ACTED = [*LOOKED, "second_look", "flush", "restart", "observed"]
 def burner(machine: Machine) -> Iterator[int]:
     """Somebody else's program that takes all processors, whatever else wants them; its process id."""
     spin = "for i in $(seq $(nproc)); do (while :; do :; done) & done; wait"
-    machine.out(f"systemd-run --quiet --uid=nobody -p Nice=-5 --unit=burner sh -c '{spin}'")
+    machine.out(f"systemd-run --quiet --uid=nobody -p Nice=-10 --unit=burner sh -c '{spin}'")
     taken = "ps -u nobody -o comm=,cputimes= | awk '$1 == \"sh\" {s += $2} END {print s + 0}'"
     machine.wait("the burner to be busy", lambda: int(machine.out(taken)) >= 2)
     yield int(machine.out("systemctl show -p MainPID --value burner"))
@@ -74,7 +74,7 @@ def test_the_applications_own_burn_ends_with_a_restart_and_a_good_trend(
     machine: Machine, emergency: Emergency, untouched: Untouched
 ) -> None:
     (pid,) = machine.pids()
-    machine.out(f"renice -n -5 -p {pid}")  # it gets its processor whatever else wants it
+    machine.out(f"renice -n -10 -p {pid}")  # it gets its processor whatever else wants it
     machine.debug("burn?ms=120000")
     with untouched(but=("app",)):
         # A limit that it exceeds on a busy machine, too, and none of which it is short of afterwards.
