@@ -36,6 +36,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         template = self._templar.template
         kept = settings.of(variables, template)
         host = arguments["host"] or str(variables.get("inventory_hostname", ""))
+        tr = None
         try:
             tr = kept.translator()
             given = {f"sla_{name}": value for name, value in (arguments["objectives"] or {}).items()}
@@ -55,7 +56,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             writes = arguments["report"] and arguments["samples"] is None and not self._task.check_mode
             reports = self._written(found, kept, tr, arguments["report_every_s"]) if writes else {}
         except (OSError, ValueError) as error:
-            return {"failed": True, "changed": False, "msg": f"{host}: {error}"}
+            said = tr.message(getattr(error, "message", str(error))) if tr else str(error)
+            return {"failed": True, "changed": False, "msg": f"{host}: {said}" if arguments["host"] else said}
         word = measure.verdict(found.document)
         return {
             "changed": bool(reports),
