@@ -28,8 +28,8 @@ REQUESTS = 0  # the first of an hour's counts
 
 
 class Hours:
-    """What was counted: per hour (epoch seconds of its start) requests, failed ones, those with a latency and those of
-    them that were fast; over all of it lines, lines that are no request (empty ones too), and requests without a time."""
+    """What was counted: per hour (epoch seconds of its start) requests, failed ones, those with a latency and those
+    of them that were fast; over all of it lines, those that are no request (or empty), requests without a time."""
 
     def __init__(self, fast_ms: float = 200.0) -> None:
         self.fast_ms = fast_ms
