@@ -382,7 +382,7 @@ class History:
     def samples(
         self, host: str, *, since: object = None, until: object = None, limit: int = 10_000
     ) -> list[dict[str, Any]]:
-        """Samples of ``host``, oldest first; ``at`` is epoch seconds. Of older ones less is known: see :mod:`.packed`."""
+        """Samples of ``host``, oldest first; ``at`` is epoch seconds. Of old ones less is known: see :mod:`.packed`."""
         start, end = epoch(since), epoch(until)
         return self._read(lambda connection: packed.listed(connection, host, start, end, limit))
 

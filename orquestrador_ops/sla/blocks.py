@@ -192,11 +192,7 @@ def merge(
     blank = {"host": host, "layout": samples.LAYOUT, "count": 0, "good": 0, "data": b""}
     # A writing statement first: from here on nobody else changes these blocks.
     insert_missing(connection, table, [{**blank, "start_at": start} for start in starts])
-    query = (
-        sa.select(table)
-        .where(table.c.host == host, table.c.start_at >= starts[0], table.c.start_at <= starts[-1])
-        .with_for_update()
-    )
+    query = sa.select(table).where(table.c.host == host, table.c.start_at.in_(starts)).with_for_update()
     held = {row.start_at: row for row in connection.execute(query).all()}
     rolled = rolled_days(connection, host, starts[0] // DAY_S * DAY_S, starts[-1] + 1, lock=True)
     stored, late, changed, unwanted = 0, [np.empty(0)], [], []

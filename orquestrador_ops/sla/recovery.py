@@ -104,17 +104,20 @@ def _longest(of: Spans, start: NDArray[np.float64], end: NDArray[np.float64]) ->
     return found
 
 
+_Record = tuple[float, float | None, Mapping[str, Any]]  # opened, closed, the row
+
+
 class Records:
     """Rows of the incidents table, to be asked which of them is about an incident that samples tell of."""
 
     def __init__(self, rows: Sequence[Mapping[str, Any]], now: float) -> None:
-        told: list[tuple[float, float | None, Mapping[str, Any]]] = [
+        told: list[_Record] = [
             (opened, epoch(row.get("closed_at")), row)
             for row in rows
             if (opened := epoch(row.get("opened_at"))) is not None
             and not str(row.get("procedure") or "").startswith(_ABOUT_LEVELS)
         ]
-        self._rows = sorted(told, key=lambda one: one[0])
+        self._rows: list[_Record] = sorted(told, key=lambda one: one[0])
         self._opened = [opened for opened, _, _ in self._rows]
         self._now = now
 
@@ -127,10 +130,10 @@ class Records:
         end = self._now if incident.to_at is None else incident.to_at
         if after < len(self._rows) and self._opened[after] <= end:
             return self._rows[after][2]
-        for _, closed, row in reversed(self._rows[:after]):
-            if closed is None or closed >= incident.from_at:
-                return row
-        return {}
+        before = (
+            row for _, closed, row in reversed(self._rows[:after]) if closed is None or closed >= incident.from_at
+        )
+        return next(before, {})
 
 
 def shown(incident: Incident, row: Mapping[str, Any], *, counted: bool) -> dict[str, Any]:

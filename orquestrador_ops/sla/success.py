@@ -1,7 +1,7 @@
 """The playbook's success metrics: every day, week and month of a period judged by the evidence there is of it.
 
-A piece of the period without evidence is unknown, never met. One that is still under way and has none yet is left out,
-unless it is all there is.
+A piece of the period without evidence is unknown, never met. Left out, unless they are all there is, are one that is
+still under way and has none yet, and, where runs are the evidence, one that the period's border cuts off from its run.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def metrics(
         return _promised([*bare, planned], start, end, objective)
 
     tests, dependencies = _last_of(facts, ("app_tests",)), _last_of(facts, ("npm_audit", "npm_outdated"))
-    reviewed = _last_of(facts, ("documentation_review",))
+    reviewed, backed_up = _last_of(facts, ("documentation_review",)), _any_of(facts, "database_backup")
     weeks, months = (_cut(edges, facts.until) for edges in (facts.period.weeks(), facts.period.months()))
     by_day = _DAYS, days, facts
     by_week = _WEEKS, weeks, facts
@@ -68,31 +68,42 @@ def metrics(
         ],
         "weekly": [
             _metric("uptime", msg("Uptime of the week as promised"), promised, *by_week),
-            _metric("tests", msg("All automated tests passed"), tests, *by_week),
-            _metric("backup", msg("Backup made"), _any_of(facts, "database_backup"), *by_week),
+            _metric("tests", msg("All automated tests passed"), tests, *by_week, _WEEK_S),
+            _metric("backup", msg("Backup made"), backed_up, *by_week, _WEEK_S),
         ],
         "monthly": [
             _metric("uptime_sla", msg("Uptime of the month as promised"), promised, *by_month),
-            _metric("dependencies", msg("Dependencies audited and up to date"), dependencies, *by_month),
-            _metric("documentation", msg("Documentation reviewed"), reviewed, *by_month),
+            _metric("dependencies", msg("Dependencies audited and up to date"), dependencies, *by_month, _MONTH_S),
+            _metric("documentation", msg("Documentation reviewed"), reviewed, *by_month, _MONTH_S),
         ],
     }
 
 
+# The shortest that a whole week or month is, clocks that go forward considered.
+_WEEK_S, _MONTH_S = 7 * 86400 - 7200, 28 * 86400 - 7200
 _DAYS = msg("{met} of {total} day(s)", met=0, total=0)
 _WEEKS = msg("{met} of {total} week(s)", met=0, total=0)
 _MONTHS = msg("{met} of {total} month(s)", met=0, total=0)
 
 
-def _metric(name: str, title: Message, judge: Judge, words: Message, edges: Figures, facts: Facts) -> dict[str, Any]:
+def _metric(
+    name: str, title: Message, judge: Judge, words: Message, edges: Figures, facts: Facts, whole_s: float = 0
+) -> dict[str, Any]:
+    """``whole_s``: a piece that is shorter is only part of a week or month, where that makes a difference."""
     pieces = list(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))
     found = [judge(number, start, end) for number, (start, end) in enumerate(pieces)]
-    if len(found) > 1 and found[-1] is None and facts.period.end >= facts.now:
+    if len(found) > 1 and found[-1] is None and (facts.period.end >= facts.now or _is_cut(pieces[-1], whole_s)):
         found.pop()
+    if len(found) > 1 and found[0] is None and _is_cut(pieces[0], whole_s):
+        found.pop(0)
     status = "missed" if False in found else "unknown" if None in found or not found else "met"
     known = any(one is not None for one in found)
     observed = {**words, "args": {"met": found.count(True), "total": len(found)}} if known else None
     return {"id": name, "title": title, "status": status, "observed": observed}
+
+
+def _is_cut(piece: Piece, whole_s: float) -> bool:
+    return piece[1] - piece[0] < whole_s
 
 
 def _cut(edges: Figures, until: float) -> Figures:

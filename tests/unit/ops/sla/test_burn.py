@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from module_utils.orquestrador.messages import plain
@@ -103,6 +103,7 @@ def test_samples_after_now_and_of_no_look_do_not_count() -> None:
     assert (found[0]["total_long"], found[0]["bad_long"]) == (30, 0)
 
 
+@settings(max_examples=30)
 @given(st.sets(st.integers(0, 400), max_size=30), st.randoms(use_true_random=False))
 def test_shuffled_samples_burn_the_same(bad: set[int], shuffle: Any) -> None:
     made = looks(401, bad)

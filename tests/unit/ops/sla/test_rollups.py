@@ -72,7 +72,7 @@ def test_resolution_is_that_of_the_coarsest_day(store: History) -> None:
     assert found == [(0, set()), (300, {300}), (3600, {300, 3600}), (3600, {3600})]
 
 
-@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     seed=st.integers(0, 10_000),
     lost=st.lists(st.tuples(st.floats(0, 4), st.floats(0.001, 0.5)), max_size=6),
