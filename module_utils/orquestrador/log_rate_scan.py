@@ -9,7 +9,6 @@ where the first half ended.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
@@ -25,12 +24,12 @@ BLOCK = 256 * 1024  # fits the processor's cache, where scanning is fastest
 RETRY_BLOCKS = 16  # for so many blocks lines are looked at one by one after one that was of another format
 _MEMO = 4096
 _LEAD = re.compile(rb"\[?(\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?: ?(?:Z|UTC|GMT|[+-]\d\d:?\d\d))?)")
-REQUESTS, FAILED, TIMED, FAST = range(4)
+REQUESTS = 0  # the first of an hour's counts
 
 
 class Hours:
-    """What was counted: per hour (epoch seconds of its start) requests, failed ones, those with a latency and those of
-    them that were fast; over all of it lines, lines that are no request, and requests without any time."""
+    """What was counted: per hour (epoch seconds of its start) requests, failed ones, those with a latency and those
+    of them that were fast; over all of it lines, those that are no request (or empty), requests without a time."""
 
     def __init__(self, fast_ms: float = 200.0) -> None:
         self.fast_ms = fast_ms
@@ -136,30 +135,62 @@ class RateParser:
                 self._of_hour = None
             rows = self._all.findall(data, start - 1, stop - 1)
             if len(rows) == lines:
-                self.sink.lines += lines
                 self._rows(rows)
+                self._expect(rows[0][0], rows[-1][0])
                 return
             self._by_line = RETRY_BLOCKS
         elif self._by_line:
             self._by_line -= 1
+        if self.pattern.each is not None:
+            rows = self.pattern.each.findall(data, start, stop)
+            if all(self._time(text) is not None for text in {text for text, _ in rows}):
+                others = data.count(b"\n", start, stop) - len(rows)
+                self.sink.lines += others
+                self.sink.unmatched += others
+                self._rows(rows)
+                return
         self._lines(data[start:stop])
 
     # --- many lines at once ------------------------------------------------------------------------------------------
 
     def _rows(self, rows: list[tuple[bytes, bytes]]) -> None:
-        """Requests as ``(time, status)`` in the order of their lines."""
+        """Count lines by time and status, in their order. The status of a line that is no request is empty; a request
+        with a latency has ``+`` or ``-`` behind its status, for fast or not."""
+        self.sink.lines += len(rows)
         counted = Counter(rows)
-        if any(self._time(text) is None for text, _ in counted):
-            for text, status in rows:
-                self._request(self._time(text), status, None)
+        times = {text: self._time(text) for text, _ in counted}
+        if None not in times.values():
+            for (text, status), count in counted.items():
+                self._counted(times[text], status, count)
+            if rows:
+                self._note(times[rows[0][0]])
+                self.seen = times[rows[-1][0]]
             return
-        self._note(self._time(rows[0][0]))
-        for (text, status), count in counted.items():
-            moment = self._time(text)
-            if moment is not None:
-                self._add(moment, [count, count if status[:1] == b"5" else 0, 0, 0])
-        self.seen = self._time(rows[-1][0])
-        self._expect(rows[0][0], rows[-1][0])
+        # A line without a time belongs to where the one before is; None: to nowhere yet.
+        seen = self.seen
+        placed: dict[tuple[Optional[float], bool, bytes], int] = {}
+        for text, status in rows:
+            own = times[text]
+            if own is not None:
+                seen = own
+                self._note(own)
+            key = (seen, own is None, status)
+            placed[key] = placed.get(key, 0) + 1
+        for (moment, carried, status), count in placed.items():
+            self._counted(max(moment, self._floor) if carried and moment is not None else moment, status, count)
+        self.seen = seen
+
+    def _counted(self, moment: Optional[float], status: bytes, count: int) -> None:
+        if not status:
+            self.sink.unmatched += count
+            return
+        speed = status[3:]
+        counts = [count, count if status[:1] == b"5" else 0, count if speed else 0, count if speed == b"+" else 0]
+        if moment is None and self._waiting:
+            for index, number in enumerate(counts):
+                self.early[index] += number
+        else:
+            self._add(moment, counts)
 
     def _expect(self, first: bytes, last: bytes) -> None:
         """Have the next blocks looked at for one hour only, when whole blocks are of one, which is quicker."""
@@ -181,45 +212,30 @@ class RateParser:
         lines = data.split(b"\n")
         if not lines[-1]:
             lines.pop()
+        rows = []
         for whole in lines:
             line = whole if len(whole) <= MAX_LINE else whole[:MAX_LINE]
             if line[-1:] == b"\r":
                 line = line[:-1]
-            if not line:
-                continue
-            self.sink.lines += 1
             match = search(line)
             status = match["status"] if match is not None else None
             if match is None or status is None or not _is_status(status):
-                self.sink.unmatched += 1
-                moment = self._lead(line)
-                if moment is not None:
-                    self._note(moment)
-                    self.seen = moment
+                rows.append((self._lead(line), b""))
                 continue
-            moment = self._time(match["at"] or b"") if self._has_at else None
-            if moment is None:
-                moment = self._lead(line)
-            if moment is None and apart is not None:
-                found = apart.search(line)
-                moment = self._time(found[1]) if found is not None else None
-            self._request(moment, status, match["latency_ms"] if self._has_latency else None)
+            text = match["at"] if self._has_at else None
+            if not text or self._time(text) is None:
+                text = self._lead(line)
+                if apart is not None and not text:
+                    found = apart.search(line)
+                    text = found[1] if found is not None else b""
+            rows.append((text, status + self._speed(match["latency_ms"]) if self._has_latency else status))
+        self._rows(rows)
 
-    def _request(self, moment: Optional[float], status: bytes, latency: Optional[bytes]) -> None:
-        counts = [1, 1 if status[:1] == b"5" else 0, 0, 0]
-        if latency is not None:
-            with contextlib.suppress(ValueError):
-                counts[TIMED:] = [1, 1 if float(latency) < self.sink.fast_ms else 0]
-        if moment is not None:
-            self._note(moment)
-            self.seen = moment
-        elif self.seen is not None:
-            moment = max(self.seen, self._floor)
-        elif self._waiting:
-            for index, count in enumerate(counts):
-                self.early[index] += count
-            return
-        self._add(moment, counts)
+    def _speed(self, latency: Optional[bytes]) -> bytes:
+        try:
+            return b"+" if float(latency or b"") < self.sink.fast_ms else b"-"
+        except ValueError:
+            return b""
 
     def _add(self, moment: Optional[float], counts: list[int]) -> None:
         if moment is None or moment > self._now + FUTURE_S:
@@ -240,10 +256,10 @@ class RateParser:
             self._times[text] = when(text) if text else None
         return self._times[text]
 
-    def _lead(self, line: bytes) -> Optional[float]:
-        """The time that a line begins with."""
+    def _lead(self, line: bytes) -> bytes:
+        """The time that a line begins with; empty when it does not."""
         found = _LEAD.match(line)
-        return self._time(found[1]) if found is not None else None
+        return found[1] if found is not None else b""
 
     def on(self, sink: Hours, state: Optional[Mapping[str, Any]]) -> RateParser:
         """A parser like this one for another sink; without a state one that keeps apart what has no time yet."""
