@@ -16,7 +16,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from module_utils.orquestrador.messages import msg
 from module_utils.orquestrador.types import Message
@@ -143,7 +143,7 @@ def replay(store: History, state_dir: Path) -> int:
     try:
         with _locked(path_of(state_dir), wait_s=0.0, create=False) as handle:
             with os.fdopen(os.dup(handle), "rb") as stream:
-                for rows in _read(stream):
+                for rows in _read(stream, _end(handle)):
                     # Once: whoever opens a store that is taken would wait here before it waits for itself.
                     done += store.write(
                         lambda connection, rows=rows: _store(store, connection, rows),  # type: ignore[misc]
@@ -179,12 +179,15 @@ def _locked(path: Path, *, wait_s: float, create: bool = True) -> Iterator[int]:
         os.close(handle)  # releases the lock
 
 
-def _read(stream: Iterable[bytes]) -> Iterator[list[dict[str, Any]]]:
+def _read(stream: BinaryIO, end: int) -> Iterator[list[dict[str, Any]]]:
     from .. import schema  # noqa: PLC0415
 
     known = {column.name for column in schema.samples.columns} - {"id"}
     rows: list[dict[str, Any]] = []
-    for line in stream:
+    while end > 0 and (line := stream.readline()):
+        end -= len(line)  # behind it there are only blank lines, very many of them
+        if line == b"\n":
+            continue
         try:
             row = json.loads(line)
         except ValueError:
