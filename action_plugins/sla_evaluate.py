@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
 import time
 from pathlib import Path
@@ -36,6 +35,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         template = self._templar.template
         kept = settings.of(variables, template)
         host = arguments["host"] or str(variables.get("inventory_hostname", ""))
+        tr = None
         try:
             tr = kept.translator()
             given = {f"sla_{name}": value for name, value in (arguments["objectives"] or {}).items()}
@@ -44,7 +44,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             period = measure.period_of(
                 arguments["period"], arguments["from"], arguments["to"], now=now, timezone=kept.timezone
             )
-            samples = arguments["samples"]
+            samples, reports = arguments["samples"], {}
             if samples is None and kept.history_url is None and not (kept.state_dir / STORE).exists():
                 samples = []  # looking makes no store
             if samples is not None:
@@ -52,10 +52,11 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             else:
                 with history.open_history(kept.state_dir, kept.history_url) as store:
                     found = measure.of_history(store, host, period, wanted, now)
-            writes = arguments["report"] and arguments["samples"] is None and not self._task.check_mode
-            reports = self._written(found, kept, tr, arguments["report_every_s"]) if writes else {}
+                    if arguments["report"] and not self._task.check_mode:
+                        reports = self._kept(store, found, wanted, arguments, kept, tr)
         except (OSError, ValueError) as error:
-            return {"failed": True, "changed": False, "msg": f"{host}: {error}"}
+            said = tr.message(getattr(error, "message", str(error))) if tr else str(error)
+            return {"failed": True, "changed": False, "msg": f"{host}: {said}" if arguments["host"] else said}
         word = measure.verdict(found.document)
         return {
             "changed": bool(reports),
@@ -69,16 +70,23 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             "reports": reports,
         }
 
-    def _written(
-        self, found: measure.Measured, kept: settings.Settings, tr: Translator, every_s: float
+    def _kept(
+        self,
+        store: history.History,
+        found: measure.Measured,
+        wanted: objectives.Objectives,
+        arguments: dict[str, Any],
+        kept: settings.Settings,
+        tr: Translator,
     ) -> dict[str, str]:
-        from orquestrador_ops.sla import page  # noqa: PLC0415 - charts are dear, and only a report needs them
+        from orquestrador_ops.sla import keeping  # noqa: PLC0415 - charts are dear, and only a report needs them
 
-        directory = kept.state_dir / "reports"
-        with contextlib.suppress(OSError):
-            if (
-                every_s > 0
-                and 0 <= time.time() - page.path_of(found.document, directory, "html").stat().st_mtime < every_s
-            ):
-                return {}
-        return page.write(found.document, reports_dir=directory, tr=tr, facts=found.facts)
+        return keeping.keep(
+            store,
+            found,
+            wanted,
+            asked=arguments["period"],
+            reports_dir=kept.state_dir / "reports",
+            tr=tr,
+            every_s=arguments["report_every_s"],
+        )

@@ -40,11 +40,13 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         # As they are: templating every text of every document would take longer than evaluating them.
         known = {str(host): hosts.raw_get(host) for host in variables.get("ansible_play_hosts_all") or ()}
         found = {host: _documents(one) for host, one in known.items()}
+        tr = None
         try:
             tr = kept.translator()
             outcome = self._settle(kept, arguments, found, variables, known)
         except (OSError, ValueError) as error:
-            return {"failed": True, "changed": False, "msg": f"the service levels could not be settled: {error}"}
+            said = tr.message(getattr(error, "message", str(error))) if tr else str(error)
+            return {"failed": True, "changed": False, "msg": f"sla: {said}"}
         for host, documents in found.items():
             unread = settle.unread(known[host].get("logs_rates_result"))
             notes = [f"  {tr.message(note)}" for note in [*outcome.notes.get(host, []), *([unread] if unread else [])]]

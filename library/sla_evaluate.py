@@ -52,7 +52,9 @@ options:
         description: How long the answer took.
         type: float
   report:
-    description: Also write the report of the period on the controller, unless in check mode or of O(samples).
+    description:
+      - Also write the report of the period on the controller, unless in check mode or of O(samples). The report of the
+        day, month and so on before is written once more when it was written before that was over.
     type: bool
     default: false
   report_every_s:

@@ -168,6 +168,7 @@ def _recorded(
     check_mode: bool,
 ) -> Recorded:
     from . import history, watch_store  # noqa: PLC0415 - loaded while the first host was being observed
+    from .sla import spool  # noqa: PLC0415
 
     tr = kept.translator()
     with history.open_history(kept.state_dir, kept.history_url) as store:
@@ -177,6 +178,7 @@ def _recorded(
             return recorded
         memories = {host: one["memory"] for host, one in seen.items() if isinstance(one.get("memory"), Mapping)}
         watch_store.record_rows(store, rows, memories)
+        spool.reserve(kept.state_dir)
         try:
             _note(store, cycle, kept, recorded, len(seen), started)
         except OSError as error:

@@ -35,7 +35,6 @@ from .owner import Owner
 from .types import Finding, LogState, Message
 
 VERSION = 1
-WINDOW = 256 * 1024 * 1024  # read by two processes between two looks at the clock
 ALONE = 32 * 1024 * 1024  # less is read as quickly by one
 GRACE_S = 5.0  # a piece of a log takes milliseconds; a pattern that takes longer than this for one is no good
 MAX_HOURS = 366 * 24
@@ -326,10 +325,10 @@ class _Reader(Collection):
         """The most of a long stretch, by two processes at once."""
         self.sink.ignore_before = self.tally.ignore_before
         while isinstance(parser, RateParser) and end - offset >= ALONE and time.monotonic() < self.stop_at:
-            last = by_two(fd, offset, min(end, offset + WINDOW), parser, self.sink)
-            if last is None:
+            come = by_two(fd, offset, end, parser, self.stop_at)
+            if come == offset:
                 break
-            offset = last
+            offset = come
         return offset
 
     def _first_offset(self, fd: int, info: os.stat_result, share: int, report: dict[str, Any]) -> tuple[int, bool]:

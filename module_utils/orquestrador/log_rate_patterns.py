@@ -59,12 +59,14 @@ class Blocks(NamedTuple):
 
 class Pattern(NamedTuple):
     """``line`` is searched in one line, ``time`` as well where the time stands apart; ``blocks`` for many lines at
-    once, where there is such a way."""
+    once, where there is such a way; ``each`` gives ``(time, status)`` of those of many lines that are requests, where
+    no line without a time matters."""
 
     name: str
     line: re.Pattern[bytes]
     time: Optional[re.Pattern[bytes]] = None
     blocks: Optional[Blocks] = None
+    each: Optional[re.Pattern[bytes]] = None
 
 
 PRESETS = {
@@ -74,6 +76,7 @@ PRESETS = {
         re.compile(rb"\[(?P<at>[^\]\n]{26})\] " + _REQUEST + rb" (?P<status>" + _STATUS + rb") "),
         # Bounded, so that text without brackets costs no more than its length times the bound.
         blocks=Blocks(rb"\n[^\[]{0,200}\[", rb".{26}", rb'\] "[^"]{0,8000}(?<!\\)" ', b" ", 15),
+        each=re.compile(rb"\[([^\]\n]{26})\] " + _REQUEST + rb" (" + _STATUS + rb") [^\n]*"),
     ),
     # GET / 200 12 - 3.456 ms
     "morgan-tiny": Pattern(
@@ -91,7 +94,7 @@ PRESETS = {
     "json": Pattern(
         "json",
         re.compile(
-            rb'"(?:statusCode|status_code|status)" ?: ?"?(?P<status>' + _STATUS + rb')"?[ ,}]'
+            rb'"status(?:Code|_code)?" ?: ?"?(?P<status>' + _STATUS + rb')"?[ ,}]'
             rb'(?:.*"(?:responseTime|response_time_ms|latency_ms)" ?: ?"?(?P<latency_ms>\d+(?:\.\d+)?))?'
         ),
         time=re.compile(rb'"(?:time|timestamp|@timestamp|time_local|time_iso8601)" ?: ?"?([^",}\n]{1,40})'),

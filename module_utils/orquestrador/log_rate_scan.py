@@ -3,8 +3,8 @@
 A line's time is what the pattern's ``at`` says, else the time that the line begins with (as PM2 writes it, once per
 write), else that of the line before, because a writer's lines follow one another.
 
-A long stretch is read by two processes, each its half. What the second half finds before its first time belongs to
-where the first half ended.
+A long stretch is read by two processes in stripes. What is found in one before its first time belongs to where the one
+before ended.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import contextlib
 import json
 import os
 import re
+import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, Optional
@@ -22,15 +23,17 @@ from .log_rate_patterns import Pattern, when
 
 HOUR_S = 3600
 BLOCK = 256 * 1024  # fits the processor's cache, where scanning is fastest
+STRIPE = 16 * 1024 * 1024
+MAX_STRIPES = 64
 RETRY_BLOCKS = 16  # for so many blocks lines are looked at one by one after one that was of another format
 _MEMO = 4096
 _LEAD = re.compile(rb"\[?(\d{4}[-/]\d\d[-/]\d\d[T ]\d\d:\d\d:\d\d(?:[.,]\d{1,9})?(?: ?(?:Z|UTC|GMT|[+-]\d\d:?\d\d))?)")
-REQUESTS, FAILED, TIMED, FAST = range(4)
+REQUESTS = 0  # the first of an hour's counts
 
 
 class Hours:
-    """What was counted: per hour (epoch seconds of its start) requests, failed ones, those with a latency and those of
-    them that were fast; over all of it lines, lines that are no request, and requests without any time."""
+    """What was counted: per hour (epoch seconds of its start) requests, failed ones, those with a latency and those
+    of them that were fast; over all of it lines, those that are no request (or empty), requests without a time."""
 
     def __init__(self, fast_ms: float = 200.0) -> None:
         self.fast_ms = fast_ms
@@ -62,7 +65,6 @@ class RateParser:
     :param now: epoch seconds; requests can't be later.
     :param undated: epoch seconds for a request before which no time was seen.
     :param floor: requests without a time of their own are no earlier.
-    :param waiting: requests before the first time are kept apart, in :attr:`early`.
     """
 
     binary_lines = 0  # lines of another format are told as such, whatever they are
@@ -76,10 +78,9 @@ class RateParser:
         now: float,
         undated: float,
         floor: float = 0.0,
-        waiting: bool = False,
     ) -> None:
         self.sink, self.pattern = sink, pattern
-        self._now, self._undated, self._floor, self._waiting = now, undated, floor, waiting
+        self._now, self._undated, self._floor, self._waiting = now, undated, floor, False
         self._has_at = "at" in pattern.line.groupindex
         self._has_latency = "latency_ms" in pattern.line.groupindex
         self._times: dict[bytes, Optional[float]] = {}
@@ -136,30 +137,62 @@ class RateParser:
                 self._of_hour = None
             rows = self._all.findall(data, start - 1, stop - 1)
             if len(rows) == lines:
-                self.sink.lines += lines
                 self._rows(rows)
+                self._expect(rows[0][0], rows[-1][0])
                 return
             self._by_line = RETRY_BLOCKS
         elif self._by_line:
             self._by_line -= 1
+        if self.pattern.each is not None:
+            rows = self.pattern.each.findall(data, start, stop)
+            if all(self._time(text) is not None for text in {text for text, _ in rows}):
+                others = data.count(b"\n", start, stop) - len(rows)
+                self.sink.lines += others
+                self.sink.unmatched += others
+                self._rows(rows)
+                return
         self._lines(data[start:stop])
 
     # --- many lines at once ------------------------------------------------------------------------------------------
 
     def _rows(self, rows: list[tuple[bytes, bytes]]) -> None:
-        """Requests as ``(time, status)`` in the order of their lines."""
+        """Count lines by time and status, in their order. The status of a line that is no request is empty; a request
+        with a latency has ``+`` or ``-`` behind its status, for fast or not."""
+        self.sink.lines += len(rows)
         counted = Counter(rows)
-        if any(self._time(text) is None for text, _ in counted):
-            for text, status in rows:
-                self._request(self._time(text), status, None)
+        times = {text: self._time(text) for text, _ in counted}
+        if None not in times.values():
+            for (text, status), count in counted.items():
+                self._counted(times[text], status, count)
+            if rows:
+                self._note(times[rows[0][0]])
+                self.seen = times[rows[-1][0]]
             return
-        self._note(self._time(rows[0][0]))
-        for (text, status), count in counted.items():
-            moment = self._time(text)
-            if moment is not None:
-                self._add(moment, [count, count if status[:1] == b"5" else 0, 0, 0])
-        self.seen = self._time(rows[-1][0])
-        self._expect(rows[0][0], rows[-1][0])
+        # A line without a time belongs to where the one before is; None: to nowhere yet.
+        seen = self.seen
+        placed: dict[tuple[Optional[float], bool, bytes], int] = {}
+        for text, status in rows:
+            own = times[text]
+            if own is not None:
+                seen = own
+                self._note(own)
+            key = (seen, own is None, status)
+            placed[key] = placed.get(key, 0) + 1
+        for (moment, carried, status), count in placed.items():
+            self._counted(max(moment, self._floor) if carried and moment is not None else moment, status, count)
+        self.seen = seen
+
+    def _counted(self, moment: Optional[float], status: bytes, count: int) -> None:
+        if not status:
+            self.sink.unmatched += count
+            return
+        speed = status[3:]
+        counts = [count, count if status[:1] == b"5" else 0, count if speed else 0, count if speed == b"+" else 0]
+        if moment is None and self._waiting:
+            for index, number in enumerate(counts):
+                self.early[index] += number
+        else:
+            self._add(moment, counts)
 
     def _expect(self, first: bytes, last: bytes) -> None:
         """Have the next blocks looked at for one hour only, when whole blocks are of one, which is quicker."""
@@ -181,45 +214,30 @@ class RateParser:
         lines = data.split(b"\n")
         if not lines[-1]:
             lines.pop()
+        rows = []
         for whole in lines:
             line = whole if len(whole) <= MAX_LINE else whole[:MAX_LINE]
             if line[-1:] == b"\r":
                 line = line[:-1]
-            if not line:
-                continue
-            self.sink.lines += 1
             match = search(line)
             status = match["status"] if match is not None else None
             if match is None or status is None or not _is_status(status):
-                self.sink.unmatched += 1
-                moment = self._lead(line)
-                if moment is not None:
-                    self._note(moment)
-                    self.seen = moment
+                rows.append((self._lead(line), b""))
                 continue
-            moment = self._time(match["at"] or b"") if self._has_at else None
-            if moment is None:
-                moment = self._lead(line)
-            if moment is None and apart is not None:
-                found = apart.search(line)
-                moment = self._time(found[1]) if found is not None else None
-            self._request(moment, status, match["latency_ms"] if self._has_latency else None)
+            text = match["at"] if self._has_at else None
+            if not text or self._time(text) is None:
+                text = self._lead(line)
+                if apart is not None and not text:
+                    found = apart.search(line)
+                    text = found[1] if found is not None else b""
+            rows.append((text, status + self._speed(match["latency_ms"]) if self._has_latency else status))
+        self._rows(rows)
 
-    def _request(self, moment: Optional[float], status: bytes, latency: Optional[bytes]) -> None:
-        counts = [1, 1 if status[:1] == b"5" else 0, 0, 0]
-        if latency is not None:
-            with contextlib.suppress(ValueError):
-                counts[TIMED:] = [1, 1 if float(latency) < self.sink.fast_ms else 0]
-        if moment is not None:
-            self._note(moment)
-            self.seen = moment
-        elif self.seen is not None:
-            moment = max(self.seen, self._floor)
-        elif self._waiting:
-            for index, count in enumerate(counts):
-                self.early[index] += count
-            return
-        self._add(moment, counts)
+    def _speed(self, latency: Optional[bytes]) -> bytes:
+        try:
+            return b"+" if float(latency or b"") < self.sink.fast_ms else b"-"
+        except ValueError:
+            return b""
 
     def _add(self, moment: Optional[float], counts: list[int]) -> None:
         if moment is None or moment > self._now + FUTURE_S:
@@ -240,79 +258,109 @@ class RateParser:
             self._times[text] = when(text) if text else None
         return self._times[text]
 
-    def _lead(self, line: bytes) -> Optional[float]:
-        """The time that a line begins with."""
+    def _lead(self, line: bytes) -> bytes:
+        """The time that a line begins with; empty when it does not."""
         found = _LEAD.match(line)
-        return self._time(found[1]) if found is not None else None
+        return found[1] if found is not None else b""
 
-    def on(self, sink: Hours, state: Optional[Mapping[str, Any]]) -> RateParser:
-        """A parser like this one for another sink; without a state one that keeps apart what has no time yet."""
+    def waiting(self, sink: Hours) -> RateParser:
+        """A parser like this one for another sink and a place farther on, that keeps apart what has no time yet."""
         limits = {"now": self._now, "undated": self._undated, "floor": self._floor}
-        return RateParser(sink, self.pattern, state, **limits, waiting=state is None)
+        other = RateParser(sink, self.pattern, None, **limits)
+        other._waiting, other._times = True, self._times
+        other._hour, other._of_hour, other._hour_at = self._hour, self._of_hour, self._hour_at
+        return other
 
-    def take_early(self, counts: list[int]) -> None:
-        """Count what another process found before its first time."""
-        if any(counts):
-            self._add(None if self.seen is None else max(self.seen, self._floor), counts)
+    def take(self, told: Mapping[str, Any]) -> None:
+        """Add what another parser found next."""
+        if any(told["early"]):
+            self._add(None if self.seen is None else max(self.seen, self._floor), told["early"])
+        self.sink.merge(told)
+        self._note(told["first_seen"])
+        self.seen = self.seen if told["seen"] is None else told["seen"]
 
 
 def _is_status(text: bytes) -> bool:
     return len(text) == 3 and text.isdigit() and b"100" <= text < b"600"
 
 
-def by_two(descriptor: int, start: int, end: int, parser: RateParser, sink: Hours) -> Optional[int]:
+def by_two(descriptor: int, start: int, end: int, parser: RateParser, stop_at: float) -> int:
     """Count the lines of a file from ``start`` (the beginning of a line) up to the last that ends before ``end``.
 
-    :returns: where that is; ``None``, and nothing counted, when there is no line to part at or the other half failed.
+    Two processes take stripes of it, each the next one when it is done with its own, so that one on a busy processor
+    holds up nothing.
+
+    :param stop_at: of the monotonic clock; no stripe is begun after it.
+    :returns: how far it came; everything before is counted, nothing behind.
     """
-    middle = _line_after(descriptor, (start + end) // 2, end)
-    last = _line_before(descriptor, end, middle or start)
-    if middle is None or last is None:
-        return None
+    borders = _borders(descriptor, start, end)
+    take, give = os.pipe()
+    os.write(give, bytes(range(len(borders) - 1)))
+    os.close(give)
     receive, send = os.pipe()
     pid = os.fork()
     if pid == 0:
-        _other_half(descriptor, middle, last, parser, send)
+        _helper(descriptor, borders, take, parser, stop_at, send)
     os.close(send)
     try:
-        own = Hours(sink.fast_ms)
-        own.ignore_before, own.first_seen = sink.ignore_before, sink.first_seen
-        state = parser.state()
-        mine = parser.on(own, state)
-        whole = read(descriptor, start, middle, mine)
+        done = _stripes(descriptor, borders, take, parser, stop_at)
         with os.fdopen(receive, "rb") as file:
             said = file.read()
     finally:
-        _, status = os.waitpid(pid, 0)
-    if not whole or status:
-        return None
-    told = json.loads(said)
-    mine.take_early(told["early"])
-    for counted in (_told(own), told):
-        sink.merge(counted)
-    if sink.first_seen is None:
-        sink.first_seen = own.first_seen if own.first_seen is not None else told["first_seen"]
-    parser.seen = mine.seen if told["seen"] is None else told["seen"]
-    return last
+        os.close(take)
+        os.waitpid(pid, 0)
+    with contextlib.suppress(ValueError):  # it was killed: what it took is read again
+        done.update((int(number), told) for number, told in json.loads(said).items())
+    for number in range(len(borders) - 1):
+        if number not in done:
+            return borders[number]
+        parser.take(done[number])
+    return borders[-1]
 
 
-def _other_half(descriptor: int, start: int, end: int, parser: RateParser, send: int) -> None:
-    code = 1
-    try:
+def _stripes(
+    descriptor: int, borders: list[int], take: int, parser: RateParser, stop_at: float
+) -> dict[int, dict[str, Any]]:
+    """What stripes hold, by number, as many as there is time for."""
+    done: dict[int, dict[str, Any]] = {}
+    mine = parser
+    while time.monotonic() < stop_at:
+        taken = os.read(take, 1)
+        if not taken:
+            break
+        number = taken[0]
         sink = Hours(parser.sink.fast_ms)
         sink.ignore_before = parser.sink.ignore_before
-        mine = parser.on(sink, None)
-        if read(descriptor, start, end, mine):
-            told = {**_told(sink), "early": mine.early, "seen": mine.seen, "first_seen": sink.first_seen}
-            with os.fdopen(send, "w", encoding="ascii") as file:
-                json.dump(told, file)
-            code = 0
+        mine = mine.waiting(sink)
+        if read(descriptor, borders[number], borders[number + 1], mine):
+            done[number] = {
+                "hours": sink.hours, "lines": sink.lines, "unmatched": sink.unmatched, "undated": sink.undated,
+                "first_seen": sink.first_seen, "early": mine.early, "seen": mine.seen,
+            }  # fmt: skip
+    return done
+
+
+def _helper(descriptor: int, borders: list[int], take: int, parser: RateParser, stop_at: float, send: int) -> None:
+    try:
+        done = _stripes(descriptor, borders, take, parser, stop_at)
+        with os.fdopen(send, "w", encoding="ascii") as file:
+            json.dump(done, file)
     finally:
-        os._exit(code)
+        os._exit(0)
 
 
-def _told(sink: Hours) -> dict[str, Any]:
-    return {"hours": sink.hours, "lines": sink.lines, "unmatched": sink.unmatched, "undated": sink.undated}
+def _borders(descriptor: int, start: int, end: int) -> list[int]:
+    """Beginnings of lines about :data:`STRIPE` apart, and the end of the last whole line if it can be found."""
+    found = [start]
+    for offset in range(start + STRIPE, end, STRIPE)[: MAX_STRIPES - 1]:
+        newline = os.pread(descriptor, max(0, min(BLOCK, end - offset)), offset).find(b"\n") + 1
+        if newline and offset + newline > found[-1]:
+            found.append(offset + newline)
+    begin = max(found[-1], min(end, found[-1] + 2 * STRIPE) - BLOCK)
+    last = os.pread(descriptor, max(0, min(end, found[-1] + 2 * STRIPE) - begin), begin).rfind(b"\n") + 1
+    if last and begin + last > found[-1]:
+        found.append(begin + last)
+    return found
 
 
 def read(descriptor: int, start: int, end: int, parser: RateParser) -> bool:

@@ -1,8 +1,9 @@
 """Samples that the history could not take, kept in a file until it can: a probe is never lost silently.
 
-``<state_dir>/spool/samples.jsonl``, mode 0600: one row of ``samples`` a line, appended and synced. Whoever next opens
+``<state_dir>/spool/samples.jsonl``, mode 0600: one row of ``samples`` a line, written and synced. Whoever next opens
 the history stores them; doing so twice, because it was interrupted, changes nothing. A line that was half written when
-the power went is left out.
+the power went is left out, and so are blank ones: they keep the file at some length, so that on a disk that is full,
+where neither history nor file could grow, there is room for what is seen.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from module_utils.orquestrador.messages import msg
 from module_utils.orquestrador.types import Message
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
     from ..history import History
 
 LOCK_TIMEOUT_S = 30.0
+RESERVE_BYTES = 1 << 20  # some two thousand samples
 _CHUNK = 2000  # rows of one transaction
+_PIECE = 1 << 16
 
 
 def path_of(state_dir: Path) -> Path:
@@ -40,7 +43,8 @@ def path_of(state_dir: Path) -> Path:
 def waiting(state_dir: Path) -> bool:
     """Whether any sample waits."""
     try:
-        return path_of(state_dir).stat().st_size > 0
+        with path_of(state_dir).open("rb") as stream:
+            return stream.read(1) not in (b"", b"\n")
     except OSError:
         return False
 
@@ -74,26 +78,60 @@ def keep(state_dir: Path, rows: Iterable[Mapping[str, Any]], error: OSError) -> 
     )
 
 
+def reserve(state_dir: Path) -> None:
+    """Give the file its length while there is room. Where there is none that is no error: it is for worse days."""
+    path = path_of(state_dir)
+    with contextlib.suppress(OSError):
+        if path.stat().st_size >= RESERVE_BYTES:
+            return
+    with contextlib.suppress(OSError):
+        private_dir(path.parent)
+        with _locked(path, wait_s=0.0) as handle:
+            size = os.fstat(handle).st_size
+            _write(handle, b"\n" * (RESERVE_BYTES - size), size, size)
+
+
 def append(state_dir: Path, rows: Iterable[Mapping[str, Any]]) -> None:
-    """Append rows, whole and synced. Raises ``OSError``; then the file is as it was."""
+    """Add rows, whole and synced. Raises ``OSError``; then the file says what it said."""
     from ..history import as_json  # noqa: PLC0415 - the database library is loaded by whoever has rows
 
     text = "".join(as_json(dict(row)) + "\n" for row in rows).encode()
     path = path_of(state_dir)
     private_dir(path.parent)
     with _locked(path, wait_s=LOCK_TIMEOUT_S) as handle:
-        size = os.fstat(handle).st_size
-        if size and os.pread(handle, 1, size - 1) != b"\n":
+        end = _end(handle)
+        if end and os.pread(handle, 1, end - 1) != b"\n":
             text = b"\n" + text  # what was half written stays a line of its own
-        try:
-            view = memoryview(text)
-            while view:
-                view = view[os.write(handle, view) :]
-            os.fsync(handle)
-        except OSError:
-            with contextlib.suppress(OSError):
-                os.ftruncate(handle, size)
-            raise
+        _write(handle, text, end, os.fstat(handle).st_size)
+
+
+def _end(handle: int) -> int:
+    """Where the next line goes: after the last that is not blank, and its end."""
+    if os.pread(handle, 1, 0) == b"\n":
+        return 0  # all of it was stored
+    at = size = os.fstat(handle).st_size
+    while at > 0:
+        first = max(at - _PIECE, 0)
+        if text := os.pread(handle, at - first, first).rstrip(b"\n"):
+            return min(first + len(text) + 1, size)
+        at = first
+    return 0
+
+
+def _write(handle: int, text: bytes, at: int, size: int) -> None:
+    """Write ``text`` from ``at`` on, and sync; else make the file of ``size`` bytes what it was: blank from there."""
+    try:
+        view, place = memoryview(text), at
+        while view:
+            done = os.pwrite(handle, view, place)
+            view, place = view[done:], place + done
+        os.fsync(handle)
+    except OSError:
+        with contextlib.suppress(OSError):
+            os.ftruncate(handle, size)
+            if size > at:
+                os.pwrite(handle, b"\n" * min(size - at, len(text)), at)
+        raise
 
 
 def replay(store: History, state_dir: Path) -> int:
@@ -105,14 +143,16 @@ def replay(store: History, state_dir: Path) -> int:
     try:
         with _locked(path_of(state_dir), wait_s=0.0, create=False) as handle:
             with os.fdopen(os.dup(handle), "rb") as stream:
-                for rows in _read(stream):
+                for rows in _read(stream, _end(handle)):
                     # Once: whoever opens a store that is taken would wait here before it waits for itself.
                     done += store.write(
                         lambda connection, rows=rows: _store(store, connection, rows),  # type: ignore[misc]
                         attempts=1,
                     )
-            os.ftruncate(handle, 0)
-            os.fsync(handle)
+            # Blank rather than gone: the room is not to be had again on a disk that is full.
+            size = min(os.fstat(handle).st_size, RESERVE_BYTES)
+            os.ftruncate(handle, size)
+            _write(handle, b"\n" * size, 0, size)
     except HistoryError:
         raise
     except OSError:  # taken, gone, or not ours
@@ -122,7 +162,7 @@ def replay(store: History, state_dir: Path) -> int:
 
 @contextlib.contextmanager
 def _locked(path: Path, *, wait_s: float, create: bool = True) -> Iterator[int]:
-    flags = os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW | (os.O_CREAT if create else 0)
+    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | (os.O_CREAT if create else 0)
     handle = os.open(path, flags, 0o600)
     try:
         until = time.monotonic() + wait_s
@@ -139,12 +179,15 @@ def _locked(path: Path, *, wait_s: float, create: bool = True) -> Iterator[int]:
         os.close(handle)  # releases the lock
 
 
-def _read(stream: Iterable[bytes]) -> Iterator[list[dict[str, Any]]]:
+def _read(stream: BinaryIO, end: int) -> Iterator[list[dict[str, Any]]]:
     from .. import schema  # noqa: PLC0415
 
     known = {column.name for column in schema.samples.columns} - {"id"}
     rows: list[dict[str, Any]] = []
-    for line in stream:
+    while end > 0 and (line := stream.readline()):
+        end -= len(line)  # behind it there are only blank lines, very many of them
+        if line == b"\n":
+            continue
         try:
             row = json.loads(line)
         except ValueError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import time
 from collections import Counter
 from datetime import UTC, datetime
 from pathlib import Path
@@ -179,7 +180,7 @@ def test_garbage_between_requests(junk: bytes) -> None:
     line = clf(NOW, 500).encode()
     sink = counted(line * 3 + junk + b"\n" + line * 2)
     assert pairs(sink) == {0: (5, 5)}
-    assert sink.unmatched == (0 if not junk.strip(b"\x00") else 1)
+    assert (sink.lines, sink.unmatched) == (6, 1)
 
 
 # --- the same, whatever way ------------------------------------------------------------------------------------------
@@ -256,36 +257,60 @@ def test_blocks_of_one_hour_are_what_their_lines_are(zone: str, monkeypatch: pyt
 
 
 @pytest.mark.parametrize("name", ["combined", "morgan-tiny"])
-@pytest.mark.parametrize("block", [300, 5000])
-def test_two_halves_are_the_whole(name: str, block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("block", "stripe"), [(300, 400), (5000, 9000), (5000, 10**6)])
+def test_two_processes_count_what_one_does(
+    name: str, block: int, stripe: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(scan, "BLOCK", block)
+    monkeypatch.setattr(scan, "STRIPE", stripe)
     lines = []
     for number in range(400):
         at = NOW - 5 * HOUR + number * 40
         if name == "combined":
             lines.append(clf(at, 500 if number % 7 == 0 else 200))
-        else:  # most lines without a time, so that the second half begins with some
+        else:  # most lines without a time, so that stripes begin with some
             lines.append((pm2(at, TINY) if number % 90 == 0 else TINY) + "\n")
     data = "".join(lines).encode()
     path = tmp_path / "access.log"
     path.write_bytes(data + b"an unfinished li")
     whole, sink = counted(data, name), scan.Hours()
     parser = scan.RateParser(sink, patterns.compiled(name), now=NOW, undated=NOW)
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        assert scan.by_two(descriptor, 0, path.stat().st_size, parser, sink) == len(data)
-    finally:
-        os.close(descriptor)
+    end, come = path.stat().st_size, 0
+    with path.open("rb") as file:
+        assert scan.by_two(file.fileno(), 0, end, parser, time.monotonic() - 1) == 0
+        assert (sink.hours, sink.lines) == ({}, 0)
+        for _ in range(100):
+            before, come = come, scan.by_two(file.fileno(), come, end, parser, time.monotonic() + 60)
+            if come == before:
+                break
+    assert come == len(data)
     assert (sink.hours, sink.lines, sink.unmatched) == (whole.hours, whole.lines, whole.unmatched)
     assert parser.seen == NOW - 5 * HOUR + (399 if name == "combined" else 360) * 40
     assert sink.first_seen == NOW - 5 * HOUR
 
 
-def test_halves_that_can_not_be_made_count_nothing(tmp_path: Path) -> None:
+def test_a_line_too_long_for_stripes_is_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scan, "BLOCK", 1000)
+    monkeypatch.setattr(scan, "STRIPE", 2000)
     path = tmp_path / "access.log"
-    path.write_bytes(b"x" * 2_000_000)
+    head = clf(NOW, 200).encode() * 40
+    path.write_bytes(head + b"x" * 20_000 + b"\n" + head)
     sink = scan.Hours()
     parser = scan.RateParser(sink, patterns.compiled("combined"), now=NOW, undated=NOW)
     with path.open("rb") as file:
-        assert scan.by_two(file.fileno(), 0, 2_000_000, parser, sink) is None
-    assert (sink.hours, sink.lines) == ({}, 0)
+        come = scan.by_two(file.fileno(), 0, path.stat().st_size, parser, time.monotonic() + 60)
+    assert 0 < come <= len(head)
+    assert sink.lines == sum(counts[0] for counts in sink.hours.values()) == head[:come].count(b"\n")
+
+
+def test_a_helper_that_is_killed_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scan, "STRIPE", 2000)
+    monkeypatch.setattr(scan, "_helper", lambda *_: os._exit(9))
+    path = tmp_path / "access.log"
+    data = clf(NOW, 200).encode() * 400
+    path.write_bytes(data)
+    sink = scan.Hours()
+    parser = scan.RateParser(sink, patterns.compiled("combined"), now=NOW, undated=NOW)
+    with path.open("rb") as file:
+        assert scan.by_two(file.fileno(), 0, len(data), parser, time.monotonic() + 60) == len(data)
+    assert sink.lines == 400

@@ -155,10 +155,10 @@ def test_store_that_cannot_be_written_is_one_line(state: Path, tmp_path: Path, c
 def test_full_disk_is_one_line_and_what_is_known_stays(state: Path, tmp_path: Path) -> None:
     file = tmp_path / "many.jsonl"
     lines = (
-        f'{{"host": "web-09", "at": {START + 61 * n}, "ok": true, "latency_ms": {n % 900}}}\n' for n in range(60_000)
+        f'{{"host": "web-09", "at": {START + 61 * n}, "ok": true, "latency_ms": {n % 900}}}\n' for n in range(20_000)
     )
     file.write_text("".join(lines))
-    size = (state / STORE).stat().st_size + 200_000
+    size = (state / STORE).stat().st_size + 100_000
     done = subprocess.run(
         [sys.executable, "-m", "orquestrador_ops.cli", "history", "import", str(file), "--state-dir", str(state)],
         cwd=ROOT, capture_output=True, text=True, check=False, env={**os.environ, "OPS_LOCALE": "en"},

@@ -6,9 +6,12 @@ import json
 import multiprocessing
 import os
 import resource
+import shutil
 import signal
 import sqlite3
 import stat
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -79,7 +82,7 @@ def test_cycle_that_cannot_be_recorded_keeps_what_it_saw(tmp_path: Path, damage:
     with open_history(kept.state_dir) as again:
         assert [row["at"] for row in again.samples("web")] == [MONDAY, MONDAY + 60]
         assert [(row["ok"], row["data"]["trouble"]) for row in again.samples("other")] == [(False, "failing")]
-    assert path.stat().st_size == 0
+    assert path.read_bytes().strip(b"\n") == b""
     assert not spool.waiting(kept.state_dir)
 
 
@@ -184,12 +187,16 @@ def test_run_that_cannot_be_recorded_keeps_its_sample(tmp_path: Path, healthy: A
     assert record_
 
 
-def test_half_written_line_is_left_out_and_stops_no_other(tmp_path: Path) -> None:
+@pytest.mark.parametrize("reserved", [False, True])
+def test_half_written_line_is_left_out_and_stops_no_other(tmp_path: Path, reserved: bool) -> None:
     state = tmp_path / "state"
     first, second, third = (sample_row("web", *look(MONDAY + n)[1:3], "watch", None) for n in range(3))
     spool.append(state, [first])
-    with spool.path_of(state).open("a") as stream:
-        stream.write(json.dumps(second)[:40])
+    if reserved:
+        spool.reserve(state)
+    with spool.path_of(state).open("r+b") as stream:
+        stream.seek(len(stream.read().rstrip(b"\n")) + 1)
+        stream.write(json.dumps(second)[:40].encode())
     spool.append(state, [third])
     with spool.path_of(state).open("a") as stream:
         stream.write('[1]\n{"host": 3, "at": 1}\n{"host": "web", "at": "x"}\n{"host": "web", "at": NaN}\n{"ho')
@@ -254,10 +261,14 @@ def test_writers_side_by_side_tear_no_line(tmp_path: Path) -> None:
         assert [len(store.samples(f"h{part}")) for part in range(3)] == [20, 20, 20]
 
 
-def test_full_disk_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+@pytest.mark.parametrize("reserved", [False, True])
+def test_full_disk_leaves_the_file_as_it_was(tmp_path: Path, reserved: bool) -> None:
     state = tmp_path / "state"
     row = sample_row("web", *look(MONDAY)[1:3], "watch", None)
     spool.append(state, [row])
+    if reserved:
+        with spool.path_of(state).open("ab") as stream:
+            stream.write(b"\n" * 500)
     before = spool.path_of(state).read_bytes()
     old = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -269,6 +280,28 @@ def test_full_disk_leaves_the_file_as_it_was(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, old)
         signal.signal(signal.SIGXFSZ, handler)
     assert spool.path_of(state).read_bytes() == before
+
+
+def test_room_is_kept_and_written_into(tmp_path: Path) -> None:
+    state, path = tmp_path, spool.path_of(tmp_path)
+    row = sample_row("web", *look(MONDAY)[1:3], "watch", None)
+    rows = [{**row, "at": MONDAY + number} for number in range(6000)]
+    spool.reserve(state)
+    assert path.read_bytes() == b"\n" * spool.RESERVE_BYTES
+    assert not spool.waiting(state)
+    for number in range(3):
+        spool.append(state, rows[number : number + 1])
+        spool.reserve(state)
+    assert spool.waiting(state)
+    assert path.stat().st_size == spool.RESERVE_BYTES
+    spool.append(state, rows[3:])
+    assert path.stat().st_size > spool.RESERVE_BYTES, "more than there is room for"
+    with open_history(state) as store:
+        assert [one["at"] for one in store.samples("web")] == [one["at"] for one in rows]
+    assert path.read_bytes() == b"\n" * spool.RESERVE_BYTES
+    spool.append(state, [{**row, "at": MONDAY - 1}])
+    with open_history(state) as store:
+        assert len(store.samples("web")) == 6001
 
 
 def test_link_in_its_place_is_not_followed(tmp_path: Path) -> None:
@@ -287,3 +320,51 @@ def test_opening_without_anything_waiting_is_quick(tmp_path: Path) -> None:
     with open_history(tmp_path) as store:
         watch_store.record(store, [look(MONDAY)], {})
     assert not spool.path_of(tmp_path).exists()
+
+
+_FULL_DISK = """
+import os, sys
+from pathlib import Path
+from orquestrador_ops.history import open_history
+from tests.unit.ops.sla.test_spool import MONDAY, kept_in, record, seen
+place = Path(sys.argv[1])
+kept = kept_in(place)
+record(kept, {"web": seen(MONDAY)})
+with (place / "filler").open("wb", buffering=0) as filler:
+    try:
+        while True:
+            filler.write(bytes(4096))
+    except OSError:
+        pass
+assert os.statvfs(place).f_bavail == 0
+problems = []
+for number in range(1, 400):
+    try:
+        record(kept, {f"h{host}": seen(MONDAY + 60 * number) for host in range(20)})
+    except OSError as error:
+        problems.append(str(error))
+        if len(problems) == 20:
+            break
+print(problems[-1])
+(place / "filler").unlink()
+with open_history(kept.state_dir) as store:
+    found = [len(store.samples(f"h{host}")) for host in range(20)]
+assert found == [number] * 20, (number, found)
+print("all", number)
+"""
+
+
+def test_disk_that_is_full_keeps_what_was_seen(tmp_path: Path) -> None:
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = f'mount -t tmpfs -o size=3m tmpfs {place} && exec "$@"'
+    own = ["unshare", "--mount", "--map-root-user", "sh", "-c", mount, "sh"]
+    if shutil.which("unshare") is None or subprocess.run([*own, "true"], capture_output=True, check=False).returncode:
+        pytest.skip("no file system of one's own can be mounted here")
+    argv = [*own, sys.executable, "-c", _FULL_DISK, str(place)]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False, cwd=Path(__file__).parents[4])
+    assert done.returncode == 0, done.stderr
+    problem, told = done.stdout.splitlines()
+    assert "the disk is full" in problem
+    assert " - 20 sample(s) are kept in " in problem
+    assert told.startswith("all ")
