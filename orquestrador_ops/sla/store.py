@@ -108,7 +108,8 @@ class _Known:
             if day.start > at:
                 parts.append(self._raw_line(kind, at, day.start))
             until = min(day.start + DAY_S, end)
-            parts.append(clip(day.timelines[kind], max(day.start, at), until))
+            line = day.timelines[kind]
+            parts.append(line if at <= line.start and until == line.end else clip(line, max(day.start, at), until))
             at = until
         if at < end or not parts:
             parts.append(self._raw_line(kind, at, end))
