@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -141,6 +142,9 @@ class Levels:
     def left(self, kind: str, left: float, whole: float, write: Callable[[object], str]) -> str:
         """What is left of a budget, or how far it is overspent; ``kind`` is one of :data:`_LEFT`."""
         text = _LEFT[kind][left < 0]["text"]
+        if kind != "minutes":
+            # Part of an event is none that may still happen, and one too many.
+            left, whole = math.floor(left), math.floor(whole)
         return clean(self.tr.t(text, left=write(left), over=write(-left), budget=write(whole)))
 
 
