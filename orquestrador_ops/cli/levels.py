@@ -109,7 +109,7 @@ def metrics(
 
 @history_app.command("export", help=t("Write probes as CSV or JSON Lines."))
 def history_export(
-    file: Annotated[str, typer.Argument(help=t("The file; - is standard output."))],
+    file: Annotated[str, typer.Argument(help=t("The file; - is standard output."))] = "-",
     host: Host = None,
     start: From = None,
     end: To = None,

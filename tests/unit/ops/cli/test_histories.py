@@ -78,6 +78,7 @@ def test_what_goes_out_comes_back(state: Path, tmp_path: Path, capsys: Any, name
 
 def test_standard_output_and_input(state: Path, tmp_path: Path, capsys: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     status, out, err = asked(capsys, "export", "-", "--host", "web-02", "--state-dir", str(state))
+    assert asked(capsys, "export", "--host", "web-02", "--state-dir", str(state))[1] == out, "what a shell redirects"
     assert (status, err) == (0, "")
     assert [json.loads(line)["ok"] for line in out.splitlines()] == [True] * 3
     packed = io.TextIOWrapper(io.BytesIO(gzip.compress(out.encode())))
