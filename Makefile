@@ -15,7 +15,7 @@ export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export ANSIBLE_HOME ?= $(CURDIR)/.cache/ansible
 
 LAB_DATABASE ?= mysql
-SCENARIOS ?= emergency default mariadb routines backup
+SCENARIOS ?= emergency backup routines default mariadb
 LAB := molecule/shared/lab.sh
 
 .PHONY: help
