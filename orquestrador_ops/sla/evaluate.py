@@ -99,7 +99,12 @@ def evaluate(facts: Facts, objectives: Objectives) -> dict[str, Any]:
             _samples(facts.cells, outside is not None),
         ),
         _error_rate(facts, unplanned, objectives, plan, coverage),
-        _recovery([one for one, counted in happened if counted], objectives, coverage),
+        _recovery(
+            [one for one, counted in happened if counted],
+            objectives,
+            coverage,
+            (_hidden(uptime.unknown), _hidden(spans.difference(uptime.unknown, within))),
+        ),
     ]
     return {
         "schema": SCHEMA,
@@ -330,13 +335,23 @@ def _incidents(facts: Facts, uptime: Timeline, plan: Spans) -> list[tuple[recove
     return found
 
 
+def _hidden(unknown: Spans) -> float:
+    """How long an incident can have lasted that nobody saw anything of, in seconds."""
+    return _round(float(np.max(unknown.end - unknown.start))) if len(unknown) else 0.0
+
+
 def _recovery(
-    happened: list[recovery.Incident], objectives: Objectives, coverage: tuple[float | None, float | None]
+    happened: list[recovery.Incident],
+    objectives: Objectives,
+    coverage: tuple[float | None, float | None],
+    hidden: tuple[float, float],
 ) -> dict[str, Any]:
+    """``hidden``: the longest that an incident nobody saw can have lasted, raw and without planned time."""
     unplanned = [one for one in happened if not one.planned]
-    raw = _longest([(one.seconds, one.best_seconds, one.worst_seconds) for one in unplanned])
+    raw = _longest([(one.seconds, one.best_seconds, one.worst_seconds) for one in unplanned], hidden[0])
     adjusted = _longest(
-        [(one.unplanned_seconds, one.unplanned_best_seconds, one.unplanned_worst_seconds) for one in unplanned]
+        [(one.unplanned_seconds, one.unplanned_best_seconds, one.unplanned_worst_seconds) for one in unplanned],
+        hidden[1],
     )
     nothing = not unplanned
     limit = objectives.recovery_s
@@ -345,8 +360,8 @@ def _recovery(
         "seconds",
         _plain(limit),
         {**raw, "coverage": coverage[0]},
-        # Where nothing happened there is nothing to compare: that is met, if anybody looked.
-        {**adjusted, "coverage": coverage[1], **({"worst": 0.0, "best": 0.0} if nothing else {})},
+        # Where nothing happened there is nothing to compare: that is met, unless nobody looked for too long.
+        {**adjusted, "coverage": coverage[1], **({"worst": hidden[1], "best": 0.0} if nothing else {})},
         "probes",
         known=bool(coverage[0]) or not nothing,
     )
@@ -354,14 +369,14 @@ def _recovery(
     return {**entry, "good": sum(one.unplanned_seconds <= limit for one in unplanned), "total": len(unplanned)}
 
 
-def _longest(lengths: list[tuple[float, float, float | None]]) -> dict[str, float | None]:
-    """Of (known, at best, at worst) of each incident; at worst ``None``: nobody knows."""
+def _longest(lengths: list[tuple[float, float, float | None]], hidden: float) -> dict[str, float | None]:
+    """Of (known, at best, at worst) of each incident; at worst ``None``: nobody knows. Or one that nobody saw."""
     if not lengths:
-        return {"value": None, "worst": None, "best": None}
+        return {"value": None, "worst": hidden or None, "best": 0.0 if hidden else None}
     worst = [one[2] for one in lengths]
     return {
         "value": max(one[0] for one in lengths),
-        "worst": None if None in worst else max(one for one in worst if one is not None),
+        "worst": None if None in worst else max(hidden, *(one for one in worst if one is not None)),
         "best": max(one[1] for one in lengths),
     }
 

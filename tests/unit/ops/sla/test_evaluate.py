@@ -381,6 +381,19 @@ def test_an_incident_that_ends_unseen_lasted_from_its_last_bad_to_the_next_good_
     assert sla(found, "recovery")["verdict"] == "unproven"
 
 
+@pytest.mark.parametrize(
+    ("gap_s", "verdict", "worst"),
+    [(0, "met", None), (GAP_S + 80, "met", 80), (GAP_S + 100, "met", 100), (GAP_S + 150, "unproven", 150)],
+)
+def test_an_incident_may_have_gone_unseen_and_taken_as_long_as_nobody_looked(
+    gap_s: int, verdict: str, worst: int | None
+) -> None:
+    last = START + 40
+    seen = [one for one in every(10) if not last < one[0] < last + gap_s]
+    recovery = sla(evaluated(seen), "recovery")
+    assert (recovery["verdict"], recovery["worst"], recovery["total"]) == (verdict, worst, 0)
+
+
 def test_bad_before_and_after_a_gap_is_one_incident() -> None:
     given_ = [sample for sample in every(10, (1100, 1250)) if not 1130 <= sample[0] < 1220]
     one = evaluated(given_)["incidents"][0]
