@@ -60,10 +60,9 @@ def of_history(store: History, host: str, period: Period, objectives: Objectives
 
 def burning(store: History, host: str, objectives: Objectives, now: float) -> list[dict[str, Any]]:
     """How fast the error budget burns at this moment; what was planned burns nothing."""
-    window = periods.between(now - burn.LONGEST_S, now, now=now, timezone="UTC")
-    lately = _facts(store, host, window, objectives, now)
-    planned = facts_of.planned(lately.windows, lately.restarts, objectives.restart_allowance_s)
-    recent = stores.series(store, host, now - burn.LONGEST_S, now)
+    begin = now - burn.LONGEST_S
+    planned = stores.planned_time(store, host, begin, now, objectives.restart_allowance_s)
+    recent = stores.series(store, host, begin, now)
     return burn.rates(recent, objectives, now, planned)
 
 

@@ -173,9 +173,9 @@ def restarts(connection: sa.Connection, host: str, start: float, end: float) -> 
     return list(connection.execute(query).scalars())
 
 
-def _planned(connection: sa.Connection, host: str, start: float) -> Spans:
-    end = start + DAY_S
-    return planned(windows(connection, host, start, end), restarts(connection, host, start, end), ALLOWANCE_S)
+def planned_time(connection: sa.Connection, host: str, start: float, end: float, allowance_s: float) -> Spans:
+    """Planned time that overlaps ``[start, end)``: maintenance, and what is around restarts of ours."""
+    return planned(windows(connection, host, start, end), restarts(connection, host, start, end), allowance_s)
 
 
 # -------------------------------------------------------------------- writing
@@ -297,7 +297,7 @@ def _roll(connection: sa.Connection, host: str, start: float, gap_s: float) -> i
         return 0  # another process was quicker
     series, errors = blocks.load_all(connection, host, start - gap_s, start + DAY_S)
     mine = series[series["at"] >= start]
-    day = day_of(series, start, gap_s, errors, _planned(connection, host, start))
+    day = day_of(series, start, gap_s, errors, planned_time(connection, host, start, start + DAY_S, ALLOWANCE_S))
     connection.execute(
         sa.update(table)
         .where(table.c.host == host, table.c.start_at == start)
@@ -329,6 +329,6 @@ def _coarsen(connection: sa.Connection, host: str, start: float) -> int:
             table.c.host == host, table.c.start_at == start
         )
     ).one()
-    data = packed(coarsened(_decoded(host, row), _planned(connection, host, start)))
+    data = packed(coarsened(_decoded(host, row), planned_time(connection, host, start, start + DAY_S, ALLOWANCE_S)))
     connection.execute(sa.update(table).where(table.c.host == host, table.c.start_at == start).values(data=data))
     return 1

@@ -22,7 +22,7 @@ from .rollups import Day, roll_up
 from .series import OUTSIDE_SEEN, Series
 from .timeline import Kind, Timeline, clip, join, timeline
 
-__all__ = ["facts", "hosts", "roll_up", "series", "write_series"]
+__all__ = ["facts", "hosts", "planned_time", "roll_up", "series", "write_series"]
 
 # How far beyond its borders the rest of a failure is looked for.
 _BEYOND_S = 7 * DAY_S
@@ -32,6 +32,11 @@ def hosts(store: History) -> list[str]:
     """Every host of which there is a sample, in order of their names."""
     tables = (schema.samples, schema.sample_blocks, schema.sample_rollups)
     return sorted({host for table in tables for host in blocks.hosts_of(store, table)})
+
+
+def planned_time(store: History, host: str, start: float, end: float, allowance_s: float) -> stretches.Spans:
+    """Planned time that overlaps ``[start, end)`` (epoch seconds). Raises ``HistoryError``."""
+    return store.read(lambda connection: rollups.planned_time(connection, host, start, end, allowance_s))
 
 
 def series(store: History, host: str, start: float, end: float) -> Series:
