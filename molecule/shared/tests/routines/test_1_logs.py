@@ -220,8 +220,11 @@ def test_logs_are_archived_without_pm2_and_none_is_started(machine: Machine, arc
     kept = f"{PM2_HOME}/logs"
     machine.app(f"echo precious >> logs/out.log; echo old > {kept}/{APP}-out-7.log; echo other > {kept}/b-out.log")
     machine.out(f"systemctl stop {PM2_UNIT}", timeout=60)
+    # A zone in which it is another day than on the host, whenever this runs.
+    zone = "Etc/GMT+12" if int(machine.out("date -u +%H")) < 12 else "Etc/GMT-12"
     try:
-        run = archive()
+        run = archive("-e", f"ops_timezone={zone}")
+        day = machine.out(f"TZ={zone} date +%Y%m%d")
         assert machine.daemons() == []
     finally:
         machine.out(f"systemctl start {PM2_UNIT}", timeout=60)
@@ -229,7 +232,9 @@ def test_logs_are_archived_without_pm2_and_none_is_started(machine: Machine, arc
     assert "PM2 does not run" in step(run, "logs_archive")
     assert everywhere(machine, "precious|^old$") == Counter({"precious": 1, "old": 1})
     assert machine.app(f"ls {kept}; rm {kept}/b-out.log") == "b-out.log"
-    assert machine.app("tar -tzf logs/archive/*-2.tar.gz | grep -cF pm2.log") == "1"
+    names = machine.out(f"cd {ARCHIVES} && ls *.gz").split()
+    assert names == [f"logs-{day}-2.tar.gz", f"logs-{day}.tar.gz"]
+    assert machine.app(f"tar -tzf logs/archive/{names[0]} | grep -cF pm2.log") == "1"
 
 
 def test_a_daemon_that_hangs_keeps_its_logs(machine: Machine, archive: Runner) -> None:
