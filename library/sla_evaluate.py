@@ -106,8 +106,9 @@ RETURN = r"""
 document:
   description:
     - What was found. C(slas) holds C(uptime), C(response), C(availability), C(error_rate) and C(recovery), in this
-      order; C(incidents), C(days), C(seconds), C(metrics) and C(maintenance) tell what they were made of. Times of
-      the document are ISO 8601, ratios 0 to 1, and texts are messages, that is an English text with its arguments.
+      order; C(incidents), C(days), C(hours), C(seconds), C(metrics) and C(maintenance) tell what they were made of.
+      Times of the document are ISO 8601, ratios 0 to 1, and texts are messages, that is an English text with its
+      arguments.
   returned: success
   type: dict
   sample:

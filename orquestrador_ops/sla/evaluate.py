@@ -18,8 +18,8 @@ from module_utils.orquestrador.types import Message
 
 from ..i18n import iso
 from . import histogram, recovery, spans, success
-from .cells import Cells, grouped, picked
-from .facts import Facts, bounds, day_edges, edges, planned
+from .cells import Cells, Figures, grouped, picked
+from .facts import Facts, bounds, day_edges, edges, hour_edges, planned
 from .objectives import Objectives
 from .spans import Spans, Timeline
 from .timeline import clip
@@ -116,6 +116,7 @@ def evaluate(facts: Facts, objectives: Objectives) -> dict[str, Any]:
         "incidents": [recovery.shown(one, records.about(one), counted=counted) for one, counted in happened],
         "seconds": _seconds(uptime, within),
         "days": _days(facts, uptime, within, objectives, budget_minutes),
+        "hours": _pieces(facts, hour_edges(period, until), uptime, within, objectives),
         "metrics": success.metrics(facts, uptime, unplanned, within, objectives.uptime),
         "maintenance": _maintenance(facts),
     }
@@ -403,36 +404,54 @@ def _days(
     borders = day_edges(facts.period, facts.until)
     if len(borders) < 2:
         return []
+    unknown = spans.seconds_between(uptime.unknown, borders)
+    down = spans.seconds_between(spans.difference(uptime.down, plan), borders)
+    remaining = budget_minutes - np.cumsum(down) / 60
+    known = np.cumsum(np.diff(borders) - unknown) > 0
+    errors = _errors_by_day(facts, borders)
+    return [
+        {
+            "date": date,
+            **piece,
+            "errors": facts.log_errors.get(date, errors[day]),
+            "budget_remaining_minutes": _round(remaining[day]) if known[day] else None,
+        }
+        for day, (date, piece) in enumerate(
+            zip(facts.period.dates(), _pieces(facts, borders, uptime, plan, objectives), strict=False)
+        )
+    ]
+
+
+def _pieces(
+    facts: Facts, borders: Figures, uptime: Timeline, plan: Spans, objectives: Objectives
+) -> list[dict[str, Any]]:
+    """What was between each two of ``borders``."""
+    if len(borders) < 2:
+        return []
     cells = grouped(facts.cells, borders)
     length = np.diff(borders)
     unknown = spans.seconds_between(uptime.unknown, borders)
     planned_down = spans.seconds_between(spans.intersection(uptime.down, plan), borders)
     down = spans.seconds_between(spans.difference(uptime.down, plan), borders)
     up = np.maximum(length - unknown - planned_down - down, 0)
-    remaining = budget_minutes - np.cumsum(down) / 60
-    known = np.cumsum(length - unknown) > 0
-    errors = _errors_by_day(facts, borders)
     found = []
-    for day, date in enumerate(facts.period.dates()[: len(length)]):
-        counts = cells.latency[day]
+    for piece in range(len(length)):
+        counts = cells.latency[piece]
         found.append({
-            "date": date,
-            "from": iso(float(borders[day])),
-            "to": iso(float(borders[day + 1])),
-            "up_s": _round(up[day]),
-            "down_s": _round(down[day]),
-            "planned_down_s": _round(planned_down[day]),
-            "unknown_s": _round(unknown[day]),
-            "total": int(cells.total[day]),
-            "good": int(cells.good[day]),
+            "from": iso(float(borders[piece])),
+            "to": iso(float(borders[piece + 1])),
+            "up_s": _round(up[piece]),
+            "down_s": _round(down[piece]),
+            "planned_down_s": _round(planned_down[piece]),
+            "unknown_s": _round(unknown[piece]),
+            "total": int(cells.total[piece]),
+            "good": int(cells.good[piece]),
             "fast": _ratio(histogram.below(counts, objectives.response_ms), int(counts.sum())),
             **_percentiles(counts),
-            "memory_max_bytes": _whole(cells.memory_max[day]),
-            "memory_mean_bytes": _whole(cells.memory_mean[day]),
-            "cpu_mean_percent": _figure(cells.cpu_mean[day]),
-            "disk_max_percent": _figure(cells.disk_max[day]),
-            "errors": facts.log_errors.get(date, errors[day]),
-            "budget_remaining_minutes": _round(remaining[day]) if known[day] else None,
+            "memory_max_bytes": _whole(cells.memory_max[piece]),
+            "memory_mean_bytes": _whole(cells.memory_mean[piece]),
+            "cpu_mean_percent": _figure(cells.cpu_mean[piece]),
+            "disk_max_percent": _figure(cells.disk_max[piece]),
         })  # fmt: skip
     return found
 

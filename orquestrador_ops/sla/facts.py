@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -14,6 +15,9 @@ from .cells import Cells, Figures
 from .periods import Period
 from .spans import Spans, Timeline
 
+HOUR_S = 3600.0
+LONGEST_DAY_S = 25 * HOUR_S  # the one on which clocks go back
+
 
 @dataclass(frozen=True, eq=False)
 class Facts:
@@ -23,8 +27,8 @@ class Facts:
     tell how long an incident lasted that began before the period, or ended after it, the one of uptime reaches back to
     its first bad sample and on to the next good one.
 
-    ``cells`` end at now and lie between :func:`edges`: those of days, and of planned time, without which what was
-    counted in planned time can't be told from the rest.
+    ``cells`` end at now and lie between :func:`edges`: those of days, of hours where it is no longer than a day, and of
+    planned time, without which what was counted in planned time can't be told from the rest.
     """
 
     host: str
@@ -65,8 +69,19 @@ def day_edges(period: Period, until: float) -> Figures:
     return np.append(edges[edges < until], until) if until > period.start else edges[:1]
 
 
+def hour_edges(period: Period, until: float) -> Figures:
+    """The same of hours, for a period that is no longer than a day; none for a longer one.
+
+    They are full hours of UTC, which cells of rolled-up days never straddle.
+    """
+    if period.seconds > LONGEST_DAY_S or until <= period.start:
+        return np.empty(0)
+    full = np.arange(math.floor(period.start / HOUR_S) + 1, math.ceil(until / HOUR_S)) * HOUR_S
+    return np.concatenate(([period.start], full, [until]))
+
+
 def edges(period: Period, until: float, planned: Spans) -> Figures:
-    """Edges that the cells of :class:`Facts` need: of its days until ``until``, and of planned time."""
+    """Edges that the cells of :class:`Facts` need: of days and hours until ``until``, and of planned time."""
     days = day_edges(period, until)
     cut = spans.cut(planned, float(days[0]), float(days[-1]))
-    return np.unique(np.concatenate((days, cut.start, cut.end)))
+    return np.unique(np.concatenate((days, hour_edges(period, until), cut.start, cut.end)))

@@ -11,7 +11,7 @@ from module_utils.orquestrador.messages import msg
 
 from ..errors import SlaError
 from ..i18n import epoch
-from . import burn, cells, periods, readings, series, timeline
+from . import burn, cells, periods, readings, series, spans, timeline
 from . import evaluate as evaluation
 from . import facts as facts_of
 from . import store as stores
@@ -82,7 +82,7 @@ def of_samples(
     until = max(min(period.end, now), period.start)
     known = given[(given["at"] >= period.start - objectives.gap_s) & (given["at"] < until)]
     line = timeline.timeline(known, "uptime", period.start, until, objectives.gap_s)
-    counted = cells.cells(known, facts_of.day_edges(period, until))
+    counted = cells.cells(known, facts_of.edges(period, until, spans.NONE))
     facts = Facts(host, period, now, {"uptime": line, "availability": None}, counted)
     document = evaluation.evaluate(facts, objectives)
     return Measured({**document, "burn": burn.rates(given[given["at"] <= now], objectives, now)}, facts)

@@ -33,7 +33,10 @@ class Pictures:
     def __init__(self, sheet: _Sheet) -> None:
         self.sheet, self.tr, self.words = sheet, sheet.tr, sheet.words
         self.days = [day for day in sheet.days if epoch(day.get("from")) is not None]
-        self.at = [self.middle(day) for day in self.days]
+        # A day by its hours, every other period by its days.
+        self.hourly = len(sheet.hours) > 1
+        self.pieces = sheet.hours if self.hourly else self.days
+        self.at = [self.middle(piece) for piece in self.pieces]
         self.span = (0.0, max((sheet.end - sheet.start) / DAY_S, 1 / 24))
 
     def all(self) -> dict[str, Any]:
@@ -52,12 +55,12 @@ class Pictures:
         """Days since the period began."""
         return (instant - self.sheet.start) / DAY_S
 
-    def middle(self, day: Mapping[str, Any]) -> float:
-        start, end = epoch(day.get("from")) or 0.0, epoch(day.get("to"))
+    def middle(self, piece: Mapping[str, Any]) -> float:
+        start, end = epoch(piece.get("from")) or 0.0, epoch(piece.get("to"))
         return self.position((start + (end if end is not None else start)) / 2)
 
-    def values(self, name: str, unit: float = 1.0) -> Values:
-        return [value / unit if isinstance(value := day.get(name), int | float) else None for day in self.days]
+    def values(self, name: str) -> Values:
+        return _values(self.pieces, name)
 
     def midnight(self, day: date) -> float:
         return periods.beginning(day, self.tr.zone)
@@ -97,17 +100,29 @@ class Pictures:
         }
 
     def drawn(self, name: str, plot: charts.Plot, title: str, summary: str) -> charts.Drawing | None:
-        """A chart of days; one day alone makes no line, and its figures say more."""
-        return charts.Drawing(lambda: charts.plot(name, plot, title, summary)) if len(self.days) > 1 else None
+        """A chart of pieces; one alone makes no line, and its figures say more."""
+        return charts.Drawing(lambda: charts.plot(name, plot, title, summary)) if len(self.pieces) > 1 else None
 
-    def dated(self, *columns: tuple[Values, Callable[[float], str]]) -> list[list[str]]:
-        """Rows of a table: the day, then each column's value as people write it."""
+    def column(self) -> str:
+        """What the first column of a table of pieces is called."""
+        return self.tr.t("Hour") if self.hourly else self.tr.t("Day")
+
+    def dated(
+        self, pieces: Sequence[Mapping[str, Any]], *columns: tuple[Values, Callable[[float], str]]
+    ) -> list[list[str]]:
+        """Rows of a table: when a piece was, then each column's value as people write it."""
         rows = []
-        for number, day in enumerate(self.days):
-            when = calendar.date_of(day)
+        for number, piece in enumerate(pieces):
             cells = [write(value) if (value := values[number]) is not None else "–" for values, write in columns]
-            rows.append([self.words.day(when, "yMMMd") if when else clean(day.get("date")), *cells])
+            rows.append([self.when(piece), *cells])
         return rows
+
+    def when(self, piece: Mapping[str, Any]) -> str:
+        """The date of a day, the beginning of an hour."""
+        if "date" not in piece:
+            return clean(self.tr.time(piece.get("from")))
+        day = calendar.date_of(piece)
+        return self.words.day(day, "yMMMd") if day else clean(piece["date"])
 
     # ------------------------------------------------------------------ lines
 
@@ -126,20 +141,26 @@ class Pictures:
         levels = [(at, tr.value("_ms", at) if at else "0") for at in charts.levels(top)]
         p95 = [value for value in named[1][1] if value is not None]
         summary = tr.t("95 of 100 answers took {p95_ms} or less", p95_ms=max(p95, default=None))
-        if len(self.days) > 1:
+        slow = sum(value > limit for value in p95)
+        if self.hourly:
+            summary = tr.t(
+                "95 of 100 answers took {p95_ms} or less in the slowest hour; hours with more than {limit_ms}: {slow}.",
+                p95_ms=max(p95, default=None), slow=slow, limit_ms=limit,
+            )  # fmt: skip
+        elif len(self.days) > 1:
             summary = tr.t(
                 "95 of 100 answers took {p95_ms} or less on the slowest day; days with more than {limit_ms}: {slow}.",
-                p95_ms=max(p95, default=None), slow=sum(value > limit for value in p95), limit_ms=limit,
+                p95_ms=max(p95, default=None), slow=slow, limit_ms=limit,
             )  # fmt: skip
         drawn = charts.Plot(self.at, self.span, lines, self.ticks(), levels, top, goal=(limit, tr.value("_ms", limit)))
-        rows = self.dated(*[(values, lambda value: tr.value("_ms", value)) for _, values in named])
-        columns = [tr.t("Day"), "p50", "p95", "p99"]
+        rows = self.dated(self.pieces, *[(values, lambda value: tr.value("_ms", value)) for _, values in named])
+        columns = [self.column(), "p50", "p95", "p99"]
         return self.chart("latency", title, summary, self.drawn("latency", drawn, title, summary), columns, rows)
 
     def budget(self) -> dict[str, Any] | None:
         tr, words = self.tr, self.words
         sla = next((sla for sla in self.sheet.slas if sla.get("id") == "uptime"), {})
-        whole, left = sla.get("budget_minutes"), self.values("budget_remaining_minutes")
+        whole, left = sla.get("budget_minutes"), _values(self.days, "budget_remaining_minutes")
         known = [value for value in left if value is not None]
         if not isinstance(whole, int | float) or whole <= 0 or not known:
             return None
@@ -157,7 +178,7 @@ class Pictures:
         ]
         summary = self.sheet.levels.left("minutes", known[-1], whole, words.minutes)
         drawn = charts.Plot(at, self.span, lines, self.ticks(), levels, whole * 1.05, bottom, zero=True)
-        rows = self.dated((left, words.minutes))
+        rows = self.dated(self.days, (left, words.minutes))
         columns = [tr.t("Day"), tr.t("Budget left")]
         return self.chart(
             "budget",
@@ -198,8 +219,8 @@ class Pictures:
         levels = [(at, f"{tr.number(at, 2)} {name}" if at else "0") for at in charts.levels(top)]
         summary = self.trend(most, tr.bytes)
         drawn = charts.Plot(self.at, self.span, lines, self.ticks(), levels, top)
-        rows = self.dated((most, tr.bytes), (mean, tr.bytes))
-        columns = [tr.t("Day"), tr.t("at most"), tr.t("mean")]
+        rows = self.dated(self.pieces, (most, tr.bytes), (mean, tr.bytes))
+        columns = [self.column(), tr.t("at most"), tr.t("mean")]
         return self.chart("memory", title, summary, self.drawn("memory", drawn, title, summary), columns, rows)
 
     def disk(self) -> dict[str, Any] | None:
@@ -212,8 +233,8 @@ class Pictures:
         levels = [(at, tr.percent(at)) for at in (0.0, 25.0, 50.0, 75.0, 100.0)]
         summary = self.trend(used, tr.percent)
         drawn = charts.Plot(self.at, self.span, lines, self.ticks(), levels, 105, fill=True)
-        columns = [tr.t("Day"), tr.t("used")]
-        rows = self.dated((used, tr.percent))
+        columns = [self.column(), tr.t("used")]
+        rows = self.dated(self.pieces, (used, tr.percent))
         return self.chart("disk", title, summary, self.drawn("disk", drawn, title, summary), columns, rows)
 
     def trend(self, values: Values, write: Callable[[float], str]) -> str:
@@ -222,6 +243,9 @@ class Pictures:
             return ""
         if len(known) == 1:
             return self.tr.t("{most} at most.", most=write(known[0]))
+        if self.hourly:
+            return self.tr.t("From {first} in the first hour to {last} in the last; {most} at most.",
+                             first=write(known[0]), last=write(known[-1]), most=write(max(known)))  # fmt: skip
         return self.tr.t("From {first} on the first day to {last} on the last; {most} at most.",
                          first=write(known[0]), last=write(known[-1]), most=write(max(known)))  # fmt: skip
 
@@ -276,6 +300,10 @@ class Pictures:
             [tr.time(start), tr.time(end), tr.message(calendar.STATES[word][1])]
             for start, end, word in rows[:MAX_ROWS]
         ]  # fmt: skip
+
+
+def _values(pieces: Sequence[Mapping[str, Any]], name: str) -> Values:
+    return [float(value) if isinstance(value := piece.get(name), int | float) else None for piece in pieces]
 
 
 def _pairs(found: spans.Spans) -> list[tuple[float, float]]:

@@ -89,7 +89,7 @@ class _Sheet:
         self.start, self.end = epoch(period["from"]) or 0.0, epoch(period["to"]) or 0.0
         until = epoch(period.get("until"))
         self.until = self.end if until is None else min(max(until, self.start), self.end)
-        self.days = _mappings(document.get("days"))
+        self.days, self.hours = _mappings(document.get("days")), _mappings(document.get("hours"))
         self.slas = _mappings(document.get("slas"))
         begun = [(epoch(run.get("started_at")), run) for run in _mappings(getattr(facts, "runs", None))]
         self.runs = [run for at, run in begun if at is not None and self.start <= at < self.end]

@@ -555,6 +555,36 @@ def test_days_of_other_lengths_are_what_they_are(zone: str, name: str, lengths: 
     assert sla(found, "uptime")["budget_minutes"] == round(period.seconds * 0.001 / 60, 6)
 
 
+@pytest.mark.parametrize(
+    ("zone", "name", "hours"),
+    [
+        ("America/Sao_Paulo", "2026-11-20", 24),
+        ("Europe/Berlin", "2026-10-25", 25),
+        ("America/New_York", "2026-03-08", 23),
+        ("Asia/Kolkata", "2026-11-20", 25),  # begins and ends in the middle of an hour
+        ("UTC", "2026-11-22", 1),  # begun just now
+        ("UTC", "24h", 25),
+        ("UTC", "2026-W46", 0),
+    ],
+)
+def test_the_hours_of_a_day_make_up_the_day(zone: str, name: str, hours: int) -> None:
+    now = datetime(2026, 11, 22, 0, 20, tzinfo=UTC).timestamp()
+    period = periods.parse(name, now=now, timezone=zone)
+    made = samples.empty(int(period.seconds // 40))
+    made["at"], made["latency_ms"] = period.start + 40 * np.arange(len(made)), np.arange(len(made)) % 400
+    made["flags"] = np.where(np.arange(len(made)) % 50 < 3, BAD, GOOD)
+    found = evaluate(facts_of(made, period=period, now=now), Objectives())
+    days, pieces = found["days"], found["hours"]
+    assert len(pieces) == hours
+    if not pieces:
+        return
+    assert (pieces[0]["from"], pieces[-1]["to"]) == (days[0]["from"], days[-1]["to"])
+    assert [one["to"] for one in pieces[:-1]] == [one["from"] for one in pieces[1:]]
+    assert all(":00:00" in one["from"] for one in pieces[1:])
+    for figure in ("total", "good", "up_s", "down_s", "planned_down_s", "unknown_s"):
+        assert sum(one[figure] for one in pieces) == pytest.approx(sum(one[figure] for one in days), abs=1e-5)
+
+
 def test_every_kind_of_look_is_understood() -> None:
     found = evaluated([(START + 10 * number, flags, 5.0) for number, flags in enumerate(FLAGS)])
     assert sla(found, "uptime")["total"] == 8  # all but the one that saw nothing

@@ -15,7 +15,7 @@ import pytest
 from markdown_it import MarkdownIt
 
 from orquestrador_ops.i18n import Translator, translator
-from orquestrador_ops.sla import page, periods
+from orquestrador_ops.sla import page, periods, sheet
 from orquestrador_ops.sla.charts import INKS
 from orquestrador_ops.sla.evaluate import Facts, evaluate
 from orquestrador_ops.sla.objectives import Objectives
@@ -160,6 +160,18 @@ def test_charts_take_their_colours_from_the_page() -> None:
     for ink in {*re.findall(r"var\(--([a-z-]+)\)", text)}:
         assert f"--{ink}:" in style
     assert text.count("<style") == 1
+
+
+@pytest.mark.parametrize(("name", "column", "rows"), [("2026-10-13", "Hour", 24), ("2026-W43", "Day", 7)])
+def test_a_day_is_drawn_by_its_hours_and_a_longer_period_by_its_days(name: str, column: str, rows: int) -> None:
+    document, facts = made(name)
+    drawn = sheet.build(document, EN, facts)["pictures"]
+    for chart in ("latency", "memory", "disk"):
+        assert drawn[chart]["svg"] is not None
+        assert drawn[chart]["table"]["columns"][0] == column
+        assert len(drawn[chart]["table"]["rows"]) == rows
+        assert ("hour" in drawn[chart]["summary"]) == (column == "Hour")
+    assert drawn["latency"]["table"]["rows"][0][0] == ("2026-10-13 00:00:00" if column == "Hour" else "Oct 19, 2026")
 
 
 def test_a_page_is_the_same_each_time() -> None:
