@@ -17,7 +17,7 @@ from tools.bench.logs import bench_logs
 from tools.bench.recover import bench_recover
 from tools.bench.reload import bench_reload
 from tools.bench.sla import bench_sla
-from tools.bench.watch import bench_watch
+from tools.bench.watch import bench_watch, bench_watch_idle
 from tools.bench.watched import bench_watched
 
 # Name, what is said before, and the benchmark: given the lab, a directory to work in and a number of counted rounds,
@@ -26,7 +26,8 @@ BENCHMARKS: dict[str, tuple[str, Callable[[Lab, Path, int], dict[str, float]]]] 
     "daily": ("Daily routine against the commands an operator types", bench_daily),
     "fleet": ("Daily routine over a fleet", bench_fleet),
     "reload": ("Reload of the application under load", bench_reload),
-    "watch": ("The watch over a fleet, and over hosts that are well", bench_watch),
+    "watch": ("The watch over a fleet", bench_watch),
+    "watch_idle": ("500 cycles of the watch over a host that is well, under load", bench_watch_idle),
     "logs": ("Archives of logs that are being written", bench_logs),
     "recover": ("Recovery from faults, against the commands of the playbook as written", bench_recover),
     "watched": ("Recovery from faults that only the watch can find", bench_watched),
