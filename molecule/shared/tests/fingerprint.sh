@@ -1,6 +1,6 @@
 # Everything on the host that a playbook could change, one line each, in a stable order. Run as root.
-# Left out is what changes by itself: logs, the database's data files, sockets, Ansible's and sudo's own traces, apt's
-# index of its package lists, which reading them brings up to date, and what systemd runs by its own timers.
+# Left out is what changes by itself: logs, the database's data files, sockets, Ansible's and sudo's own traces, and
+# apt's index of its package lists, which reading them brings up to date.
 set -euo pipefail
 export LC_ALL=C
 home=/home/flavio
@@ -16,8 +16,7 @@ find /etc/systemd /etc/mysql /etc/apt "$home/.config" "$home/.pm2/dump.pm2" "$ho
 
 dpkg-query -W -f 'package ${Package} ${Version} ${db:Status-Abbrev}\n'
 systemctl list-unit-files --no-legend --no-pager | sed 's/^/unit-file /'
-systemctl list-units --type=service --no-legend --no-pager --plain |
-  awk '$1 != "systemd-tmpfiles-clean.service" {print "unit", $1, $2, $3, $4}'
+systemctl list-units --type=service --no-legend --no-pager --plain | awk '{print "unit", $1, $2, $3, $4}'
 
 # PM2 by the kernel and by itself: which processes, since when, restarted how often.
 ps -u flavio -o pid=,lstart=,args= | grep -E 'God Daemon|dist/server' | grep -v grep | sed 's/^/process /'

@@ -34,6 +34,7 @@ for unit in systemd-modules-load.service systemd-sysctl.service systemd-udevd.se
   proc-sys-fs-binfmt_misc.automount proc-sys-fs-binfmt_misc.mount dev-hugepages.mount sys-kernel-config.mount \
   sys-kernel-debug.mount sys-kernel-tracing.mount sys-fs-fuse-connections.mount \
   getty.target console-getty.service apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer fstrim.timer \
+  dpkg-db-backup.timer systemd-tmpfiles-clean.timer \
   systemd-ask-password-console.path systemd-ask-password-wall.path; do
   ln -sfn /dev/null "$unit"
 done
