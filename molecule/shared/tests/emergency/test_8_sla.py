@@ -90,6 +90,32 @@ def test_after_the_watch_levels_are_told_and_nothing_is_touched(
     assert incidents(state) == []
 
 
+def test_a_probe_that_the_history_cannot_take_is_kept_and_stored_later(
+    run_clean: Runner, machine: Machine, state: Path
+) -> None:
+    def probes() -> int:
+        with sqlite3.connect(f"file:{state / 'history.sqlite3'}?mode=ro", uri=True) as store:
+            found: int = store.execute("SELECT COUNT(*) FROM samples").fetchone()[0]
+            return found
+
+    def watch() -> Run:
+        return run_clean(WATCH, "-e", "ops_locale=en", state=state)
+
+    assert watch().rc == 0
+    store, kept = state / "history.sqlite3", state / "kept.sqlite3"
+    store.rename(kept)
+    store.write_bytes(b"no database at all\n" * 400)
+    run = watch()
+    assert run.rc != 0
+    assert "1 sample(s) are kept in" in run.output
+    (line,) = (line for line in (state / "spool" / "samples.jsonl").read_text().splitlines() if line.strip())
+    assert (json.loads(line)["host"], json.loads(line)["ok"]) == (machine.name, True)
+    kept.replace(store)
+    assert watch().rc == 0
+    assert probes() == 3
+    assert not (state / "spool" / "samples.jsonl").read_text().strip()
+
+
 def test_host_that_cannot_be_reached_is_evaluated(levels: Levels, machine: Machine, state: Path) -> None:
     now = time.time()
     imported(state, machine.name, [(now - 3600 + 60 * n, n != 7) for n in range(60)])
