@@ -204,11 +204,11 @@ class _Told:
     problems: list[str] = field(default_factory=list)
 
     def into_history(self, kept: Settings) -> None:
-        from . import history, routines  # noqa: PLC0415 - SQLAlchemy is dear, and only needed here
+        from . import history, routines, rows  # noqa: PLC0415 - SQLAlchemy is dear, and only needed here
 
         with history.open_history(kept.state_dir, kept.history_url) as store:
             previous = store.last_run(self.record["host"], self.record["procedure"])
-            self.record["previous_run"] = history.name_of_run(previous)
+            self.record["previous_run"] = rows.name_of_run(previous)
             days = routines.routine(self.record["procedure"]).period_days
             if days:
                 since = datetime.fromisoformat(self.record["started_at"]) - timedelta(days=days)
@@ -223,11 +223,11 @@ class _Told:
         """Keep the run's sample until the history can be written; ``error``, and where the sample is."""
         if self.snapshot is None:
             return error
-        from . import history  # noqa: PLC0415
+        from . import rows  # noqa: PLC0415
         from .sla import spool  # noqa: PLC0415
 
         run = self.record
-        row = history.sample_row(run["host"], self.snapshot, self.verdict, run["procedure"], run["run_id"])
+        row = rows.sample_row(run["host"], self.snapshot, self.verdict, run["procedure"], run["run_id"])
         return spool.keep(kept.state_dir, [row], error)
 
     def report(self, kept: Settings) -> None:

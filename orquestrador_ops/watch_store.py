@@ -10,8 +10,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from . import schema
-from .history import History, memory_row, sample_row
+from .history import History
 from .incidents import SERVICE_LEVEL
+from .rows import memory_row, sample_row
 from .watch import DONE, RUNNING
 
 SOURCE = "watch"

@@ -23,6 +23,7 @@ from module_utils.orquestrador.types import Message
 
 from ..errors import HistoryError
 from ..files import private_dir
+from ..rows import as_json
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -93,8 +94,6 @@ def reserve(state_dir: Path) -> None:
 
 def append(state_dir: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     """Add rows, whole and synced. Raises ``OSError``; then the file says what it said."""
-    from ..history import as_json  # noqa: PLC0415 - the database library is loaded by whoever has rows
-
     text = "".join(as_json(dict(row)) + "\n" for row in rows).encode()
     path = path_of(state_dir)
     private_dir(path.parent)

@@ -23,8 +23,9 @@ from sqlalchemy.schema import CreateIndex, CreateTable
 import orquestrador_ops
 from orquestrador_ops import memory, schema
 from orquestrador_ops.errors import HistoryError
-from orquestrador_ops.history import History, moved_on, open_history
+from orquestrador_ops.history import History, open_history
 from orquestrador_ops.i18n import translator
+from orquestrador_ops.rows import moved_on
 
 PACKAGE = Path(orquestrador_ops.__file__).parent
 Run = tuple[dict[str, Any], dict[str, Any] | None, dict[str, Any] | None]
