@@ -21,7 +21,8 @@ short_description: Loads the controller's libraries while the hosts are being ob
 description:
   - SQLAlchemy and the report templates take a quarter of a second to load, and every forked worker would pay for it.
   - They are loaded once, in the controlling process, right after the first probe was sent off, so that the wait for
-    the host hides the cost. Without this plugin everything works as well, only slower.
+    the host hides the cost. So is what draws reports of service levels, which takes longer than a report, when the
+    second host's turn comes. Without this plugin everything works as well, only slower.
 """
 
 
@@ -37,6 +38,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         super().__init__()
         self._armed = False
         self._done = False
+        self._evaluated: set[str] = set()
         # Before it exits, the interpreter looks for garbage in everything that ends with the process anyway: 0.2 s.
         atexit.register(gc.freeze)
 
@@ -44,6 +46,22 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         if not self._armed and task.action in ("health_probe", "watch_probe"):
             self._armed = True
             os.register_at_fork(after_in_parent=self._load)
+        elif task.action == "sla_evaluate" and not self._armed:
+            # Of one host nobody would inherit it.
+            self._evaluated.add(str(host))
+            if len(self._evaluated) > 1:
+                self._armed = True
+                os.register_at_fork(after_in_parent=self._load_charts)
+
+    def _load_charts(self) -> None:
+        if self._done:
+            return
+        self._done = True
+        from orquestrador_ops.i18n import translator  # noqa: PLC0415
+        from orquestrador_ops.sla import page  # noqa: PLC0415
+
+        page.warm(translator())
+        gc.freeze()
 
     def _load(self) -> None:
         if self._done:

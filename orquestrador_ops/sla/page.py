@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .. import report
 from ..files import link_latest, private_dir, safe_name, write_atomic
 from ..i18n import Translator
-from . import sheet
+from . import charts, sheet
 
 if TYPE_CHECKING:
     from .facts import Facts
@@ -51,6 +51,14 @@ def write(
         link_latest(directory / f"latest-sla-{kind}.{fmt}", path)
         written[fmt] = str(path)
     return written
+
+
+def warm(tr: Translator) -> None:
+    """Load and compile what a page needs: forked workers inherit it from a parent that called this."""
+    for fmt in ("md", "html"):
+        report.page(f"sla.{fmt}.j2", tr)
+    line = charts.Line("", [0.0, 1.0], "first")
+    charts.plot("warm", charts.Plot([0.0, 1.0], (0.0, 1.0), [line], [(0.0, "0")], [(0.0, "0")], 1.0), "", "")
 
 
 def path_of(document: Mapping[str, Any], reports_dir: Path, fmt: str) -> Path:

@@ -1,0 +1,70 @@
+"""What is loaded ahead: by whom it is inherited, and not where nobody would."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+PLUGIN = Path(__file__).resolve().parents[3] / "callback_plugins" / "preload.py"
+specification = importlib.util.spec_from_file_location("preload_callback", PLUGIN)
+assert specification is not None
+assert specification.loader is not None
+module = importlib.util.module_from_spec(specification)
+specification.loader.exec_module(module)
+
+Hooks = list[Callable[[], None]]
+
+
+@pytest.fixture
+def hooks(monkeypatch: pytest.MonkeyPatch) -> Hooks:
+    """What would be done in the parent after the next fork."""
+    found: Hooks = []
+
+    def register(*, after_in_parent: Callable[[], None]) -> None:
+        found.append(after_in_parent)
+
+    monkeypatch.setattr(os, "register_at_fork", register)
+    monkeypatch.setattr("gc.freeze", lambda: None)
+    return found
+
+
+@pytest.fixture
+def plugin() -> Any:
+    return module.CallbackModule()
+
+
+def started(plugin: Any, action: str, *hosts: str) -> None:
+    for host in hosts:
+        plugin.v2_runner_on_start(host, SimpleNamespace(action=action, args={}))
+
+
+def test_a_probe_loads_what_its_conclusion_needs(plugin: Any, hooks: Hooks, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[str] = []
+    monkeypatch.setattr("orquestrador_ops.runs.preload", lambda: loaded.append("conclusion"))
+    started(plugin, "ansible.builtin.command", "a", "b")
+    assert hooks == []
+    started(plugin, "health_probe", "a", "b")
+    (hook,) = hooks
+    hook()
+    hook()
+    assert loaded == ["conclusion"]
+
+
+def test_charts_are_loaded_for_the_hosts_after_the_first(
+    plugin: Any, hooks: Hooks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warmed: list[str] = []
+    monkeypatch.setattr("orquestrador_ops.sla.page.warm", lambda tr: warmed.append(tr.locale))
+    started(plugin, "sla_evaluate", "a", "a", "a")
+    assert hooks == [], "one host, three periods: nobody would inherit them"
+    started(plugin, "sla_evaluate", "b", "c")
+    (hook,) = hooks
+    hook()
+    hook()
+    assert warmed == ["pt_BR"]
