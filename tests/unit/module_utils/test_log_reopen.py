@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import socket
 import struct
 import threading
@@ -145,23 +146,24 @@ class Pm2:
         self.lock = threading.Lock()
         self.ended = threading.Event()
         self.sockets = []
-        for name, serve in (("rpc.sock", self.answer), ("pub.sock", self.subscribers.append)):
+        for name in ("pub.sock", "rpc.sock"):
             listener = socket.socket(socket.AF_UNIX)
             listener.bind(str(home / name))
             listener.listen(8)
-            listener.settimeout(0.05)
             self.sockets.append(listener)
-            threading.Thread(target=self.accept, args=(listener, serve), daemon=True).start()
-        threading.Thread(target=self.write, daemon=True).start()
+        for work in (self.serve, self.write):
+            threading.Thread(target=work, daemon=True).start()
 
-    def accept(self, listener: socket.socket, serve: Any) -> None:
+    def serve(self) -> None:
+        """One loop for both sockets, as the real one has: who subscribed before asking is heard before the answer."""
         while not self.ended.is_set():
-            try:
-                serve(listener.accept()[0])
-            except TimeoutError:
-                continue
-            except OSError:
-                return
+            with contextlib.suppress(OSError, ValueError):  # closed
+                for ready in select.select(self.sockets, [], [], 0.05)[0]:
+                    connection, _ = ready.accept()
+                    if ready is self.sockets[0]:
+                        self.subscribers.append(connection)
+                    else:
+                        self.answer(connection)
 
     def answer(self, connection: socket.socket) -> None:
         with connection:
