@@ -6,6 +6,7 @@ import atexit
 import gc
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -43,34 +44,40 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         atexit.register(gc.freeze)
 
     def v2_runner_on_start(self, host: Any, task: Any) -> None:
-        if not self._armed and task.action in ("health_probe", "watch_probe"):
-            self._armed = True
-            os.register_at_fork(after_in_parent=self._load)
-        elif task.action == "sla_evaluate" and not self._armed:
+        if self._armed:
+            return
+        if task.action in ("health_probe", "watch_probe"):
+            self._arm(_what_concludes)
+        elif task.action == "sla_evaluate":
             # Of one host nobody would inherit it.
             self._evaluated.add(str(host))
             if len(self._evaluated) > 1:
-                self._armed = True
-                os.register_at_fork(after_in_parent=self._load_charts)
+                self._arm(_what_draws)
 
-    def _load_charts(self) -> None:
+    def _arm(self, load: Callable[[], None]) -> None:
+        """Have it loaded right after the next fork: while the host is busy, and once."""
+        self._armed = True
+        os.register_at_fork(after_in_parent=lambda: self._load(load))
+
+    def _load(self, load: Callable[[], None]) -> None:
         if self._done:
             return
         self._done = True
-        from orquestrador_ops.i18n import translator  # noqa: PLC0415
-        from orquestrador_ops.sla import page  # noqa: PLC0415
-
-        page.warm(translator())
-        gc.freeze()
-
-    def _load(self) -> None:
-        if self._done:
-            return
-        self._done = True
-        from orquestrador_ops import runs  # noqa: PLC0415 - loading late is this plugin's purpose
-
-        runs.preload()
-        # Every worker would load these again for its host, and read their documentation for the options.
-        for loader, name in ((connection_loader, "ssh"), (shell_loader, "sh"), (become_loader, "sudo")):
-            loader.get(name, class_only=True)
+        load()
         gc.freeze()  # what is loaded by now is shared with the workers and never garbage
+
+
+def _what_concludes() -> None:
+    from orquestrador_ops import runs  # noqa: PLC0415 - loading late is this plugin's purpose
+
+    runs.preload()
+    # Every worker would load these again for its host, and read their documentation for the options.
+    for loader, name in ((connection_loader, "ssh"), (shell_loader, "sh"), (become_loader, "sudo")):
+        loader.get(name, class_only=True)
+
+
+def _what_draws() -> None:
+    from orquestrador_ops.i18n import translator  # noqa: PLC0415
+    from orquestrador_ops.sla import page  # noqa: PLC0415
+
+    page.warm(translator())

@@ -9,7 +9,6 @@ finds itself in another process than the one that opened it connects anew.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import random
 import time
@@ -26,6 +25,7 @@ from module_utils.orquestrador.messages import msg
 
 from . import schema
 from .errors import HistoryError
+from .files import locked
 from .rows import as_json
 
 T = TypeVar("T")
@@ -242,23 +242,14 @@ class Database:
 
 @contextlib.contextmanager
 def _file_lock(path: Path, name: str) -> Iterator[None]:
-    try:
-        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise HistoryError({**_UNOPENED, "args": {"name": name, "reason": error.strerror}}) from error
-    try:
-        until = time.monotonic() + LOCK_TIMEOUT_S
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > until:
-                    raise HistoryError({**_MIGRATING, "args": {"name": name}}) from None
-                time.sleep(0.05)
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(locked(path, wait_s=LOCK_TIMEOUT_S))
+        except BlockingIOError:
+            raise HistoryError({**_MIGRATING, "args": {"name": name}}) from None
+        except OSError as error:
+            raise HistoryError({**_UNOPENED, "args": {"name": name, "reason": error.strerror}}) from error
         yield
-    finally:
-        os.close(handle)  # releases the lock
 
 
 def _connect_args(url: sa.URL) -> dict[str, Any]:

@@ -1,15 +1,19 @@
-"""File names that cannot leave their directory, and writes that are whole or not there at all."""
+"""File names that cannot leave their directory, writes that are whole or not there at all, and locks."""
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import hashlib
 import os
 import re
 import tempfile
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 MAX_NAME = 100
+LOCK_POLL_S = 0.02
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
 
 
@@ -69,3 +73,27 @@ def link_latest(link: Path, target: Path) -> None:
         temporary.unlink()
     temporary.symlink_to(target.name)
     temporary.replace(link)
+
+
+@contextlib.contextmanager
+def locked(path: Path, *, wait_s: float | None, create: bool = True) -> Iterator[int]:
+    """Hold ``path`` for this process alone, and give its descriptor, open for reading and writing.
+
+    ``wait_s`` is how long another may keep it, ``None`` for as long as it likes. Raises ``BlockingIOError`` when it was
+    kept longer, and ``OSError`` when the file cannot be opened. The kernel gives it back if the process dies.
+    """
+    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | (os.O_CREAT if create else 0)
+    handle = os.open(path, flags, 0o600)
+    try:
+        until = None if wait_s is None else time.monotonic() + wait_s
+        while True:
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | (0 if until is None else fcntl.LOCK_NB))
+                break
+            except BlockingIOError:
+                if until is not None and time.monotonic() >= until:
+                    raise
+                time.sleep(LOCK_POLL_S)
+        yield handle
+    finally:
+        os.close(handle)  # releases the lock

@@ -7,15 +7,12 @@ process lives: a killed cycle stands in nobody's way. ``flock`` is held only whi
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .files import private_dir, safe_name
+from .files import locked, private_dir, safe_name
 
 MAX_BYTES = 4096
 
@@ -26,7 +23,8 @@ def take(state_dir: Path, key: str, pid: int) -> dict[str, Any] | None:
     Raises ``OSError`` when the file cannot be read or written.
     """
     directory = private_dir(state_dir / "watch")
-    with _locked(directory / f"{safe_name(key)}.lock") as handle:
+    # For as long as another takes to read and write a line.
+    with locked(directory / f"{safe_name(key)}.lock", wait_s=None) as handle:
         holder = _read(handle)
         if holder is not None and holder.get("pid") != pid and alive(holder):
             return holder
@@ -54,16 +52,6 @@ def alive(holder: dict[str, Any]) -> bool:
     except PermissionError:
         return True
     return True
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[int]:
-    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)  # for as long as another takes to read and write a line
-        yield handle
-    finally:
-        os.close(handle)
 
 
 def _read(handle: int) -> dict[str, Any] | None:

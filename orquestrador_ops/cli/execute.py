@@ -6,7 +6,6 @@ Artifacts lie under ``<state>/runs/<id>``, readable by their owner alone, the ne
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import os
 import shlex
@@ -25,7 +24,7 @@ from module_utils.orquestrador.messages import msg, plain
 from module_utils.orquestrador.types import Message
 
 from .. import runs
-from ..files import private_dir, write_atomic
+from ..files import locked, private_dir, write_atomic
 from . import ending
 from .signals import Asked
 from .tally import HostRun, Tally
@@ -282,24 +281,22 @@ def environment(request: Request, mark: str, connections: Path) -> dict[str, str
 @contextlib.contextmanager
 def _directory(parent: Path, run_id: str, keep: int) -> Iterator[Path]:
     """A private directory for the artifacts of a run; older ones beyond ``keep`` go, none that is still written."""
-    try:
-        directory = private_dir(private_dir(parent) / run_id)
-        handle = os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise Refused(
-            msg(
-                "{path} cannot be written: give this user write access, or name another with --state-dir ({reason})",
-                path=str(parent),
-                reason=str(error.strerror),
-            ),
-            1,
-        ) from error
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
+    with contextlib.ExitStack() as stack:
+        try:
+            directory = private_dir(private_dir(parent) / run_id)
+            stack.enter_context(locked(directory / _LOCK, wait_s=None))
+        except OSError as error:
+            raise Refused(
+                msg(
+                    "{path} cannot be written: give this user write access, or name another with --state-dir "
+                    "({reason})",
+                    path=str(parent),
+                    reason=str(error.strerror),
+                ),
+                1,
+            ) from error
         rotate(parent, keep)
         yield directory
-    finally:
-        os.close(handle)
 
 
 def rotate(parent: Path, keep: int) -> list[str]:
@@ -309,14 +306,9 @@ def rotate(parent: Path, keep: int) -> list[str]:
     """
     gone = []
     for old in sorted((path for path in parent.iterdir() if (path / _LOCK).exists()), reverse=True)[max(keep, 1) :]:
-        with contextlib.suppress(OSError):
-            handle = os.open(old / _LOCK, os.O_RDWR | os.O_CLOEXEC)
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(old)
-                gone.append(old.name)
-            finally:
-                os.close(handle)
+        with contextlib.suppress(OSError), locked(old / _LOCK, wait_s=0.0, create=False):
+            shutil.rmtree(old)
+            gone.append(old.name)
     return gone
 
 

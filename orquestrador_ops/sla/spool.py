@@ -9,11 +9,9 @@ where neither history nor file could grow, there is room for what is seen.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
 import math
 import os
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -22,7 +20,7 @@ from module_utils.orquestrador.messages import msg
 from module_utils.orquestrador.types import Message
 
 from ..errors import HistoryError
-from ..files import private_dir
+from ..files import locked, private_dir
 from ..rows import as_json
 
 if TYPE_CHECKING:
@@ -87,7 +85,7 @@ def reserve(state_dir: Path) -> None:
             return
     with contextlib.suppress(OSError):
         private_dir(path.parent)
-        with _locked(path, wait_s=0.0) as handle:
+        with locked(path, wait_s=0.0) as handle:
             size = os.fstat(handle).st_size
             _write(handle, b"\n" * (RESERVE_BYTES - size), size, size)
 
@@ -97,7 +95,7 @@ def append(state_dir: Path, rows: Iterable[Mapping[str, Any]]) -> None:
     text = "".join(as_json(dict(row)) + "\n" for row in rows).encode()
     path = path_of(state_dir)
     private_dir(path.parent)
-    with _locked(path, wait_s=LOCK_TIMEOUT_S) as handle:
+    with locked(path, wait_s=LOCK_TIMEOUT_S) as handle:
         end = _end(handle)
         if end and os.pread(handle, 1, end - 1) != b"\n":
             text = b"\n" + text  # what was half written stays a line of its own
@@ -140,7 +138,7 @@ def replay(store: History, state_dir: Path) -> int:
     """
     done = 0
     try:
-        with _locked(path_of(state_dir), wait_s=0.0, create=False) as handle:
+        with locked(path_of(state_dir), wait_s=0.0, create=False) as handle:
             with os.fdopen(os.dup(handle), "rb") as stream:
                 for rows in _read(stream, _end(handle)):
                     # Once: whoever opens a store that is taken would wait here before it waits for itself.
@@ -157,25 +155,6 @@ def replay(store: History, state_dir: Path) -> int:
     except OSError:  # taken, gone, or not ours
         return done
     return done
-
-
-@contextlib.contextmanager
-def _locked(path: Path, *, wait_s: float, create: bool = True) -> Iterator[int]:
-    flags = os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW | (os.O_CREAT if create else 0)
-    handle = os.open(path, flags, 0o600)
-    try:
-        until = time.monotonic() + wait_s
-        while True:
-            try:
-                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() >= until:
-                    raise
-                time.sleep(0.02)
-        yield handle
-    finally:
-        os.close(handle)  # releases the lock
 
 
 def _read(stream: BinaryIO, end: int) -> Iterator[list[dict[str, Any]]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -11,14 +10,11 @@ import pytest
 from ansible.module_utils.orquestrador import lease as lease_utils
 from ansible.module_utils.testing import patch_module_args
 
-ROOT = Path(__file__).resolve().parents[3]
+from tests.unit.fakes.loading import load
 
 
 def run(capsys: pytest.CaptureFixture[str], **args: Any) -> tuple[int, dict[str, Any]]:
-    spec = importlib.util.spec_from_file_location("critical_files_module", ROOT / "library" / "critical_files.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load("library/critical_files.py")
     with patch_module_args(args), pytest.raises(SystemExit) as ended:
         module.main()
     return int(ended.value.code or 0), json.loads(capsys.readouterr().out)

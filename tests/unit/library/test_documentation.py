@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,20 +10,11 @@ import pytest
 import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
+from tests.unit.fakes.loading import load
+
 LIBRARY = Path(__file__).resolve().parents[3] / "library"
 MODULES = sorted(path.stem for path in LIBRARY.glob("*.py") if not path.stem.startswith("_"))
 COMPARED = ("type", "elements", "required", "choices", "default", "aliases")
-
-
-def load(name: str) -> ModuleType:
-    """Import a module of ``library/`` as Ansible names it, without running it."""
-    spec = importlib.util.spec_from_file_location(f"library_under_test.{name}", LIBRARY / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module
-    spec.loader.exec_module(module)
-    return module
 
 
 def described(options: dict[str, Any], nested: str) -> dict[str, Any]:
@@ -43,7 +32,7 @@ def described(options: dict[str, Any], nested: str) -> dict[str, Any]:
 
 @pytest.fixture(params=MODULES)
 def module(request: pytest.FixtureRequest) -> ModuleType:
-    return load(request.param)
+    return load(f"library/{request.param}.py")
 
 
 def name_of(module: ModuleType) -> str:

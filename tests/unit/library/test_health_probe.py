@@ -17,14 +17,14 @@ from ansible.module_utils.orquestrador import observe, types
 from ansible.module_utils.testing import patch_module_args
 
 from tests.unit.fakes import servers
-from tests.unit.library.test_documentation import load
+from tests.unit.fakes.loading import load
 
 GOOD = servers.http(b'{"status":"ok","database":"connected"}')
 
 
 @pytest.fixture(scope="module")
 def module() -> ModuleType:
-    return load("health_probe")
+    return load("library/health_probe.py")
 
 
 def arguments(path: Path, port: int, **changes: Any) -> dict[str, Any]:

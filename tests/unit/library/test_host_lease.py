@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 from typing import Any
@@ -10,15 +9,13 @@ from typing import Any
 import pytest
 from ansible.module_utils.testing import patch_module_args
 
-ROOT = Path(__file__).resolve().parents[3]
+from tests.unit.fakes.loading import load
+
 Capture = pytest.CaptureFixture[str]
 
 
 def run(capsys: Capture, **args: Any) -> tuple[int, dict[str, Any]]:
-    spec = importlib.util.spec_from_file_location("host_lease_module", ROOT / "library" / "host_lease.py")
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    module = load("library/host_lease.py")
     with patch_module_args(args), pytest.raises(SystemExit) as ended:
         module.main()
     return int(ended.value.code or 0), json.loads(capsys.readouterr().out)

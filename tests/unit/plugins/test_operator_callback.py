@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.util
-from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible.executor.stats import AggregateStats
 
 from orquestrador_ops.i18n import translator
+from tests.unit.fakes.loading import load
 
-PLUGIN = Path(__file__).resolve().parents[3] / "callback_plugins" / "operator.py"
-specification = importlib.util.spec_from_file_location("operator_callback", PLUGIN)
-assert specification is not None
-assert specification.loader is not None
-plugin = importlib.util.module_from_spec(specification)
-specification.loader.exec_module(plugin)
+plugin = load("callback_plugins/operator.py")
 
 
 @pytest.mark.parametrize(

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from collections.abc import Callable
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-PLUGIN = Path(__file__).resolve().parents[3] / "callback_plugins" / "preload.py"
-specification = importlib.util.spec_from_file_location("preload_callback", PLUGIN)
-assert specification is not None
-assert specification.loader is not None
-module = importlib.util.module_from_spec(specification)
-specification.loader.exec_module(module)
+from tests.unit.fakes.loading import load
+
+module = load("callback_plugins/preload.py")
 
 Hooks = list[Callable[[], None]]
 

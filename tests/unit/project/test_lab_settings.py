@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
+
+from tests.unit.fakes.loading import load
 
 LAB = Path(__file__).resolve().parents[3] / "molecule" / "shared" / "lab"
 
 
 @pytest.fixture(scope="module")
 def settings() -> ModuleType:
-    specification = importlib.util.spec_from_file_location("lab_settings", LAB / "settings.py")
-    assert specification is not None
-    assert specification.loader is not None
-    module = importlib.util.module_from_spec(specification)
-    sys.modules["lab_settings"] = module
-    specification.loader.exec_module(module)
-    return module
+    return load("molecule/shared/lab/settings.py")
 
 
 def test_the_lab_is_what_the_documentation_says(settings: ModuleType) -> None:
