@@ -25,6 +25,8 @@ HEAD_BYTES = 64 * 1024
 TAIL_BYTES = 448 * 1024
 # How long the output is waited for after the command has ended: a child left behind may hold the stream open.
 LINGER_S = 0.5
+# How long the killed may take to be gone: a busy machine gets to it late.
+GONE_S = 2.0
 
 _ESCAPE = re.compile(
     r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]{0,2000}(?:\x07|\x1b\\)|[PX^_][^\x1b]{0,2000}\x1b\\|[ -/]*[0-~])"
@@ -152,16 +154,20 @@ def _kill(process: subprocess.Popen[bytes], mark: str) -> None:
 
 
 def end_marked(mark: str, proc: str = "/proc") -> int:
-    """Kill every process of ours that carries the mark of a run; how many were. PM2 and what it runs are spared."""
+    """Kill every process of ours that carries the mark of a run; how many were. PM2 and what it runs are spared.
+
+    They are gone when it returns, but for one in uninterruptible sleep: whoever puts right what they had begun must
+    not have them write into it.
+    """
     killed: set[int] = set()
-    for _ in range(3):
-        found = [pid for pid in marked(mark, proc) if pid not in killed]
-        if not found:
-            break
+    until = time.monotonic() + GONE_S
+    while (found := marked(mark, proc)) and time.monotonic() < until:
         for pid in found:
-            killed.add(pid)
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, signal.SIGKILL)
+            if pid not in killed:
+                killed.add(pid)
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGKILL)
+        time.sleep(0.01)
     return len(killed)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import subprocess
+import threading
 import time
 from pathlib import Path
 
@@ -78,6 +79,21 @@ def test_only_the_marked_are_ended() -> None:
     finally:
         other.kill()
         other.wait()
+
+
+def test_the_ended_are_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Although the kernel takes its time, as it does on a busy machine."""
+    kill = os.kill
+    monkeypatch.setattr(os, "kill", lambda pid, number: threading.Timer(0.3, kill, (pid, number)).start())
+    mark = secrets.token_hex(8)
+    mine = subprocess.Popen(["sleep", "34"], env={**os.environ, long_command.MARK: mark})
+    try:
+        time.sleep(0.1)
+        assert long_command.end_marked(mark) == 1
+        assert long_command.marked(mark) == []
+    finally:
+        mine.kill()
+        mine.wait()
 
 
 def test_pm2_and_what_runs_under_it_are_spared(tmp_path: Path) -> None:
