@@ -117,8 +117,8 @@ def _listen(reader: int, worker: int, limit_s: float, told_to_end: list[int]) ->
             if not piece:
                 return lines, True, False
             lines = _kept(lines + piece)
-        elif _gone(worker):
-            return lines, True, False  # something it left behind holds the pipe
+        elif _gone(worker):  # something it left behind holds the pipe, or it ended this very moment
+            return _kept(lines + _rest(reader)), True, False
     return lines, False, False
 
 
@@ -150,7 +150,13 @@ def _end(worker: int, reader: int, grace_s: float) -> bytes:
                 said += os.read(reader, 1 << 16)
         if _gone(worker):
             break
-    while select.select([reader], [], [], 0)[0]:
+    return said + _rest(reader)
+
+
+def _rest(reader: int) -> bytes:
+    """What was said and not yet read."""
+    said = b""
+    while len(said) < MAX_BYTES and select.select([reader], [], [], 0)[0]:
         piece = os.read(reader, 1 << 16)
         if not piece:
             break

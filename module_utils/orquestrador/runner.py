@@ -38,17 +38,19 @@ class _Output:
         with selectors.DefaultSelector() as selector:
             selector.register(cast("IO[bytes]", self._process.stdout), selectors.EVENT_READ, "stdout")
             selector.register(cast("IO[bytes]", self._process.stderr), selectors.EVENT_READ, "stderr")
+            ended = False
             while selector.get_map() and (left := deadline - time.monotonic()) > 0:
-                events = selector.select(min(left, 0.1))
+                events = selector.select(0 if ended else min(left, 0.1))
                 for key, _ in events:
                     chunk = os.read(key.fd, 65536)
                     if not chunk:
                         selector.unregister(key.fileobj)
                     self._keep(key.data, chunk)
                 # A child that was left behind may hold the pipes open after the command ended: the end of the command
-                # counts, not the end of the pipes.
-                if not events and self._process.poll() is not None:
+                # counts, not the end of the pipes. Asked for once more, because between the two it may have spoken.
+                if not events and ended:
                     break
+                ended = ended or (not events and self._process.poll() is not None)
 
     def _keep(self, stream: str, chunk: bytes) -> None:
         room = max(self._max_bytes - len(self.kept[stream]), 0)

@@ -62,6 +62,18 @@ def test_what_became_of_the_worker(body: str, expected: Any, tmp_path: Path) -> 
     assert time.monotonic() - began < 8
 
 
+def test_the_last_word_counts_although_the_worker_ends_while_nobody_looks(tmp_path: Path) -> None:
+    body = (
+        "from module_utils.orquestrador import emergency_guard\n"
+        "gone = emergency_guard._gone\n"
+        "def late(pid):\n    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)\n    return gone(pid)\n"
+        "emergency_guard._gone = late\n"
+        "def work(tell):\n    time.sleep(0.8)\n    return {'at': 3}\n"
+        "print(watch(work, limit_s=5))"
+    )
+    assert isolated(body, tmp_path) == str(Watched({"at": 3}, True, False))
+
+
 def test_a_worker_told_to_end_unwinds(tmp_path: Path) -> None:
     body = (
         "def work(tell):\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import time
 from pathlib import Path
 
@@ -45,6 +46,14 @@ def test_a_child_that_keeps_the_pipes_open_does_not_keep_the_caller() -> None:
     done = run(["sh", "-c", "sleep 5 & echo said"], timeout_s=4.5)
     assert (done.code, done.stdout, done.timed_out) == (0, b"said\n", False)
     assert time.monotonic() - began < 3
+
+
+def test_what_is_said_last_is_read_although_it_ends_while_nobody_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine a command may speak and end between the look at its output and the look at itself."""
+    poll = subprocess.Popen.poll
+    monkeypatch.setattr(subprocess.Popen, "poll", lambda self: self.wait() if poll(self) is None else poll(self))
+    done = run(["sh", "-c", "sleep 0.4; echo said"], timeout_s=5)
+    assert (done.code, done.stdout) == (0, b"said\n")
 
 
 def test_a_flood_is_cut_and_read_to_its_end() -> None:
