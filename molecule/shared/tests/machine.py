@@ -64,6 +64,12 @@ CHECKS = (
 )
 
 
+def damaging(path: str, at: int = 5000) -> str:
+    """A shell command that turns one byte of a file into another, which a fixed byte would not do once in 256 times."""
+    script = f"f = open({path!r}, 'r+b'); f.seek({at}); b = f.read(1)[0]; f.seek({at}); f.write(bytes([b ^ 255]))"
+    return f"python3 -c {shlex.quote(script)}"
+
+
 @dataclass(frozen=True)
 class Machine:
     """One scenario's machine; ``state`` is where its keys, inventory and secrets lie on this side."""

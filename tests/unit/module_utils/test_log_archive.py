@@ -197,7 +197,9 @@ def test_archive_that_is_not_what_was_written_is_not_believed(logs: Path, monkey
         real(path, *rest)
         with Path(path).open("r+b") as file:
             file.seek(-6, os.SEEK_END)  # gzip's own checksum
-            file.write(b"X")
+            byte = file.read(1)[0]
+            file.seek(-6, os.SEEK_END)
+            file.write(bytes([byte ^ 255]))
 
     monkeypatch.setattr(log_tarball, "write", damaged)
     result = archive(options(logs))

@@ -25,6 +25,7 @@ from machine import (
     Machine,
     Run,
     assert_same,
+    damaging,
     in_english,
 )
 
@@ -235,7 +236,7 @@ def test_refusals_come_before_anything_is_changed(machine: Machine, proven: dict
     before, pids, rows = listing(machine), machine.pids(), sums(machine)
     safety = [entry["id"] for entry in manifests(machine) if entry.get("purpose") == "safety"][-1]
     chosen = ("-e", f"backup={proven['id']}")
-    damage = f"printf X | dd of={path} bs=1 seek=5000 conv=notrunc status=none"
+    damage = damaging(path)
     foreign = f'sed -i \'s/"product": "mysql"/"product": "mariadb"/\' {described}'
     newer = f'sed -i \'s/"version": "9\\./"version": "99./\' {described}'
     for script, args, confirm, expected in (

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from entry import CODE, Done, Runner, entry, listing, manifest
-from machine import APP, CRITICAL, USER, WEBAPP, Machine
+from machine import APP, CRITICAL, USER, WEBAPP, Machine, damaging
 
 Entry = Callable[..., Done]
 SMALL = "/mnt/small-code"
@@ -201,7 +201,7 @@ def test_damage_and_another_key_are_named_and_take_the_proof_away(machine: Machi
     assert "no identity matched" in wrong.said
     assert manifest(machine, backup_id)["verified"], "another key says nothing of the backup"
     machine.app("echo broken > package.json")
-    for damage in (f"printf X | dd of={path} bs=1 seek=5000 conv=notrunc status=none", f"truncate -s -100 {path}"):
+    for damage in (damaging(path), f"truncate -s -100 {path}"):
         machine.sh(f"cp -p {path} /root/kept; {damage}")
         done = run("verify_code")
         refused = run("restore_files", *CONFIRMED, "backup_restore_unverified=true")

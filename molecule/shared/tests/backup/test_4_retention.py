@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from entry import CODE, Done, Runner, entry, listing, manifest
-from machine import BACKUPS, USER, Machine
+from machine import BACKUPS, USER, Machine, damaging
 
 Entry = Callable[..., Done]
 KEPT = "/home/flavio/kept"
@@ -108,8 +108,7 @@ def test_nothing_goes_while_the_newest_is_not_proven_or_damaged(machine: Machine
     assert listing(machine) == before
     machine.sh(f"mv /root/kept {CODE}/{newest}.tar.zst.age")
     # Proof of the newest fails: it loses its mark, and the others stay.
-    machine.sh(f"cp -p {CODE}/{newest}.tar.zst.age /root/kept;"
-               f" printf X | dd of={CODE}/{newest}.tar.zst.age bs=1 seek=5000 conv=notrunc status=none")  # fmt: skip
+    machine.sh(f"cp -p {CODE}/{newest}.tar.zst.age /root/kept; {damaging(f'{CODE}/{newest}.tar.zst.age')}")
     failed = run("verify_code")
     assert f"{newest}.tar.zst.age is damaged" in failed.said
     assert not run("retention").changed
@@ -133,7 +132,8 @@ def test_backups_are_copied_to_the_controller_once(machine: Machine, run: Entry,
         assert machine.out(f"base64 -w0 {CODE}/{path.name}", timeout=60) == _base64(path)
     assert manifest(machine, made)["copies"][0]["to"] == "controller"
     assert not run("copy", "backup_copy_to=controller").changed
-    data.write_bytes(data.read_bytes()[:-1] + b"X")
+    whole = data.read_bytes()
+    data.write_bytes(whole[:-1] + bytes([whole[-1] ^ 255]))
     assert run("copy", "backup_copy_to=controller").result["copied"] == [made]
     assert machine.out(f"base64 -w0 {CODE}/{data.name}", timeout=60) == _base64(data)
     assert len(listing(machine, BACKUPS)) // 2 == len(list((place / "database").glob("*.json")))
@@ -161,7 +161,7 @@ def test_a_mounted_disk_takes_copies_and_what_can_not_take_them_is_named(
         assert not run("copy", f"backup_copy_to={DISK}").changed
         # A backup that was damaged after it was made gives no copy that counts.
         newest = run("code").result["backup"]["id"]
-        machine.sh(f"printf X | dd of={CODE}/{newest}.tar.zst.age bs=1 seek=5000 conv=notrunc status=none")
+        machine.sh(damaging(f"{CODE}/{newest}.tar.zst.age"))
         damaged = run("copy", f"backup_copy_to={DISK}")
         assert not damaged.ok
         assert newest in damaged.said

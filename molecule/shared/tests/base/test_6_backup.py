@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from machine import BACKUP, BACKUPS, DATABASE, USER, VERIFY, Background, Machine, Run
+from machine import BACKUP, BACKUPS, DATABASE, USER, VERIFY, Background, Machine, Run, damaging
 
 Runner = Callable[..., Run]
 SMALL = "/mnt/small"
@@ -257,7 +257,7 @@ def test_damage_takes_the_proof_away_and_names_the_file(machine: Machine, backup
     assert backup(prove=True).rc == 0
     manifest = newest(machine)
     path = f"{BACKUPS}/{manifest['file']}"
-    for damage in (f"printf X | dd of={path} bs=1 seek=5000 conv=notrunc status=none", f"truncate -s -100 {path}"):
+    for damage in (damaging(path), f"truncate -s -100 {path}"):
         machine.sh(f"cp -p {path} /root/kept")
         machine.sh(damage)
         run = verify()
