@@ -51,6 +51,10 @@ lint: $(STAMP) ## ruff, mypy, yamllint, ansible-lint, documentation up to date
 unit: $(STAMP) ## Unit tests
 	@$(BIN)/python -m pytest tests/unit -q -n 2
 
+.PHONY: explore
+explore: $(STAMP) ## Property tests with examples that nobody has tried yet (EXAMPLES=1000 of each)
+	@EXAMPLES=$(EXAMPLES) $(BIN)/python -m pytest tests/unit -q -n 2 -m hypothesis --hypothesis-profile explore
+
 .PHONY: prometheus
 prometheus: $(STAMP) ## Service levels and rules against Prometheus itself, unpacked into .cache
 	@tools/ensure-prometheus.sh

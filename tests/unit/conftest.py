@@ -6,8 +6,10 @@ inside Ansible's payload. Extending ``ansible.module_utils.__path__`` gives the 
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import ansible.module_utils
 
@@ -16,8 +18,13 @@ import ansible.module_utils
 import pymysql  # noqa: F401
 from hypothesis import HealthCheck, settings
 
-# Time says nothing of correctness on a machine whose two cores are busy with something else.
-settings.register_profile("project", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# Time says nothing of correctness on a machine whose two cores are busy with something else. The same commit is judged
+# by the same examples each time; `make explore` draws others, and what it finds becomes an example of its test.
+PATIENT: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("project", **PATIENT, derandomize=True)
+settings.register_profile(
+    "explore", **PATIENT, derandomize=False, print_blob=True, max_examples=int(os.environ.get("EXAMPLES") or 1000)
+)
 settings.load_profile("project")
 
 ROOT = Path(__file__).resolve().parents[2]
