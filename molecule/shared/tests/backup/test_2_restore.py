@@ -167,7 +167,11 @@ def restore(run_clean: Runner, state: Path) -> Runner:
 def half_way(machine: Machine) -> str:
     """Stop the client that loads, with some of the tables there; its process."""
     find = "pgrep -f '/[m]ysql --no-defaults'"
-    script = f"until pid=$({find}); do sleep 0.02; done; sleep 0.15; kill -STOP $pid; echo $pid"
+    loaded = f"SELECT COUNT(*) > 2 FROM information_schema.tables WHERE table_schema = '{DATABASE}'"
+    script = (
+        f"until pid=$({find}); do sleep 0.02; done; kill -STOP $pid;"
+        f' until [ "$(mysql -NBe "{loaded}")" = 1 ]; do kill -CONT $pid; sleep 0.05; kill -STOP $pid; done; echo $pid'
+    )
     pid = machine.out(script, timeout=40)
     assert len(objects(machine)) < 50, "the load was over already"
     return pid
@@ -326,7 +330,7 @@ def small_disk(machine: Machine) -> Iterator[str]:
         f"rm -f {DATA}/filler; systemctl stop mysql; umount {DATA}; find {DATA} -mindepth 1 -delete;"
         f" cp -a {ROOM}/. {DATA}; umount {ROOM};"
         " systemctl start mysql",
-        timeout=60,
+        timeout=150,
     )
     machine.settle()
 
@@ -335,8 +339,9 @@ def test_a_disk_that_fills_up_is_named_and_what_to_do_works(
     machine: Machine, proven: dict[str, Any], restore: Runner, small_disk: str
 ) -> None:
     there = objects(machine)
-    room = ("-e", "backup_reserve_bytes=0", "-e", "backup_stall_s=20")
-    run = Background(lambda: restore("-e", f"backup={proven['id']}", *room, timeout=240), 240)
+    room = ("-e", "backup_reserve_bytes=0")
+    patience = ("-e", "backup_stall_s=20")
+    run = Background(lambda: restore("-e", f"backup={proven['id']}", *room, *patience, timeout=240), 240)
     client = half_way(machine)
     machine.sh(f"{small_disk}; kill -CONT {client}")
     done = run.result()
@@ -345,7 +350,8 @@ def test_a_disk_that_fills_up_is_named_and_what_to_do_works(
     advice = re.findall(r"with (-e backup=\S+ -e backup_restore_unverified=true) -e confirm=", said(done))
     if advice:
         assert machine.pids() == []
-        again = restore(*advice[0].split(), *room)
+        # What had to wait for the disk is tried again by the server once a minute only.
+        again = restore(*advice[0].split(), *room, timeout=240)
         assert again.rc == 0, again.output
     assert objects(machine) == there
     assert_at_rest(machine)

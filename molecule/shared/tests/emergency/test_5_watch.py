@@ -116,9 +116,9 @@ def test_one_off_failure_is_not_acted_upon_and_no_second_cycle_beside_it(
     watch: Watch, machine: Machine, state: Path
 ) -> None:
     stop(machine)
-    first = Background(lambda: watch("-e", "watch_confirm_after_s=15"))
+    first = Background(lambda: watch("-e", "watch_confirm_after_s=25"))
     machine.wait("the cycle to begin", lambda: list(state.glob("watch/*.lock")))
-    time.sleep(3)
+    time.sleep(6)  # for the first look
     machine.app(f"pm2 start {APP} >/dev/null")
     machine.wait_healthy(9)
     pids = machine.pids()

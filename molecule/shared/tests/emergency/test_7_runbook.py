@@ -152,6 +152,11 @@ def napping(machine: Machine) -> list[str]:
     return machine.out(f"ps -eo pid=,ppid=,user=,args= | grep '[s]leep {NAP}' || true").splitlines()
 
 
+def looking(machine: Machine, nap: int) -> bool:
+    """Whether a cycle of the watch is at its only task."""
+    return machine.sh(f"pgrep -fx 'sleep {nap}'", check=False).returncode == 0
+
+
 def local_rest(machine: Machine) -> list[str]:
     """What of a run with this machine's inventory is still there on this side, connections of their own included."""
     found = subprocess.run(["ps", "-eo", "pid,args"], capture_output=True, text=True, timeout=10, check=True).stdout
@@ -222,7 +227,7 @@ def test_what_cannot_be_run_is_one_line(runbook: Runbook) -> None:
 
 
 def test_hung_run_is_ended_on_both_sides_recorded_and_told(hanging: Callable[..., Runbook], tmp_path: Path) -> None:
-    runbook = hanging(budget_s=3, stubborn=True)
+    runbook = hanging(budget_s=8, stubborn=True)
     mailbox = Mailbox()
     with contextlib.closing(mailbox):
         channels = tmp_path / "channels.yml"
@@ -237,7 +242,7 @@ def test_hung_run_is_ended_on_both_sides_recorded_and_told(hanging: Callable[...
     assert told["ended_on_hosts"]["left"] == []
     assert napping(runbook.machine) == []
     # Given to the run, and once more to what ignores being asked to end on the host.
-    assert told["seconds"] < 3 + 4 + 4 + 10
+    assert told["seconds"] < 8 + 4 + 4 + 10
     (run,) = (run for run in runbook("reports", "--json").document["reports"] if run["procedure"] == "hang")
     assert run["outcome"] == "timeout"
     (incident,) = runbook("incidents", "--json").document["incidents"]
@@ -300,13 +305,13 @@ def test_watch_keeps_its_beat_and_ends_when_told(hanging: Callable[..., Runbook]
     assert slow.rc == 0, slow.out + slow.err
     assert slow.document["cycles"] == 2
     assert slow.document["skipped"] >= 2
-    process = runbook.start("watch", "--interval", "1", "-e", "nap=2", *runbook.given)
-    time.sleep(2)
+    process = runbook.start("watch", "--interval", "1", "-e", "nap=4", *runbook.given)
+    runbook.machine.wait("the cycle", lambda: looking(runbook.machine, 4))
     process.send_signal(signal.SIGTERM)
     ended = runbook.finish(process, 15)
     assert (ended.rc, ended.err) == (0, "")
     assert ended.out.count("#1") == 1
     process = runbook.start("watch", "--interval", "1", "-e", "nap=30", *runbook.given)
-    time.sleep(2.5)
+    runbook.machine.wait("the cycle", lambda: looking(runbook.machine, 30))
     process.send_signal(signal.SIGINT)
     assert runbook.finish(process, 12).rc == 130
