@@ -15,6 +15,11 @@ OVERRIDE = f"/run/systemd/system/{UNIT}.service.d/test.conf"
 FULL = "/mnt/full"
 ENTRY = f"{WEBAPP}/dist/server/index.js"
 STRANGER = "relatorio"  # an account that is none of ours
+# A server notices only seconds later that the client of a sleeping session is gone; till then it keeps its locks.
+END_SLEEPING = (
+    "mysql -N -e \"SELECT CONCAT('KILL ', ID, ';') FROM performance_schema.processlist WHERE STATE = 'User sleep'\""
+    " | mysql --force"
+)
 
 _AS_IT_WAS = f"""
 systemctl stop 'test-*' 2>/dev/null || true
@@ -35,9 +40,7 @@ systemctl reset-failed {UNIT} 2>/dev/null || true
 systemctl start {UNIT}
 mysql -e "SET GLOBAL max_connections = 151; SET GLOBAL super_read_only = OFF; SET GLOBAL read_only = OFF;
           DROP USER IF EXISTS {STRANGER}@localhost;"
-# A server notices only seconds later that the client of a sleeping session is gone; till then it keeps its locks.
-mysql -N -e "SELECT CONCAT('KILL ', ID, ';') FROM performance_schema.processlist WHERE STATE = 'User sleep'" \\
-    | mysql --force
+{END_SLEEPING}
 mysql -e "DROP TABLE IF EXISTS {DATABASE}.brittle"
 """
 
@@ -63,7 +66,7 @@ class Database:
     def halt(self) -> None:
         self.machine.out(f"kill -STOP {self.pid()}")
 
-    def kill(self, *, restarts_after_s: int = 9) -> None:
+    def kill(self, *, restarts_after_s: int = 15) -> None:
         """SIGKILL; systemd starts it again, but not at once."""
         self.machine.out(
             f"install -D /dev/stdin {OVERRIDE} && systemctl daemon-reload",

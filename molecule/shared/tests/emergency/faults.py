@@ -111,7 +111,7 @@ class Faults:
     def lose_env(self) -> None:
         self.machine.out(f"rm {WEBAPP}/.env")
 
-    def wait_status(self, status: str, timeout: float = 40) -> None:
+    def wait_status(self, status: str, timeout: float = 90) -> None:
         """Wait for PM2's word of the application."""
         asked = f"pm2 jlist | jq -r '.[] | select(.name == \"{APP}\") | .pm2_env.status'"
         self.machine.wait(f"PM2 to say {status}", lambda: self.machine.app(asked) == status, timeout)

@@ -347,7 +347,7 @@ def test_one_that_is_killed_or_stuck_leaves_no_lease_no_child_and_a_record(
 ) -> None:
     faults.stop()
     budget = 22 if who == "frozen worker" else 40
-    process = _start(machine, state, *_slow_pm2(machine, 4), "-e", f"report_budget_s={budget}")
+    process = _start(machine, state, *_slow_pm2(machine, 6), "-e", f"report_budget_s={budget}")
     try:
         machine.wait("the recovery to have begun", lambda: machine.sh(SLOW, check=False).stdout)
         held = json.loads(machine.out(f"cat {STATE}/lease.json"))

@@ -11,6 +11,7 @@ from threading import Event, Thread
 from typing import Any
 
 import pytest
+from database_faults import END_SLEEPING
 from faults import STATE, Faults
 from machine import APP, DATABASE, USER, Background, Machine, Runner
 from records import Emergency, Untouched, climbed, diagnosis, restarts, steps
@@ -42,11 +43,11 @@ def locked(machine: Machine) -> Iterator[None]:
         machine.out(f"systemd-run --quiet --unit={unit} mysql -e '{statement}'")
         time.sleep(0.5)
     waiting = "SELECT COUNT(*) FROM performance_schema.processlist WHERE STATE LIKE 'Waiting%lock' AND TIME >= 3"
-    machine.wait("a query to wait for the lock", lambda: machine.sql(waiting) == ["1"])
+    machine.wait("a query to wait for the lock", lambda: machine.sql(waiting) != ["0"])
     try:
         yield
     finally:
-        machine.out("systemctl stop holder waiter || true")
+        machine.out(f"systemctl stop holder waiter || true; {END_SLEEPING}")
 
 
 @contextmanager
@@ -119,9 +120,9 @@ def test_what_is_gone_at_the_second_look_is_left_alone(
 ) -> None:
     machine.debug("leak?mb=600")
     with untouched():
-        run = Background(lambda: emergency("performance", *SLOW_MACHINE, *SHORT))
         kept = f"ls {STATE}/emergencies | tail -n 1"  # of which so many are kept, and no more
         before = machine.out(kept)
+        run = Background(lambda: emergency("performance", *SLOW_MACHINE, *SHORT))
         machine.wait("the evidence to be kept", lambda: machine.out(kept) != before)
         machine.debug("free")
         done = run.result()

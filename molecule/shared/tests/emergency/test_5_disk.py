@@ -110,7 +110,8 @@ def test_where_nothing_is_expired_it_is_told_what_fills_the_disk(
         f"systemd-run --quiet --unit=holder --uid={USER} sh -c"
         f" 'exec 3<>{disk}/gone; dd if=/dev/zero bs=1M count=8 >&3 2>/dev/null; rm {disk}/gone; exec sleep 300'"
     )
-    machine.wait("the file to be deleted", lambda: machine.out(f"test -e {disk}/gone || echo gone") == "gone")
+    held = "ls -l /proc/$(systemctl show -p MainPID --value holder)/fd | grep -F 'gone (deleted)'"
+    machine.wait("the file to be deleted", lambda: machine.sh(held, check=False).returncode == 0)
     fill(machine, expired=False)
     before = machine.out(f"find {disk} -type f -not -name '*lock*' | sort")
     with untouched():
