@@ -7,6 +7,7 @@ one connection free when all others are taken. Statements leave this module with
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Optional
 
@@ -19,6 +20,7 @@ IDLE = "Sleep"
 # From how long a session's age is told in a group: of a connection pool, of a forgotten window, of a leak.
 AGES = ((10, "10 s"), (60, "1 min"), (600, "10 min"), (3600, "1 h"))
 MAX_GROUPS, MAX_WAITS = 20, 20
+PERSIST_S, AGAIN_S = 3.0, 0.02
 
 
 class Session(NamedTuple):
@@ -59,11 +61,27 @@ class Root:
 def as_root(socket: Optional[str], wait_s: float, defaults_file: str = "") -> Iterator[Root]:
     """Be let in as the database's root for a moment; this process has to be root. Raises whatever PyMySQL does."""
     found = database.read_defaults(defaults_file)[0] if defaults_file else database.Defaults("", socket or None, None)
-    root = Root(database.connect(found, "", wait_s), wait_s)
+    root = Root(_let_in(found, wait_s), wait_s)
     try:
         yield root
     finally:
         root.close()
+
+
+def _let_in(found: database.Defaults, wait_s: float) -> Any:
+    """A connection, asked for again while all are taken, for :data:`PERSIST_S` at most.
+
+    The one that is kept free for root is taken for a moment by everybody whom the server is about to turn away: by our
+    own look just before, and by an application that asks again and again.
+    """
+    deadline = time.monotonic() + min(wait_s, PERSIST_S)
+    while True:
+        try:
+            return database.connect(found, "", wait_s)
+        except Exception as error:
+            if database.reason_of(error) != "too_many_connections" or time.monotonic() >= deadline:
+                raise
+        time.sleep(AGAIN_S)
 
 
 # --- who holds the connections ----------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from . import database, database_login, database_service, database_sessions, dat
 # An error that is older belongs to another trouble.
 FRESH_S = 180.0
 TAIL_BYTES = 64 * 1024
-LOGIN_S, ADMIN_S = 1.0, 2.0
+LOGIN_S, ADMIN_S = 1.0, 3.0
 MAX_TABLES = 10
 _INTERNAL = frozenset(("begun_s", "invocation"))
 # What the operations account can't see says nothing of the server: as the verdict has it.

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+SECRET = "hunter2secret"
 Behaviour = Callable[[socket.socket, threading.Event], None]
 
 
@@ -112,6 +113,16 @@ def frame(*arguments: bytes) -> bytes:
     return data
 
 
+def mysql_packet(payload: bytes, number: int = 0) -> bytes:
+    """A packet of the protocol of MySQL, built independently of the code under test."""
+    return len(payload).to_bytes(3, "little") + bytes([number]) + payload
+
+
+def mysql_refusal(code: int) -> bytes:
+    """What a database server sends instead of its greeting; its text quotes a secret."""
+    return mysql_packet(b"\xff" + code.to_bytes(2, "little") + b"#08004No: " + SECRET.encode())
+
+
 def pm2_reply(processes: Any) -> bytes:
     """The answer of PM2 7.0.4 to ``getMonitorData``."""
     return frame(b"j:" + json.dumps({"args": [processes]}).encode(), b"s:1:0")
@@ -121,8 +132,8 @@ def pm2_process(name: str = "app", **changes: Any) -> dict[str, Any]:
     """A process as PM2 7.0.4 answers it, its environment included; ``changes`` go into ``pm2_env`` or ``monit``."""
     env = {
         "name": name,
-        "env": {"DB_PASSWORD": "hunter2secret"},
-        "DB_PASSWORD": "hunter2secret",
+        "env": {"DB_PASSWORD": SECRET},
+        "DB_PASSWORD": SECRET,
         "status": "online",
         "exec_mode": "fork_mode",
         "restart_time": 0,

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from tests.unit.fakes import servers
 
 ROOT = Path(__file__).resolve().parents[3]
-PASSWORD = "hunter2secret"
+PASSWORD = servers.SECRET
 
 
 @pytest.fixture
@@ -197,31 +197,22 @@ def test_the_unix_socket_is_preferred(tmp_path: Path, lines: str, socket_name: s
 # --- servers that misbehave, through the real driver ---------------------------------------------------------------
 
 
-def packet(payload: bytes, number: int = 0) -> bytes:
-    return len(payload).to_bytes(3, "little") + bytes([number]) + payload
-
-
-def refusal(code: int) -> bytes:
-    """What a server sends instead of its greeting."""
-    return packet(b"\xff" + code.to_bytes(2, "little") + b"#08004No: " + PASSWORD.encode())
-
-
 @pytest.mark.parametrize(
     ("behaviour", "code"),
     [
         (servers.silent, "timeout"),
-        (servers.answering(refusal(1040), read=False), "too_many_connections"),
-        (servers.answering(refusal(1203), read=False), "too_many_connections"),
-        (servers.answering(refusal(1129), read=False), "host_blocked"),
-        (servers.answering(refusal(1130), read=False), "denied"),
-        (servers.answering(refusal(1045), read=False), "denied"),
-        (servers.answering(refusal(1049), read=False), "unknown_database"),
-        (servers.answering(refusal(1053), read=False), "shutting_down"),
-        (servers.answering(refusal(3999), read=False), "failed"),
+        (servers.answering(servers.mysql_refusal(1040), read=False), "too_many_connections"),
+        (servers.answering(servers.mysql_refusal(1203), read=False), "too_many_connections"),
+        (servers.answering(servers.mysql_refusal(1129), read=False), "host_blocked"),
+        (servers.answering(servers.mysql_refusal(1130), read=False), "denied"),
+        (servers.answering(servers.mysql_refusal(1045), read=False), "denied"),
+        (servers.answering(servers.mysql_refusal(1049), read=False), "unknown_database"),
+        (servers.answering(servers.mysql_refusal(1053), read=False), "shutting_down"),
+        (servers.answering(servers.mysql_refusal(3999), read=False), "failed"),
         (servers.answering(b"", read=False), "lost"),
         (servers.answering(b"SSH-2.0-OpenSSH_9.2\r\n" * 3, read=False), "garbled"),
-        (servers.answering(packet(b"\x09abc"), read=False), "garbled"),
-        (servers.answering(packet(b""), read=False), "garbled"),
+        (servers.answering(servers.mysql_packet(b"\x09abc"), read=False), "garbled"),
+        (servers.answering(servers.mysql_packet(b""), read=False), "garbled"),
     ],
 )
 def test_servers_that_do_not_let_in_are_told_apart_in_time(

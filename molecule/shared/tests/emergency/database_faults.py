@@ -38,8 +38,8 @@ if mountpoint -q {FULL}; then  # a server that waits for room does not end other
 fi
 systemctl reset-failed {UNIT} 2>/dev/null || true
 systemctl start {UNIT}
-mysql -e "SET GLOBAL max_connections = 151; SET GLOBAL super_read_only = OFF; SET GLOBAL read_only = OFF;
-          DROP USER IF EXISTS {STRANGER}@localhost;"
+for i in $(seq 50); do mysql -e "SET GLOBAL max_connections = 151" 2>/dev/null && break; sleep 0.1; done
+mysql -e "SET GLOBAL super_read_only = OFF; SET GLOBAL read_only = OFF; DROP USER IF EXISTS {STRANGER}@localhost;"
 {END_SLEEPING}
 mysql -e "DROP TABLE IF EXISTS {DATABASE}.brittle"
 """
@@ -114,6 +114,18 @@ class Database:
         )
         self.machine.out(f"systemd-run --quiet --collect --unit=test-stranger python3 -c {shlex.quote(program)}")
         self.machine.wait("the stranger's sessions", lambda: self.sessions(STRANGER) == count)
+
+    def ask_for_connections(self, programs: int) -> None:
+        """Programs that are turned away and ask again at once; each takes root's own connection meanwhile."""
+        program = (
+            "import contextlib, pymysql, threading\n"
+            "def ask():\n"
+            "    while True:\n"
+            "        with contextlib.suppress(pymysql.err.OperationalError):\n"
+            "            pymysql.connect(read_default_file='/root/stranger.cnf').close()\n"
+            f"for _ in range({programs}): threading.Thread(target=ask).start()\n"
+        )
+        self.machine.out(f"systemd-run --quiet --collect --unit=test-asking python3 -c {shlex.quote(program)}")
 
     def sessions(self, user: str) -> int:
         rows = self.machine.sql(f"SELECT COUNT(*) FROM performance_schema.processlist WHERE USER = '{user}'")

@@ -162,6 +162,20 @@ def test_connections_of_a_stranger_are_named_and_ended_only_when_approved(
     assert database.sessions("orquestrador") >= 1, "the application's own are not ended"
 
 
+def test_who_holds_the_connections_is_seen_while_others_ask_for_one(
+    database: Database, emergency: Emergency, untouched: Untouched
+) -> None:
+    database.take_connections(9)
+    database.allow(9 + database.sessions("orquestrador"))
+    database.ask_for_connections(4)
+    with untouched():
+        run = emergency("database", "-e", "emergency_idle_s=1")
+    assert run.rc != 0
+    assert diagnosis(run)["scenario"] == "full_by_idle"
+    held = steps(run)["evidence"]["evidence"]["holders"]
+    assert max(row["sessions"] for row in held if row["user"] == STRANGER) >= 9
+
+
 def test_connections_of_the_application_itself_come_back_by_its_restart(
     database: Database, emergency: Emergency, untouched: Untouched
 ) -> None:
