@@ -69,8 +69,8 @@ test: $(STAMP) ## Everything CI runs
 	@tools/test.sh
 
 .PHONY: bench
-bench: $(STAMP) ## Timings on the lab, into var/bench/latest.json
-	@$(BIN)/python -m tools.bench
+bench: $(STAMP) ## Timings on the lab, into var/bench/latest.json (BENCH="daily fleet", FLEET=50)
+	@$(BIN)/python -m tools.bench $(BENCH)
 
 .PHONY: docs
 docs: $(STAMP) ## Generate what is generated: role READMEs, procedure pages, catalogs

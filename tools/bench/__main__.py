@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import subprocess
 import sys
 import tempfile
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
 from tools.bench.backup import bench_backup
-from tools.bench.common import ROOT, Lab, prepare_lab, save, say
-from tools.bench.daily import bench_daily, bench_fleet
+from tools.bench.common import LATEST, ROOT, CannotMeasureError, calibrate, provenance, save, say
+from tools.bench.daily import bench_daily, bench_fleet, fleet_sizes
+from tools.bench.lab import Lab, ready
 from tools.bench.log_scan import bench_log_scan
 from tools.bench.logs import bench_logs
 from tools.bench.recover import bench_recover
@@ -40,31 +41,87 @@ WITHOUT_LAB: dict[str, tuple[str, Callable[[Path, int], dict[str, float]]]] = {
 }
 
 
+KNOWN = [*WITHOUT_LAB, *BENCHMARKS]
+
+
 def main() -> int:
-    """Run the benchmarks that were asked for; 0 when they could be run, whatever the figures."""
+    """Run the benchmarks that were asked for; 0 when each could be measured, whatever the figures."""
     parser = argparse.ArgumentParser(prog="python -m tools.bench", description=__doc__)
     parser.add_argument("--runs", type=int, default=7, help="counted rounds of a paired benchmark (default 7)")
-    parser.add_argument(
-        "only", nargs="*", choices=[*BENCHMARKS, *WITHOUT_LAB, []], help="which benchmarks (default: all)"
-    )
+    parser.add_argument("only", nargs="*", metavar="NAME", help=f"of {', '.join(KNOWN)} (default: all)")
     chosen = parser.parse_args()
-    names = chosen.only or [*WITHOUT_LAB, *BENCHMARKS]
-    lab = None
+    names = chosen.only or KNOWN
+    if unknown := [name for name in names if name not in KNOWN]:
+        say(f"no benchmark {', '.join(map(repr, unknown))}: there are {' '.join(KNOWN)}")
+        return 2
+    try:
+        fleet_sizes()
+    except ValueError as error:
+        say(str(error))
+        return 2
+    missing = measure(names, chosen.runs)
+    if missing:
+        say(f"\nnot measured, for the reasons above: {' '.join(missing)}")
+    return 1 if missing else 0
+
+
+def measure(names: list[str], runs: int) -> list[str]:
+    """Run benchmarks one after another and keep their figures; names of those that could not be measured."""
+    calibration_s = calibrate()
+    origin = provenance(calibration_s)
+    of_lab = origin
+    say(f"calibration_s {calibration_s:.3f} (a fixed piece of Python; the faster the machine, the less)")
+    save({"calibration_s": calibration_s}, origin)
+    lab, missing = None, []
     if any(name in BENCHMARKS for name in names):
-        if subprocess.run([str(ROOT / "molecule/shared/lab.sh"), "up"], cwd=ROOT, check=False, timeout=900).returncode:
-            return 1
-        prepare_lab()
-        lab = Lab()
+        try:
+            lab = ready()
+            of_lab = {**origin, "database": lab.database()}
+            say(f"database of the lab: {of_lab['database']}")
+        except Exception as error:  # noqa: BLE001 - the other benchmarks need no lab
+            say(f"  no lab: {reason(error)}")
     with tempfile.TemporaryDirectory(prefix="orquestrador-bench-") as directory:
-        for name in names:
+        for number, name in enumerate(names):
+            work = Path(directory, f"{number}-{name}")
+            work.mkdir()
             say(f"\n{(BENCHMARKS | WITHOUT_LAB)[name][0]}")
-            if name in WITHOUT_LAB:
-                figures = WITHOUT_LAB[name][1](Path(directory), chosen.runs)
-            elif lab is not None:
-                figures = BENCHMARKS[name][1](lab, Path(directory), chosen.runs)
+            try:
+                figures = figures_of(name, lab, work, runs)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the other benchmarks can be measured
+                say(f"  not measured: {reason(error)}")
+                missing.append(name)
+                continue
             # Kept after each: a benchmark that fails takes no figure of another with it.
-            save(figures)
-    return 0
+            save(figures, of_lab if name in BENCHMARKS else origin)
+            say(f"\n  figures: {LATEST.relative_to(ROOT)}")
+        if lab is not None:
+            leave(lab, Path(directory))
+    return missing
+
+
+def figures_of(name: str, lab: Lab | None, work: Path, runs: int) -> dict[str, float]:
+    """One benchmark, with a directory of its own and from the lab's known state."""
+    if name in WITHOUT_LAB:
+        return WITHOUT_LAB[name][1](work, runs)
+    if lab is None:
+        raise CannotMeasureError("there is no lab")
+    lab.reset(work)
+    return BENCHMARKS[name][1](lab, work, runs)
+
+
+def leave(lab: Lab, work: Path) -> None:
+    """Leave a lab that is well."""
+    try:
+        lab.reset(work)
+    except CannotMeasureError as error:
+        say(f"\nthe lab is left as it is: {error}")
+
+
+def reason(error: Exception) -> str:
+    """Why there is no figure, and where in the benchmark, unless it says so itself."""
+    if isinstance(error, CannotMeasureError):
+        return str(error)
+    return "".join(traceback.format_exception(error)).rstrip()
 
 
 if __name__ == "__main__":

@@ -11,12 +11,12 @@ from __future__ import annotations
 import io
 import json
 import statistics
-import subprocess
 import tarfile
 from pathlib import Path
 from typing import Any
 
-from tools.bench.common import ROOT, Lab, say, spread, table
+from tools.bench.common import ROOT, say, spread, table
+from tools.bench.lab import Lab
 
 SCHEMA = "orquestrador_bench"
 SEED_ROWS = 26_000  # doubled five times: a dump of about 1.0 GB
@@ -59,13 +59,8 @@ class Host:
         self.recipient = self.run("age-keygen -y", self.identity.encode() + b"\n").strip()
 
     def run(self, command: str, given: bytes = b"") -> str:
-        """What a command prints; a benchmark of something that fails measures nothing."""
-        done = subprocess.run(
-            self._lab.ssh(command), input=given, capture_output=True, timeout=LIMIT_S, check=False
-        )  # fmt: skip
-        if done.returncode:
-            raise SystemExit(f"on the lab, status {done.returncode}: {command}\n{done.stderr.decode()[-2000:]}")
-        return done.stdout.decode()
+        """What a command prints."""
+        return self._lab.run(command, given, limit_s=LIMIT_S)
 
     def measure(self, what: str) -> dict[str, Any]:
         """One piece of measured work; the private key goes through standard input."""

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from module_utils.orquestrador import log_rate
-from tools.bench.common import say, table
+from tools.bench.common import CannotMeasureError, say, table
 
 MB = 1_000_000
 SIZE = 1000 * MB
@@ -107,7 +107,7 @@ def _ours(folder: Path, end: float, lines: int, failed: int) -> float:
     seconds = time.perf_counter() - begun
     totals = found["totals"]
     if [totals[name] for name in ("requests", "failed", "error_events")] != [lines, failed, failed]:
-        raise SystemExit(f"{lines} requests and {failed} failures were written, counted were {totals}")
+        raise CannotMeasureError(f"{lines} requests and {failed} failures were written, counted were {totals}")
     return seconds
 
 
@@ -119,5 +119,5 @@ def _grep(path: Path, failed: int) -> float:
     )  # fmt: skip
     seconds = time.perf_counter() - begun
     if int(done.stdout) != failed:
-        raise SystemExit(f"{failed} failures were written, grep found {done.stdout.strip()}")
+        raise CannotMeasureError(f"{failed} failures were written, grep found {done.stdout.strip()}")
     return seconds

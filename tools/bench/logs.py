@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import secrets
 import statistics
-import subprocess
 import time
 from pathlib import Path
 
-from tools.bench.common import Lab, environment, say, table, timed
+from tools.bench.common import environment, say, table, timed
+from tools.bench.lab import Lab
 
 SECONDS, ARCHIVES = 60, 3
 # Instances under PM2 and lines a second of each: the daemon writes for a process in fork mode, a worker in cluster mode
@@ -41,28 +41,24 @@ def bench_logs(lab: Lab, work: Path, _runs: int) -> dict[str, float]:
     mark = f"bench{secrets.token_hex(3)}"
     state = work / "logs-state"
     seconds: list[float] = []
-    try:
-        _on(lab, f"cat > /tmp/{mark}.cjs", WRITER)
-        for name, (instances, rate) in WRITERS.items():
-            mode = f"-i {instances}" if instances > 1 else ""
-            log = f"~/webapp/logs/{mark}-{name}"
-            _on(
-                lab,
-                f"pm2 start /tmp/{mark}.cjs --name {mark}-{name} {mode} --merge-logs -o {log}.log -e {log}-error.log"
-                f" -- {mark}-{name} {rate * SECONDS} {rate} >/dev/null",
-            )
-        started = time.monotonic()
-        for number in range(ARCHIVES):
-            time.sleep(max(0.0, started + SECONDS * (number + 1) / (ARCHIVES + 1) - time.monotonic()))
-            playbook = ["ansible-playbook", "playbooks/operation/archive_logs.yml"]
-            env = environment(work, OPS_STATE_DIR=str(state))
-            seconds.append(timed(playbook, env, work / f"archive-{number}.log"))
-            say(f"  archive {number + 1} of {ARCHIVES}: {seconds[-1]:.2f} s")
-        wanted = sum(instances for instances, _ in WRITERS.values())
-        _on(lab, f"until [ $(ls /tmp/{mark}-*.done 2>/dev/null | wc -l) = {wanted} ]; do sleep 0.5; done; sleep 1")
-        found, twice = map(int, _on(lab, COUNT % {"mark": mark}).split())
-    finally:
-        _on(lab, f"pm2 delete /{mark}/ >/dev/null; rm -f /tmp/{mark}* ~/webapp/logs/*{mark}*")
+    lab.run(f"cat > /tmp/{mark}.cjs", WRITER.encode())
+    for name, (instances, rate) in WRITERS.items():
+        mode = f"-i {instances}" if instances > 1 else ""
+        log = f"~/webapp/logs/{mark}-{name}"
+        lab.run(
+            f"pm2 start /tmp/{mark}.cjs --name {mark}-{name} {mode} --merge-logs -o {log}.log -e {log}-error.log"
+            f" -- {mark}-{name} {rate * SECONDS} {rate} >/dev/null",
+        )
+    started = time.monotonic()
+    for number in range(ARCHIVES):
+        time.sleep(max(0.0, started + SECONDS * (number + 1) / (ARCHIVES + 1) - time.monotonic()))
+        playbook = ["ansible-playbook", "playbooks/operation/archive_logs.yml"]
+        env = environment(work, OPS_STATE_DIR=str(state))
+        seconds.append(timed(playbook, env, work / f"archive-{number}.log"))
+        say(f"  archive {number + 1} of {ARCHIVES}: {seconds[-1]:.2f} s")
+    wanted = sum(instances for instances, _ in WRITERS.values())
+    lab.run(f"until [ $(ls /tmp/{mark}-*.done 2>/dev/null | wc -l) = {wanted} ]; do sleep 0.5; done; sleep 1")
+    found, twice = map(int, lab.run(COUNT % {"mark": mark}).split())
     total = sum(instances * rate * SECONDS for instances, rate in WRITERS.values())
     evidence = [_evidence(path) for path in sorted(state.rglob("archive_logs-*.json")) if not path.is_symlink()]
     inside = [float(found["duration_s"]) for found in evidence]
@@ -77,15 +73,6 @@ def bench_logs(lab: Lab, work: Path, _runs: int) -> dict[str, float]:
     say()
     table([("logs, archived while written", "figure"), *((name, f"{value:.2f}") for name, value in figures.items())])
     return figures
-
-
-def _on(lab: Lab, script: str, given: str = "") -> str:
-    done = subprocess.run(
-        lab.ssh(script), input=given, capture_output=True, text=True, timeout=SECONDS + 60, check=False
-    )
-    if done.returncode:
-        raise SystemExit(f"on the lab, status {done.returncode}: {script}\n{done.stdout}{done.stderr}")
-    return done.stdout
 
 
 def _evidence(path: Path) -> dict[str, float]:

@@ -6,14 +6,13 @@ import http.client
 import json
 import os
 import statistics
-import subprocess
 import threading
 import time
 from pathlib import Path
 from typing import NamedTuple
 
-from tools.bench.common import LIMIT_S, Lab, environment, say, spread, table, timed
-from tools.bench.reload import on_lab, start
+from tools.bench.common import CannotMeasureError, environment, say, spread, table, timed
+from tools.bench.lab import MEND, Lab
 
 ROUNDS = 10
 LITERAL_ROUNDS = 3
@@ -48,11 +47,6 @@ FAULTS = (
           "database"),
 )  # fmt: skip
 LITERAL = "cd {folder} && pm2 stop {app}; sleep 5; pm2 start ecosystem.config.cjs; sleep 15; ./health-monitor.sh"
-MEND = (
-    "sudo rm -rf /run/systemd/system/pm2-$USER.service.d && sudo systemctl daemon-reload;"
-    " sudo systemctl start mysql 2>/dev/null || sudo systemctl start mariadb;"
-    " systemctl is-active --quiet pm2-$USER || sudo systemctl restart pm2-$USER"
-)
 
 
 class Watch(threading.Thread):
@@ -89,14 +83,14 @@ class Watch(threading.Thread):
         self._ended.set()
         self.join()
         if self.well_since is None:
-            raise SystemExit("the application is not well after the procedure")
+            raise CannotMeasureError("the application is not well after the procedure")
         return self.well_since
 
 
 def recovered(lab: Lab, work: Path, fault: Fault) -> float:
     """Seconds from the fault until the procedure has proven health and a client of its own sees it, too."""
     settings = environment(work, OPS_STATE_DIR=str(work / "state"))
-    on_lab(lab, fault.command.format(app=lab.variables.get("app_name", "orquestrador-v3")))
+    lab.run(fault.command.format(app=lab.app))
     began = time.perf_counter()
     watch = Watch(lab.host)
     watch.start()
@@ -109,10 +103,9 @@ def recovered(lab: Lab, work: Path, fault: Fault) -> float:
 
 def literal(lab: Lab) -> float:
     """Seconds that the commands of the playbook take as they are written, from a stopped application."""
-    name, folder = lab.variables.get("app_name", "orquestrador-v3"), lab.variables.get("app_dir", "~/webapp")
-    on_lab(lab, FAULTS[0].command.format(app=name))
+    lab.run(FAULTS[0].command.format(app=lab.app))
     began = time.perf_counter()
-    subprocess.run(lab.ssh(LITERAL.format(folder=folder, app=name)), capture_output=True, timeout=LIMIT_S, check=True)
+    lab.run(LITERAL.format(folder=lab.folder, app=lab.app))
     return time.perf_counter() - began
 
 
@@ -121,20 +114,14 @@ def bench_recover(lab: Lab, work: Path, runs: int) -> dict[str, float]:
     rounds = max(runs, ROUNDS)
     found: dict[str, list[float]] = {fault.figure: [] for fault in FAULTS}
     written: list[float] = []
-    start(lab, 1)
-    on_lab(lab, "pm2 save >/dev/null")
-    try:
-        for number in range(1, rounds + 1):
-            for fault in FAULTS:
-                found[fault.figure].append(recovered(lab, work, fault))
-                on_lab(lab, MEND)
-            if number <= LITERAL_ROUNDS:
-                written.append(literal(lab))
-            last = ", ".join(f"{figure[8:-2]} {values[-1]:.1f} s" for figure, values in found.items())
-            say(f"  round {number} of {rounds}: {last}")
-    finally:
-        on_lab(lab, MEND)
-        start(lab, 1)
+    for number in range(1, rounds + 1):
+        for fault in FAULTS:
+            found[fault.figure].append(recovered(lab, work, fault))
+            lab.run(MEND)
+        if number <= LITERAL_ROUNDS:
+            written.append(literal(lab))
+        last = ", ".join(f"{figure[8:-2]} {values[-1]:.1f} s" for figure, values in found.items())
+        say(f"  round {number} of {rounds}: {last}")
     rows: list[tuple[str, ...]] = [("fault", "min s", "median s", "max s")]
     rows += [(fault.title, *spread(found[fault.figure])) for fault in FAULTS]
     rows += [("application stopped, the playbook's commands as written", *spread(written))]

@@ -4,44 +4,24 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
 from pathlib import Path
 from typing import Any
 
-from tools.bench.common import ROOT, Lab, environment, say, table, timed
+from tools.bench.common import ROOT, environment, say, table, timed
+from tools.bench.lab import URL, Lab
 
 LOAD = ROOT / "molecule" / "shared" / "tests" / "load.py"
 NEEDED = 5000
 CLIENTS = 8
-URL = "http://127.0.0.1:3001/api/health"
 MAX_ROUNDS = 8
-
-
-def on_lab(lab: Lab, script: str, text: str = "") -> str:
-    """What a script prints that runs on the lab as the application's user."""
-    done = subprocess.run(lab.ssh(script), input=text, capture_output=True, text=True, timeout=120, check=False)
-    if done.returncode:
-        raise SystemExit(f"on the lab, status {done.returncode}: {script}\n{done.stdout}{done.stderr}")
-    return done.stdout
-
-
-def start(lab: Lab, instances: int) -> None:
-    """Start the application anew with this many instances, and wait until it is healthy."""
-    name, folder = lab.variables.get("app_name", "orquestrador-v3"), lab.variables.get("app_dir", "~/webapp")
-    on_lab(
-        lab,
-        f"cd {folder} && pm2 delete {name} >/dev/null"
-        f" && INSTANCES={instances} pm2 start ecosystem.config.cjs >/dev/null"
-        f" && for i in $(seq 60); do curl -s -m 2 {URL} | grep -q connected && exit 0; sleep 0.5; done; exit 1",
-    )
 
 
 def reloaded(lab: Lab, work: Path) -> tuple[dict[str, Any], dict[str, Any]]:
     """One reload by the playbook under load: what the clients counted, and what the run's record says."""
     log = "~/bench-load.json"
-    on_lab(lab, "cat > ~/bench-load.py", LOAD.read_text(encoding="utf-8"))
+    lab.run("cat > ~/bench-load.py", LOAD.read_bytes())
     run = f"nohup python3 ~/bench-load.py {URL} {CLIENTS} > {log} 2>&1 < /dev/null"
-    on_lab(lab, f"{run} & echo $! > {log}.pid")
+    lab.run(f"{run} & echo $! > {log}.pid")
     state = work / "state"
     try:
         timed(
@@ -51,8 +31,8 @@ def reloaded(lab: Lab, work: Path) -> tuple[dict[str, Any], dict[str, Any]]:
             accept=(0, 2),
         )
     finally:
-        on_lab(lab, f"kill $(cat {log}.pid); while ps -p $(cat {log}.pid) >/dev/null; do sleep 0.1; done")
-    counted: dict[str, Any] = json.loads(on_lab(lab, f"cat {log}; rm ~/bench-load.*"))
+        lab.run(f"kill $(cat {log}.pid); while ps -p $(cat {log}.pid) >/dev/null; do sleep 0.1; done")
+    counted: dict[str, Any] = json.loads(lab.run(f"cat {log}; rm ~/bench-load.*"))
     report = max(state.glob("reports/*/reload-*.json"), key=os.path.getmtime)
     steps = json.loads(report.read_text(encoding="utf-8"))["record"]["steps"]
     evidence: dict[str, Any] = next(step["evidence"] for step in steps if step["id"] == "pm2_reload")
@@ -64,21 +44,18 @@ def bench_reload(lab: Lab, work: Path, _runs: int) -> dict[str, float]:
     requests = failed = 0
     rows: list[tuple[str, ...]] = [("reload under load", "requests", "failed", "longest gap s", "seconds")]
     figures: dict[str, float] = {}
-    try:
-        start(lab, 2)
-        for number in range(1, MAX_ROUNDS + 1):
-            counted, evidence = reloaded(lab, work)
-            requests, failed = requests + counted["complete"] + counted["failed"], failed + counted["failed"]
-            rows.append(_row(f"cluster, 2 instances, round {number}", counted, evidence))
-            figures["reload_duration_s"] = evidence["duration_s"]
-            say(f"  round {number}: {requests} requests until now, {failed} failed")
-            if requests >= NEEDED:
-                break
-        start(lab, 1)
+    lab.start(2)
+    for number in range(1, MAX_ROUNDS + 1):
         counted, evidence = reloaded(lab, work)
-        rows.append(_row("fork, for comparison", counted, evidence))
-    finally:
-        start(lab, 1)
+        requests, failed = requests + counted["complete"] + counted["failed"], failed + counted["failed"]
+        rows.append(_row(f"cluster, 2 instances, round {number}", counted, evidence))
+        figures["reload_duration_s"] = evidence["duration_s"]
+        say(f"  round {number}: {requests} requests until now, {failed} failed")
+        if requests >= NEEDED:
+            break
+    lab.start(1)
+    counted, evidence = reloaded(lab, work)
+    rows.append(_row("fork, for comparison", counted, evidence))
     say()
     table(rows)
     return {

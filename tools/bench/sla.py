@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import statistics
-import subprocess
 import sys
 import time
 from datetime import UTC, datetime
@@ -25,7 +24,7 @@ from orquestrador_ops.sla import store as stores
 from orquestrador_ops.sla.evaluate import evaluate
 from orquestrador_ops.sla.objectives import Objectives
 from tests.unit.ops.sla import known
-from tools.bench.common import ROOT, say, table
+from tools.bench.common import CannotMeasureError, captured, say, table
 
 HOST, HOSTS, DAY = "web-01", 100, 86400.0
 MONTH = "2025-12"
@@ -126,10 +125,9 @@ def fill(store: History, year: known.Known) -> None:
 def month(state: Path, now: float) -> tuple[float, float, float]:
     """Seconds of the work, seconds of the whole process, and its megabytes."""
     argv = [sys.executable, "-c", _FRESH, str(state), MONTH, str(now), known.ZONE]
-    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=120, check=True)
-    seconds, whole_s, megabytes, found = json.loads(done.stdout)
+    seconds, whole_s, megabytes, found = json.loads(captured(argv, what="the month in a process of its own"))
     if (found["down"], found["planned_down"], found["unknown"]) != (720, 600, 0):
-        raise SystemExit(f"December has an outage of 720 s and maintenance of 600 s, evaluated were {found}")
+        raise CannotMeasureError(f"December has an outage of 720 s and maintenance of 600 s, evaluated were {found}")
     return seconds, whole_s, megabytes
 
 
@@ -181,4 +179,4 @@ def check(document: dict[str, object], year: known.Known) -> None:
     found = document["seconds"]
     wanted = {name: year.expected[name] for name in ("down", "planned_down", "unknown")}
     if not isinstance(found, dict) or any(found[name] != value for name, value in wanted.items()):
-        raise SystemExit(f"the known year has {wanted}, evaluated were {found}")
+        raise CannotMeasureError(f"the known year has {wanted}, evaluated were {found}")

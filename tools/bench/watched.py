@@ -10,9 +10,9 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from tools.bench.common import ROOT, Lab, environment, say, table
-from tools.bench.recover import FAULTS, MEND, Watch
-from tools.bench.reload import on_lab, start
+from tools.bench.common import ROOT, CannotMeasureError, environment, said, say, table
+from tools.bench.lab import MEND, Lab
+from tools.bench.recover import FAULTS, Watch
 
 INTERVAL_S = 15
 LIMIT_S = 120.0
@@ -21,10 +21,9 @@ LIMIT_S = 120.0
 def bench_watched(lab: Lab, work: Path, _runs: int) -> dict[str, float]:
     """Each fault once: when it was found, by the history, and since when a client sees the application well again."""
     state = work / "watched-state"
-    start(lab, 1)
-    on_lab(lab, "pm2 save >/dev/null")
     argv = [sys.executable, "-m", "orquestrador_ops.cli", "watch", "--interval", str(INTERVAL_S)]
-    with (work / "watched.log").open("w", encoding="utf-8") as output:
+    log = work / "watched.log"
+    with log.open("w", encoding="utf-8") as output:
         watch = subprocess.Popen(
             argv, cwd=ROOT, env=environment(work, OPS_STATE_DIR=str(state)), stdin=subprocess.DEVNULL,
             stdout=output, stderr=subprocess.STDOUT,
@@ -33,32 +32,30 @@ def bench_watched(lab: Lab, work: Path, _runs: int) -> dict[str, float]:
     found: list[float] = []
     well: list[float] = []
     try:
-        _until(lambda: _cycles(state) >= 1, "the first cycle")
+        _until(lambda: _cycles(state) >= 1, "the first cycle", log)
         for fault in FAULTS:
-            on_lab(lab, fault.command.format(app=lab.variables.get("app_name", "orquestrador-v3")))
+            lab.run(fault.command.format(app=lab.app))
             at, began = time.time(), time.perf_counter()
             client = Watch(lab.host)
             client.start()
-            _until(lambda at=at: _closed(state, at) is not None, f"{fault.title}: its recovery")
+            _until(lambda at=at: _closed(state, at) is not None, f"{fault.title}: its recovery", log)
             well.append(client.end() - began)
             found.append((_closed(state, at) or at) - at)
             rows.append((fault.title, f"{found[-1]:.1f}", f"{well[-1]:.1f}"))
-            on_lab(lab, MEND)
+            lab.run(MEND)
     finally:
         watch.send_signal(signal.SIGTERM)
         watch.wait(60)
-        on_lab(lab, MEND)
-        start(lab, 1)
     say()
     table(rows)
     return {"watch_detect_s": max(found), "watch_recover_s": max(well)}
 
 
-def _until(happened: Callable[[], bool], what: str) -> None:
+def _until(happened: Callable[[], bool], what: str, log: Path) -> None:
     end = time.monotonic() + LIMIT_S
     while not happened():
         if time.monotonic() > end:
-            raise SystemExit(f"not within {LIMIT_S:.0f} s: {what}")
+            raise CannotMeasureError(f"not within {LIMIT_S:.0f} s: {what}; the watch said\n{said(log)}")
         time.sleep(0.2)
 
 
