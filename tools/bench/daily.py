@@ -200,9 +200,11 @@ def bench_fleet(lab: Lab, work: Path, _runs: int) -> dict[str, float]:
         figures[f"daily_s_per_host_{names}"] = seconds / names
         figures[f"daily_not_met_{names}"] = float(missed.total())
         say(f"  {names} names: {seconds:.2f} s, routines not met: {shown(missed)}")
-    inventory = str(fleet_inventory(lab, sizes[-1], work))
-    seconds = timed(["ansible-playbook", "-i", inventory, str(empty)], environment(work), work / "empty.log")
-    rows.append((f"one empty task, {sizes[-1]}", f"{seconds:.2f}", f"{seconds / sizes[-1]:.3f}", ""))
+    inventory, log = str(fleet_inventory(lab, sizes[-1], work)), work / "empty.log"
+    seconds = timed(["ansible-playbook", "-i", inventory, str(empty)], environment(work), log, accept=(0, 4))
+    unreachable = log.read_text(encoding="utf-8").count("unreachable=1")
+    row = (f"one empty task, {sizes[-1]}", f"{seconds:.2f}", f"{seconds / sizes[-1]:.3f}", f"{unreachable} unreachable")
+    rows.append(row)
     say()
     table(rows)
     return figures
