@@ -231,3 +231,27 @@ def test_inventory_of_another_lab_is_the_standard_one_elsewhere(tmp_path: Path) 
     assert str(tmp_path / "known") in found["ansible_ssh_common_args"]
     assert set(found) == set(wanted) | set(group)
     assert found["ansible_user"] == wanted["ansible_user"]
+
+
+def test_fleet_on_a_busy_machine_is_measured(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Commands end with the statuses of Ansible for a host that failed and for one that could not be reached."""
+
+    def timed(argv: list[str], env: dict[str, str], log: Path, *, accept: tuple[int, ...]) -> float:
+        fleet = "playbooks/routine/daily.yml" in argv
+        assert (2 if fleet else 4) in accept
+        log.write_text("lab-000 : ok=0 changed=0 unreachable=1 failed=0\n")
+        if fleet:
+            left(Path(env["OPS_STATE_DIR"]), "lab-000", "not_met", ("cpu.app",))
+            left(Path(env["OPS_STATE_DIR"]), "lab-001", "met")
+        return 3.0
+
+    there = SimpleNamespace(inventory=tmp_path / "hosts.yml", variables={"ansible_port": 1}, key="key", common=[])
+    monkeypatch.setattr(daily, "timed", timed)
+    monkeypatch.setenv("FLEET", "2")
+    figures = daily.bench_fleet(there, tmp_path, 1)
+    assert figures == {"daily_s_per_host_2": 1.5, "daily_not_met_2": 1.0}
+    said = capsys.readouterr().out
+    assert "2 names: 3.00 s, routines not met: 1 not_met: cpu.app" in said
+    assert "1 unreachable" in said
