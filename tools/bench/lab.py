@@ -113,6 +113,7 @@ def written_inventory(settings: Any) -> Path:
     group = yaml.safe_load((STANDARD / "group_vars" / "orquestrador" / "main.yml").read_text())
     place = {
         "ansible_port": settings.ssh_port,
+        "app_public_url": f"http://127.0.0.1:{settings.app_port}/api/health",
         "ansible_ssh_private_key_file": str(settings.key),
         "ansible_ssh_common_args": (
             "-o IdentitiesOnly=yes -o StrictHostKeyChecking=yes -o GlobalKnownHostsFile=/dev/null"

@@ -219,8 +219,9 @@ def test_command_that_fails_gives_its_last_words() -> None:
 
 def test_inventory_of_another_lab_is_the_standard_one_elsewhere(tmp_path: Path) -> None:
     settings = SimpleNamespace(
-        name="orquestrador-test-x", state=tmp_path, ssh_port=2299, key=tmp_path / "key", known_hosts=tmp_path / "known"
-    )
+        name="orquestrador-test-x", state=tmp_path, ssh_port=2299, app_port=3099, key=tmp_path / "key",
+        known_hosts=tmp_path / "known",
+    )  # fmt: skip
     written: dict[str, Any] = yaml.safe_load(lab.written_inventory(settings).read_text())
     standard = yaml.safe_load((ROOT / "inventory/lab/hosts.yml").read_text())
     (wanted,) = standard["orquestrador"]["hosts"].values()
@@ -229,7 +230,9 @@ def test_inventory_of_another_lab_is_the_standard_one_elsewhere(tmp_path: Path) 
     assert found["ansible_port"] == 2299
     assert found["ansible_ssh_private_key_file"] == str(tmp_path / "key")
     assert str(tmp_path / "known") in found["ansible_ssh_common_args"]
-    assert set(found) == set(wanted) | set(group)
+    # Without it the watch asks the standard lab's port from outside.
+    assert found["app_public_url"] == "http://127.0.0.1:3099/api/health"
+    assert set(found) == set(wanted) | set(group) | {"app_public_url"}
     assert found["ansible_user"] == wanted["ansible_user"]
 
 
