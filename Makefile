@@ -7,6 +7,7 @@ SHELL := /bin/bash
 MAKEFLAGS += --no-print-directory
 
 VENV := .venv
+LOCKS := requirements
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 export PATH := $(CURDIR)/$(BIN):$(PATH)
@@ -22,12 +23,16 @@ LAB := molecule/shared/lab.sh
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-$(STAMP): pyproject.toml tools/ensure-venv.sh
-	@tools/ensure-venv.sh $(VENV)
+$(STAMP): pyproject.toml setup.py tools/ensure-venv.sh $(wildcard $(LOCKS)/*.txt)
+	@tools/ensure-venv.sh $(VENV) $(LOCKS)
 	@touch $@
 
 .PHONY: venv
-venv: $(STAMP) ## Install the Python side into .venv
+venv: $(STAMP) ## Install the Python side into .venv, as the lock files have it
+
+.PHONY: upgrade
+upgrade: ## Renew the lock files: the newest that the ranges of pyproject.toml allow
+	@tools/lock.sh $(LOCKS)
 
 .PHONY: demo
 demo: ## From nothing: tools, lab, bootstrap, daily routine, report
@@ -50,6 +55,11 @@ lint: $(STAMP) ## ruff, mypy, yamllint, ansible-lint, documentation up to date
 .PHONY: unit
 unit: $(STAMP) ## Unit tests
 	@$(BIN)/python -m pytest tests/unit -q -n 2
+
+.PHONY: newest
+newest: ## Lint and unit tests with the newest that the ranges allow, in .cache/newest
+	@tools/lock.sh .cache/newest/requirements
+	@$(MAKE) lint unit VENV=.cache/newest/venv LOCKS=.cache/newest/requirements
 
 .PHONY: explore
 explore: $(STAMP) ## Property tests with examples that nobody has tried yet (EXAMPLES=1000 of each)

@@ -2,7 +2,7 @@
 
 Messages from managed hosts (:mod:`module_utils.orquestrador.messages`) name the unit of an argument by the ending of
 its name. Only two locales are needed, both with few rules, so numbers are written here rather than with Babel, whose
-import costs more than a whole checklist takes to render; Babel makes the catalogs (:mod:`orquestrador_ops.catalogs`).
+import costs more than a whole checklist takes to render; Babel makes the catalogs (:mod:`orquestrador_ops.compiled`).
 """
 
 from __future__ import annotations
@@ -16,6 +16,9 @@ from datetime import UTC, datetime, tzinfo
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
+
+from . import compiled
+from .settings import default_state_dir
 
 LOCALE_DIR = Path(__file__).parent / "locale"
 DOMAIN = "orquestrador"
@@ -174,17 +177,29 @@ class Translator:
         return _PLACEHOLDER.sub(lambda m: self.value(m[1], args[m[1]]) if m[1] in args else m[0], text)
 
 
+# Of this process, whichever state directory they came from.
+_catalogs: dict[str, gettext.NullTranslations] = {"en": gettext.NullTranslations()}
+
+
+def po_path(locale: str) -> Path:
+    """Where the catalog of ``locale`` lies. English is the language of the message ids and has none."""
+    return LOCALE_DIR / locale / "LC_MESSAGES" / f"{DOMAIN}.po"
+
+
 @lru_cache(maxsize=8)
-def translator(locale: str = DEFAULT_LOCALE, timezone: str = DEFAULT_TIMEZONE) -> Translator:
+def translator(
+    locale: str = DEFAULT_LOCALE, timezone: str = DEFAULT_TIMEZONE, state_dir: Path | None = None
+) -> Translator:
     """The translator for ``locale`` (``pt_BR`` or ``en``) and an IANA ``timezone``.
 
-    Raises ``ValueError``, one line, for a locale without a catalog and for a time zone nobody knows.
+    ``state_dir`` is where a catalog that has to be compiled first is kept; the environment's by default. Raises
+    ``ValueError``, one line, for a locale without a catalog and for a time zone nobody knows.
     """
     if locale not in _STYLES:
         raise ValueError(f"ops_locale {locale!r} is not available: use one of {', '.join(LOCALES)}")
-    # English is the language of the message ids: it needs no catalog.
-    catalog = gettext.translation(DOMAIN, LOCALE_DIR, [locale], fallback=locale == "en")
-    return Translator(locale, catalog, _zone(timezone))
+    if locale not in _catalogs:
+        _catalogs[locale] = compiled.translations(po_path(locale), state_dir or default_state_dir())
+    return Translator(locale, _catalogs[locale], _zone(timezone))
 
 
 def _zone(name: str) -> tzinfo:

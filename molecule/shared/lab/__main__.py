@@ -21,7 +21,7 @@ ENVIRONMENT = """environment:
   LAB_SSH_PORT       SSH on 127.0.0.1 (2222)
   LAB_APP_PORT       the application on 127.0.0.1 (3001)
   LAB_DATABASE       mysql or mariadb (mysql)
-  LAB_STATE_DIR      keys, known_hosts, vault password (var/lab/<LAB_NAME>)
+  LAB_STATE_DIR      keys, known_hosts, vault password, database-version (var/lab/<LAB_NAME>)
   LAB_CACHE_DIR      base tarball and build contexts (.cache/lab)
   LAB_BASE_IMAGE     start from this registry image rather than from mmdebstrap
   LAB_DEBIAN_MIRROR  archive for mmdebstrap (this machine's, where it runs Debian)
@@ -44,7 +44,8 @@ def up(settings: Settings, podman: Podman) -> None:
         reason = container.healthy(settings, podman)
         if reason is None:
             vault.ensure(settings)
-            shell.say(f"{settings.name} is up already: {_where(settings)}")
+            version = container.record_database_version(settings, podman)
+            shell.say(f"{settings.name} is up already ({version}): {_where(settings)}")
             return
         shell.say(f"repairing {settings.name}: {reason}")
     if found is None:
@@ -58,7 +59,8 @@ def up(settings: Settings, podman: Podman) -> None:
     container.start_services(settings, podman)
     container.wait_until("database", lambda: container.database_state(settings, podman), timeout=60)
     container.wait_until("ssh login", lambda: container.ssh_state(settings), timeout=30)
-    shell.say(f"{settings.name} has booted: systemd, sshd and {settings.database} answer")
+    version = container.record_database_version(settings, podman)
+    shell.say(f"{settings.name} has booted: systemd, sshd and {version} answer")
     if found is None or not container.recovered(settings, podman):
         container.install_app(settings, podman)
     if vault.ensure(settings):
@@ -72,7 +74,7 @@ def up(settings: Settings, podman: Podman) -> None:
     failed = container.failed_units(settings, podman)
     if failed:
         shell.say(f"failed units: {', '.join(failed)}")
-    shell.say(f"{settings.name} is up: {_where(settings)}")
+    shell.say(f"{settings.name} is up ({version}): {_where(settings)}")
 
 
 def _same(settings: Settings, podman: Podman, found: dict[str, Any], image_name: str) -> dict[str, Any] | None:

@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import io
 import os
+import re
 import subprocess
 import tarfile
 import time
@@ -33,6 +34,7 @@ STATE_FILES = (
     "known_hosts",
     "vault-password",
     "install.log",
+    "database-version",
     "hosts.yml",
     "ssh_config",
 )
@@ -202,6 +204,19 @@ def database_state(settings: Settings, podman: Podman) -> str | None:
     client = "mysqladmin" if settings.database == "mysql" else "mariadb-admin"
     done = podman.execute(settings.name, [client, "ping"], check=False)
     return None if done.returncode == 0 else (done.stderr.strip() or "no answer").splitlines()[-1]
+
+
+def record_database_version(settings: Settings, podman: Podman) -> str:
+    """Which database this lab got, e.g. `mysql 9.7.1`: Debian's unstable has another from one day to the next.
+
+    It is written to the file `database-version` of the lab's state as well.
+    """
+    server = "mysqld" if settings.database == "mysql" else "mariadbd"
+    said = podman.execute(settings.name, [server, "--version"], check=False).stdout
+    found = re.search(r"\bVer (\d[\w.+~-]*)", said)
+    version = f"{settings.database} {found[1] if found else 'of an unknown version'}"
+    (settings.state / "database-version").write_text(version + "\n")
+    return version
 
 
 def ssh_argv(settings: Settings) -> list[str]:

@@ -18,6 +18,7 @@ from settings import RELEASE, SHARED, LabError, Settings
 REPOSITORY = "localhost/orquestrador-lab"
 LABEL = "orquestrador.lab=image"  # given by the Containerfile to every layer above the base
 IMAGE = SHARED / "image"
+NO_MYSQL = "database.sh: no MySQL from unstable\n"  # what the script says last when it fails
 APP_INPUTS = ("package.json", "package-lock.json", ".npmrc")
 LOCAL_CERTIFICATES = Path("/usr/local/share/ca-certificates")
 # Slimmer than a real server only where nobody looks: manuals, documentation, translations.
@@ -206,12 +207,11 @@ def _build(settings: Settings, podman: Podman, context: Path, base: str, image: 
         shell.stage(
             f"building the image with Node, PM2 and {settings.database} (about a minute)", argv, timeout=1200, log=log
         )
-    except LabError as error:
-        # The stage of the database runs beside Node's: only its own step at the end tells whose failure it was.
-        if settings.database == "mysql" and "database.sh" in log.read_text(errors="replace")[-600:]:
+    except LabError:
+        if NO_MYSQL in log.read_text(errors="replace"):
             raise LabError(
-                f"{error}. MySQL comes from Debian's unstable: where its packages can't be had, "
-                "LAB_DATABASE=mariadb works without them"
+                "Debian's unstable, the only suite that has MySQL, gave none: it may be broken for a day: try again "
+                f"later, or take LAB_DATABASE=mariadb, which needs nothing of it; the whole output is in {log}"
             ) from None
         raise
 
