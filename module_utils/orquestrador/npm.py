@@ -23,6 +23,7 @@ from .messages import msg
 from .redact import scrub_text
 from .runner import Completed, run
 from .types import Message
+from .whole_file import write_whole
 
 LISTED = 100  # packages in the evidence
 KILL_GRACE_S = 5
@@ -280,22 +281,6 @@ def _installed(folder: str, prefix: str) -> Iterator[tuple[str, str]]:
             version = _json_of(os.path.join(place, "package.json")).get("version")
         yield prefix + name, str(version)
         yield from _installed(os.path.join(place, "node_modules"), f"{prefix}{name}/node_modules/")
-
-
-def write_whole(path: str, data: bytes, mode: int) -> None:
-    """Write a file so that a reader sees the old one or the new one, never a part. Raises :class:`OSError`."""
-    handle, temporary = tempfile.mkstemp(prefix=f".{os.path.basename(path)[:40]}.", dir=os.path.dirname(path))
-    try:
-        with os.fdopen(handle, "wb") as file:
-            os.fchmod(file.fileno(), mode)
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
 
 
 def outdated(npm: Npm, keep_in: str, *, check_mode: bool, now: Optional[float] = None) -> dict[str, Any]:

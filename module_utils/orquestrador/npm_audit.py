@@ -16,8 +16,9 @@ from typing import Any, NamedTuple, Optional
 
 from .critical_files import copy_all
 from .messages import msg
-from .npm import DEPENDENCIES, Npm, NpmError, installed, one_line, write_whole
+from .npm import DEPENDENCIES, Npm, NpmError, installed, one_line
 from .types import Message
+from .whole_file import write_whole
 
 SEVERITIES = ("info", "low", "moderate", "high", "critical")  # from least to worst
 NEVER = "none"

@@ -12,6 +12,7 @@ from . import schedule
 from .messages import msg
 from .runner import Completed, run
 from .schedule import ScheduleError
+from .whole_file import write_whole
 
 COMMAND_S = 30.0
 MAX_UNIT_BYTES = 1024 * 1024
@@ -70,7 +71,7 @@ class Timers:
         if changed:
             os.makedirs(self._directory, exist_ok=True)
         for name in changed:
-            write(os.path.join(self._directory, name), change.after[name], 0o644)
+            write_whole(os.path.join(self._directory, name), change.after[name].encode(), 0o644)
         if change.before != change.after:
             self._manage("daemon-reload")
         for name in change.enable:
@@ -206,22 +207,6 @@ def both(timers: Timers, units: Mapping[str, str], crontab: Crontab, lines: Sequ
 
 
 # --- files ---------------------------------------------------------------------------------------------------------
-
-
-def write(path: str, text: str, mode: int) -> None:
-    """Write a file so that a reader sees the old one or the new one."""
-    handle, temporary = tempfile.mkstemp(prefix=".orquestrador-", dir=os.path.dirname(path))
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-            stream.flush()
-            os.fchmod(stream.fileno(), mode)
-            os.fsync(stream.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
 
 
 def _read(path: str) -> str:

@@ -112,10 +112,10 @@ def test_check_mode_of_a_drifted_host_tells_what_it_would_do(checked: tuple[list
     _, run, _ = checked
     assert run.rc == 0, run.output
     for task in (
-        "Keep the environment file to its owner",
-        "Create the directories of logs and their archive",
+        f"Keep to its owner {WEBAPP}/.env",
+        f"Create the directory {WEBAPP}/logs/archive",
         "Install the compressor and the encryptor",
-        "Create the directories of backups",
+        f"Create the directory {WEBAPP}/backups",
         "Write the credential of the operations account",
         "Create or change the account",
         "Write the systemd unit of PM2",
