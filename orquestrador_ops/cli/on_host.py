@@ -5,7 +5,7 @@ alone, and this script comes over the same: whatever else hangs below it is a re
 that a module can put back what it has begun, and killed when it does not. PM2's daemon is nobody's rest: the
 application runs below it.
 
-``python3 - GRACE_S`` prints ``{"ended": [name, …], "killed": [name, …], "left": [name, …]}``; names are without
+``python3 -I - GRACE_S`` prints ``{"ended": [name, …], "killed": [name, …], "left": [name, …]}``; names are without
 arguments, which may hold secrets.
 """
 

@@ -167,6 +167,27 @@ def test_directory_for_sockets_is_private_short_and_gone_afterwards(
     assert not directory.exists()
 
 
+@pytest.mark.parametrize("sudo", ["exit 1", 'shift; exec "$@"'], ids=["without sudo", "with sudo"])
+def test_nothing_of_the_directory_it_starts_in_is_imported(tmp_path: Path, hostile: Path, sudo: str) -> None:
+    """The directory is the login's home; with sudo this is root."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "sudo").write_text(f"#!/bin/sh\n{sudo}\n")
+    (programs / "sudo").chmod(0o755)
+    (programs / "python3").symlink_to(sys.executable)
+    done = subprocess.run(
+        ["/bin/sh", "-c", ending._AS_ROOT.format(grace=0.5)],
+        input="import contextlib, json, sys; print(json.dumps(sys.argv[1:]))",
+        capture_output=True,
+        text=True,
+        cwd=hostile,
+        env={"PATH": f"{programs}:/bin:/usr/bin", "PYTHONPATH": str(hostile)},
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, '["0.5"]\n'), done.stderr
+    assert not (hostile / "ran").exists()
+
+
 def test_local_end_reaches_whoever_left_the_group() -> None:
     mark = f"test-{os.getpid()}-{time.time_ns()}"
     script = "import os, subprocess, time; subprocess.Popen(['sleep', '60'], start_new_session=True); time.sleep(60)"
