@@ -111,6 +111,7 @@ EMERGENCY = Cargo(
         "resources",
         "runner",
         "scenario",
+        "signals",
         "tcp_owner",
         "trend",
         "types",

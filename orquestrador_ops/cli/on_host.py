@@ -38,6 +38,17 @@ def processes(proc: str = "/proc") -> dict[int, tuple[int, str, str]]:
     return found
 
 
+def signal_held(pid: int, started: str, number: int) -> None:
+    """Signal the process that started then, by a descriptor: by its number it might reach a later one."""
+    descriptor = os.pidfd_open(pid)
+    try:
+        now = processes().get(pid)
+        if now is not None and now[2] == started:
+            signal.pidfd_send_signal(descriptor, number)
+    finally:
+        os.close(descriptor)
+
+
 def is_pm2(pid: int, proc: str = "/proc") -> bool:
     """Whether it is a daemon of PM2's."""
     try:
@@ -88,8 +99,8 @@ def end(grace_s: float) -> dict[str, list[str]]:
 
     def signalled(number: int, targets: list[int]) -> None:
         for one in targets:
-            with contextlib.suppress(OSError):  # ended meanwhile, or somebody else's
-                os.kill(one, number)
+            with contextlib.suppress(OSError, AttributeError):  # ended meanwhile, or it can't be held: told as left
+                signal_held(one, known[one][1], number)
 
     signalled(signal.SIGTERM, living())
     rest = _wait(living, grace_s)
