@@ -164,9 +164,8 @@ class Faults:
         self.machine.out(
             f"systemd-run --quiet --uid={USER} --unit=impostor --property=Restart=no python3 /tmp/impostor.py {told}"
         )
-        self.machine.wait(
-            "the impostor", lambda: not self.machine.sh(f"test -S {PM2_HOME}/rpc.sock", check=False).returncode
-        )
+        listens = f"test -S {PM2_HOME}/rpc.sock"
+        self.machine.wait("the impostor", lambda: not self.machine.sh(listens, check=False).returncode)
 
     def bystander(self) -> int:
         """A process of root's that has nothing to do with anything."""
