@@ -96,7 +96,7 @@ found["after"] = [*os.getresuid(), *os.getresgid(), *os.getgroups()]
 print(json.dumps(found))
 """
 ABANDONED = """
-import codecs, json, os, sys, time
+import codecs, json, os, socket, sys, time
 from module_utils.orquestrador import collect
 from module_utils.orquestrador.emergency_scene import Scene
 from orquestrador_ops import emergencies
@@ -113,11 +113,13 @@ def held_up(self, seconds):
         file.write(str(os.geteuid()))
 
 collect.Probe._logs = held_up
+listener = socket.create_server(("127.0.0.1", 0))  # root's own, whose process nobody can't see
+number = listener.getsockname()[1]
 params, problem = emergencies.parameters({
     "procedure": "auto", "budget_s": 30, "lease_path": place + "/lease.json", "lease_run_id": "r", "lease_owner": "o",
     "app_ecosystem_file": place + "/eco.cjs", "pm2_unit": "no-such-unit", "dist": place + "/dist",
     "build_state_dir": place + "/builds",
-    "probe": {"app_name": "app", "app_user": "nobody", "app_dir": place, "app_port": 1, "pm2_home": place + "/pm2",
+    "probe": {"app_name": "app", "app_user": "nobody", "app_dir": place, "app_port": number, "pm2_home": place + "/pm2",
               "app_health_url": "http://127.0.0.1:1/", "mysql_defaults_file": place + "/my.cnf",
               "mysql_database": "app", "log_globs": [place + "/*.log"], "collector_timeout": 1, "timeout": 4}})
 assert problem is None, problem
@@ -126,7 +128,8 @@ scene.look()
 told = [finding["code"] for finding in scene.snapshot["errors"] if finding["collector"] == "logs"]
 open(go, "w").close()
 time.sleep(0.5)  # one that goes on would by now
-print(json.dumps({"told": told, "uids": os.getresuid(), "left": sorted(os.listdir(place))}))
+holds = scene.snapshot["port"]["pid"] == os.getpid()
+print(json.dumps({"told": told, "uids": os.getresuid(), "left": sorted(os.listdir(place)), "holder seen": holds}))
 """
 
 
@@ -169,7 +172,7 @@ def test_a_collector_that_is_held_up_goes_on_as_nobody() -> None:
         done = subprocess.run(argv, cwd=PROJECT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
-    assert found == {"told": ["timeout"], "uids": [0, 0, 0], "left": ["began", "go"]}
+    assert found == {"told": ["timeout"], "uids": [0, 0, 0], "left": ["began", "go"], "holder seen": True}
 
 
 # Who may start a process, or signal one by its number, and what for. Everybody else does it by these.

@@ -202,6 +202,19 @@ def test_local_end_reaches_whoever_left_the_group() -> None:
     assert long_command.marked(mark) == []
 
 
+def test_a_process_of_the_rest_is_signalled_and_no_later_one_of_its_number() -> None:
+    with subprocess.Popen(["sleep", "60"]) as child:
+        until = time.monotonic() + 5
+        while child.pid not in on_host.processes() and time.monotonic() < until:
+            time.sleep(0.01)
+        started = on_host.processes()[child.pid][2]
+        on_host.signal_held(child.pid, str(int(started) - 1), signal.SIGKILL)
+        with pytest.raises(subprocess.TimeoutExpired):
+            child.wait(0.2)
+        on_host.signal_held(child.pid, started, signal.SIGKILL)
+        assert child.wait(5) == -signal.SIGKILL
+
+
 def test_rest_of_a_connection_but_not_the_application(tmp_path: Path) -> None:
     """sshd 10 → the run's sh 20 → python 21, PM2's daemon 30 with the application 31; this script 40 → 41."""
     parents = {1: 0, 10: 1, 20: 10, 21: 20, 30: 20, 31: 30, 40: 10, 41: 40, 50: 1}
