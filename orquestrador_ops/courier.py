@@ -111,6 +111,7 @@ EMERGENCY = Cargo(
         "resources",
         "runner",
         "scenario",
+        "signals",
         "tcp_owner",
         "trend",
         "types",
@@ -172,8 +173,12 @@ def _packed(text: str) -> bytes:
 
 
 def command(python: str, timeout_s: float) -> str:
-    """The shell command that receives the program, bounded on the host."""
-    return f"timeout -k 5 {int(timeout_s) + GRACE_S} {shlex.quote(python)} -c {shlex.quote(BOOT)}"
+    """The shell command that receives the program, bounded on the host.
+
+    ``-I``: a command starts in the login's directory, and with ``become`` this is root. Nothing that lies there or in a
+    home, and no variable, may say what is imported.
+    """
+    return f"cd / && timeout -k 5 {int(timeout_s) + GRACE_S} {shlex.quote(python)} -I -c {shlex.quote(BOOT)}"
 
 
 def request(cargo: Cargo, **given: Any) -> bytes:

@@ -15,6 +15,7 @@ from .messages import msg
 from .owner import Owner
 
 _MAX_BYTES = 8 * 1024 * 1024
+_KEPT = {"TZ"}  # local times in logs
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -60,11 +61,8 @@ def _child(owner: Owner, work: Callable[[], dict[str, Any]], receive: int, send:
         os.close(receive)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, signal.SIG_DFL)
-        if owner.root:
-            os.initgroups(owner.name, owner.gid)
-            os.setresgid(owner.gid, owner.gid, owner.gid)
-            os.setresuid(owner.uid, owner.uid, owner.uid)
-        for name in list(os.environ):
+        owner.become()
+        for name in set(os.environ) - _KEPT:
             del os.environ[name]
         os.environ.update(HOME=owner.home, USER=owner.name, LOGNAME=owner.name, PATH=_PATH, LC_ALL="C")
         try:
@@ -74,6 +72,9 @@ def _child(owner: Owner, work: Callable[[], dict[str, Any]], receive: int, send:
         except OSError as error:
             reason = error.strerror or type(error).__name__
             told = {"error": msg("{path}: {reason}", path=str(error.filename or "?"), reason=reason)}
+        except Exception as error:  # noqa: BLE001 - its class only: its text may quote whatever was being read
+            reason = type(error).__name__
+            told = {"error": msg("This ended by a defect ({reason}): report it, and go on by hand", reason=reason)}
         with os.fdopen(send, "w", encoding="utf-8") as file:
             json.dump(told, file)
         code = 0

@@ -9,10 +9,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from typing import NamedTuple, Optional
+from typing import Any, NamedTuple, Optional, cast
 
 from . import http_health, pm2, port
+from .apart import apart
 from .backup_clients import BackupError
+from .jsonable import clean
 from .messages import msg
 from .owner import Owner
 from .redact import scrub_text
@@ -23,6 +25,7 @@ POLL_S = 0.25
 QUICK_POLL_S = 0.1
 ASK_S, HASTY_ASK_S = 10.0, 3.0
 COMMAND_S = 60.0
+APART_S = 2.0  # what a look may take beside what is asked
 LEAST_S, HASTY_LEAST_S = 5.0, 1.0  # what a command gets at least, whatever is left
 # What PM2 itself will not change any more, and how long it is given all the same.
 SETTLED = frozenset({"stopped", "errored"})
@@ -46,7 +49,7 @@ class Application:
     """The application, seen and handled as its own user."""
 
     def __init__(self, owner: Owner, settings: Settings, *, hasty: bool = False) -> None:
-        """``hasty``: time is short; PM2 is asked over its socket only, and a command gets no more than what is left."""
+        """``hasty``: time is short; PM2 is asked for a moment, and a command gets no more than what is left."""
         self._owner = owner
         self._settings = settings
         self._hasty = hasty
@@ -90,9 +93,10 @@ class Application:
     def start(self, timeout_s: float) -> None:
         """Start it; :meth:`prove` tells whether it runs."""
         until = time.monotonic() + timeout_s
-        name = self._settings.name
-        argv = ["start", name] if self.known() else ["start", self._settings.ecosystem, "--only", name]
-        self._done(self._pm2(argv, until), "start")
+        if self.known():
+            self._done(self._pm2(["start", self._settings.name], until), "start")
+        else:
+            self._start_from_file(until)
 
     def prove(self, timeout_s: float) -> None:
         """Wait until its health address says that all is well; :class:`BackupError` with its last word if not."""
@@ -125,7 +129,7 @@ class Application:
             )  # fmt: skip
         if self.known():
             self._done(self._pm2(["stop", settings.name], until), "stop")
-        self._done(self._pm2(["start", settings.ecosystem, "--only", settings.name], until), "start")
+        self._start_from_file(until)
 
     def resurrect(self, timeout_s: float) -> None:
         """Have PM2 start what its saved list has and it does not run."""
@@ -191,21 +195,34 @@ class Application:
         )  # fmt: skip
 
     def _ask(self) -> tuple[Pm2State, list[Finding]]:
-        settings = self._settings
-        command = "" if self._hasty else settings.pm2_command
-        target = pm2.Target(settings.pm2_home, settings.name, command, self._owner.name)
-        return pm2.collect(target, timeout_s=HASTY_ASK_S if self._hasty else ASK_S)
+        """Over PM2's socket only: a command would start a daemon where none answers, and this may be root."""
+        target = pm2.Target(self._settings.pm2_home, self._settings.name, "", self._owner.name)
+        seconds = HASTY_ASK_S if self._hasty else ASK_S
+
+        def look() -> dict[str, Any]:
+            state, findings = pm2.collect(target, timeout_s=seconds)
+            return {"state": clean(state), "findings": findings}
+
+        seen = apart(self._owner, look, seconds + APART_S)
+        return cast("Pm2State", seen["state"]), seen["findings"]
 
     def _listener(self) -> Optional[str]:
-        state, _ = port.collect(self._settings.port, timeout_s=2)
+        with self._owner.privileged():  # whoever it is, not only processes of the user's
+            state, _ = port.collect(self._settings.port, timeout_s=2)
         if not state["listeners"] and not state["open"]:
             return None
         return f"{state['command'] or '?'} ({state['pid'] or '?'})"
 
-    def _pm2(self, argv: list[str], until: float) -> Completed:
+    def _start_from_file(self, until: float) -> None:
+        """In the file's directory: PM2 takes what is relative in it from where it is called."""
+        file = self._settings.ecosystem
+        argv = ["start", file, "--only", self._settings.name]
+        self._done(self._pm2(argv, until, cwd=os.path.dirname(file) or "/"), "start")
+
+    def _pm2(self, argv: list[str], until: float, cwd: Optional[str] = None) -> Completed:
         left = min(max(until - time.monotonic(), HASTY_LEAST_S if self._hasty else LEAST_S), COMMAND_S)
         command = [*self._settings.pm2_command.split(), *argv]
-        return self._owner.run(command, timeout_s=left, env={"PM2_HOME": self._settings.pm2_home})
+        return self._owner.run(command, timeout_s=left, env={"PM2_HOME": self._settings.pm2_home}, cwd=cwd)
 
     def _done(self, done: Completed, verb: str) -> None:
         if done.code == 0:

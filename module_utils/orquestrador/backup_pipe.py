@@ -19,6 +19,7 @@ from typing import Any, Optional
 from .backup_clients import BackupError
 from .messages import msg
 from .redact import scrub_text
+from .runner import start
 from .types import Message
 
 CHUNK = 1 << 18
@@ -34,15 +35,10 @@ _LIBC.tee.restype = ctypes.c_ssize_t
 
 
 def _die_with_parent() -> None:
-    """In the child: be killed when the process that started us is, however that happens.
+    """In the child, once it is wholly one user: be killed when the process that started us is, however that happens.
 
-    Be whom the parent is at this moment, for good: one that works as another user must not hand on the way back, and
-    a program that is started with two users or groups is not killed with its parent (execve(2)).
+    A change of the user, or a program that is started with two, would forget that (prctl(2), execve(2)).
     """
-    user, group = os.geteuid(), os.getegid()
-    if (os.getuid(), os.getgid()) != (user, group):
-        os.setregid(group, group)
-        os.setreuid(user, user)
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
@@ -133,13 +129,12 @@ class Pipeline:
         :param behind: it works with what a database gives or takes, and stands back for it (:func:`stand_back`).
         """
         try:
-            process = subprocess.Popen(
+            process = start(
                 argv,
                 stderr=subprocess.PIPE,
                 env={**os.environ, "LC_ALL": "C"},
-                start_new_session=True,
                 # Before any thread of ours runs.
-                preexec_fn=_die_with_parent_behind if behind else _die_with_parent,  # noqa: PLW1509
+                preexec_fn=_die_with_parent_behind if behind else _die_with_parent,
                 **streams,
             )
         except OSError as error:

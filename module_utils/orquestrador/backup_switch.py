@@ -27,6 +27,7 @@ from .backup_clients import BackupError
 from .backup_files import sync_directory
 from .backup_tree import STAGE, is_stage, left_out
 from .messages import msg
+from .runner import fork
 
 NEW, OLD, JOURNAL = "new", "old", "journal.json"
 SWITCH_S = 60.0  # renames take no time; a sick disk takes any
@@ -166,7 +167,7 @@ def _rename(source: str, target: str) -> None:
 def _apart(work: Callable[[], Optional[str]]) -> Optional[str]:
     """Do it in a process that goes on when this one is killed; what it returns."""
     ours, theirs = os.pipe()
-    child = os.fork()
+    child = fork()
     if child == 0:
         said = "!it ended without a word"
         try:

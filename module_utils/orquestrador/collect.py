@@ -57,6 +57,7 @@ class Options(NamedTuple):
     slow_query_s: float = 2.0
     cpu_interval: float = 0.08
     cpu_percent: float = 80.0
+    port_owners: Mapping[int, int] = {}
 
 
 Collector = Callable[[float], tuple[Any, list[Finding]]]  # seconds it has → state and findings
@@ -199,8 +200,9 @@ class Probe:
         )
 
     def _port(self, seconds: float) -> tuple[Any, list[Finding]]:
-        number = self._options.app_port
-        return port.collect(number, timeout_s=seconds, host=_port_host(self._options.app_health_url, number))
+        options, number = self._options, self._options.app_port
+        host = _port_host(options.app_health_url, number)
+        return port.collect(number, timeout_s=seconds, host=host, known=options.port_owners)
 
     def _http(self, seconds: float) -> tuple[Any, list[Finding]]:
         from . import http_health  # noqa: PLC0415 - see phases

@@ -257,23 +257,25 @@ def _try(scene: Scene, rung: Rung, result: _Result) -> bool:
     step = scene.step(rung.id, rung.planned_s)
     end, cut = time.monotonic() + given, _cut(given, rung.planned_s)
     evidence: dict[str, Any] = {}
+    alone: list[Message] = []
     before = scene.app.restarts()
     try:
         evidence.update(rung.act(given) or {})
+        alone = evidence.pop("left_alone", [])
         wrong = _proven(scene, rung, end)
     except BackupError as error:
         evidence.update(getattr(error, "evidence", {}))
-        return _failed(result, step, [error.message, *cut(end)], evidence)
+        return _failed(result, step, [error.message, *alone, *cut(end)], evidence)
     except Exception as error:  # noqa: BLE001 - the next rung is tried, whatever happened to this one
         return _failed(result, step, [_defect(error)], evidence)
     finally:
         _count_restarts(scene, before, evidence)
     if wrong is None:
-        step.end("ok" if rung.passive else "changed", None, evidence)
+        step.end("ok" if rung.passive else "changed", alone or None, evidence)
         if rung.partial:
             return False
         return not rung.prepares or scene.app.well(min(2.0, scene.left()), stable_s=_stable(scene)) is None
-    step.end("warn", [msg("It did not help: {reason}", reason=wrong), *cut(end)], evidence)
+    step.end("warn", [msg("It did not help: {reason}", reason=wrong), *alone, *cut(end)], evidence)
     result.failures.append(wrong)
     return False
 

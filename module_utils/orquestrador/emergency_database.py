@@ -8,7 +8,6 @@ goes to whoever can.
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import time
 from collections.abc import Iterable
@@ -22,8 +21,11 @@ from . import (
     diagnosis,
     emergency_database_clues,
     emergency_offline,
+    signals,
 )
-from .emergency_scene import EmergencyError, Rung, Scene
+from .apart import apart
+from .backup_clients import BackupError
+from .emergency_scene import CLUES_S, EmergencyError, Rung, Scene, signalled
 from .messages import msg
 from .runner import run
 from .types import Message
@@ -172,8 +174,11 @@ class _Rungs:
     def _refused(self) -> bool:
         """Whether the server is up and turns the application away: restarting it would change nothing."""
         scene = self._scene
-        with scene.owner.at_work():
-            login = emergency_database_clues.login(scene.params, scene.snapshot)
+        login: Optional[dict[str, Any]] = None
+        with contextlib.suppress(BackupError):
+            login = apart(
+                scene.owner, lambda: {"login": emergency_database_clues.login(scene.params, scene.snapshot)}, CLUES_S
+            )["login"]
         if not login or login["result"] in ("ok", "unknown"):
             return False
         known = {**scene.clues.get("database", {}), "login": login}
@@ -256,10 +261,9 @@ class _Rungs:
 
     def _go_on(self, _seconds: float) -> dict[str, Any]:
         pid = database_service.state(self._unit)["pid"]
-        if pid:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGCONT)
-        return {"pids": [pid]}
+        # The server's user is not known here; systemd says whether it is its process.
+        its = signals.Target(None, still=lambda one: database_service.state(self._unit)["pid"] == one)
+        return signalled(signals.send([pid] if pid else [], signal.SIGCONT, its))
 
     def _end_idle(self, _seconds: float) -> dict[str, Any]:
         """End idle sessions of others, as the operator approved; ours, root's and the application's are left alone."""

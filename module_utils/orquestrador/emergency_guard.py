@@ -17,6 +17,7 @@ import time
 from collections.abc import Iterator
 from typing import Any, Callable, NamedTuple, Optional
 
+from . import signals
 from .jsonable import clean
 from .pm2 import DAEMON_TITLE
 from .resources import process_parent
@@ -57,7 +58,7 @@ def watch(work: Callable[[Tell], dict[str, Any]], *, limit_s: float, grace_s: fl
             lines += _end(worker, reader, grace_s)
     finally:
         os.close(reader)
-        _end_all(_descendants(os.getpid()))
+        _end_all(os.getpid())
         _reap(worker)
         signal.signal(signal.SIGTERM, terminate)
         signal.signal(signal.SIGHUP, before)
@@ -216,7 +217,6 @@ def _is_daemon(pid: int, proc: str) -> bool:
     return DAEMON_TITLE.match(title) is not None
 
 
-def _end_all(pids: list[int]) -> None:
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, signal.SIGKILL)
+def _end_all(root: int) -> None:
+    """Whoever they belong to: what root's commands started is root's."""
+    signals.send(_descendants(root), signal.SIGKILL, signals.Target(None, still=lambda pid: pid in _descendants(root)))

@@ -6,15 +6,13 @@ that PM2 does not know can't be restarted, one that a syntax error ends is not s
 
 from __future__ import annotations
 
-import contextlib
-import os
 import signal
 import time
 from collections.abc import Sequence
 from typing import Any, Callable, Optional
 
-from . import app_dist, emergency_orphans, port
-from .emergency_scene import HALTED, EmergencyError, Rung, Scene
+from . import app_dist, emergency_orphans, port, signals
+from .emergency_scene import HALTED, EmergencyError, Rung, Scene, signalled
 from .messages import msg
 from .resources import process_cpu_s, process_state
 from .runner import run
@@ -40,7 +38,6 @@ LADDERS: dict[str, tuple[str, ...]] = {
 }
 # Scenarios that are treated only when the operator said so.
 APPROVALS = {"port_taken": "kill_port_holder", "crash_loop": "rollback"}
-END_WAIT_S = 3.0
 # A process that hangs in a loop takes a processor; measured over this long, more than this share of it.
 BUSY_WINDOW_S, BUSY_SHARE = 0.3, 0.8
 ANSWER_S = 1.0
@@ -83,6 +80,7 @@ class _Rungs:
     def __init__(self, scene: Scene) -> None:
         self._scene = scene
         self._app = scene.app
+        self._mine = signals.Target(scene.owner.uid)
 
     def reload(self) -> Rung:
         return Rung("reload", 30, self._reload, msg("PM2 would reload the application"))
@@ -153,14 +151,15 @@ class _Rungs:
     def _continue(self, _seconds: float) -> dict[str, Any]:
         daemon = self._app.state()["daemon_pid"]
         pids = [pid for pid in ([daemon] if daemon else self._pids()) if process_state(pid) == HALTED]
-        _send(pids, signal.SIGCONT)
+        sent = signals.send(pids, signal.SIGCONT, self._mine)
         end = time.monotonic() + 1
         while not self._pids() and time.monotonic() < end:
             time.sleep(0.05)
         # A daemon that answers again tells of workers that somebody halted with it.
         more = [pid for pid in self._pids() if process_state(pid) == HALTED]
-        _send(more, signal.SIGCONT)
-        return {"pids": sorted({*pids, *more})}
+        again = signals.send(more, signal.SIGCONT, self._mine)
+        pids = sorted({*sent.pids, *again.pids})
+        return signalled(signals.Sent(pids, [*sent.left_alone, *again.left_alone]))
 
     def _still_halted(self) -> Optional[Message]:
         """Among several, one that is halted is not missed by those who ask."""
@@ -173,8 +172,7 @@ class _Rungs:
             return {"pids": []}
         pids = self._pids()
         hanging = [pid for pid in pids if process_state(pid) == HALTED] or _busy(pids) or pids
-        _send(hanging, signal.SIGKILL)
-        return {"pids": hanging}
+        return signalled(signals.end(hanging, self._mine, first=None))
 
     # ---- PM2's daemon
 
@@ -191,11 +189,12 @@ class _Rungs:
         """By its unit, so that systemd knows it; orphans of a daemon that was killed would hold the port."""
         until = time.monotonic() + seconds - 1
         unit = str(self._scene.params["pm2_unit"])
-        ended = self._end_silent_daemon()
-        orphans = self._end_orphans()
+        daemon, orphans = self._end_silent_daemon(), self._end_orphans()
+        done_before = {"daemon_ended": next(iter(daemon.pids), None), "orphans": orphans.pids,
+                       "left_alone": [*daemon.left_alone, *orphans.left_alone]}  # fmt: skip
         if not _loaded(unit):
             self._app.resurrect(max(until - time.monotonic(), 1))
-            return {"unit": None, "daemon_ended": ended, "orphans": orphans}
+            return {"unit": None, **done_before}
         run(["systemctl", "reset-failed", unit], timeout_s=5)
         done = run(["systemctl", "restart", unit], timeout_s=max(until - time.monotonic(), 1))
         if done.code != 0:
@@ -204,23 +203,18 @@ class _Rungs:
                 msg("{unit} does not start: look at journalctl -u {unit} ({reason})", unit=unit,
                     reason=reason[-1][:200] if reason else "timeout")
             )  # fmt: skip
-        return {"unit": unit, "daemon_ended": ended, "orphans": orphans}
+        return {"unit": unit, **done_before}
 
-    def _end_silent_daemon(self) -> Optional[int]:
+    def _end_silent_daemon(self) -> signals.Sent:
         """One that lives and answers nobody: its unit would wait for it to end by itself, longer than there is time."""
         state = self._app.state()
         pid = state["daemon_pid"]
-        if state["daemon"] == "online" or not pid or not _of_user(pid, self._scene.owner.uid):
-            return None
-        _end([pid], gently=False)
-        return pid
+        return signals.end([pid] if pid and state["daemon"] != "online" else [], self._mine, first=None)
 
-    def _end_orphans(self) -> list[int]:
+    def _end_orphans(self) -> signals.Sent:
         """End processes of the application whose PM2 is gone; anybody else's are left alone."""
         seen, _ = port.collect(int(self._scene.params["app_port"]), timeout_s=2)
-        found = self._scene.orphans(seen["listeners"])
-        _end(found)
-        return found
+        return signals.end(self._scene.orphans(seen["listeners"]), self._mine)
 
     # ---- the port
 
@@ -246,15 +240,22 @@ class _Rungs:
         return msg("The port is held by {command}, process {pid}, again: stop the service {unit}", **args)
 
     def _free_port(self, _seconds: float) -> dict[str, Any]:
-        """End who holds the port now; somebody who is gone by himself is no trouble any more."""
-        holders = self._holders()
-        named = [
-            {"pid": h["pid"], "command": h["command"], "user": h["user"],
-             "unit": emergency_orphans.unit_of(int(h["pid"] or 0))}
-            for h in holders
-        ]  # fmt: skip
-        _end(sorted({int(h["pid"] or 0) for h in holders}))
-        return {"ended": named}
+        """End who holds the port now; somebody who is gone by himself is no trouble any more.
+
+        A stranger is anybody's, as the operator approved: what is certain is that he holds the port.
+        """
+        named = {
+            int(h["pid"] or 0): {"pid": h["pid"], "command": h["command"], "user": h["user"],
+                                 "unit": emergency_orphans.unit_of(int(h["pid"] or 0))}
+            for h in self._holders()
+        }  # fmt: skip
+        its = signals.Target(
+            uid=None if self._scene.params.get("kill_port_holder") else self._scene.owner.uid,
+            started={pid: signals.started(pid) for pid in named},
+            still=lambda pid: any(h["pid"] == pid for h in self._holders()),
+        )
+        told = signalled(signals.end(named, its))
+        return {"ended": [named[pid] for pid in told.pop("pids")], **told}
 
     # ---- the build
 
@@ -272,38 +273,6 @@ class _Rungs:
         self._require_known()
         self._app.restart(max(until - time.monotonic(), 1))
         return {"rolled_back": True, **back}
-
-
-def _send(pids: Sequence[int], number: int) -> None:
-    for pid in pids:
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, number)
-
-
-def _end(pids: Sequence[int], *, gently: bool = True) -> None:
-    """End processes and wait until they are gone."""
-    if gently:
-        _send(pids, signal.SIGTERM)
-        _wait_gone(pids, END_WAIT_S)
-    _send([pid for pid in pids if _alive(pid)], signal.SIGKILL)
-    _wait_gone(pids, 1.0)
-
-
-def _alive(pid: int) -> bool:
-    return process_state(pid) not in (None, "Z", "X")
-
-
-def _wait_gone(pids: Sequence[int], seconds: float) -> None:
-    end = time.monotonic() + seconds
-    while any(_alive(pid) for pid in pids) and time.monotonic() < end:
-        time.sleep(0.02)
-
-
-def _of_user(pid: int, uid: int) -> bool:
-    try:
-        return os.stat(f"/proc/{pid}").st_uid == uid
-    except OSError:
-        return False
 
 
 def _busy(pids: Sequence[int]) -> list[int]:

@@ -9,8 +9,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Callable, NamedTuple, Optional, Union, cast
 
-# All that an observation needs is loaded here: later, this process is the application's user, whom the directory that
-# Ansible put this program into does not let in.
+# All that an observation needs is loaded here: who looks is the application's user, whom the directory that Ansible put
+# this program into does not let in.
 import http.client  # noqa: F401 isort: skip
 
 from . import (
@@ -26,10 +26,14 @@ from . import (
     judge,
     logs,
     observe,
+    port,
     redact,
+    signals,
 )
+from .apart import apart
 from .app_control import Application, Settings
 from .backup_clients import BackupError
+from .jsonable import clean
 from .owner import Owner
 from .resources import process_state
 from .runner import run
@@ -38,6 +42,8 @@ from .types import Message, Pm2State
 LOADED = (critical_files, database, http_health, logs, redact)
 # What an observation may take of the budget.
 OBSERVE_S = 15.0
+# What a look may take beside the observation itself: the clues, a host that is slow.
+CLUES_S, SPARE_S = 8.0, 3.0
 # One answer tells whether it answers; how quickly takes as many as the probe's own arguments say.
 MEASURED = frozenset({"performance", "auto"})
 HALTED, HALTED_TIMEOUT_S, HALTED_DAEMON_S = "T", 0.5, 2.0
@@ -111,10 +117,29 @@ class Scene:
 
     def observe(self, **changed: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         """Snapshot and verdict of now, by the probe's own collectors; ``changed`` are arguments of the probe."""
-        params = {**self.params, "timeout": min(OBSERVE_S, max(self.left(), 1.0)), **changed}
-        with self.owner.at_work():
-            seen = judge.judge(params, observe.observe(params, arguments.cpu_percent(params)))
-        return cast("dict[str, Any]", seen["snapshot"]), cast("dict[str, Any]", seen["verdict"])
+        snapshot, verdict, _ = self._observed(lambda _: {}, 0.0, changed)
+        return snapshot, verdict
+
+    def _observed(
+        self, more: Callable[[dict[str, Any]], dict[str, Any]], more_s: float, changed: dict[str, Any]
+    ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        """Snapshot, verdict, and what ``more`` makes of the snapshot in ``more_s``.
+
+        What is looked at belongs to the application's user: whoever looks is that user and ends with it, however long
+        one of the collectors is held up. PM2 is asked over its socket only: a command would start one of its own where
+        none answers. Who holds the port, only root sees.
+        """
+        seconds = min(OBSERVE_S, max(self.left(), 1.0))
+        owners = port.owners(int(self.params["app_port"]))
+        params = {**self.params, "timeout": seconds, "port_owners": owners, **changed, "pm2_command": ""}
+
+        def look() -> dict[str, Any]:
+            observed = observe.observe(params, arguments.cpu_percent(params))
+            return {**observed, "more": clean(more(observed["snapshot"]))}
+
+        seen = apart(self.owner, look, seconds + more_s + SPARE_S)
+        judged = judge.judge(params, seen)
+        return cast("dict[str, Any]", judged["snapshot"]), cast("dict[str, Any]", judged["verdict"]), seen["more"]
 
     def look(self) -> None:
         """Observe and diagnose, once what PM2 or systemd is about to heal by itself has come to an end."""
@@ -128,9 +153,9 @@ class Scene:
             changed["http_timeout"] = HALTED_TIMEOUT_S  # a halted process answers nobody: no need to wait for it
         if state["daemon_pid"] and process_state(state["daemon_pid"]) == HALTED:
             changed["collector_timeout"] = HALTED_DAEMON_S
-        self.snapshot, self.verdict = self.observe(**changed)
-        with self.owner.at_work():
-            self.clues = emergency_clues.collect(self.params, self.snapshot)
+        self.snapshot, self.verdict, self.clues = self._observed(
+            lambda snapshot: emergency_clues.collect(self.params, snapshot), CLUES_S, changed
+        )
         self._look_closer(state)
         emergency_database_clues.complete(self.params, self.snapshot, self.clues)
         self.clues.update(emergency_load.clues(self.params, self.snapshot, self.verdict))
@@ -202,6 +227,13 @@ class Step:
             used_s=round(time.monotonic() - self._began, 2),
         )
         self._changed()
+
+
+def signalled(sent: signals.Sent) -> dict[str, Any]:
+    """The evidence of a rung that signals: :class:`EmergencyError` when all who were meant were left alone."""
+    if sent.left_alone and not sent.pids:
+        raise EmergencyError(sent.left_alone[0])
+    return {"pids": sent.pids, "left_alone": sent.left_alone}
 
 
 def unit_state(unit: str) -> str:

@@ -22,6 +22,7 @@ import struct
 import time
 from typing import Any, Optional
 
+from . import signals
 from .backup_clients import BackupError
 from .messages import msg
 from .tcp_owner import listeners_of
@@ -83,8 +84,7 @@ def _open_inspector(pid: int, end: float) -> tuple[int, bool]:
     """The inspector's port, and whether it was us who opened it."""
     before = _ports(pid)
     if catches(pid):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGUSR1)
+        signals.send([pid], signal.SIGUSR1, signals.Target(os.geteuid()))
     until = min(time.monotonic() + OPEN_S, end)
     while time.monotonic() < until:
         for port in sorted(_ports(pid)):

@@ -74,11 +74,8 @@ def count(options: Options, now: float) -> dict[str, Any]:
     pattern = compiled(options.pattern)
     began = time.monotonic()
     limit = options.timeout_s + GRACE_S
-    zone = os.environ.get("TZ")
 
     def work() -> dict[str, Any]:
-        if zone is not None:
-            os.environ["TZ"] = zone  # local times in logs
         return _Call(options, pattern, now, folder).run()
 
     with tempfile.TemporaryDirectory(prefix="orquestrador-rates-") as folder:

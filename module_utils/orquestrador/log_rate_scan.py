@@ -20,6 +20,7 @@ from typing import Any, Optional
 
 from .log_events import ANSI, FUTURE_S, MAX_LINE
 from .log_rate_patterns import Pattern, when
+from .runner import fork
 
 HOUR_S = 3600
 BLOCK = 256 * 1024  # fits the processor's cache, where scanning is fastest
@@ -298,7 +299,7 @@ def by_two(descriptor: int, start: int, end: int, parser: RateParser, stop_at: f
     os.write(give, bytes(range(len(borders) - 1)))
     os.close(give)
     receive, send = os.pipe()
-    pid = os.fork()
+    pid = fork()
     if pid == 0:
         _helper(descriptor, borders, take, parser, stop_at, send)
     os.close(send)

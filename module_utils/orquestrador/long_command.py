@@ -17,8 +17,9 @@ import time
 from collections.abc import Sequence
 from typing import NamedTuple, Optional
 
-from . import redact
+from . import redact, signals
 from .pm2 import DAEMON_TITLE
+from .runner import start
 
 MARK = "ORQUESTRADOR_OPS_RUN"
 HEAD_BYTES = 64 * 1024
@@ -96,14 +97,13 @@ def run(argv: Sequence[str], *, cwd: str, timeout_s: float, mark: str) -> Ended:
     began = time.monotonic()
     deadline = began + timeout_s
     try:
-        process = subprocess.Popen(
+        process = start(
             list(argv),
             cwd=cwd,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             env={**os.environ, MARK: mark},
-            start_new_session=True,
         )
     except (OSError, ValueError) as error:
         reason = (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
@@ -160,28 +160,25 @@ def end_marked(mark: str, proc: str = "/proc") -> int:
     not have them write into it.
     """
     killed: set[int] = set()
+    ours = signals.Target(os.geteuid(), still=lambda pid: _marked(str(pid), mark, proc))
     until = time.monotonic() + GONE_S
     while (found := marked(mark, proc)) and time.monotonic() < until:
-        for pid in found:
-            if pid not in killed:
-                killed.add(pid)
-                with contextlib.suppress(ProcessLookupError, PermissionError):
-                    os.kill(pid, signal.SIGKILL)
+        signals.send(set(found) - killed, signal.SIGKILL, ours)
+        killed.update(found)
         time.sleep(0.01)
     return len(killed)
 
 
 def marked(mark: str, proc: str = "/proc") -> list[int]:
     """Every process of ours that carries the mark of a run, but PM2 and what it runs."""
-    needle = f"{MARK}={mark}".encode()
-    found = []
-    for name in os.listdir(proc):
-        if not name.isdigit() or int(name) == os.getpid():
-            continue
-        with contextlib.suppress(OSError, ValueError, IndexError):
-            if needle in _read(f"{proc}/{name}/environ").split(b"\0") and not _of_pm2(name, proc):
-                found.append(int(name))
-    return found
+    own = str(os.getpid())
+    return [int(name) for name in os.listdir(proc) if name.isdigit() and name != own and _marked(name, mark, proc)]
+
+
+def _marked(pid: str, mark: str, proc: str) -> bool:
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        return f"{MARK}={mark}".encode() in _read(f"{proc}/{pid}/environ").split(b"\0") and not _of_pm2(pid, proc)
+    return False
 
 
 def _of_pm2(pid: str, proc: str) -> bool:

@@ -3,7 +3,8 @@
 A process of root that opens files in another user's directory does what that user tells it to by links. So the process
 becomes that user, keeps root in its real user id, and takes it back for what only root may do: to be let in by the
 database through its socket, and to run a command as somebody. Children get whom the process is at that moment, and
-cannot go back (``backup_pipe.Pipeline``).
+cannot go back (:mod:`.runner`). No threads inside: one that is left behind there goes on as root afterwards. What may
+hang, or asks another program of that user, is done apart (:mod:`.apart`).
 """
 
 from __future__ import annotations
@@ -49,6 +50,14 @@ class Owner:
             os.setegid(group)
             os.setgroups(groups)
 
+    def become(self) -> None:
+        """Be the user for good, with nothing of root's left."""
+        if self.root:
+            os.seteuid(0)  # from within :meth:`at_work` as well
+            os.initgroups(self.name, self.gid)
+            os.setresgid(self.gid, self.gid, self.gid)
+            os.setresuid(self.uid, self.uid, self.uid)
+
     @contextlib.contextmanager
     def privileged(self) -> Iterator[None]:
         """Be root inside, where this process may; elsewhere it stays who it is."""
@@ -64,8 +73,10 @@ class Owner:
             os.setegid(group)
             os.seteuid(user)
 
-    def run(self, argv: list[str], *, timeout_s: float, env: Optional[dict[str, str]] = None) -> Completed:
-        """Run a command as the user, with an environment of its own and nothing of ours."""
+    def run(
+        self, argv: list[str], *, timeout_s: float, env: Optional[dict[str, str]] = None, cwd: Optional[str] = None
+    ) -> Completed:
+        """Run a command as the user, in ``cwd``, with an environment of its own and nothing of ours."""
         variables = {
             "HOME": self.home,
             "USER": self.name,
@@ -74,7 +85,10 @@ class Owner:
             "LC_ALL": "C",
             **(env or {}),
         }
-        clean = ["env", "-i", *(f"{name}={value}" for name, value in variables.items()), *argv]
+        if cwd is not None:
+            variables["PWD"] = cwd  # PM2 takes its word before the kernel's
+        where = ["-C", cwd] if cwd is not None else []
+        clean = ["env", "-i", *where, *(f"{name}={value}" for name, value in variables.items()), *argv]
         if not self.root:
             return run(clean, timeout_s=timeout_s)
         with self.privileged():

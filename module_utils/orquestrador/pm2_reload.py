@@ -17,10 +17,11 @@ import time
 from typing import Any, NamedTuple, Optional
 from urllib.parse import SplitResult
 
-from . import axon, http_health, pm2, tcp_owner
+from . import axon, http_health, pm2, signals, tcp_owner
 from .app_dist import DeployError, Dist
 from .messages import msg
 from .prober import Prober
+from .runner import start
 from .types import Message
 
 CLUSTER, FORK = "cluster", "fork"
@@ -206,14 +207,13 @@ class Reload:
 
     def _command(self, pm_id: int) -> subprocess.Popen[bytes]:
         try:
-            return subprocess.Popen(
+            return start(
                 [*self._o.command.split(), "reload", str(pm_id)],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 env={**os.environ, "PM2_HOME": self._o.home, "LC_ALL": "C"},
                 cwd=self._o.home,
-                start_new_session=True,
             )
         except OSError as error:
             raise DeployError(
@@ -350,13 +350,7 @@ class Reload:
 
     def _send_away(self, hung: Worker) -> None:
         """End a process: it may serve all the same, so it gets a moment to finish what it has."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(hung.pid, signal.SIGINT)
-            until = time.monotonic() + FAREWELL_S
-            while time.monotonic() < until:
-                os.kill(hung.pid, 0)
-                time.sleep(0.02)
-            os.kill(hung.pid, signal.SIGKILL)
+        signals.end([hung.pid], signals.Target(os.geteuid()), first=signal.SIGINT, patience_s=FAREWELL_S)
 
     def _bring_up(self, pm_id: int) -> None:
         """Have the worker that failed up and proven, by PM2's own restart of it or by one more reload."""

@@ -7,7 +7,7 @@ import os
 import re
 import socket
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, Optional
 
 from .messages import msg
@@ -207,20 +207,31 @@ def _ask_sudo(port: int, timeout_s: float) -> list[tuple[int, str]]:
     return parse_ss(done.stdout.decode("utf-8", "replace")) if done.code == 0 else []
 
 
+def owners(port: int) -> dict[int, int]:
+    """``{inode: pid}`` of who listens on ``port``, as far as this process may see it: root sees everybody."""
+    return find_owners(_tables(port, "/proc"))
+
+
 def collect(
-    port: int, *, timeout_s: float, host: str = "127.0.0.1", proc: str = "/proc"
+    port: int,
+    *,
+    timeout_s: float,
+    host: str = "127.0.0.1",
+    proc: str = "/proc",
+    known: Optional[Mapping[int, int]] = None,
 ) -> tuple[PortState, list[Finding]]:
     """Observe the listeners on ``port`` and connect to it at ``host``, within about ``timeout_s``.
 
-    ``of_app`` stays ``None``: see :func:`attribute`.
+    ``known`` are :func:`owners` that somebody else has seen. ``of_app`` stays ``None``: see :func:`attribute`.
     """
     sockets = _tables(port, proc)
-    owners = find_owners(sockets, proc)
-    unknown = [item for item in sockets if item.inode not in owners]
+    found = dict(known or {})
+    found.update(find_owners([item for item in sockets if item.inode not in found], proc))
+    unknown = [item for item in sockets if item.inode not in found]
     named = dict(_ask_sudo(port, timeout_s / 2)) if unknown else {}
     listeners: list[Listener] = []
     for item in sockets:
-        pid: Optional[int] = owners.get(item.inode)
+        pid: Optional[int] = found.get(item.inode)
         command = read_command(pid, proc) if pid is not None else None
         if pid is None and len(named) == 1:  # with several processes ss does not say which socket is whose
             pid = next(iter(named))

@@ -1,4 +1,9 @@
-"""Run a command so that it can neither hang, nor flood, nor leave children behind."""
+"""Run a command so that it can neither hang, nor flood, nor leave children behind.
+
+Whatever this package starts, it starts by :func:`start` or :func:`fork`, and who comes of it is for good whom this
+process is at that moment. A process of root that works as the application's user (:mod:`.owner`) has root's real user
+id still: a child that kept it would have a way back to root, and that user a say in what the child does.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +13,8 @@ import selectors
 import signal
 import subprocess
 import time
-from typing import IO, NamedTuple, Optional, cast
+from collections.abc import Mapping, Sequence
+from typing import IO, Any, NamedTuple, Optional, cast
 
 MAX_OUTPUT_BYTES = 4 * 1024 * 1024
 
@@ -22,6 +28,28 @@ class Completed(NamedTuple):
     timed_out: bool
     truncated: bool
     error: Optional[str]  # exception class when it could not be started, e.g. "FileNotFoundError"
+
+
+def start(argv: Sequence[str], *, env: Mapping[str, str], **how: Any) -> subprocess.Popen[bytes]:
+    """A child in a process group of its own; ``how`` is :class:`subprocess.Popen`'s. An argv list, never a shell."""
+    user, group = os.geteuid(), os.getegid()
+    if os.getresuid() != (user, user, user) or os.getresgid() != (group, group, group):
+        # Sets the saved ids as well: setreuid(2). The groups are those of the user already.
+        how.update(user=user, group=group)
+    return subprocess.Popen(argv, env=env, start_new_session=True, **how)
+
+
+def fork() -> int:
+    """``os.fork``, but what comes of it is for good whom this process is at the moment."""
+    user, group = os.geteuid(), os.getegid()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.setresgid(group, group, group)
+            os.setresuid(user, user, user)
+        except OSError:
+            os._exit(1)
+    return pid
 
 
 class _Output:
@@ -91,13 +119,12 @@ def run(
     """
     deadline = time.monotonic() + timeout_s
     try:
-        process = subprocess.Popen(  # an argv list, never a shell
+        process = start(
             argv,
+            env={**os.environ, **(env or {}), "LC_ALL": "C"},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={**os.environ, **(env or {}), "LC_ALL": "C"},
-            start_new_session=True,
         )
     except (OSError, ValueError) as error:
         return Completed(None, b"", b"", False, False, type(error).__name__)

@@ -7,24 +7,24 @@ server survive a crash is off: a restore waits for the processor then, not for t
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import re
 import shutil
-import signal
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, Optional
 
-from . import database
+from . import database, signals
 from .backup_clients import PRODUCTS, BackupError, Product, find, need
 from .backup_files import SCRATCH, free_bytes
 from .backup_pipe import Pipeline
 from .messages import msg
 from .runner import run
 
-START_S = 60.0
+START_S, GONE_S = 60.0, 10.0
 GROWTH = 3.0  # of the tables' size: restored tables, their undo and redo
 BASE_BYTES = 400 * 1024 * 1024  # of an empty data directory and its logs
 ZONES = "/usr/share/zoneinfo"
@@ -98,11 +98,10 @@ def sweep_servers(directory: str) -> None:
         if not name.startswith(SCRATCH) or os.path.islink(path) or not os.path.isdir(path):
             continue
         for pid in (entry for entry in os.listdir("/proc") if entry.isdigit()):
-            with contextlib.suppress(OSError), open(f"/proc/{pid}/cmdline", "rb") as file:
-                # The directory's name is random: who has it among the arguments is that server and no other.
-                if f"--datadir={path}/data".encode() in file.read().split(b"\0"):
-                    os.kill(int(pid), signal.SIGKILL)
-                    _wait_gone(int(pid))
+            # The directory's name is random: who has it among the arguments is that server and no other.
+            if _serves(int(pid), path):
+                ours = signals.Target(os.geteuid(), still=functools.partial(_serves, path=path))
+                signals.end([int(pid)], ours, first=None, gone_s=GONE_S)
         shutil.rmtree(path, ignore_errors=True)
 
 
@@ -117,10 +116,13 @@ def create_schema(connection: Any, schema: str, server: Mapping[str, Any]) -> No
         )
 
 
-def _wait_gone(pid: int) -> None:
-    until = time.monotonic() + 10
-    while time.monotonic() < until and os.path.exists(f"/proc/{pid}"):
-        time.sleep(0.05)
+def _serves(pid: int, path: str) -> bool:
+    """Whether a process is the server of a directory."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return f"--datadir={path}/data".encode() in file.read().split(b"\0")
+    except OSError:
+        return False
 
 
 def _initialise(product: Product, program: str, data: str, lower: str, deadline: float) -> None:

@@ -27,7 +27,10 @@ MAX_SOCKET_DIR = 70
 LOCAL_GRACE_S = 3.0
 CLOSE_S = 2.0
 ON_HOST = Path(__file__).with_name("on_host.py")
-_AS_ROOT = "if sudo -n true 2>/dev/null; then exec sudo -n python3 - {grace}; else exec python3 - {grace}; fi"
+# Nothing that lies in the login's directory or a home may be imported by root (-I).
+_AS_ROOT = (
+    "cd / && if sudo -n true 2>/dev/null; then exec sudo -n python3 -I - {grace}; else exec python3 -I - {grace}; fi"
+)
 
 
 @dataclass

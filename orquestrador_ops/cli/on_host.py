@@ -5,7 +5,7 @@ alone, and this script comes over the same: whatever else hangs below it is a re
 that a module can put back what it has begun, and killed when it does not. PM2's daemon is nobody's rest: the
 application runs below it.
 
-``python3 - GRACE_S`` prints ``{"ended": [name, …], "killed": [name, …], "left": [name, …]}``; names are without
+``python3 -I - GRACE_S`` prints ``{"ended": [name, …], "killed": [name, …], "left": [name, …]}``; names are without
 arguments, which may hold secrets.
 """
 
@@ -36,6 +36,17 @@ def processes(proc: str = "/proc") -> dict[int, tuple[int, str, str]]:
             if fields[0] not in ("Z", "X"):
                 found[int(entry.name)] = (int(fields[1]), head.partition("(")[2], fields[19])
     return found
+
+
+def signal_held(pid: int, started: str, number: int) -> None:
+    """Signal the process that started then, by a descriptor: by its number it might reach a later one."""
+    descriptor = os.pidfd_open(pid)
+    try:
+        now = processes().get(pid)
+        if now is not None and now[2] == started:
+            signal.pidfd_send_signal(descriptor, number)
+    finally:
+        os.close(descriptor)
 
 
 def is_pm2(pid: int, proc: str = "/proc") -> bool:
@@ -88,8 +99,8 @@ def end(grace_s: float) -> dict[str, list[str]]:
 
     def signalled(number: int, targets: list[int]) -> None:
         for one in targets:
-            with contextlib.suppress(OSError):  # ended meanwhile, or somebody else's
-                os.kill(one, number)
+            with contextlib.suppress(OSError, AttributeError):  # ended meanwhile, or it can't be held: told as left
+                signal_held(one, known[one][1], number)
 
     signalled(signal.SIGTERM, living())
     rest = _wait(living, grace_s)

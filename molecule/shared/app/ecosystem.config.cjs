@@ -1,3 +1,4 @@
+// Without a cwd, as the real application's: PM2 takes what is relative from the directory that it is called in.
 // INSTANCES=2 pm2 start ecosystem.config.cjs   runs two workers in cluster mode; one process in fork mode otherwise.
 const instances = Number.parseInt(process.env.INSTANCES || '1', 10);
 
@@ -6,7 +7,6 @@ module.exports = {
     {
       name: 'orquestrador-v3',
       script: 'dist/server/index.js',
-      cwd: __dirname,
       instances,
       exec_mode: instances > 1 ? 'cluster' : 'fork',
       node_args: ['--max-old-space-size=512', '--max-http-header-size=16384'],

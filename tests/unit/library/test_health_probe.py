@@ -145,4 +145,7 @@ def test_defaults_that_depend_on_others(module: ModuleType) -> None:
 
 
 def test_every_option_reaches_the_collectors(module: ModuleType) -> None:
-    assert set(module.ARGUMENT_SPEC) - {"expectations", "memory"} == set(probe.Options._fields) - {"cpu_percent"}
+    assert set(module.ARGUMENT_SPEC) - {"expectations", "memory"} == set(probe.Options._fields) - {
+        "cpu_percent",
+        "port_owners",
+    }

@@ -25,6 +25,7 @@ class Host:
         self.daemon, self.pids, self.known = "online", [os.getpid()], True
         self.listener, self.body = True, {"status": "ok", "database": "connected"}
         self.commands: list[list[str]] = []
+        self.places: list[str | None] = []
         self.stops_on_stop, self.code = True, 0
         monkeypatch.setattr(pm2, "collect", self.pm2)
         monkeypatch.setattr(port, "collect", self.port)
@@ -48,9 +49,10 @@ class Host:
             return {"url": url, "status": None, "body": None}, [{"message": msg("nobody there")}]
         return {"url": url, "status": 200, "body": self.body}, []
 
-    def run(self, argv: list[str], *, timeout_s: float, env: dict[str, str]) -> Completed:
+    def run(self, argv: list[str], *, timeout_s: float, env: dict[str, str], cwd: str | None) -> Completed:
         assert env == {"PM2_HOME": "/pm2"}
         self.commands.append(argv)
+        self.places.append(cwd)
         if argv[1] == "stop" and self.stops_on_stop:
             self.pids, self.listener = [0], False
         return Completed(self.code, b"", b"\x1b[31m[PM2][ERROR] no\x1b[0m\n", False, False, None)
@@ -149,13 +151,30 @@ def test_some_workers_are_restarted_by_their_ids(host: Host) -> None:
 def test_in_haste_pm2_is_asked_over_its_socket_only_and_for_a_moment(
     host: Host, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked: list[Any] = []
 
     def collect(target: pm2.Target, *, timeout_s: float) -> tuple[dict[str, Any], list[Any]]:
-        asked.append((target.command, timeout_s))
-        return {"daemon": "online", "app": None, "processes": []}, []
+        return {"daemon": "online", "app": None, "asked": [target.command, timeout_s]}, []
 
     monkeypatch.setattr(pm2, "collect", collect)
     settings = Settings("app", 3001, "/eco.cjs", "/pm2", "pm2", "http://x/h", "ok", "connected")
-    Application(Owner(ME), settings, hasty=True).state()
-    assert asked == [("", app_control.HASTY_ASK_S)]
+    seen: Any = Application(Owner(ME), settings, hasty=True).state()
+    assert seen["asked"] == ["", app_control.HASTY_ASK_S]
+    seen = Application(Owner(ME), settings).state()
+    assert seen["asked"] == ["", app_control.ASK_S], "a command might start a daemon, with time to spare as well"
+
+
+@pytest.mark.parametrize("act", ["start", "start_anew"])
+def test_a_file_is_started_from_its_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, act: str) -> None:
+    """PM2 takes what is relative in an ecosystem file from where it is called, by PWD if there is one."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "app").mkdir()
+    program, file = tmp_path / "bin" / "pm2", tmp_path / "app" / "eco.cjs"
+    said = 'printf "%s %s\\n" "$*" "$PWD" "cwd" "$(readlink /proc/$$/cwd)" >> "$PM2_HOME/said"'
+    program.write_text(f"#!/bin/sh\n{said}\n")
+    program.chmod(0o755)
+    file.write_text("")
+    monkeypatch.setattr(pm2, "collect", lambda *_, **__: ({"daemon": "online", "app": None}, []))
+    settings = Settings("app", 3001, str(file), str(tmp_path), str(program), "http://x/h", "ok", "connected")
+    getattr(Application(Owner(ME), settings), act)(5)
+    place = str(file.parent)
+    assert (tmp_path / "said").read_text().splitlines() == [f"start {file} --only app {place}", f"cwd {place}"]

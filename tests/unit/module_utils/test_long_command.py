@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import signal
 import subprocess
 import threading
 import time
@@ -83,8 +84,12 @@ def test_only_the_marked_are_ended() -> None:
 
 def test_the_ended_are_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Although the kernel takes its time, as it does on a busy machine."""
-    kill = os.kill
-    monkeypatch.setattr(os, "kill", lambda pid, number: threading.Timer(0.3, kill, (pid, number)).start())
+    kill = signal.pidfd_send_signal
+
+    def late(held: int, number: int) -> None:
+        threading.Timer(0.3, kill, (os.dup(held), number)).start()
+
+    monkeypatch.setattr(signal, "pidfd_send_signal", late)
     mark = secrets.token_hex(8)
     mine = subprocess.Popen(["sleep", "34"], env={**os.environ, long_command.MARK: mark})
     try:

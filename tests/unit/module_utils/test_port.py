@@ -210,3 +210,16 @@ def test_nothing_is_attributed_without_pm2_or_without_a_port() -> None:
     assert after is not None
     assert after["listeners"][0]["of_app"] is None
     assert port.attribute(None, None) is None
+
+
+def test_who_is_seen_by_somebody_else_needs_no_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root sees whose process listens; who observes as the application's user may not."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        number = server.getsockname()[1]
+        known = port.owners(number)
+        assert list(known.values()) == [os.getpid()]
+        monkeypatch.setattr(port, "_sockets_of", lambda *_: set())
+        monkeypatch.setattr(port, "_ask_sudo", lambda *_: [])
+        assert port.collect(number, timeout_s=2)[0]["pid"] is None
+        state, findings = port.collect(number, timeout_s=2, known=known)
+    assert (state["pid"], findings) == (os.getpid(), [])

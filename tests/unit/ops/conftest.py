@@ -162,3 +162,13 @@ def unreachable() -> Run:
 @pytest.fixture
 def make_verdict() -> Callable[..., dict[str, Any]]:
     return verdict_of
+
+
+@pytest.fixture
+def hostile(tmp_path: Path) -> Path:
+    """A directory whose modules leave ``ran`` there when one of them is imported."""
+    directory = tmp_path / "hostile"
+    directory.mkdir()
+    for name in ("json", "zlib", "contextlib", "sitecustomize"):
+        (directory / f"{name}.py").write_text(f"open({str(directory / 'ran')!r}, 'w').close()\nraise SystemExit(9)\n")
+    return directory

@@ -7,6 +7,7 @@ import json
 import os
 import pwd
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -39,14 +40,14 @@ def parameters(path: Path, **changes: Any) -> dict[str, Any]:
     return params
 
 
-def carried(params: dict[str, Any], python: str = sys.executable) -> dict[str, Any]:
+def carried(params: dict[str, Any], python: str = sys.executable, cwd: str = "/") -> dict[str, Any]:
     """Run the command as the host's shell would, in an empty environment and without this project on any path."""
     done = subprocess.run(
         ["/bin/sh", "-c", courier.command(python, params["timeout"])],
         input=courier.request(courier.PROBE, params=params, cpu_percent=80.0),
         capture_output=True,
         timeout=60,
-        cwd="/",
+        cwd=cwd,
         env={"PATH": os.environ["PATH"], "HOME": params["app_dir"]},
         check=False,
     )
@@ -69,6 +70,19 @@ def test_what_is_carried_observes_a_host(tmp_path: Path) -> None:
 def test_nothing_is_left_on_the_host(tmp_path: Path) -> None:
     courier.reply(carried(parameters(tmp_path)))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_nothing_of_the_directory_it_starts_in_is_imported(tmp_path: Path, hostile: Path) -> None:
+    """The login's home is the application's; with ``become`` this is root."""
+    returned = carried(parameters(tmp_path), cwd=str(hostile))
+    assert "verdict" in observation.judged(parameters(tmp_path), courier.reply(returned)), returned
+    assert not (hostile / "ran").exists()
+
+
+def test_what_the_interpreter_has_installed_is_found() -> None:
+    """A virtual environment's packages here, Debian's python3-pymysql on a host."""
+    command = courier.command(sys.executable, 5).replace(shlex.quote(courier.BOOT), "'import yaml'")
+    subprocess.run(["/bin/sh", "-c", command], check=True)
 
 
 def test_the_home_is_the_hosts(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 import dotenv from 'dotenv';
 
-// The working directory is the application's: PM2 sets it from the ecosystem file.
+// The working directory is the application's: PM2 takes the one that it is called in.
 dotenv.config();
 
 function port(name: string, fallback: number): number {

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import json
 import shlex
+from pathlib import Path
 
-from machine import APP, ERROR_LOG, HEALTH, PM2_HOME, PM2_UNIT, PROJECT, USER, WEBAPP, Machine
+from machine import APP, ERROR_LOG, HEALTH, HOME, PM2_HOME, PM2_UNIT, PROJECT, USER, WEBAPP, Machine
 
 KEPT = "/root/kept"  # copies of what faults damage
 OVERRIDE = f"/run/systemd/system/{PM2_UNIT}.d/test.conf"
 STATE = f"/home/{USER}/.local/state/orquestrador-ops"
+PLANTED = ("json", "zlib", "sitecustomize", "usercustomize")
+HOSTILE = " ".join(f"{HOME}/{name}.py" for name in PLANTED)
 ENTRY = f"{WEBAPP}/dist/server/index.js"
 PORT = 3001
 STALE = "stale"  # said of an application that may run with what was put back since
@@ -23,8 +26,10 @@ _GOOD = (
 )
 
 _AS_IT_WAS = f"""
-systemctl stop squatter 2>/dev/null || true
-systemctl reset-failed squatter 2>/dev/null || true
+systemctl stop squatter impostor bystander 2>/dev/null || true
+systemctl reset-failed squatter impostor bystander 2>/dev/null || true
+if [ -d {PM2_HOME}/kept ]; then mv {PM2_HOME}/kept/*.sock {PM2_HOME}/; rmdir {PM2_HOME}/kept; fi
+rm -rf {HOSTILE} /var/tmp/imported
 pkill -CONT -u {USER} || true
 rm -f {STATE}/lease.json
 cmp -s {KEPT}/.env {WEBAPP}/.env || {{ cp -a {KEPT}/.env {WEBAPP}/.env; echo {STALE}; }}
@@ -149,6 +154,28 @@ class Faults:
         )
         self.machine.wait("the squatter to listen", lambda: self.machine.out(f"ss -Hltn 'sport = :{PORT}'"))
         return int(self.machine.out("systemctl show -p MainPID --value squatter"))
+
+    def impersonate_pm2(self, mode: str, *args: object) -> None:
+        """The application's user moves its PM2's sockets away and has a program of its own answer (:mod:`impostor`)."""
+        script = (Path(__file__).parent / "impostor.py").read_text(encoding="utf-8")
+        self.machine.out(f"cat > /tmp/impostor.py; mkdir {PM2_HOME}/kept; mv {PM2_HOME}/*.sock {PM2_HOME}/kept/",
+                         user=USER, stdin=script)  # fmt: skip
+        told = shlex.join(map(str, (PM2_HOME, mode, *args)))
+        self.machine.out(
+            f"systemd-run --quiet --uid={USER} --unit=impostor --property=Restart=no python3 /tmp/impostor.py {told}"
+        )
+        listens = f"test -S {PM2_HOME}/rpc.sock"
+        self.machine.wait("the impostor", lambda: not self.machine.sh(listens, check=False).returncode)
+
+    def bystander(self) -> int:
+        """A process of root's that has nothing to do with anything."""
+        self.machine.out("systemd-run --quiet --unit=bystander sleep 9876")
+        return int(self.machine.out("systemctl show -p MainPID --value bystander"))
+
+    def plant_modules(self) -> None:
+        """The application's user leaves modules where an SSH login starts; whoever imports one is noted."""
+        script = f"cat > /tmp/planted.py; for name in {' '.join(PLANTED)}; do cp /tmp/planted.py {HOME}/$name.py; done"
+        self.machine.out(script, user=USER, stdin="open('/var/tmp/imported', 'a').write(__name__ + ' ')\n")
 
     def hold_lease(self, procedure: str, seconds: int = 600) -> None:
         """Another run has the host: taken as that run would, by the program that is on the host."""

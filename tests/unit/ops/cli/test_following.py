@@ -167,6 +167,27 @@ def test_directory_for_sockets_is_private_short_and_gone_afterwards(
     assert not directory.exists()
 
 
+@pytest.mark.parametrize("sudo", ["exit 1", 'shift; exec "$@"'], ids=["without sudo", "with sudo"])
+def test_nothing_of_the_directory_it_starts_in_is_imported(tmp_path: Path, hostile: Path, sudo: str) -> None:
+    """The directory is the login's home; with sudo this is root."""
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    (programs / "sudo").write_text(f"#!/bin/sh\n{sudo}\n")
+    (programs / "sudo").chmod(0o755)
+    (programs / "python3").symlink_to(sys.executable)
+    done = subprocess.run(
+        ["/bin/sh", "-c", ending._AS_ROOT.format(grace=0.5)],
+        input="import contextlib, json, sys; print(json.dumps(sys.argv[1:]))",
+        capture_output=True,
+        text=True,
+        cwd=hostile,
+        env={"PATH": f"{programs}:/bin:/usr/bin", "PYTHONPATH": str(hostile)},
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, '["0.5"]\n'), done.stderr
+    assert not (hostile / "ran").exists()
+
+
 def test_local_end_reaches_whoever_left_the_group() -> None:
     mark = f"test-{os.getpid()}-{time.time_ns()}"
     script = "import os, subprocess, time; subprocess.Popen(['sleep', '60'], start_new_session=True); time.sleep(60)"
@@ -179,6 +200,19 @@ def test_local_end_reaches_whoever_left_the_group() -> None:
     assert child.returncode == -signal.SIGTERM
     assert long_command.end_marked(mark) == 1
     assert long_command.marked(mark) == []
+
+
+def test_a_process_of_the_rest_is_signalled_and_no_later_one_of_its_number() -> None:
+    with subprocess.Popen(["sleep", "60"]) as child:
+        until = time.monotonic() + 5
+        while child.pid not in on_host.processes() and time.monotonic() < until:
+            time.sleep(0.01)
+        started = on_host.processes()[child.pid][2]
+        on_host.signal_held(child.pid, str(int(started) - 1), signal.SIGKILL)
+        with pytest.raises(subprocess.TimeoutExpired):
+            child.wait(0.2)
+        on_host.signal_held(child.pid, started, signal.SIGKILL)
+        assert child.wait(5) == -signal.SIGKILL
 
 
 def test_rest_of_a_connection_but_not_the_application(tmp_path: Path) -> None:
