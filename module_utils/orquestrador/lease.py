@@ -157,19 +157,19 @@ def refusal(seen: Seen, wanted: Request) -> Optional[LeaseError]:
     if wanted.preempt:
         message = msg(
             "the lease of this host is held by run {run_id} ({procedure}, {owner}) since {since_at}, until {expires_at}"
-            " at the latest, and only an emergency may pre-empt it, and only a routine's: wait for that run to end",
+            " and longer while that run is at work, and only an emergency may pre-empt it, and only a routine's: wait for that run to end",
             **who,
         )
     elif allowed:
         message = msg(
             "the lease of this host is held by run {run_id} ({procedure}, {owner}) since {since_at}, until {expires_at}"
-            " at the latest: wait for that run to end, or pre-empt it with -e app_lease_preempt=true",
+            " and longer while that run is at work: wait for that run to end, or pre-empt it with -e app_lease_preempt=true",
             **who,
         )
     else:
         message = msg(
             "the lease of this host is held by run {run_id} ({procedure}, {owner}) since {since_at}, until {expires_at}"
-            " at the latest: wait for that run to end, then start this one again",
+            " and longer while that run is at work: wait for that run to end, then start this one again",
             **who,
         )
     return LeaseError(message, public(seen))
@@ -361,8 +361,8 @@ def predict(path: str, wanted: Request, *, clock: Clock = moment) -> dict[str, A
     seen = inspect(path, clock=clock)
     if refusal(seen, wanted) is not None:
         note = msg(
-            "Run {run_id} ({procedure}, {owner}) holds the lease of this host since {since_at}, until {expires_at} at"
-            " the latest: started now, this one would be refused",
+            "Run {run_id} ({procedure}, {owner}) holds the lease of this host since {since_at}, until {expires_at}"
+            " and longer while it is at work: started now, this one would be refused",
             **_who(seen),
         )
         return {"changed": False, "note": note, "holder": public(seen), "diff": _diff(seen, seen)}
