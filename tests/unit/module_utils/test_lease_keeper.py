@@ -32,8 +32,8 @@ path, run_id, ttl_s, user = sys.argv[1:5]
 end_on_signals()
 try:
     with lease_keeper.kept({"path": path, "run_id": run_id, "ttl_s": float(ttl_s), "user": user}):
-        print("begun", flush=True)
         try:
+            print("begun", flush=True)
             time.sleep(60)
         finally:
             open(path + ".unwound", "w").close()
