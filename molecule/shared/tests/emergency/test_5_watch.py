@@ -195,7 +195,7 @@ def test_lease_that_nobody_has_and_that_cannot_be_taken_is_a_failure_of_the_host
         run = watch()
         assert run.rc == 2, run.output
         said = " ".join(run.output.split())
-        assert "cannot be used: Permission denied: let it and its directory belong to the" in said
+        assert "cannot be used: its directory belongs to another user: let it and its directory belong to the" in said
         assert rows(state, "SELECT procedure, level FROM incidents") == [("offline", "L2")]
         assert not online(machine)
     finally:
