@@ -18,6 +18,7 @@ from module_utils.orquestrador.backup_copy import CONTROLLER, remarks
 from module_utils.orquestrador.messages import plain
 from orquestrador_ops import fetching, settings
 
+RENEWALS = 6  # of a lease, while its procedure fetches
 PIECE_BYTES = 6 * 1024 * 1024  # a multiple of three, so that pieces of base64 need no padding
 
 
@@ -35,6 +36,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         if arguments.get("to") != CONTROLLER or "sets" not in answer:
             return answer
         state = settings.of(variables, self._templar.template).state_dir
+        self._lease, self._renewed = arguments.get("lease"), time.monotonic()
+        self._variables = variables
         return self._fetched(answer["sets"], state, arguments, variables)
 
     def _module(self, arguments: dict[str, Any], variables: dict[str, Any]) -> dict[str, Any]:
@@ -99,9 +102,9 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 result["failures"].append(error.message)
 
     def _fetch(self, source: str, target: Path) -> None:
-        """Stream a file of the host; as another user than the connection's, piece by piece through that user."""
+        """Stream a file of the host; under a lease, or as another user than the connection's, piece by piece."""
         try:
-            if self._connection.become is None:
+            if self._connection.become is None and not self._lease:
                 self._connection.fetch_file(source, str(target))
             else:
                 self._pieces(source, target)
@@ -114,6 +117,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         with target.open("wb") as stream:
             number = 0
             while True:
+                self._renew()
                 command = (
                     f"dd if={shlex.quote(source)} bs={PIECE_BYTES} skip={number} count=1 2>/dev/null | base64 -w 0"
                 )
@@ -125,3 +129,15 @@ class ActionModule(ActionBase):  # type: ignore[misc]
                 number += 1
                 if len(data) < PIECE_BYTES:
                     return
+
+    def _renew(self) -> None:
+        """Renew the host's lease, which nobody on the host does meanwhile, when it is time."""
+        if not self._lease or time.monotonic() - self._renewed < float(self._lease["ttl_s"]) / RENEWALS:
+            return
+        wanted = {name: self._lease[name] for name in ("path", "run_id", "ttl_s")}
+        done = self._execute_module(
+            module_name="host_lease", module_args={**wanted, "state": "renewed"}, task_vars=self._variables
+        )
+        if done.get("failed"):
+            raise AnsibleError(str(done.get("msg")))
+        self._renewed = time.monotonic()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import atexit
+import ctypes
 import gc
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -15,6 +17,9 @@ from ansible.plugins.loader import become_loader, connection_loader, shell_loade
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+_PR_SET_PDEATHSIG = 1
+_LIBC = ctypes.CDLL(None)
+
 DOCUMENTATION = """
 name: preload
 type: aggregate
@@ -24,6 +29,7 @@ description:
   - They are loaded once, in the controlling process, right after the first probe was sent off, so that the wait for
     the host hides the cost. So is what draws reports of service levels, which takes longer than a report, when the
     second host's turn comes. Without this plugin everything works as well, only slower.
+  - It also has the workers end when the controlling process is killed, and with them what they do on the hosts.
 """
 
 
@@ -42,6 +48,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         self._evaluated: set[str] = set()
         # Before it exits, the interpreter looks for garbage in everything that ends with the process anyway: 0.2 s.
         atexit.register(gc.freeze)
+        os.register_at_fork(after_in_child=_end_with_parent)
 
     def v2_runner_on_start(self, host: Any, task: Any) -> None:
         if self._armed:
@@ -65,6 +72,15 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         self._done = True
         load()
         gc.freeze()  # what is loaded by now is shared with the workers and never garbage
+
+
+def _end_with_parent() -> None:
+    """Have a worker end, with the connection it uses, when the controlling process is killed, however that happens.
+
+    It has a session of its own, so that what kills the controller does not reach it: the host would be at work, under
+    its lease, for a controller that is gone. Ansible's workers take SIGTERM for themselves and all they started.
+    """
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _what_concludes() -> None:

@@ -36,6 +36,28 @@ options:
   env_file:
     description: Environment file whose secrets are masked in what is reported.
     type: path
+  lease:
+    description:
+      - The lease of the host that the procedure has, renewed for as long as the module works. Without it nothing is
+        done; when it is lost the module ends in its orderly way. Not used in check mode.
+    type: dict
+    suboptions:
+      path:
+        description: The lease file.
+        type: path
+        required: true
+      run_id:
+        description: The run that has it.
+        type: str
+        required: true
+      ttl_s:
+        description: Seconds for which it is renewed.
+        type: float
+        required: true
+      user:
+        description: The user whose file it is.
+        type: str
+        required: true
 attributes:
   check_mode:
     description: Can run in check mode; looks whether the build could run, and runs nothing.
@@ -78,6 +100,7 @@ failures:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.orquestrador import lease_keeper
 from ansible.module_utils.orquestrador.app_build import Build, build
 from ansible.module_utils.orquestrador.app_dist import DeployError
 from ansible.module_utils.orquestrador.backup_pipe import end_on_signals
@@ -91,6 +114,7 @@ ARGUMENT_SPEC = {
     "state_dir": {"type": "path", "required": True},
     "timeout": {"type": "float", "default": 600},
     "env_file": {"type": "path"},
+    "lease": lease_keeper.OPTION,
 }
 RANGES = {"timeout": (1, 86400)}
 
@@ -103,23 +127,24 @@ def main() -> None:
     if problem is not None:
         module.fail_json(msg=problem)
     end_on_signals()
-    wanted = Build(
-        params["app_dir"],
-        params["command"],
-        params["dist"],
-        params["state_dir"],
-        params["timeout"],
-        params["env_file"] or "",
-    )
-    try:
-        result = build(wanted, check_mode=module.check_mode)
-    except DeployError as error:
-        module.fail_json(
-            msg="; ".join(plain(failure) for failure in error.failures),
-            failures=error.failures,
-            evidence=error.evidence,
+    with lease_keeper.under(module):
+        wanted = Build(
+            params["app_dir"],
+            params["command"],
+            params["dist"],
+            params["state_dir"],
+            params["timeout"],
+            params["env_file"] or "",
         )
-    module.exit_json(**result)
+        try:
+            result = build(wanted, check_mode=module.check_mode)
+        except DeployError as error:
+            module.fail_json(
+                msg="; ".join(plain(failure) for failure in error.failures),
+                failures=error.failures,
+                evidence=error.evidence,
+            )
+        module.exit_json(**result)
 
 
 if __name__ == "__main__":

@@ -35,6 +35,28 @@ options:
   env_file:
     description: Environment file whose secrets are masked in what is kept.
     type: path
+  lease:
+    description:
+      - The lease of the host that the procedure has, renewed for as long as the module works. Without it nothing is
+        done; when it is lost the module ends in its orderly way. Not used in check mode.
+    type: dict
+    suboptions:
+      path:
+        description: The lease file.
+        type: path
+        required: true
+      run_id:
+        description: The run that has it.
+        type: str
+        required: true
+      ttl_s:
+        description: Seconds for which it is renewed.
+        type: float
+        required: true
+      user:
+        description: The user whose file it is.
+        type: str
+        required: true
 attributes:
   check_mode:
     description: Can run in check mode; looks whether the suite could run, and runs nothing.
@@ -83,6 +105,7 @@ failures:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.orquestrador import lease_keeper
 from ansible.module_utils.orquestrador.app_dist import DeployError
 from ansible.module_utils.orquestrador.backup_pipe import end_on_signals
 from ansible.module_utils.orquestrador.messages import plain
@@ -96,6 +119,7 @@ ARGUMENT_SPEC = {
     "timeout": {"type": "float", "default": 300},
     "report_dir": {"type": "path"},
     "env_file": {"type": "path"},
+    "lease": lease_keeper.OPTION,
 }
 RANGES = {"expected": (0, 10**7), "timeout": (1, 86400)}
 
@@ -108,19 +132,20 @@ def main() -> None:
     if problem is not None:
         module.fail_json(msg=problem)
     end_on_signals()
-    suite = Suite(
-        params["app_dir"],
-        params["command"],
-        params["expected"],
-        params["timeout"],
-        params["report_dir"] or "",
-        params["env_file"] or "",
-    )
-    try:
-        result = run_suite(suite, check_mode=module.check_mode)
-    except DeployError as error:
-        module.fail_json(msg=plain(error.message), failures=error.failures)
-    module.exit_json(**result)
+    with lease_keeper.under(module):
+        suite = Suite(
+            params["app_dir"],
+            params["command"],
+            params["expected"],
+            params["timeout"],
+            params["report_dir"] or "",
+            params["env_file"] or "",
+        )
+        try:
+            result = run_suite(suite, check_mode=module.check_mode)
+        except DeployError as error:
+            module.fail_json(msg=plain(error.message), failures=error.failures)
+        module.exit_json(**result)
 
 
 if __name__ == "__main__":

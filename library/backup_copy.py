@@ -68,6 +68,28 @@ options:
     description: Seconds that it may take.
     type: float
     default: 3600
+  lease:
+    description:
+      - The lease of the host that the procedure has, renewed for as long as the module works. Without it nothing is
+        done; when it is lost the module ends in its orderly way. Not used in check mode.
+    type: dict
+    suboptions:
+      path:
+        description: The lease file.
+        type: path
+        required: true
+      run_id:
+        description: The run that has it.
+        type: str
+        required: true
+      ttl_s:
+        description: Seconds for which it is renewed.
+        type: float
+        required: true
+      user:
+        description: The user whose file it is.
+        type: str
+        required: true
 attributes:
   check_mode:
     description: Can run in check mode; asks the destination what it has and copies nothing.
@@ -139,6 +161,7 @@ import os
 import time
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.orquestrador import lease_keeper
 from ansible.module_utils.orquestrador.backup_clients import BackupError
 from ansible.module_utils.orquestrador.backup_copy import CONTROLLER, copy_all, listed, record, remarks
 from ansible.module_utils.orquestrador.backup_pipe import end_on_signals
@@ -161,6 +184,7 @@ ARGUMENT_SPEC = {
     "host": {"type": "str", "required": True},
     "recorded": {"type": "list", "elements": "dict", "default": [], "options": _RECORDED},
     "timeout": {"type": "float", "default": 3600},
+    "lease": lease_keeper.OPTION,
 }
 RANGES = {"timeout": (1, 7 * 86400)}
 
@@ -176,29 +200,34 @@ def main() -> None:
         module.fail_json(msg=problem)
     os.umask(0o077)
     end_on_signals()
-    if not params["to"]:
-        module.exit_json(changed=False, evidence={}, note=[msg("No destination for copies is set.")])
-    try:
-        if params["to"] == CONTROLLER:
-            for item in params["recorded"] if not module.check_mode else ():
-                record(item["directory"], item["kind"], item["id"], CONTROLLER, item["sha256"])
-            module.exit_json(changed=bool(params["recorded"]), sets=listed(params["places"], CONTROLLER))
-        began = time.monotonic()
-        result = copy_all(
-            params["places"], params["to"], params["host"], timeout_s=params["timeout"], check_mode=module.check_mode
-        )
-    except BackupError as error:
-        module.fail_json(msg=plain(error.message), failures=[error.message])
-    if result["failures"]:
-        module.fail_json(msg="; ".join(plain(failure) for failure in result["failures"]), **result)
-    evidence = {
-        "to": params["to"],
-        "copied": result["copied"],
-        "present": len(result["present"]),
-        "copied_bytes": result["copied_bytes"],
-        "took_s": round(time.monotonic() - began, 3),
-    }
-    module.exit_json(**result, evidence=evidence, note=remarks(result, params["to"], module.check_mode))
+    with lease_keeper.under(module):
+        if not params["to"]:
+            module.exit_json(changed=False, evidence={}, note=[msg("No destination for copies is set.")])
+        try:
+            if params["to"] == CONTROLLER:
+                for item in params["recorded"] if not module.check_mode else ():
+                    record(item["directory"], item["kind"], item["id"], CONTROLLER, item["sha256"])
+                module.exit_json(changed=bool(params["recorded"]), sets=listed(params["places"], CONTROLLER))
+            began = time.monotonic()
+            result = copy_all(
+                params["places"],
+                params["to"],
+                params["host"],
+                timeout_s=params["timeout"],
+                check_mode=module.check_mode,
+            )
+        except BackupError as error:
+            module.fail_json(msg=plain(error.message), failures=[error.message])
+        if result["failures"]:
+            module.fail_json(msg="; ".join(plain(failure) for failure in result["failures"]), **result)
+        evidence = {
+            "to": params["to"],
+            "copied": result["copied"],
+            "present": len(result["present"]),
+            "copied_bytes": result["copied_bytes"],
+            "took_s": round(time.monotonic() - began, 3),
+        }
+        module.exit_json(**result, evidence=evidence, note=remarks(result, params["to"], module.check_mode))
 
 
 if __name__ == "__main__":

@@ -38,6 +38,28 @@ options:
     description: Verified backups that are kept whatever their age.
     type: int
     default: 3
+  lease:
+    description:
+      - The lease of the host that the procedure has, renewed for as long as the module works. Without it nothing is
+        done; when it is lost the module ends in its orderly way. Not used in check mode.
+    type: dict
+    suboptions:
+      path:
+        description: The lease file.
+        type: path
+        required: true
+      run_id:
+        description: The run that has it.
+        type: str
+        required: true
+      ttl_s:
+        description: Seconds for which it is renewed.
+        type: float
+        required: true
+      user:
+        description: The user whose file it is.
+        type: str
+        required: true
 attributes:
   check_mode:
     description: Can run in check mode; says what would be deleted and deletes nothing.
@@ -98,7 +120,9 @@ failures:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.orquestrador import lease_keeper
 from ansible.module_utils.orquestrador.backup_clients import BackupError
+from ansible.module_utils.orquestrador.backup_pipe import end_on_signals
 from ansible.module_utils.orquestrador.backup_retention import apply, remarks
 from ansible.module_utils.orquestrador.messages import plain
 from ansible.module_utils.orquestrador.ranges import out_of_range
@@ -115,6 +139,7 @@ ARGUMENT_SPEC = {
     },
     "days": {"type": "int", "default": 90},
     "keep_minimum": {"type": "int", "default": 3},
+    "lease": lease_keeper.OPTION,
 }
 RANGES = {"days": (1, 36500), "keep_minimum": (1, 1000)}
 
@@ -127,34 +152,36 @@ def main() -> None:
     if problem is not None:
         module.fail_json(msg=problem)
     os.umask(0o077)
-    done, said, failures = [], [], []
-    for place in params["places"]:
-        try:
-            result = apply(
-                place["path"],
-                place["kind"],
-                days=params["days"],
-                keep_minimum=params["keep_minimum"],
-                check_mode=module.check_mode,
-            )
-        except BackupError as error:
-            failures.append(error.message)
-            continue
-        done.append(result)
-        said.extend(remarks(result, params["days"], module.check_mode))
-    deleted = [f"{result['path']}/{name}\n" for result in done for name in result["deleted"]]
-    answer = {"changed": bool(deleted), "places": done, "diff": {"before": "".join(deleted), "after": ""}}
-    if failures:
-        module.fail_json(msg="; ".join(plain(failure) for failure in failures), failures=failures, **answer)
-    if any(result["reason"] for result in done):
-        answer["status"] = "warn"
-    evidence = {
-        "places": done,
-        "deleted": len(deleted),
-        "kept": sum(len(result["kept"]) for result in done),
-        "freed_bytes": sum(result["freed_bytes"] for result in done),
-    }
-    module.exit_json(**answer, evidence=evidence, note=said)
+    end_on_signals()
+    with lease_keeper.under(module):
+        done, said, failures = [], [], []
+        for place in params["places"]:
+            try:
+                result = apply(
+                    place["path"],
+                    place["kind"],
+                    days=params["days"],
+                    keep_minimum=params["keep_minimum"],
+                    check_mode=module.check_mode,
+                )
+            except BackupError as error:
+                failures.append(error.message)
+                continue
+            done.append(result)
+            said.extend(remarks(result, params["days"], module.check_mode))
+        deleted = [f"{result['path']}/{name}\n" for result in done for name in result["deleted"]]
+        answer = {"changed": bool(deleted), "places": done, "diff": {"before": "".join(deleted), "after": ""}}
+        if failures:
+            module.fail_json(msg="; ".join(plain(failure) for failure in failures), failures=failures, **answer)
+        if any(result["reason"] for result in done):
+            answer["status"] = "warn"
+        evidence = {
+            "places": done,
+            "deleted": len(deleted),
+            "kept": sum(len(result["kept"]) for result in done),
+            "freed_bytes": sum(result["freed_bytes"] for result in done),
+        }
+        module.exit_json(**answer, evidence=evidence, note=said)
 
 
 if __name__ == "__main__":

@@ -58,6 +58,28 @@ options:
     description: Level of the compression, from 1 to 19.
     type: int
     default: 3
+  lease:
+    description:
+      - The lease of the host that the procedure has, renewed for as long as the module works. Without it nothing is
+        done; when it is lost the module ends in its orderly way. Not used in check mode.
+    type: dict
+    suboptions:
+      path:
+        description: The lease file.
+        type: path
+        required: true
+      run_id:
+        description: The run that has it.
+        type: str
+        required: true
+      ttl_s:
+        description: Seconds for which it is renewed.
+        type: float
+        required: true
+      user:
+        description: The user whose file it is.
+        type: str
+        required: true
 attributes:
   check_mode:
     description: Can run in check mode; looks at the tree, for room and programs, and writes nothing.
@@ -139,6 +161,7 @@ failures:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.orquestrador import lease_keeper
 from ansible.module_utils.orquestrador.backup_clients import BackupError
 from ansible.module_utils.orquestrador.backup_code import Limits, back_up, remarks
 from ansible.module_utils.orquestrador.backup_pipe import end_on_signals
@@ -155,6 +178,7 @@ ARGUMENT_SPEC = {
     "timeout": {"type": "float", "default": 3600},
     "stall": {"type": "float", "default": 300},
     "level": {"type": "int", "default": 3},
+    "lease": lease_keeper.OPTION,
 }
 RANGES = {"reserve_bytes": (0, 2**60), "timeout": (1, 7 * 86400), "stall": (1, 86400), "level": (1, 19)}
 
@@ -168,39 +192,40 @@ def main() -> None:
         module.fail_json(msg=problem)
     os.umask(0o077)
     end_on_signals()
-    try:
-        result = back_up(
-            params["dest"],
-            source=params["source"],
-            exclude=params["exclude"],
-            recipient=params["recipient"],
-            identity=params["identity"] or None,
-            limits=Limits(params["reserve_bytes"], params["timeout"], params["stall"]),
-            level=params["level"],
-            check_mode=module.check_mode,
-        )
-    except BackupError as error:
-        module.fail_json(msg=plain(error.message), failures=[error.message])
-    manifest = result["backup"]
-    if manifest is None:
-        text = msg("A backup of {files} files, directories and links would be made.", files=result["files"])
-        module.exit_json(**result, evidence={}, note=[text])
-    if manifest["unstable"]:
-        result["status"] = "warn"
-    # The list of files can be long; it is in the manifest.
-    result["backup"] = {key: value for key, value in manifest.items() if key != "files"}
-    evidence = {
-        "id": manifest["id"],
-        "sha256": manifest["sha256"],
-        **manifest["counts"],
-        "source_bytes": manifest["bytes_source"],
-        "file_bytes": manifest["bytes_file"],
-        "took_s": manifest["duration_s"],
-        "verified": manifest["verified"] is not None,
-        "unstable": manifest["unstable"],
-        "skipped": manifest["skipped"],
-    }
-    module.exit_json(**result, evidence=evidence, note=remarks(manifest, result["path"]))
+    with lease_keeper.under(module):
+        try:
+            result = back_up(
+                params["dest"],
+                source=params["source"],
+                exclude=params["exclude"],
+                recipient=params["recipient"],
+                identity=params["identity"] or None,
+                limits=Limits(params["reserve_bytes"], params["timeout"], params["stall"]),
+                level=params["level"],
+                check_mode=module.check_mode,
+            )
+        except BackupError as error:
+            module.fail_json(msg=plain(error.message), failures=[error.message])
+        manifest = result["backup"]
+        if manifest is None:
+            text = msg("A backup of {files} files, directories and links would be made.", files=result["files"])
+            module.exit_json(**result, evidence={}, note=[text])
+        if manifest["unstable"]:
+            result["status"] = "warn"
+        # The list of files can be long; it is in the manifest.
+        result["backup"] = {key: value for key, value in manifest.items() if key != "files"}
+        evidence = {
+            "id": manifest["id"],
+            "sha256": manifest["sha256"],
+            **manifest["counts"],
+            "source_bytes": manifest["bytes_source"],
+            "file_bytes": manifest["bytes_file"],
+            "took_s": manifest["duration_s"],
+            "verified": manifest["verified"] is not None,
+            "unstable": manifest["unstable"],
+            "skipped": manifest["skipped"],
+        }
+        module.exit_json(**result, evidence=evidence, note=remarks(manifest, result["path"]))
 
 
 if __name__ == "__main__":

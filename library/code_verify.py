@@ -32,6 +32,28 @@ options:
     description: Seconds without a byte after which it is ended.
     type: float
     default: 300
+  lease:
+    description:
+      - The lease of the host that the procedure has, renewed for as long as the module works. Without it nothing is
+        done; when it is lost the module ends in its orderly way. Not used in check mode.
+    type: dict
+    suboptions:
+      path:
+        description: The lease file.
+        type: path
+        required: true
+      run_id:
+        description: The run that has it.
+        type: str
+        required: true
+      ttl_s:
+        description: Seconds for which it is renewed.
+        type: float
+        required: true
+      user:
+        description: The user whose file it is.
+        type: str
+        required: true
 attributes:
   check_mode:
     description: Can run in check mode; looks for the backup and the programs only.
@@ -84,6 +106,7 @@ failures:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.orquestrador import lease_keeper
 from ansible.module_utils.orquestrador.backup_clients import BackupError
 from ansible.module_utils.orquestrador.backup_code import verify
 from ansible.module_utils.orquestrador.backup_pipe import end_on_signals
@@ -96,6 +119,7 @@ ARGUMENT_SPEC = {
     "identity": {"type": "str", "required": True, "no_log": True},
     "timeout": {"type": "float", "default": 3600},
     "stall": {"type": "float", "default": 300},
+    "lease": lease_keeper.OPTION,
 }
 RANGES = {"timeout": (1, 7 * 86400), "stall": (1, 86400)}
 
@@ -109,33 +133,34 @@ def main() -> None:
         module.fail_json(msg=problem)
     os.umask(0o077)
     end_on_signals()
-    try:
-        result = verify(
-            params["dest"],
-            wanted=params["backup"],
-            identity=params["identity"],
-            timeout_s=params["timeout"],
-            stall_s=params["stall"],
-            check_mode=module.check_mode,
+    with lease_keeper.under(module):
+        try:
+            result = verify(
+                params["dest"],
+                wanted=params["backup"],
+                identity=params["identity"],
+                timeout_s=params["timeout"],
+                stall_s=params["stall"],
+                check_mode=module.check_mode,
+            )
+        except BackupError as error:
+            module.fail_json(msg=plain(error.message), failures=[error.message])
+        result["backup"] = {key: value for key, value in result["backup"].items() if key != "files"}
+        if module.check_mode:
+            module.exit_json(**result, evidence={}, note=msg("{path} would be proven.", path=result["path"]))
+        proof = result["backup"]["verified"]
+        module.exit_json(
+            **result,
+            evidence={"id": result["backup"]["id"], **proof},
+            note=msg(
+                "{files} files, directories and links, {source_bytes}, are in {path} as they were read, {age_s} after"
+                " the backup",
+                files=proof["files"],
+                source_bytes=proof["bytes_source"],
+                path=result["path"],
+                age_s=proof["age_s"],
+            ),
         )
-    except BackupError as error:
-        module.fail_json(msg=plain(error.message), failures=[error.message])
-    result["backup"] = {key: value for key, value in result["backup"].items() if key != "files"}
-    if module.check_mode:
-        module.exit_json(**result, evidence={}, note=msg("{path} would be proven.", path=result["path"]))
-    proof = result["backup"]["verified"]
-    module.exit_json(
-        **result,
-        evidence={"id": result["backup"]["id"], **proof},
-        note=msg(
-            "{files} files, directories and links, {source_bytes}, are in {path} as they were read, {age_s} after the"
-            " backup",
-            files=proof["files"],
-            source_bytes=proof["bytes_source"],
-            path=result["path"],
-            age_s=proof["age_s"],
-        ),
-    )
 
 
 if __name__ == "__main__":

@@ -49,6 +49,28 @@ options:
     description: Level of the compression, from 1 to 19; the first is as small as gzip's and costs half of the third.
     type: int
     default: 1
+  lease:
+    description:
+      - The lease of the host that the procedure has, renewed for as long as the module works. Without it nothing is
+        done; when it is lost the module ends in its orderly way. Not used in check mode.
+    type: dict
+    suboptions:
+      path:
+        description: The lease file.
+        type: path
+        required: true
+      run_id:
+        description: The run that has it.
+        type: str
+        required: true
+      ttl_s:
+        description: Seconds for which it is renewed.
+        type: float
+        required: true
+      user:
+        description: The user whose file it is.
+        type: str
+        required: true
 attributes:
   check_mode:
     description: Can run in check mode; asks the database and looks for room and programs, and writes nothing.
@@ -118,6 +140,7 @@ failure:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.orquestrador import lease_keeper
 from ansible.module_utils.orquestrador.backup_clients import BackupError
 from ansible.module_utils.orquestrador.backup_database import back_up
 from ansible.module_utils.orquestrador.backup_pipe import end_on_signals
@@ -133,6 +156,7 @@ ARGUMENT_SPEC = {
     "timeout": {"type": "float", "default": 3600},
     "stall": {"type": "float", "default": 300},
     "level": {"type": "int", "default": 1},
+    "lease": lease_keeper.OPTION,
 }
 RANGES = {"reserve_bytes": (0, 2**60), "timeout": (1, 7 * 86400), "stall": (1, 86400), "level": (1, 19)}
 
@@ -146,37 +170,38 @@ def main() -> None:
         module.fail_json(msg=problem)
     os.umask(0o077)
     end_on_signals()
-    try:
-        result = back_up(
-            params["dest"],
-            defaults_file=params["defaults_file"],
-            name=params["name"],
-            recipient=params["recipient"],
-            reserve_bytes=params["reserve_bytes"],
-            timeout_s=params["timeout"],
-            stall_s=params["stall"],
-            level=params["level"],
-            check_mode=module.check_mode,
+    with lease_keeper.under(module):
+        try:
+            result = back_up(
+                params["dest"],
+                defaults_file=params["defaults_file"],
+                name=params["name"],
+                recipient=params["recipient"],
+                reserve_bytes=params["reserve_bytes"],
+                timeout_s=params["timeout"],
+                stall_s=params["stall"],
+                level=params["level"],
+                check_mode=module.check_mode,
+            )
+        except BackupError as error:
+            module.fail_json(msg=plain(error.message), failure=error.message)
+        manifest = result["backup"]
+        if manifest is None:
+            module.exit_json(**result, evidence={}, note=msg("A backup would be made."))
+        # Thousands of tables have their digests in the manifest; nobody needs them twice.
+        result["backup"] = {key: value for key, value in manifest.items() if key not in ("tables", "structure")}
+        module.exit_json(
+            **result,
+            evidence={key: manifest[key] for key in ("id", "sha256", "rows", "bytes_dump", "bytes_file", "duration_s")},
+            note=msg(
+                "{rows} rows of {tables} tables, {dump_bytes}, stored as {file_bytes} in {path}",
+                rows=manifest["rows"],
+                tables=len(manifest["tables"]),
+                dump_bytes=manifest["bytes_dump"],
+                file_bytes=manifest["bytes_file"],
+                path=result["path"],
+            ),
         )
-    except BackupError as error:
-        module.fail_json(msg=plain(error.message), failure=error.message)
-    manifest = result["backup"]
-    if manifest is None:
-        module.exit_json(**result, evidence={}, note=msg("A backup would be made."))
-    # Thousands of tables have their digests in the manifest; nobody needs them twice.
-    result["backup"] = {key: value for key, value in manifest.items() if key not in ("tables", "structure")}
-    module.exit_json(
-        **result,
-        evidence={key: manifest[key] for key in ("id", "sha256", "rows", "bytes_dump", "bytes_file", "duration_s")},
-        note=msg(
-            "{rows} rows of {tables} tables, {dump_bytes}, stored as {file_bytes} in {path}",
-            rows=manifest["rows"],
-            tables=len(manifest["tables"]),
-            dump_bytes=manifest["bytes_dump"],
-            file_bytes=manifest["bytes_file"],
-            path=result["path"],
-        ),
-    )
 
 
 if __name__ == "__main__":

@@ -53,6 +53,28 @@ options:
     description: Seconds that all of it may take.
     type: float
     default: 900
+  lease:
+    description:
+      - The lease of the host that the procedure has, renewed for as long as the module works. Without it nothing is
+        done; when it is lost the module ends in its orderly way. Not used in check mode.
+    type: dict
+    suboptions:
+      path:
+        description: The lease file.
+        type: path
+        required: true
+      run_id:
+        description: The run that has it.
+        type: str
+        required: true
+      ttl_s:
+        description: Seconds for which it is renewed.
+        type: float
+        required: true
+      user:
+        description: The user whose file it is.
+        type: str
+        required: true
 attributes:
   check_mode:
     description: Can run in check mode; looks at the tables and says which would be rebuilt.
@@ -105,6 +127,7 @@ import os
 import pwd
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.orquestrador import lease_keeper
 from ansible.module_utils.orquestrador.backup_pipe import end_on_signals
 from ansible.module_utils.orquestrador.database_optimize import Limits, OptimizeError, optimize
 from ansible.module_utils.orquestrador.messages import plain
@@ -120,6 +143,7 @@ ARGUMENT_SPEC = {
     "everything": {"type": "bool", "default": False},
     "lock_wait": {"type": "int", "default": 5},
     "timeout": {"type": "float", "default": 900},
+    "lease": lease_keeper.OPTION,
 }
 RANGES = {"min_free_bytes": (0, 2**60), "min_free_ratio": (0, 1), "lock_wait": (1, 3600), "timeout": (1, 86400)}
 
@@ -134,27 +158,28 @@ def main() -> None:
     # PyMySQL logs in by this name; after a change of user the environment may still have the one before.
     os.environ["LOGNAME"] = pwd.getpwuid(os.geteuid()).pw_name
     end_on_signals()
-    limits = Limits(
-        params["min_free_bytes"],
-        params["min_free_ratio"],
-        params["everything"],
-        params["lock_wait"],
-        params["timeout"],
-    )
-    try:
-        result = optimize(
-            params["tables"],
-            schema=params["name"],
-            defaults_file=params["defaults_file"],
-            socket=params["socket"],
-            limits=limits,
-            check_mode=module.check_mode,
+    with lease_keeper.under(module):
+        limits = Limits(
+            params["min_free_bytes"],
+            params["min_free_ratio"],
+            params["everything"],
+            params["lock_wait"],
+            params["timeout"],
         )
-    except OptimizeError as error:
-        module.fail_json(msg=plain(error.message), failures=[error.message])
-    if result["failures"]:
-        module.fail_json(msg="; ".join(plain(failure) for failure in result["failures"]), **result)
-    module.exit_json(**result)
+        try:
+            result = optimize(
+                params["tables"],
+                schema=params["name"],
+                defaults_file=params["defaults_file"],
+                socket=params["socket"],
+                limits=limits,
+                check_mode=module.check_mode,
+            )
+        except OptimizeError as error:
+            module.fail_json(msg=plain(error.message), failures=[error.message])
+        if result["failures"]:
+            module.fail_json(msg="; ".join(plain(failure) for failure in result["failures"]), **result)
+        module.exit_json(**result)
 
 
 if __name__ == "__main__":

@@ -109,6 +109,28 @@ options:
     description: What the health address gives as C(database).
     type: str
     default: connected
+  lease:
+    description:
+      - The lease of the host that the procedure has, renewed for as long as the module works. Without it nothing is
+        done; when it is lost the module ends in its orderly way. Not used in check mode.
+    type: dict
+    suboptions:
+      path:
+        description: The lease file.
+        type: path
+        required: true
+      run_id:
+        description: The run that has it.
+        type: str
+        required: true
+      ttl_s:
+        description: Seconds for which it is renewed.
+        type: float
+        required: true
+      user:
+        description: The user whose file it is.
+        type: str
+        required: true
 attributes:
   check_mode:
     description: Can run in check mode; looks at all that could be in the way, and changes nothing.
@@ -172,6 +194,7 @@ failures:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.orquestrador import lease_keeper
 from ansible.module_utils.orquestrador.app_control import Application, Settings
 from ansible.module_utils.orquestrador.backup_clients import BackupError
 from ansible.module_utils.orquestrador.backup_load import Admin
@@ -205,6 +228,7 @@ ARGUMENT_SPEC = {
     "pm2_command": {"type": "str", "default": "pm2"},
     "status_expected": {"type": "str", "default": "ok"},
     "database_expected": {"type": "str", "default": "connected"},
+    "lease": lease_keeper.OPTION,
 }
 RANGES = {
     "reserve_bytes": (0, 2**60),
@@ -224,39 +248,41 @@ def main() -> None:
         module.fail_json(msg=problem)
     os.umask(0o077)
     end_on_signals()
-    wanted = Wanted(
-        directory=params["dest"],
-        app_timeout_s=params["app_timeout"],
-        timeout_s=params["timeout"],
-        stall_s=params["stall"],
-        **{
-            name: params[name]
-            for name in (
-                "backup", "name", "confirm", "unverified", "identity", "recipient", "defaults_file", "reserve_bytes",
-            )
-        },
-    )  # fmt: skip
-    settings = Settings(
-        name=params["app_name"],
-        port=params["app_port"],
-        ecosystem=params["app_ecosystem_file"],
-        health_url=params["app_health_url"],
-        **{name: params[name] for name in ("pm2_home", "pm2_command", "status_expected", "database_expected")},
-    )
-    try:
-        owner = Owner(params["app_user"])
-        admin = Admin(owner, params["admin_socket"], params["admin_defaults_file"] or "")
-        with owner.at_work():
-            result = restore(wanted, admin, Application(owner, settings), check_mode=module.check_mode)
-    except BackupError as error:
-        failures = [*error.messages, *error.journey] if isinstance(error, RestoreError) else [error.message]
-        module.fail_json(msg="; ".join(plain(message) for message in failures), failures=failures)
-    manifest, notes = result.pop("backup"), result.pop("notes")
-    module.exit_json(
-        **result,
-        note=notes,
-        backup={key: value for key, value in manifest.items() if key not in ("tables", "structure")},
-    )
+    with lease_keeper.under(module):
+        wanted = Wanted(
+            directory=params["dest"],
+            app_timeout_s=params["app_timeout"],
+            timeout_s=params["timeout"],
+            stall_s=params["stall"],
+            **{
+                name: params[name]
+                for name in (
+                    "backup", "name", "confirm", "unverified", "identity", "recipient", "defaults_file",
+                        "reserve_bytes",
+                )
+            },
+        )  # fmt: skip
+        settings = Settings(
+            name=params["app_name"],
+            port=params["app_port"],
+            ecosystem=params["app_ecosystem_file"],
+            health_url=params["app_health_url"],
+            **{name: params[name] for name in ("pm2_home", "pm2_command", "status_expected", "database_expected")},
+        )
+        try:
+            owner = Owner(params["app_user"])
+            admin = Admin(owner, params["admin_socket"], params["admin_defaults_file"] or "")
+            with owner.at_work():
+                result = restore(wanted, admin, Application(owner, settings), check_mode=module.check_mode)
+        except BackupError as error:
+            failures = [*error.messages, *error.journey] if isinstance(error, RestoreError) else [error.message]
+            module.fail_json(msg="; ".join(plain(message) for message in failures), failures=failures)
+        manifest, notes = result.pop("backup"), result.pop("notes")
+        module.exit_json(
+            **result,
+            note=notes,
+            backup={key: value for key, value in manifest.items() if key not in ("tables", "structure")},
+        )
 
 
 if __name__ == "__main__":

@@ -60,6 +60,28 @@ options:
     description: Seconds without a byte after which it is ended.
     type: float
     default: 300
+  lease:
+    description:
+      - The lease of the host that the procedure has, renewed for as long as the module works. Without it nothing is
+        done; when it is lost the module ends in its orderly way. Not used in check mode.
+    type: dict
+    suboptions:
+      path:
+        description: The lease file.
+        type: path
+        required: true
+      run_id:
+        description: The run that has it.
+        type: str
+        required: true
+      ttl_s:
+        description: Seconds for which it is renewed.
+        type: float
+        required: true
+      user:
+        description: The user whose file it is.
+        type: str
+        required: true
 attributes:
   check_mode:
     description: Can run in check mode; looks for the backup and the programs only.
@@ -111,6 +133,7 @@ failure:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.orquestrador import lease_keeper
 from ansible.module_utils.orquestrador.backup_clients import BackupError
 from ansible.module_utils.orquestrador.backup_pipe import end_on_signals
 from ansible.module_utils.orquestrador.backup_verify import METHODS, Ways, verify
@@ -127,6 +150,7 @@ ARGUMENT_SPEC = {
     "reserve_bytes": {"type": "int", "default": 1024**3},
     "timeout": {"type": "float", "default": 7200},
     "stall": {"type": "float", "default": 300},
+    "lease": lease_keeper.OPTION,
 }
 RANGES = {"reserve_bytes": (0, 2**60), "timeout": (1, 7 * 86400), "stall": (1, 86400)}
 
@@ -140,36 +164,38 @@ def main() -> None:
         module.fail_json(msg=problem)
     os.umask(0o077)
     end_on_signals()
-    try:
-        result = verify(
-            params["dest"],
-            wanted=params["backup"],
-            identity=params["identity"],
-            timeout_s=params["timeout"],
-            stall_s=params["stall"],
-            reserve_bytes=params["reserve_bytes"],
-            ways=Ways(params["method"], params["defaults_file"] or "", params["user"]),
-            check_mode=module.check_mode,
-        )
-    except BackupError as error:
-        module.fail_json(msg=plain(error.message), failure=error.message)
-    result["backup"] = {key: value for key, value in result["backup"].items() if key not in ("tables", "structure")}
-    if module.check_mode:
-        module.exit_json(**result, evidence={}, note=msg("{path} would be proven.", path=result["path"]))
-    proof = result["backup"]["verified"]
-    figures = {key: proof[key] for key in ("rows", "tables", "restore_s", "age_s")}
-    if proof["method"] == "scratch_schema":
-        note = msg(
-            "{rows} rows of {tables} tables are as they were dumped; restored into a scratch schema in {restore_s},"
-            " {age_s} after the backup; triggers, routines and events are not compared",
-            **figures,
-        )
-    else:
-        note = msg(
-            "{rows} rows of {tables} tables are as they were dumped; restored in {restore_s}, {age_s} after the backup",
-            **figures,
-        )
-    module.exit_json(**result, evidence={"id": result["backup"]["id"], **proof}, note=note)
+    with lease_keeper.under(module):
+        try:
+            result = verify(
+                params["dest"],
+                wanted=params["backup"],
+                identity=params["identity"],
+                timeout_s=params["timeout"],
+                stall_s=params["stall"],
+                reserve_bytes=params["reserve_bytes"],
+                ways=Ways(params["method"], params["defaults_file"] or "", params["user"]),
+                check_mode=module.check_mode,
+            )
+        except BackupError as error:
+            module.fail_json(msg=plain(error.message), failure=error.message)
+        result["backup"] = {key: value for key, value in result["backup"].items() if key not in ("tables", "structure")}
+        if module.check_mode:
+            module.exit_json(**result, evidence={}, note=msg("{path} would be proven.", path=result["path"]))
+        proof = result["backup"]["verified"]
+        figures = {key: proof[key] for key in ("rows", "tables", "restore_s", "age_s")}
+        if proof["method"] == "scratch_schema":
+            note = msg(
+                "{rows} rows of {tables} tables are as they were dumped; restored into a scratch schema in {restore_s},"
+                " {age_s} after the backup; triggers, routines and events are not compared",
+                **figures,
+            )
+        else:
+            note = msg(
+                "{rows} rows of {tables} tables are as they were dumped; restored in {restore_s}, {age_s} after the"
+                " backup",
+                **figures,
+            )
+        module.exit_json(**result, evidence={"id": result["backup"]["id"], **proof}, note=note)
 
 
 if __name__ == "__main__":

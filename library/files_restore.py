@@ -99,6 +99,28 @@ options:
     description: Seconds without a byte after which it is ended.
     type: float
     default: 300
+  lease:
+    description:
+      - The lease of the host that the procedure has, renewed for as long as the module works. Without it nothing is
+        done; when it is lost the module ends in its orderly way. Not used in check mode.
+    type: dict
+    suboptions:
+      path:
+        description: The lease file.
+        type: path
+        required: true
+      run_id:
+        description: The run that has it.
+        type: str
+        required: true
+      ttl_s:
+        description: Seconds for which it is renewed.
+        type: float
+        required: true
+      user:
+        description: The user whose file it is.
+        type: str
+        required: true
 attributes:
   check_mode:
     description: Can run in check mode; lists what would be added, changed and removed, and changes nothing.
@@ -183,6 +205,7 @@ import os
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.orquestrador import lease_keeper
 from ansible.module_utils.orquestrador.backup_clients import BackupError
 from ansible.module_utils.orquestrador.backup_code import Limits
 from ansible.module_utils.orquestrador.backup_pipe import end_on_signals
@@ -225,6 +248,7 @@ ARGUMENT_SPEC = {
     "reserve_bytes": {"type": "int", "default": 1024**3},
     "timeout": {"type": "float", "default": 3600},
     "stall": {"type": "float", "default": 300},
+    "lease": lease_keeper.OPTION,
 }
 RANGES = {"reserve_bytes": (0, 2**60), "timeout": (1, 7 * 86400), "stall": (1, 86400)}
 
@@ -291,15 +315,16 @@ def main() -> None:
         module.fail_json(msg=problem)
     os.umask(0o077)
     end_on_signals()
-    try:
-        if not module.check_mode:
-            confirm(params["confirm"], params["name"])
-        result = (code if params["what"] == "code" else critical)(params, module.check_mode)
-    except BackupError as error:
-        module.fail_json(msg=plain(error.message), failures=[error.message])
-    if result.get("failures"):
-        module.fail_json(msg="; ".join(plain(failure) for failure in result["failures"]), **result)
-    module.exit_json(**result)
+    with lease_keeper.under(module):
+        try:
+            if not module.check_mode:
+                confirm(params["confirm"], params["name"])
+            result = (code if params["what"] == "code" else critical)(params, module.check_mode)
+        except BackupError as error:
+            module.fail_json(msg=plain(error.message), failures=[error.message])
+        if result.get("failures"):
+            module.fail_json(msg="; ".join(plain(failure) for failure in result["failures"]), **result)
+        module.exit_json(**result)
 
 
 if __name__ == "__main__":

@@ -26,6 +26,28 @@ options:
     description: Seconds that looking may take.
     type: float
     default: 60
+  lease:
+    description:
+      - The lease of the host that the procedure has, renewed for as long as the module works. Without it nothing is
+        done; when it is lost the module ends in its orderly way. Not used in check mode.
+    type: dict
+    suboptions:
+      path:
+        description: The lease file.
+        type: path
+        required: true
+      run_id:
+        description: The run that has it.
+        type: str
+        required: true
+      ttl_s:
+        description: Seconds for which it is renewed.
+        type: float
+        required: true
+      user:
+        description: The user whose file it is.
+        type: str
+        required: true
 attributes:
   check_mode:
     description: Can run in check mode; it only ever looks.
@@ -67,6 +89,8 @@ note:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.orquestrador import lease_keeper
+from ansible.module_utils.orquestrador.backup_pipe import end_on_signals
 from ansible.module_utils.orquestrador.git_integrity import inspect
 from ansible.module_utils.orquestrador.ranges import out_of_range
 
@@ -74,6 +98,7 @@ ARGUMENT_SPEC = {
     "path": {"type": "path", "required": True},
     "command": {"type": "str", "default": "git"},
     "timeout": {"type": "float", "default": 60},
+    "lease": lease_keeper.OPTION,
 }
 RANGES = {"timeout": (0.5, 3600)}
 
@@ -85,8 +110,10 @@ def main() -> None:
     problem = out_of_range(params, RANGES)
     if problem is not None:
         module.fail_json(msg=problem)
-    result = inspect(params["path"], command=params["command"], timeout_s=params["timeout"])
-    module.exit_json(changed=False, **result)
+    end_on_signals()
+    with lease_keeper.under(module):
+        result = inspect(params["path"], command=params["command"], timeout_s=params["timeout"])
+        module.exit_json(changed=False, **result)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: host_lease
-short_description: Take or give back the lease of a host
+short_description: Take, renew or give back the lease of a host
 description:
   - Whatever changes a host takes its lease first, so that one procedure at a time does, from whichever controller.
   - The lease is a file on the host. Of several runs that want it at the same moment exactly one gets it; the others
@@ -17,9 +17,10 @@ options:
   state:
     description:
       - With V(held) the run has the lease afterwards. The run that has it already renews it.
+      - With V(renewed) it is extended, and a run that does not have it fails.
       - With V(released) the run does not have it afterwards. Another run's lease is left alone.
     type: str
-    choices: [held, released]
+    choices: [held, renewed, released]
     default: held
   path:
     description: The lease file. Its directory is created when missing, mode 0700.
@@ -36,7 +37,8 @@ options:
     description: The procedure that runs. Required to take it.
     type: str
   ttl_s:
-    description: Seconds after which it expires when it is not given back, from 1 to 86400. Required to take it.
+    description: Seconds after which it expires when it is neither renewed nor given back, from 1 to 86400. Required to
+      take or renew it.
     type: float
   preempt:
     description:
@@ -67,7 +69,7 @@ EXAMPLES = r"""
     run_id: 20260105T120000Z-a1b2c3
     owner: ana@control-01
     procedure: monthly
-    ttl_s: 1800
+    ttl_s: 240
   become: true
   become_user: flavio
 
@@ -142,7 +144,7 @@ from ansible.module_utils.orquestrador.messages import plain
 NEEDED = ("owner", "procedure", "ttl_s")
 ARGUMENT_SPEC = {
     **{name: {**option, "required": name not in NEEDED} for name, option in lease.OPTIONS.items()},
-    "state": {"type": "str", "choices": ["held", "released"], "default": "held"},
+    "state": {"type": "str", "choices": ["held", "renewed", "released"], "default": "held"},
     "preempt": lease.OPTIONS["preempt"],
 }
 
@@ -152,6 +154,11 @@ def bring_about(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     path = params["path"]
     if params["state"] == "released":
         return (lease.predict_release if check_mode else lease.release)(path, run_id=params["run_id"])
+    if params["state"] == "renewed":
+        if check_mode:
+            return {"changed": False, "renewed": False, "note": None}
+        kept = lease.renew(path, run_id=params["run_id"], ttl_s=params["ttl_s"])
+        return {"changed": False, "renewed": True, "note": None, "lease": kept}
     wanted = lease.request(**{name: params[name] for name in lease.OPTIONS if name != "path"})
     return (lease.predict if check_mode else lease.acquire)(path, wanted)
 
@@ -159,7 +166,9 @@ def bring_about(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
 def main() -> None:
     """Take it or give it back, and say in one line why not."""
     module = AnsibleModule(
-        argument_spec=ARGUMENT_SPEC, supports_check_mode=True, required_if=[("state", "held", NEEDED)]
+        argument_spec=ARGUMENT_SPEC,
+        supports_check_mode=True,
+        required_if=[("state", "held", NEEDED), ("state", "renewed", ("ttl_s",))],
     )
     os.umask(0o077)
     try:

@@ -86,6 +86,28 @@ options:
     description: Archives that are kept however old they are.
     type: int
     default: 3
+  lease:
+    description:
+      - The lease of the host that the procedure has, renewed for as long as the module works. Without it nothing is
+        done; when it is lost the module ends in its orderly way. Not used in check mode.
+    type: dict
+    suboptions:
+      path:
+        description: The lease file.
+        type: path
+        required: true
+      run_id:
+        description: The run that has it.
+        type: str
+        required: true
+      ttl_s:
+        description: Seconds for which it is renewed.
+        type: float
+        required: true
+      user:
+        description: The user whose file it is.
+        type: str
+        required: true
 attributes:
   check_mode:
     description: Can run in check mode; names the logs and the archives to remove, and changes nothing.
@@ -167,6 +189,8 @@ failures:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.orquestrador import lease_keeper
+from ansible.module_utils.orquestrador.backup_pipe import end_on_signals
 from ansible.module_utils.orquestrador.log_archive import Options, archive, summary
 from ansible.module_utils.orquestrador.messages import plain
 from ansible.module_utils.orquestrador.ranges import out_of_range
@@ -187,6 +211,7 @@ ARGUMENT_SPEC = {
     "timezone": {"type": "str", "default": ""},
     "retention_days": {"type": "float", "default": 90},
     "keep_minimum": {"type": "int", "default": 3},
+    "lease": lease_keeper.OPTION,
 }
 RANGES = {
     "fresh_s": (0, 30 * 86400),
@@ -202,7 +227,7 @@ PATHS = ("dest", "base", "pm2_home")
 def main() -> None:
     """Archive, and fail in one line for each thing that went wrong."""
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
-    params = dict(module.params)
+    params = {name: value for name, value in module.params.items() if name != "lease"}
     problem = out_of_range(params, RANGES)
     relative = [name for name in PATHS if not params[name].startswith("/")]
     if relative:
@@ -210,14 +235,16 @@ def main() -> None:
     if problem is not None:
         module.fail_json(msg=problem)
     os.umask(0o027)
-    options = Options(archive_dir=params.pop("dest"), timeout_s=params.pop("timeout"), **params)
-    result = archive(options, check_mode=module.check_mode)
-    notes = result.pop("notes")
-    if result["failures"]:
-        module.fail_json(msg="; ".join(plain(failure) for failure in result["failures"]), **result)
-    status = "warn" if result["left"] else "changed" if result["changed"] else "ok"
-    told = [summary(result, check_mode=module.check_mode), *notes, *(item["message"] for item in result["left"])]
-    module.exit_json(**result, status=status, note=told)
+    end_on_signals()
+    with lease_keeper.under(module):
+        options = Options(archive_dir=params.pop("dest"), timeout_s=params.pop("timeout"), **params)
+        result = archive(options, check_mode=module.check_mode)
+        notes = result.pop("notes")
+        if result["failures"]:
+            module.fail_json(msg="; ".join(plain(failure) for failure in result["failures"]), **result)
+        status = "warn" if result["left"] else "changed" if result["changed"] else "ok"
+        told = [summary(result, check_mode=module.check_mode), *notes, *(item["message"] for item in result["left"])]
+        module.exit_json(**result, status=status, note=told)
 
 
 if __name__ == "__main__":

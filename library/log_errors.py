@@ -33,6 +33,28 @@ options:
     description: Seconds that it may take.
     type: float
     default: 120
+  lease:
+    description:
+      - The lease of the host that the procedure has, renewed for as long as the module works. Without it nothing is
+        done; when it is lost the module ends in its orderly way. Not used in check mode.
+    type: dict
+    suboptions:
+      path:
+        description: The lease file.
+        type: path
+        required: true
+      run_id:
+        description: The run that has it.
+        type: str
+        required: true
+      ttl_s:
+        description: Seconds for which it is renewed.
+        type: float
+        required: true
+      user:
+        description: The user whose file it is.
+        type: str
+        required: true
 attributes:
   check_mode:
     description: Can run in check mode; it changes nothing in either mode.
@@ -78,6 +100,8 @@ evidence:
 import time
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.orquestrador import lease_keeper
+from ansible.module_utils.orquestrador.backup_pipe import end_on_signals
 from ansible.module_utils.orquestrador.log_period import Options, count
 from ansible.module_utils.orquestrador.messages import msg
 from ansible.module_utils.orquestrador.ranges import out_of_range
@@ -88,6 +112,7 @@ ARGUMENT_SPEC = {
     "days": {"type": "float", "default": 7},
     "max_bytes": {"type": "int", "default": 268435456},
     "timeout": {"type": "float", "default": 120},
+    "lease": lease_keeper.OPTION,
 }
 RANGES = {"days": (0.01, 366), "max_bytes": (1, 1 << 40), "timeout": (1, 86400)}
 
@@ -95,23 +120,25 @@ RANGES = {"days": (0.01, 366), "max_bytes": (1, 1 << 40), "timeout": (1, 86400)}
 def main() -> None:
     """Count, and say what was counted."""
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
-    params = dict(module.params)
+    params = {name: value for name, value in module.params.items() if name != "lease"}
     problem = out_of_range(params, RANGES)
     if problem is not None:
         module.fail_json(msg=problem)
-    evidence = count(Options(timeout_s=params.pop("timeout"), **params), time.time())
-    complete, findings = evidence.pop("complete"), evidence.pop("findings")
-    figures = {"count": evidence["errors"], "period_s": params["days"] * 86400}
-    if complete:
-        said = msg("{count} error events in {period_s}", **figures)
-    else:
-        said = msg("at least {count} error events in {period_s}", **figures)
-    module.exit_json(
-        changed=False,
-        status="ok" if complete else "unknown",
-        note=[said, *(finding["message"] for finding in findings)],
-        evidence=evidence,
-    )
+    end_on_signals()
+    with lease_keeper.under(module):
+        evidence = count(Options(timeout_s=params.pop("timeout"), **params), time.time())
+        complete, findings = evidence.pop("complete"), evidence.pop("findings")
+        figures = {"count": evidence["errors"], "period_s": params["days"] * 86400}
+        if complete:
+            said = msg("{count} error events in {period_s}", **figures)
+        else:
+            said = msg("at least {count} error events in {period_s}", **figures)
+        module.exit_json(
+            changed=False,
+            status="ok" if complete else "unknown",
+            note=[said, *(finding["message"] for finding in findings)],
+            evidence=evidence,
+        )
 
 
 if __name__ == "__main__":

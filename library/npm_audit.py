@@ -53,6 +53,28 @@ options:
     description: Seconds that an audit may take.
     type: float
     default: 120
+  lease:
+    description:
+      - The lease of the host that the procedure has, renewed for as long as the module works. Without it nothing is
+        done; when it is lost the module ends in its orderly way. Not used in check mode.
+    type: dict
+    suboptions:
+      path:
+        description: The lease file.
+        type: path
+        required: true
+      run_id:
+        description: The run that has it.
+        type: str
+        required: true
+      ttl_s:
+        description: Seconds for which it is renewed.
+        type: float
+        required: true
+      user:
+        description: The user whose file it is.
+        type: str
+        required: true
 attributes:
   check_mode:
     description: Can run in check mode; audits, and says that it would repair.
@@ -103,6 +125,7 @@ failures:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.orquestrador import lease_keeper
 from ansible.module_utils.orquestrador.backup_pipe import end_on_signals
 from ansible.module_utils.orquestrador.messages import plain
 from ansible.module_utils.orquestrador.npm import Npm, NpmError
@@ -118,6 +141,7 @@ ARGUMENT_SPEC = {
     "command": {"type": "str", "default": "npm"},
     "registry": {"type": "str", "default": ""},
     "timeout": {"type": "float", "default": 120},
+    "lease": lease_keeper.OPTION,
 }
 RANGES = {"fix_timeout": (1, 7200), "timeout": (1, 3600)}
 
@@ -130,24 +154,25 @@ def main() -> None:
     if problem is not None:
         module.fail_json(msg=problem)
     end_on_signals()
-    try:
-        with Npm(
-            params["path"], command=params["command"], registry=params["registry"], timeout_s=params["timeout"]
-        ) as npm:
-            result = audit(
-                npm,
-                fail_level=params["fail_level"],
-                fix=params["fix"],
-                check_mode=module.check_mode,
-                saved_dir=params["saved_dir"],
-                fix_timeout_s=params["fix_timeout"],
-            )
-    except NpmError as error:
-        module.exit_json(changed=False, status="unknown", note=error.message, evidence={})
-    except FixError as error:
-        lines = "; ".join(plain(line) for line in error.messages)
-        module.fail_json(msg=lines, changed=error.changed, failures=error.messages, evidence=error.evidence)
-    module.exit_json(**result)
+    with lease_keeper.under(module):
+        try:
+            with Npm(
+                params["path"], command=params["command"], registry=params["registry"], timeout_s=params["timeout"]
+            ) as npm:
+                result = audit(
+                    npm,
+                    fail_level=params["fail_level"],
+                    fix=params["fix"],
+                    check_mode=module.check_mode,
+                    saved_dir=params["saved_dir"],
+                    fix_timeout_s=params["fix_timeout"],
+                )
+        except NpmError as error:
+            module.exit_json(changed=False, status="unknown", note=error.message, evidence={})
+        except FixError as error:
+            lines = "; ".join(plain(line) for line in error.messages)
+            module.fail_json(msg=lines, changed=error.changed, failures=error.messages, evidence=error.evidence)
+        module.exit_json(**result)
 
 
 if __name__ == "__main__":

@@ -32,6 +32,28 @@ options:
     description: Seconds that it may take.
     type: float
     default: 120
+  lease:
+    description:
+      - The lease of the host that the procedure has, renewed for as long as the module works. Without it nothing is
+        done; when it is lost the module ends in its orderly way. Not used in check mode.
+    type: dict
+    suboptions:
+      path:
+        description: The lease file.
+        type: path
+        required: true
+      run_id:
+        description: The run that has it.
+        type: str
+        required: true
+      ttl_s:
+        description: Seconds for which it is renewed.
+        type: float
+        required: true
+      user:
+        description: The user whose file it is.
+        type: str
+        required: true
 attributes:
   check_mode:
     description: Can run in check mode; asks, and writes no list.
@@ -81,6 +103,7 @@ note:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.orquestrador import lease_keeper
 from ansible.module_utils.orquestrador.backup_pipe import end_on_signals
 from ansible.module_utils.orquestrador.npm import Npm, NpmError, outdated
 from ansible.module_utils.orquestrador.ranges import out_of_range
@@ -91,6 +114,7 @@ ARGUMENT_SPEC = {
     "command": {"type": "str", "default": "npm"},
     "registry": {"type": "str", "default": ""},
     "timeout": {"type": "float", "default": 120},
+    "lease": lease_keeper.OPTION,
 }
 RANGES = {"timeout": (1, 3600)}
 
@@ -103,14 +127,15 @@ def main() -> None:
     if problem is not None:
         module.fail_json(msg=problem)
     end_on_signals()
-    try:
-        with Npm(
-            params["path"], command=params["command"], registry=params["registry"], timeout_s=params["timeout"]
-        ) as npm:
-            result = outdated(npm, params["dest"], check_mode=module.check_mode)
-    except NpmError as error:
-        module.exit_json(changed=False, status="unknown", note=error.message, evidence={}, path=None)
-    module.exit_json(**result)
+    with lease_keeper.under(module):
+        try:
+            with Npm(
+                params["path"], command=params["command"], registry=params["registry"], timeout_s=params["timeout"]
+            ) as npm:
+                result = outdated(npm, params["dest"], check_mode=module.check_mode)
+        except NpmError as error:
+            module.exit_json(changed=False, status="unknown", note=error.message, evidence={}, path=None)
+        module.exit_json(**result)
 
 
 if __name__ == "__main__":

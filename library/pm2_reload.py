@@ -63,6 +63,28 @@ options:
     description: What the health answer says of C(database) when it is good.
     type: str
     default: connected
+  lease:
+    description:
+      - The lease of the host that the procedure has, renewed for as long as the module works. Without it nothing is
+        done; when it is lost the module ends in its orderly way. Not used in check mode.
+    type: dict
+    suboptions:
+      path:
+        description: The lease file.
+        type: path
+        required: true
+      run_id:
+        description: The run that has it.
+        type: str
+        required: true
+      ttl_s:
+        description: Seconds for which it is renewed.
+        type: float
+        required: true
+      user:
+        description: The user whose file it is.
+        type: str
+        required: true
 attributes:
   check_mode:
     description: Can run in check mode; looks at PM2 and the application, and reloads nothing.
@@ -110,6 +132,7 @@ failures:
 """
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.orquestrador import lease_keeper
 from ansible.module_utils.orquestrador.app_dist import DeployError, Dist
 from ansible.module_utils.orquestrador.backup_pipe import end_on_signals
 from ansible.module_utils.orquestrador.http_health import usable
@@ -129,6 +152,7 @@ ARGUMENT_SPEC = {
     "prober_rate": {"type": "float", "default": 20},
     "status_expected": {"type": "str", "default": "ok"},
     "database_expected": {"type": "str", "default": "connected"},
+    "lease": lease_keeper.OPTION,
 }
 RANGES = {"ready_timeout": (1, 3600), "stable": (0, 600), "prober_rate": (0.1, 200)}
 
@@ -144,27 +168,28 @@ def main() -> None:
     if url is None:
         module.fail_json(msg=f"url is {params['url']!r}; give the http or https address of the health endpoint")
     end_on_signals()
-    options = Options(
-        home=params["pm2_home"].rstrip("/"),
-        command=params["pm2_command"],
-        app=params["app_name"],
-        url=url,
-        dist=Dist(params["dist"], params["state_dir"]),
-        ready_timeout_s=params["ready_timeout"],
-        stable_s=params["stable"],
-        rate=params["prober_rate"],
-        status_expected=params["status_expected"],
-        database_expected=params["database_expected"],
-    )
-    try:
-        result = reload(options, check_mode=module.check_mode)
-    except DeployError as error:
-        module.fail_json(
-            msg="; ".join(plain(failure) for failure in error.failures),
-            failures=error.failures,
-            evidence=error.evidence,
+    with lease_keeper.under(module):
+        options = Options(
+            home=params["pm2_home"].rstrip("/"),
+            command=params["pm2_command"],
+            app=params["app_name"],
+            url=url,
+            dist=Dist(params["dist"], params["state_dir"]),
+            ready_timeout_s=params["ready_timeout"],
+            stable_s=params["stable"],
+            rate=params["prober_rate"],
+            status_expected=params["status_expected"],
+            database_expected=params["database_expected"],
         )
-    module.exit_json(**result)
+        try:
+            result = reload(options, check_mode=module.check_mode)
+        except DeployError as error:
+            module.fail_json(
+                msg="; ".join(plain(failure) for failure in error.failures),
+                failures=error.failures,
+                evidence=error.evidence,
+            )
+        module.exit_json(**result)
 
 
 if __name__ == "__main__":

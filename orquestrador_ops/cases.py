@@ -36,8 +36,10 @@ def of(variables: Mapping[str, Any], arguments: Mapping[str, Any], *, now: float
     for name, low in (("max_recoveries", 1), ("window_s", 1), ("cooldown_s", 0)):
         if not low <= arguments[name] < 10**8:
             raise ValueError(f"breaker_{name} is {arguments[name]}: give a number from {low}")
+    host = str(variables.get("inventory_hostname", ""))
+    decided = ((variables.get("watch_seen") or {}).get("todo") or {}).get(host) or {}
     return Case(
-        host=str(variables.get("inventory_hostname", "")),
+        host=host,
         procedure=str(arguments["procedure"]),
         run_id=str(run["run_id"]),
         operator=str(run.get("operator") or ""),
@@ -46,6 +48,7 @@ def of(variables: Mapping[str, Any], arguments: Mapping[str, Any], *, now: float
         now=now,
         check_mode=check_mode,
         started_at=epoch(run.get("started_at")),
+        waits=bool(arguments["automatic"] and decided.get("waits")),
     )
 
 

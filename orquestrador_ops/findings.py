@@ -46,6 +46,7 @@ class Case:
     now: float
     check_mode: bool = False
     started_at: float | None = None
+    waits: bool = False  # nobody is to be told yet of what somebody who has the lease may be about to mend
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Finding:
     tried: list[Message] = field(default_factory=list)
     steps: list[dict[str, Any]] = field(default_factory=list)  # entries of the timeline
     over_budget: bool = False
-    refused: bool = False
+    holder: Mapping[str, Any] | None = None  # whose lease held the procedure back
     found_bad: bool = False  # the procedure's own first look
     acted_at: float | None = None  # when something was first done
 
@@ -108,9 +109,16 @@ def read(case: Case, gate: Mapping[str, Any], emergency: Mapping[str, Any], heal
         over_budget=bool(emergency.get("over_budget")),
         found_bad=diagnosis.get("alert") not in (None, "none"),
         acted_at=acted_at,
-        # Not one that was refused because it is another procedure's case: that one nobody is at work at.
-        refused=emergency.get("outcome") == "refused" and diagnosis.get("alert") == case.procedure,
+        # Not of one that was refused because it is another procedure's case.
+        holder=holder_of(emergency),
     )
+
+
+def holder_of(emergency: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """Who has the lease that a procedure was refused, as ``lease.public`` says it."""
+    taken = _mapping(_mapping(emergency.get("steps")).get("lease"))
+    holder = _mapping(_mapping(taken.get("evidence")).get("holder"))
+    return holder if holder and emergency.get("outcome") == "refused" else None
 
 
 def _symptom(emergency: Mapping[str, Any], health: Mapping[str, Any], verdict: Mapping[str, Any]) -> str:

@@ -185,8 +185,6 @@ def settle(
         _over(desk, case, kept, done)
     elif finding.symptom == UNKNOWN:
         done.notes.append(msg("Nothing proves that the host is well, or that it is not: incidents stay as they are"))
-    elif finding.refused:
-        done.notes.append(msg("Another procedure holds the lease of the host: left to it, and told to nobody"))
     elif window is not None and case.automatic:
         done.notes.append(msg("In maintenance until {ends_at}: told to nobody", ends_at=window["ends_at"]))
     else:
@@ -205,6 +203,14 @@ def _wrong(desk: Desk, case: Case, done: Settled, found: Breaker, *, opened: boo
     """The host is not well: an incident, its level, and who is told."""
     finding = done.finding
     incident, new = _reported(desk, case, finding)
+    done.notes.append(msg("Incident {number} opened", number=incident["id"]) if new else
+                      msg("Incident {number} goes on", number=incident["id"]))  # fmt: skip
+    if finding.holder is not None:
+        done.notes.append(_held(finding.holder))
+    if finding.holder is not None and case.waits:
+        done.notes.append(msg("People are told once it has lasted for watch_unreachable_cycles cycles"))
+        done.incident = incident
+        return
     conditions = [name for name in (finding.scenario,) if name]
     if found.state == breaker.OPEN:
         conditions.append(BREAKER_OPEN)
@@ -221,14 +227,20 @@ def _wrong(desk: Desk, case: Case, done: Settled, found: Breaker, *, opened: boo
     incident = escalation.raise_to(desk, incident, level, why)
     incident = escalation.overdue(desk, incident)
     number = incident["id"]
-    done.notes.append(msg("Incident {number} opened", number=number) if new else
-                      msg("Incident {number} goes on", number=number))  # fmt: skip
     current = desk.plan.of(incident["level"])
     if quiet:
         done.notes.append(msg("The host is in maintenance: nobody is told before it is over"))
     elif current is not None:
         done.told.add(escalation.tell(desk, incident, current))
     done.incident = incidents.get(desk.store, number)
+
+
+def _held(holder: Mapping[str, Any]) -> Message:
+    return msg(
+        "Run {run_id} ({procedure}, {owner}) has the lease until {expires_at}, longer while it is at work: nothing was"
+        " touched",
+        **{name: holder.get(name) for name in ("run_id", "procedure", "owner", "expires_at")},
+    )
 
 
 def _reported(desk: Desk, case: Case, finding: Finding) -> tuple[Incident, bool]:
@@ -329,7 +341,7 @@ def _would(desk: Desk, case: Case, finding: Finding) -> list[Message]:
         return [msg("Would close incident {number}", number=one["id"]) for one in known] or [
             msg("Nobody had to be told")
         ]
-    if finding.symptom == UNKNOWN or finding.refused:
+    if finding.symptom == UNKNOWN:
         return [msg("Nobody would be told")]
     mine = next((one for one in known if one["alert"] == finding.alert), None)
     level = desk.plan.called_for([finding.scenario], finding.level)

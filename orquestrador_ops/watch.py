@@ -162,7 +162,8 @@ def decide(
     cycles in a row with this trouble; ``patience``: of how many to tell people; ``incident``: whether one is open;
     ``maintenance``: the open window, if any.
 
-    Returns ``{kind: none|recover|tell|settle, state, trouble, procedure, reasons, then: Message|None}``.
+    Returns ``{kind: none|recover|tell|settle, state, trouble, procedure, reasons, waits, then: Message|None}``;
+    ``waits``: people are not told yet of a trouble that nobody may treat.
     """
     verdict = seen.get("verdict") or {}
     found = seen.get("trouble")
@@ -171,6 +172,7 @@ def decide(
         "trouble": found,
         "procedure": calls_for(seen),
         "reasons": reasons(seen),
+        "waits": lasted < patience,
     }
     kind, then = _course(seen, told, lasted, patience, incident, maintenance)
     return {**told, "kind": kind, "then": then}
@@ -290,7 +292,7 @@ def ended(decision: Decision, variables: Mapping[str, Any]) -> str:
 
 
 # Ends after which a cycle's status is not 0.
-NOT_WELL = ("failed", "other", "breaker", "unreachable", "told")
+NOT_WELL = ("failed", "other", "refused", "breaker", "unreachable", "told")
 
 
 def tally(decisions: Mapping[str, Decision]) -> dict[str, int]:

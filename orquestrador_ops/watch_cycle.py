@@ -234,7 +234,7 @@ _ENDS: Mapping[str, Message] = {
     "recovered": msg("recovered, and proven healthy"),
     "nothing": msg("well again before anything was done"),
     "failed": msg("not recovered: see the report"),
-    "refused": msg("left alone: another procedure has the host"),
+    "refused": msg("not recovered: another procedure has the lease of the host"),
     "other": msg("another procedure's case by now: the next cycle sees to it"),
     "held": msg("left alone: maintenance is under way"),
     "breaker": msg("left alone: too many recoveries, the circuit breaker is open"),
@@ -251,7 +251,7 @@ def _decisions(store: Any, cycle: Cycle, seen: Mapping[str, Mapping[str, Any]]) 
     found: dict[str, watch.Decision] = {}
     for host, one in seen.items():
         trouble = one.get("trouble")
-        before = watch_store.troubles(store, host, cycle.patience) if trouble not in (None, watch.FAILING) else []
+        before = watch_store.troubles(store, host, cycle.patience) if trouble is not None else []
         found[host] = watch.decide(
             one,
             lasted=watch.streak(trouble, before),

@@ -158,13 +158,18 @@ def _leased(scene: Scene, result: _Result) -> dict[str, Any]:
     except lease.LeaseError as error:
         if params["procedure"] in NEEDS_NO_ROOM and lease.no_room(error):
             return _by_lock(scene, result, taken)
-        taken.end("failed", error.message, {"holder": error.holder} if error.holder else {})
-        return result.of(REFUSED, error.message)
+        return _not_had(result, taken, error)
     taken.end("ok", held["note"], {"lease": held["lease"]})
     try:
         return _climb(scene, result)
     finally:
         _release(scene.owner, params, scene.steps["lease"])
+
+
+def _not_had(result: _Result, taken: Step, error: lease.LeaseError) -> dict[str, Any]:
+    """Without the lease nothing is touched. Only somebody who has it is a reason to stand back: all else is a fault."""
+    taken.end("failed", error.message, {"holder": error.holder} if error.holder else {})
+    return result.of(REFUSED if error.holder else FAILED, error.message)
 
 
 def _wanted(scene: Scene) -> lease.Request:
@@ -185,8 +190,7 @@ def _by_lock(scene: Scene, result: _Result, taken: Step) -> dict[str, Any]:
             with scene.owner.at_work():
                 note = stack.enter_context(lease.by_lock(scene.params["lease_path"], _wanted(scene)))
         except lease.LeaseError as error:
-            taken.end("failed", error.message, {"holder": error.holder} if error.holder else {})
-            return result.of(REFUSED, error.message)
+            return _not_had(result, taken, error)
         taken.end("warn", note)
         return _climb(scene, result)
 
@@ -321,8 +325,11 @@ def _stable(scene: Scene) -> float:
 def _foretell(scene: Scene, result: _Result) -> dict[str, Any]:
     """Check mode: what would be done, and by whom the host is held."""
     taken = scene.step("lease", LEASE_WAIT_S)
-    with scene.owner.at_work():
-        taken.end("ok", lease.predict(scene.params["lease_path"], _wanted(scene))["note"])
+    try:
+        with scene.owner.at_work():
+            taken.end("ok", lease.predict(scene.params["lease_path"], _wanted(scene))["note"])
+    except lease.LeaseError as error:
+        return _not_had(result, taken, error)
     for rung in LADDERS[scene.params["procedure"]](scene):
         scene.step(rung.id, rung.planned_s).end("skipped", rung.would)
         result.changed = result.changed or not rung.passive

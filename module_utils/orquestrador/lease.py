@@ -64,6 +64,10 @@ class LeaseError(Exception):
         self.holder = holder
 
 
+class LostError(LeaseError):
+    """The run does not have the lease any more."""
+
+
 class Moment(NamedTuple):
     """One moment on the host: ``wall`` (seconds since 1970), ``boot_s`` (seconds since the start), ``boot_id``."""
 
@@ -157,19 +161,21 @@ def refusal(seen: Seen, wanted: Request) -> Optional[LeaseError]:
     if wanted.preempt:
         message = msg(
             "the lease of this host is held by run {run_id} ({procedure}, {owner}) since {since_at}, until {expires_at}"
-            " at the latest, and only an emergency may pre-empt it, and only a routine's: wait for that run to end",
+            " and longer while that run is at work, and only an emergency may pre-empt it, and only a routine's: wait"
+            " for that run to end",
             **who,
         )
     elif allowed:
         message = msg(
             "the lease of this host is held by run {run_id} ({procedure}, {owner}) since {since_at}, until {expires_at}"
-            " at the latest: wait for that run to end, or pre-empt it with -e app_lease_preempt=true",
+            " and longer while that run is at work: wait for that run to end, or pre-empt it with -e"
+            " app_lease_preempt=true",
             **who,
         )
     else:
         message = msg(
             "the lease of this host is held by run {run_id} ({procedure}, {owner}) since {since_at}, until {expires_at}"
-            " at the latest: wait for that run to end, then start this one again",
+            " and longer while that run is at work: wait for that run to end, then start this one again",
             **who,
         )
     return LeaseError(message, public(seen))
@@ -321,13 +327,14 @@ def renew(
     """Extend the lease that ``run_id`` has by ``ttl_s`` from now; returns it as :func:`public` has it.
 
     Raises:
-        LeaseError: the run has it no more, so it must change nothing further.
+        LostError: the run has it no more, so it must change nothing further.
+        LeaseError: the file can't be written.
     """
     with _locked(path, wait_s):
         now = clock()
         seen = _seen(path, now)
         if seen.lease is None or seen.lease["run_id"] != _text(run_id):
-            raise LeaseError(_lost(seen, _text(run_id)), public(seen) if seen.state == HELD else None)
+            raise LostError(_lost(seen, _text(run_id)), public(seen) if seen.state == HELD else None)
         kept = {name: seen.lease[name] for name in ("run_id", "owner", "procedure")}
         lease = taken(seen, request(**kept, ttl_s=ttl_s), now)
         _replace(path, lease)
@@ -361,8 +368,8 @@ def predict(path: str, wanted: Request, *, clock: Clock = moment) -> dict[str, A
     seen = inspect(path, clock=clock)
     if refusal(seen, wanted) is not None:
         note = msg(
-            "Run {run_id} ({procedure}, {owner}) holds the lease of this host since {since_at}, until {expires_at} at"
-            " the latest: started now, this one would be refused",
+            "Run {run_id} ({procedure}, {owner}) holds the lease of this host since {since_at}, until {expires_at}"
+            " and longer while it is at work: started now, this one would be refused",
             **_who(seen),
         )
         return {"changed": False, "note": note, "holder": public(seen), "diff": _diff(seen, seen)}

@@ -40,6 +40,18 @@ def test_takes_renews_and_gives_back(capsys: Capture, args: dict[str, Any]) -> N
     assert not Path(args["path"]).exists()
 
 
+def test_only_who_has_it_renews_it(capsys: Capture, args: dict[str, Any]) -> None:
+    renewing = {"path": args["path"], "run_id": "run-1", "state": "renewed", "ttl_s": 500}
+    code, result = run(capsys, **renewing)
+    assert (code, "does not have the lease of this host any more" in result["msg"]) == (1, True)
+    run(capsys, **args)
+    code, result = run(capsys, **renewing)
+    assert (code, result["changed"], result["lease"]["ttl_s"]) == (0, False, 500)
+    assert run(capsys, **renewing, _ansible_check_mode=True)[0] == 0
+    code, result = run(capsys, **{**renewing, "run_id": "run-2"})
+    assert (code, result["holder"]["run_id"]) == (1, "run-1")
+
+
 def test_refuses_in_one_line_that_names_the_holder(capsys: Capture, args: dict[str, Any]) -> None:
     run(capsys, **args)
     code, result = run(capsys, **{**args, "run_id": "run-2", "procedure": "weekly"})

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import fcntl
 import os
 import pwd
 from collections.abc import Callable
@@ -11,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from module_utils.orquestrador import emergency
+from module_utils.orquestrador import emergency, lease
 from module_utils.orquestrador.emergency import _any_rung, _cut_short, _Result
 from module_utils.orquestrador.emergency_scene import EmergencyError, Rung, Step
-from module_utils.orquestrador.messages import msg
+from module_utils.orquestrador.messages import msg, plain
 from module_utils.orquestrador.owner import Owner
 from module_utils.orquestrador.types import Message
 
@@ -132,6 +134,79 @@ def test_restarts_that_a_rung_caused_are_recorded_even_when_it_failed(monkeypatc
 
     climb(monkeypatch, scene, lambda s: [Rung("a", 0.2, act, msg("would"))])
     assert scene.steps["a"]["evidence"] == {"seen": 1, "planned_restarts": {"0": 2}, "app": "app"}
+
+
+class Leased(Scene):
+    """A scene that needs the lease of its host."""
+
+    def __init__(self, path: Path, procedure: str) -> None:
+        super().__init__(left_s=1.0)
+        self.owner, self.changed_step = ME, lambda: None
+        self.params |= {
+            "procedure": procedure,
+            "lease_path": str(path),
+            "lease_run_id": "mine",
+            "lease_owner": "me@here",
+        }
+        self.params |= {"lease_preempt": False}
+
+
+def _foreign(path: Path) -> None:
+    path.parent.chmod(0o700)
+    path.mkdir()  # stands in for whatever can't be replaced
+    (path / "x").touch()
+
+
+def _locked(path: Path) -> None:
+    holder = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(holder, fcntl.LOCK_EX)
+
+
+def _held(path: Path) -> None:
+    lease.acquire(str(path), lease.request(run_id="theirs", owner="ana@there", procedure="backup", ttl_s=60))
+
+
+@pytest.mark.parametrize("procedure", ["offline", "disk"])
+@pytest.mark.parametrize(
+    ("spoil", "outcome", "said"),
+    [
+        (_foreign, "failed", "cannot be used"),
+        (_locked, "failed", "stays locked"),
+        (_held, "refused", "held by run theirs"),
+    ],
+)
+def test_only_a_holder_is_a_reason_to_stand_back(
+    spoil: Callable[[Path], None], outcome: str, said: str, procedure: str, tmp_path: Path
+) -> None:
+    spoil(tmp_path / "lease.json")
+    scene = Leased(tmp_path / "lease.json", procedure)
+    result = emergency._leased(scene, _Result(scene))  # type: ignore[arg-type]
+    assert result["outcome"] == outcome
+    assert said in plain(result["failures"][0])
+    assert (scene.steps["lease"]["status"], "evidence" in scene.steps) == ("failed", False)
+    assert bool(scene.steps["lease"]["evidence"].get("holder")) is (outcome == "refused")
+
+
+def test_a_disk_without_room_stands_back_for_a_holder_only(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "lease.json"
+
+    def full(*_arguments: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(lease, "_replace", full)
+    monkeypatch.setattr(lease, "LOCK_WAIT_S", 0.2)
+    scene = Leased(path, "offline")
+    result = emergency._leased(scene, _Result(scene))  # type: ignore[arg-type]
+    assert (result["outcome"], "no space is left" in plain(result["failures"][0])) == ("failed", True)
+
+
+def test_check_mode_says_so_when_the_lease_cannot_be_looked_at(tmp_path: Path) -> None:
+    path = tmp_path / "file" / "lease.json"
+    path.parent.touch()  # a directory that is none
+    scene = Leased(path, "offline")
+    result = emergency._foretell(scene, _Result(scene))  # type: ignore[arg-type]
+    assert result["outcome"] == "failed"
+    assert "cannot be used" in plain(scene.steps["lease"]["note"])
 
 
 @pytest.mark.parametrize(("overdue", "level"), [(True, "L3"), (False, None)])

@@ -100,7 +100,8 @@ def test_a_second_run_is_refused_in_one_line_that_names_the_holder(path: Path, h
     host.move(10)
     assert refused(path, host, "run-2") == (
         "the lease of this host is held by run run-1 (backup, ana@one) since 2025-11-01T12:26:40Z, until"
-        " 2025-11-01T12:27:40Z at the latest: wait for that run to end, then start this one again"
+        " 2025-11-01T12:27:40Z and longer while that run is at work: wait for that run to end, then start this one"
+        " again"
     )
 
 

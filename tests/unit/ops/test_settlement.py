@@ -121,9 +121,21 @@ def test_what_was_tried_is_told_in_its_order_and_looking_is_not_trying() -> None
     ]
 
 
-@pytest.mark.parametrize(("alert", "refused"), [("offline", True), ("database", False)])
-def test_only_a_lease_is_left_to_its_holder(alert: str, refused: bool) -> None:
-    assert settlement.read(case(), ALLOWED, acted("refused", alert), BROKEN).refused is refused
+def leased(outcome: str = "refused", alert: str = "offline") -> dict[str, Any]:
+    """A procedure that did not get the lease of its host."""
+    holder = {"run_id": "r7", "procedure": "backup", "owner": "bob@two", "expires_at": "2026-01-05T12:04:00Z"}
+    why = msg("the lease of this host is held by run {run_id}", run_id="r7")
+    step = {"status": "failed", "note": why, "evidence": {"holder": holder}}
+    return {**acted(outcome, alert), "changed": False, "steps": {"lease": step}, "failures": [why]}
+
+
+def test_only_who_has_the_lease_is_a_holder() -> None:
+    found = settlement.read(case(), ALLOWED, leased(), BROKEN)
+    assert found.holder
+    assert found.holder["run_id"] == "r7"
+    assert settlement.read(case(), ALLOWED, acted("refused", "database"), BROKEN).holder is None
+    failed = settlement.read(case(), ALLOWED, {**leased("failed"), "steps": {"lease": {"status": "failed"}}}, BROKEN)
+    assert (failed.holder, failed.recovery) == (None, "nothing")
 
 
 anything = st.recursive(
@@ -224,10 +236,47 @@ def test_the_watcher_stands_back_from_maintenance_and_a_person_does_not(
     assert sent == []
 
 
-def test_another_runs_lease_calls_nobody(store: History, tmp_path: Path, sent: list[str]) -> None:
-    done = go(store, tmp_path, case(), acted("refused"), BROKEN)
-    assert (done["incident_id"], sent) == (None, [])
-    assert breaker.look(store, "web-01", "offline", Limits(), NOW).recoveries == 0
+def test_an_outage_under_a_lease_is_an_incident_at_once_and_told_when_it_lasts(
+    store: History, tmp_path: Path, sent: list[str]
+) -> None:
+    first = go(store, tmp_path, case(automatic=True, waits=True), leased(), BROKEN)
+    (incident,) = incidents.listed(store, host="web-01")
+    assert (first["incident_id"], incident["level"], sent) == (incident["id"], None, [])
+    said = " ".join(translator("en", "UTC").message(note) for note in first["note"])
+    assert "Run r7 (backup, bob@two) has the lease until 2026-01-05 12:04:00" in said
+    assert "held by run r7" in str([translator("en", "UTC").message(one) for one in incident["data"]["reasons"]])
+    last = go(store, tmp_path, case(automatic=True, run_id="r2", now=NOW + 120), leased(), BROKEN)
+    assert (last["incident_id"], last["level"], len(sent)) == (incident["id"], "L2", 1)
+    assert breaker.look(store, "web-01", "offline", Limits(), NOW + 120).recoveries == 0
+    over = go(store, tmp_path, case(automatic=True, run_id="r3", now=NOW + 180), {}, WELL)
+    assert (over["closed"], incidents.listed(store, host="web-01")) == ([incident["id"]], [])
+
+
+def test_who_meets_a_lease_by_hand_is_on_record_and_told_at_once(
+    store: History, tmp_path: Path, sent: list[str]
+) -> None:
+    done = go(store, tmp_path, case(), leased(), BROKEN)
+    assert (bool(done["incident_id"]), done["level"], len(sent)) == (True, "L2", 1)
+
+
+def test_an_outage_that_ends_with_the_lease_calls_nobody(store: History, tmp_path: Path, sent: list[str]) -> None:
+    go(store, tmp_path, case(automatic=True, waits=True), leased(), BROKEN)
+    over = go(store, tmp_path, case(automatic=True, run_id="r2", now=NOW + 60), {}, WELL)
+    assert (len(over["closed"]), sent) == (1, [])
+
+
+def test_how_long_it_lasted_is_the_watchs_to_say() -> None:
+    arguments = {"procedure": "offline", "automatic": True, "max_recoveries": 3, "window_s": 1, "cooldown_s": 1}
+    for waits in (True, False):
+        todo = {"web-01": {"waits": waits}}
+        variables = {
+            "inventory_hostname": "web-01",
+            "report_run": {"run": {"run_id": "r"}},
+            "watch_seen": {"todo": todo},
+        }
+        assert cases.of(variables, arguments, now=NOW, check_mode=False).waits is waits
+        by_hand = cases.of(variables, {**arguments, "automatic": False}, now=NOW, check_mode=False)
+        assert by_hand.waits is False
 
 
 def test_a_postmortem_that_can_not_be_written_is_told_and_fails_nothing(

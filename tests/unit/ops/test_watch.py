@@ -80,6 +80,7 @@ def test_only_a_confirmed_failure_is_acted_upon(make_verdict: Verdict) -> None:
     failing = looked(make_verdict("critical", "database"), trouble=watch.FAILING)
     one = decided(failing)
     assert (one["kind"], one["procedure"]) == (watch.RECOVER, "database")
+    assert [decided(failing, lasted=n)["waits"] for n in (1, 2, 3, 4)] == [True, True, False, False]
     window = {"ends_at": "2026-11-22T13:00:00+00:00"}
     assert decided(failing, maintenance=window)["kind"] == watch.NONE
     for overall in ("healthy", "degraded", "unknown", "critical"):
@@ -142,7 +143,7 @@ def test_what_is_seen_from_outside_counts_as_one_look(make_verdict: Verdict) -> 
 )
 def test_how_it_ended(kind: str, variables: dict[str, Any], expected: str) -> None:
     assert watch.ended({"kind": kind, "procedure": "offline"}, variables) == expected
-    assert expected in watch.NOT_WELL or expected in ("settled", "held", "recovered", "nothing", "refused")
+    assert expected in watch.NOT_WELL or expected in ("settled", "held", "recovered", "nothing")
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+import time
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,6 +15,7 @@ import pytest
 
 from tests.unit.fakes.loading import load
 
+ROOT = Path(__file__).resolve().parents[3]
 module = load("callback_plugins/preload.py")
 
 Hooks = list[Callable[[], None]]
@@ -21,8 +26,11 @@ def hooks(monkeypatch: pytest.MonkeyPatch) -> Hooks:
     """What would be done in the parent after the next fork."""
     found: Hooks = []
 
-    def register(*, after_in_parent: Callable[[], None]) -> None:
-        found.append(after_in_parent)
+    def register(
+        *, after_in_parent: Callable[[], None] | None = None, after_in_child: Callable[[], None] | None = None
+    ) -> None:
+        if after_in_parent:
+            found.append(after_in_parent)
 
     monkeypatch.setattr(os, "register_at_fork", register)
     monkeypatch.setattr("gc.freeze", lambda: None)
@@ -63,3 +71,25 @@ def test_charts_are_loaded_for_the_hosts_after_the_first(
     hook()
     hook()
     assert warmed == ["pt_BR"]
+
+
+def test_a_worker_ends_with_the_process_that_controls_it() -> None:
+    """Also when that is killed, and although it has a session of its own."""
+    script = """
+import os, sys, time
+from tests.unit.fakes.loading import load
+load("callback_plugins/preload.py").CallbackModule()
+if os.fork() == 0:
+    os.setsid()
+    print(os.getpid(), flush=True)
+    os.close(1)
+time.sleep(60)
+"""
+    with subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout
+        worker = int(parent.stdout.readline())
+        parent.kill()
+    deadline = time.monotonic() + 10
+    while Path(f"/proc/{worker}/stat").exists() and " Z " not in Path(f"/proc/{worker}/stat").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)

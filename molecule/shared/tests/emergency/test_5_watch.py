@@ -163,16 +163,43 @@ def test_maintenance_keeps_the_watch_off(watch: Watch, run_clean: Runner, machin
     assert online(machine)
 
 
-def test_lease_of_another_procedure_keeps_the_watch_off(watch: Watch, machine: Machine, state: Path) -> None:
+def test_lease_of_another_procedure_keeps_the_watch_off_and_the_outage_is_told_when_it_lasts(
+    watch: Watch, machine: Machine, state: Path
+) -> None:
     stop(machine)
     machine.out(f"python3 - {LEASE}", stdin=LEASE_WRITER, user=USER)
-    run = watch()
-    assert run.rc == 0, run.output
-    assert "another procedure has the host" in run.output
+    levels = []
+    for _ in range(3):
+        run = watch()
+        assert run.rc == 2, run.output
+        assert "another procedure has the lease" in run.output
+        assert "Run 20260105T120000Z-abcdef (monthly, ana@control-01) has the lease until" in run.output
+        levels += rows(state, "SELECT procedure, level FROM incidents")
+    assert levels == [("offline", None), ("offline", None), ("offline", "L2")]
     assert not online(machine)
-    assert rows(state, "SELECT outcome FROM recoveries") == [("nothing",)]
-    assert rows(state, "SELECT COUNT(*) FROM incidents") == [(0,)], "no failure, and nobody is told"
+    assert set(rows(state, "SELECT outcome FROM recoveries")) == {("nothing",)}
     assert "ana@control-01" in machine.out(f"cat {LEASE}")
+    machine.out(f"rm {LEASE}")
+    assert watch().rc == 0
+    assert online(machine)
+    assert rows(state, "SELECT COUNT(*) FROM incidents WHERE closed_at IS NULL") == [(0,)]
+
+
+def test_lease_that_nobody_has_and_that_cannot_be_taken_is_a_failure_of_the_host(
+    watch: Watch, machine: Machine, state: Path
+) -> None:
+    stop(machine)
+    directory = str(Path(LEASE).parent)
+    machine.out(f"mkdir -p {directory} && chown root:root {directory} && chmod 700 {directory}")
+    try:
+        run = watch()
+        assert run.rc == 2, run.output
+        said = " ".join(run.output.split())
+        assert "cannot be used: its directory belongs to another user: let it and its directory belong to the" in said
+        assert rows(state, "SELECT procedure, level FROM incidents") == [("offline", "L2")]
+        assert not online(machine)
+    finally:
+        machine.out(f"chown {USER}:{USER} {directory}")
 
 
 def test_case_of_another_procedure_is_recovered_by_that_one(
