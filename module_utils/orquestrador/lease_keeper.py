@@ -23,6 +23,7 @@ from typing import Any, Callable, Optional
 
 from . import lease
 from .messages import msg, plain
+from .runner import fork
 
 # Ansible's argument specification of whoever works under a lease that its procedure has taken.
 OPTION: dict[str, Any] = {
@@ -98,7 +99,7 @@ class _Keeper:
     def begin(self) -> None:
         self._told, said = os.pipe()
         asked, self._order = os.pipe()
-        self._pid = os.fork()
+        self._pid = fork()
         if self._pid == 0:
             _child(self._user, self._work, asked, said)
         os.close(said)

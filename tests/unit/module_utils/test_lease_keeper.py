@@ -225,6 +225,7 @@ WITHOUT = {
     "log_rates": "only reads, for procedures without a lease",
     "schedule": "works on the controller",
     "sla_evaluate": "works on the controller",
+    "whole_file": "writes one small file",
 }
 
 

@@ -183,6 +183,7 @@ SIGNALLERS = {
     "apart.py": {"os.kill", "os.killpg"},
     "backup_pipe.py": {"os.kill", "os.killpg"},
     "emergency_guard.py": {"os.kill"},
+    "lease_keeper.py": {"os.kill"},
     "long_command.py": {"os.killpg"},
     "pm2_reload.py": {"os.killpg"},
     "runner.py": {"os.killpg"},
