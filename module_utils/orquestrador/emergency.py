@@ -56,6 +56,8 @@ EVIDENCE_S = 5.0
 # After its deadline a procedure that is still there is ended by the guard; the lease lasts for so much longer as well.
 GUARD_S = 3.0
 LEASE_S = 10.0
+# Whatever ends guard and worker at once, the host is free again within five minutes.
+MAX_LEASE_S = 300.0
 LEASE_WAIT_S = 5.0
 # Whom to tell when the budget is used up: more of the same would not help.
 OVER_BUDGET_LEVEL = "L3"
@@ -178,7 +180,7 @@ def _wanted(scene: Scene) -> lease.Request:
         run_id=params["lease_run_id"],
         owner=params["lease_owner"],
         procedure=params["procedure"],
-        ttl_s=scene.left() + LEASE_S,
+        ttl_s=min(scene.left() + LEASE_S, MAX_LEASE_S),
         preempt=params["lease_preempt"],
     )
 
