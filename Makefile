@@ -85,5 +85,5 @@ bench: $(STAMP) ## Timings on the lab, into var/bench/latest.json (BENCH="daily 
 .PHONY: docs
 docs: $(STAMP) ## Generate what is generated: role READMEs, procedure pages, catalogs
 	@$(BIN)/python tools/docs.py write
-	@$(BIN)/python -m orquestrador_ops.catalogs update
-	@$(BIN)/python -m orquestrador_ops.catalogs compile
+	@$(BIN)/python -m orquestrador_ops.core.catalogs update
+	@$(BIN)/python -m orquestrador_ops.core.catalogs compile

@@ -9,7 +9,7 @@ from setuptools.command.build_py import build_py
 ROOT = Path(__file__).resolve().parent
 sys.path.insert(0, str(ROOT))
 
-from orquestrador_ops import compiled  # noqa: E402 - found by the line above
+from orquestrador_ops.core import compiled  # noqa: E402 - found by the line above
 
 
 class BuildCatalogs(build_py):

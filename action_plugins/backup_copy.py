@@ -14,9 +14,10 @@ from ansible.plugins.action import ActionBase
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from module_utils.orquestrador.backup_copy import CONTROLLER, remarks
-from module_utils.orquestrador.messages import plain
-from orquestrador_ops import fetching, settings
+from module_utils.orquestrador.backup.offsite import CONTROLLER, remarks
+from module_utils.orquestrador.core.messages import plain
+from orquestrador_ops.adapters import fetch as fetching
+from orquestrador_ops.core import settings
 
 RENEWALS = 6  # of a lease, while its procedure fetches
 PIECE_BYTES = 6 * 1024 * 1024  # a multiple of three, so that pieces of base64 need no padding

@@ -12,7 +12,8 @@ from ansible.plugins.loader import action_loader
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from orquestrador_ops import courier, emergencies, observation, settings
+from orquestrador_ops.adapters import payload as courier, emergency as emergencies, probe as observation
+from orquestrador_ops.core import settings
 
 # Built here, in the controlling process: every forked worker inherits it.
 courier.program(courier.EMERGENCY)

@@ -11,8 +11,11 @@ from ansible.plugins.action import ActionBase
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from module_utils.orquestrador.messages import msg
-from orquestrador_ops import cases, escalation, history, settings, settlement
+from module_utils.orquestrador.core.messages import msg
+from orquestrador_ops.adapters import arguments as cases
+from orquestrador_ops.incidents import escalation, settlement
+from orquestrador_ops.history import store as history
+from orquestrador_ops.core import settings
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]

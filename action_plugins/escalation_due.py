@@ -11,7 +11,10 @@ from ansible.plugins.action import ActionBase
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from orquestrador_ops import cases, escalation, history, settings
+from orquestrador_ops.adapters import arguments as cases
+from orquestrador_ops.incidents import escalation
+from orquestrador_ops.history import store as history
+from orquestrador_ops.core import settings
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]

@@ -13,7 +13,10 @@ from ansible.plugins.action import ActionBase
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from orquestrador_ops import courier, memory, observation, runs, settings
+from orquestrador_ops.adapters import payload as courier, probe as observation
+from orquestrador_ops.history import baseline as memory
+from orquestrador_ops.runs import lifecycle as runs
+from orquestrador_ops.core import settings
 
 # Built here, in the controlling process: every forked worker inherits it.
 courier.program()

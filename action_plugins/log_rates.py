@@ -10,10 +10,11 @@ from ansible.plugins.action import ActionBase
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from module_utils.orquestrador.messages import plain
-from orquestrador_ops import history, settings
-from orquestrador_ops.errors import HistoryError
-from orquestrador_ops.sla import log_counts
+from module_utils.orquestrador.core.messages import plain
+from orquestrador_ops.history import store as history
+from orquestrador_ops.core import settings
+from orquestrador_ops.core.errors import HistoryError
+from orquestrador_ops.sla.data import log_counts
 
 PROCEDURE = "log_rates"
 

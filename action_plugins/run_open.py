@@ -10,7 +10,7 @@ from ansible.plugins.action import ActionBase
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from orquestrador_ops import runs
+from orquestrador_ops.runs import lifecycle as runs
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]

@@ -12,11 +12,13 @@ from ansible.plugins.action import ActionBase
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 # Loaded in the controlling process, once: every forked worker inherits numpy and SQLAlchemy.
-from module_utils.orquestrador.sla_arguments import ARGUMENT_SPEC
-from orquestrador_ops import history, settings
-from orquestrador_ops.i18n import Translator
-from orquestrador_ops.memory import STORE
-from orquestrador_ops.sla import measure, objectives, summary
+from module_utils.orquestrador.sla import ARGUMENT_SPEC
+from orquestrador_ops.history import store as history
+from orquestrador_ops.core import settings
+from orquestrador_ops.core.i18n import Translator
+from orquestrador_ops.history.baseline import STORE
+from orquestrador_ops.sla.evaluate import measure, objectives
+from orquestrador_ops.sla.report import summary
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -79,7 +81,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         kept: settings.Settings,
         tr: Translator,
     ) -> dict[str, str]:
-        from orquestrador_ops.sla import keeping  # noqa: PLC0415 - charts are dear, and only a report needs them
+        from orquestrador_ops.sla.report import keeping  # noqa: PLC0415 - charts are dear, and only a report needs them
 
         return keeping.keep(
             store,

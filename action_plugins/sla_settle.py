@@ -11,9 +11,14 @@ from ansible.plugins.action import ActionBase
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from orquestrador_ops import cases, escalation, history, settings, text
-from orquestrador_ops.memory import STORE
-from orquestrador_ops.sla import measure, objectives, settle, summary
+from orquestrador_ops.adapters import arguments as cases
+from orquestrador_ops.incidents import escalation
+from orquestrador_ops.history import store as history
+from orquestrador_ops.core import settings, text
+from orquestrador_ops.history.baseline import STORE
+from orquestrador_ops.sla.evaluate import measure, objectives
+from orquestrador_ops.sla import settle
+from orquestrador_ops.sla.report import summary
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     **cases.PLAN_ARGUMENTS,

@@ -12,7 +12,9 @@ from ansible.plugins.action import ActionBase
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from orquestrador_ops import runs, settings, watch, watch_cycle
+from orquestrador_ops.runs import lifecycle as runs
+from orquestrador_ops.core import settings
+from orquestrador_ops.watch import decisions as watch, cycle as watch_cycle
 
 
 def cycle_of(variables: dict[str, Any], template: Any) -> watch_cycle.Cycle:

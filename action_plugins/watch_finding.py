@@ -10,7 +10,7 @@ from ansible.plugins.action import ActionBase
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from orquestrador_ops import watch
+from orquestrador_ops.watch import decisions as watch
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]

@@ -212,7 +212,7 @@ memory:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.orquestrador import arguments, judge, observe
+from ansible.module_utils.orquestrador.health import arguments, evaluate as judge, probe as observe
 
 ARGUMENT_SPEC = arguments.ARGUMENT_SPEC
 

@@ -157,7 +157,7 @@ reports:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.orquestrador import sla_arguments
+from ansible.module_utils.orquestrador import sla as sla_arguments
 
 ARGUMENT_SPEC = sla_arguments.ARGUMENT_SPEC
 

@@ -64,8 +64,8 @@ failures:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.orquestrador.messages import msg, plain
-from ansible.module_utils.orquestrador.whole_file import is_whole, write_whole
+from ansible.module_utils.orquestrador.core.messages import msg, plain
+from ansible.module_utils.orquestrador.system.whole_file import is_whole, write_whole
 
 ARGUMENT_SPEC = {
     "path": {"type": "path", "required": True},

@@ -19,6 +19,6 @@ run "ruff check" ruff check .
 run "ruff format" ruff format --check --quiet .
 run mypy mypy
 run "generated documentation" python tools/docs.py check
-run catalogs python -m orquestrador_ops.catalogs check
+run catalogs python -m orquestrador_ops.core.catalogs check
 if wait "$slow"; then echo "  ansible-lint: ok"; else cat "$log"; echo "  ansible-lint: FAILED"; failed=1; fi
 exit "$failed"

@@ -47,7 +47,7 @@ def _run(given: list[str]) -> int:
 
 def _hushed() -> int:
     """Nobody reads any more: nothing to say, and nothing to fail over at exit."""
-    from .progress import hush  # noqa: PLC0415
+    from .runner.progress import hush  # noqa: PLC0415
 
     hush(sys.stdout)
     return 0

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from module_utils.orquestrador.messages import msg
+from module_utils.orquestrador.core.messages import msg
 
-from .. import plans, settings
+from ..procedures import catalog as plans
+from ..core import settings
 from .words import Refused, no_project
 
 DEFAULT_BUDGET_S = 3600.0  # of a playbook that names none
@@ -62,7 +63,7 @@ class Project:
         )
 
     def state_dir(self, named: Path | None = None) -> Path:
-        """Where history, reports and artifacts lie: as :mod:`orquestrador_ops.settings` has it."""
+        """Where history, reports and artifacts lie: as :mod:`orquestrador_ops.core.settings` has it."""
         return Path(named or os.environ.get("OPS_STATE_DIR") or self.root / "var").expanduser().resolve()
 
     def setting(self, name: str, variable: str, default: str) -> str:

@@ -9,11 +9,11 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from module_utils.orquestrador.messages import msg, plain
-from module_utils.orquestrador.types import Message
+from module_utils.orquestrador.core.messages import msg, plain
+from module_utils.orquestrador.core.types import Message
 
-from .. import i18n
-from ..errors import HistoryError, SlaError
+from ..core import i18n
+from ..core.errors import HistoryError, SlaError
 
 USAGE = 2  # the exit status of what was not even begun
 INTERNAL = 70  # of what should never happen

@@ -1,6 +1,6 @@
 """Error budgets that burn: an incident for each burn rate that fires, people told by the matrix, and its end.
 
-An alert is one of the rates of :mod:`.burn` of one host. What fired already is remembered with the procedure ``sla``:
+An alert is one of the rates of :mod:`.evaluate.burn_rate` of one host. What fired already is remembered with the procedure ``sla``:
 an incident is opened once and closed when its rate has fallen, whatever the state of the host meanwhile.
 """
 
@@ -10,17 +10,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from module_utils.orquestrador.messages import msg
-from module_utils.orquestrador.types import Message
+from module_utils.orquestrador.core.messages import msg
+from module_utils.orquestrador.core.types import Message
 
-from .. import escalation, incidents, maintenance
-from ..escalation import Desk, Told
-from ..incidents import Incident, entry
-from ..wording import ALERTS
-from . import burn
+from ..incidents import escalation, store as incidents, maintenance
+from ..incidents.escalation import Desk, Told
+from ..incidents.store import Incident, entry
+from ..incidents.message import ALERTS
+from .evaluate import burn_rate as burn
 
 if TYPE_CHECKING:
-    from ..history import History
+    from ..history.store import History
 
 PROCEDURE = "sla"  # under which its state is remembered
 PAGE, TICKET = "page", "ticket"
@@ -58,7 +58,7 @@ def would(store: History, host: str, rates: Sequence[Mapping[str, Any]], before:
 def settle(desk: Desk, host: str, rates: Sequence[Mapping[str, Any]], before: Mapping[str, Any]) -> Settled:
     """Open, bring up to date and close the incidents of a host's burn rates, and tell who has to know.
 
-    ``before`` is the state of the last time, ``{}`` at first. Raises :class:`orquestrador_ops.errors.HistoryError`.
+    ``before`` is the state of the last time, ``{}`` at first. Raises :class:`orquestrador_ops.core.errors.HistoryError`.
     """
     state, events = burn.transitions(before, rates)
     done = Settled(dict(state))

@@ -8,15 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from module_utils.orquestrador.messages import msg
-from module_utils.orquestrador.types import Message
+from module_utils.orquestrador.core.messages import msg
+from module_utils.orquestrador.core.types import Message
 
-from . import alerts, measure
-from .objectives import Objectives
+from . import alerts
+from .evaluate import measure
+from .evaluate.objectives import Objectives
 
 if TYPE_CHECKING:
-    from ..escalation import Desk
-    from ..history import History
+    from ..incidents.escalation import Desk
+    from ..history.store import History
 
 Document = Mapping[str, Any]
 
@@ -58,10 +59,11 @@ def settle(
     instance; ``objectives``: what they were evaluated against.
 
     Raises:
-        orquestrador_ops.errors.HistoryError: the history cannot be read or written.
+        orquestrador_ops.core.errors.HistoryError: the history cannot be read or written.
         OSError: the metrics cannot be written.
     """
-    from . import openmetrics, rollups  # noqa: PLC0415
+    from .export import openmetrics  # noqa: PLC0415
+    from .data import rollups  # noqa: PLC0415
 
     done = Outcome()
     for host, documents in found.items():

@@ -18,8 +18,10 @@ import monitors
 import pytest
 import yaml
 
-from orquestrador_ops.sla import artefacts, burn, grafana, openmetrics, openslo, periods, readings
-from orquestrador_ops.sla.objectives import Objectives
+from orquestrador_ops.sla.export import artefacts, grafana, openmetrics, openslo
+from orquestrador_ops.sla.evaluate import burn_rate as burn, readings
+from orquestrador_ops.sla.data import periods
+from orquestrador_ops.sla.evaluate.objectives import Objectives
 
 FILES = artefacts.COMMITTED
 RULES = FILES / "prometheus" / "orquestrador.rules.yml"

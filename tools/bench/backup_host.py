@@ -16,11 +16,11 @@ import time
 from pathlib import Path
 from typing import Any
 
-from orquestrador.backup_clients import PRODUCTS, find, find_dumper
-from orquestrador.backup_database import back_up
-from orquestrador.backup_files import backups
-from orquestrador.backup_verify import verify
-from orquestrador.throwaway_server import throwaway_server
+from orquestrador.mysql.clients import PRODUCTS, find, find_dumper
+from orquestrador.backup.database import back_up
+from orquestrador.backup.store import backups
+from orquestrador.backup.verify import verify
+from orquestrador.mysql.throwaway_server import throwaway_server
 
 OURS = {"zstd", "age"}
 SAMPLE_S = 0.2  # looking takes processor time that the backup then lacks

@@ -15,7 +15,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from module_utils.orquestrador import log_rate
+from module_utils.orquestrador.logs import rates as log_rate
 from tools.bench.common import CannotMeasureError, say, table
 
 MB = 1_000_000

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.orquestrador import lease as lease_utils
+from ansible.module_utils.orquestrador.lease import lease_file as lease_utils
 from ansible.module_utils.testing import patch_module_args
 
 from tests.unit.fakes.loading import load

@@ -8,10 +8,10 @@ import time
 
 import pytest
 
-from module_utils.orquestrador.apart import apart
-from module_utils.orquestrador.backup_clients import BackupError
-from module_utils.orquestrador.messages import msg, plain
-from module_utils.orquestrador.owner import Owner
+from module_utils.orquestrador.system.isolate import apart
+from module_utils.orquestrador.mysql.clients import BackupError
+from module_utils.orquestrador.core.messages import msg, plain
+from module_utils.orquestrador.system.identity import Owner
 
 
 @pytest.fixture

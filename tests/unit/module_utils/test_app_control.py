@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 
-from module_utils.orquestrador import app_control, http_health, pm2, port
-from module_utils.orquestrador.app_control import Application, Settings
-from module_utils.orquestrador.backup_clients import BackupError
-from module_utils.orquestrador.messages import msg
-from module_utils.orquestrador.owner import Owner
-from module_utils.orquestrador.runner import Completed
+from module_utils.orquestrador.app import control as app_control, health_endpoint as http_health
+from module_utils.orquestrador.pm2 import daemon as pm2
+from module_utils.orquestrador.system import ports as port
+from module_utils.orquestrador.app.control import Application, Settings
+from module_utils.orquestrador.mysql.clients import BackupError
+from module_utils.orquestrador.core.messages import msg
+from module_utils.orquestrador.system.identity import Owner
+from module_utils.orquestrador.system.command import Completed
 
 ME = pwd.getpwuid(os.geteuid()).pw_name
 

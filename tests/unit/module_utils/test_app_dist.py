@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.orquestrador import app_dist
-from ansible.module_utils.orquestrador.app_dist import DeployError, Dist, digest
+from ansible.module_utils.orquestrador.app import dist as app_dist
+from ansible.module_utils.orquestrador.app.dist import DeployError, Dist, digest
 
 
 @pytest.fixture

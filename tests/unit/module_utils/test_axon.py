@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.orquestrador import axon
+from ansible.module_utils.orquestrador.pm2 import axon
 from hypothesis import given
 from hypothesis import strategies as st
 

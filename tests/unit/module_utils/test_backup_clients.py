@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from module_utils.orquestrador import backup_clients as clients
-from module_utils.orquestrador.backup_database import check_recipient
+from module_utils.orquestrador.mysql import clients
+from module_utils.orquestrador.backup.database import check_recipient
 
 PUBLIC = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
 

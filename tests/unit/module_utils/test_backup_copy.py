@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from module_utils.orquestrador import backup_copy as copying
-from module_utils.orquestrador.backup_clients import BackupError
-from module_utils.orquestrador.messages import plain
+from module_utils.orquestrador.backup import offsite as copying
+from module_utils.orquestrador.mysql.clients import BackupError
+from module_utils.orquestrador.core.messages import plain
 
 ID, NEWER = "20260102T030405Z-0a1b2c", "20260103T030405Z-0a1b2c"
 

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from module_utils.orquestrador import backup_files as files
-from module_utils.orquestrador.backup_clients import BackupError
-from module_utils.orquestrador.messages import plain
+from module_utils.orquestrador.backup import store as files
+from module_utils.orquestrador.mysql.clients import BackupError
+from module_utils.orquestrador.core.messages import plain
 
 ID = "20260102T030405Z-0a1b2c"
 NEWER = "20260103T030405Z-0a1b2c"

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from module_utils.orquestrador import backup_pipe
+from module_utils.orquestrador.system import pipeline as backup_pipe
 
 
 def pass_on(data: bytes, size: int) -> tuple[bytes, bytes]:

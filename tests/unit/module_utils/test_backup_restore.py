@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from module_utils.orquestrador import backup_load, backup_restore
-from module_utils.orquestrador.backup_clients import BackupError
-from module_utils.orquestrador.backup_files import SUFFIX
-from module_utils.orquestrador.backup_load import Server
-from module_utils.orquestrador.backup_restore import Wanted
-from module_utils.orquestrador.messages import plain
+from module_utils.orquestrador.mysql import load as backup_load
+from module_utils.orquestrador.backup import restore_database as backup_restore
+from module_utils.orquestrador.mysql.clients import BackupError
+from module_utils.orquestrador.backup.store import SUFFIX
+from module_utils.orquestrador.mysql.load import Server
+from module_utils.orquestrador.backup.restore_database import Wanted
+from module_utils.orquestrador.core.messages import plain
 
 MIB = 1024 * 1024
 

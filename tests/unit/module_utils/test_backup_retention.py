@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from module_utils.orquestrador import backup_retention as retention
-from module_utils.orquestrador.backup_clients import BackupError
-from module_utils.orquestrador.backup_files import SUFFIXES, locked
-from module_utils.orquestrador.messages import plain
+from module_utils.orquestrador.backup import retention
+from module_utils.orquestrador.mysql.clients import BackupError
+from module_utils.orquestrador.backup.store import SUFFIXES, locked
+from module_utils.orquestrador.core.messages import plain
 
 DAY = 86400.0
 NOW = 1_800_000_000.0

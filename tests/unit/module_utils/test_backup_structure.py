@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from module_utils.orquestrador import backup_structure as structure
+from module_utils.orquestrador.mysql import structure
 
 cells = st.one_of(st.none(), st.text(max_size=5), st.binary(max_size=5), st.integers())
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from module_utils.orquestrador import backup_switch as switching
-from module_utils.orquestrador.backup_clients import BackupError
-from module_utils.orquestrador.messages import plain
+from module_utils.orquestrador.backup import switch as switching
+from module_utils.orquestrador.mysql.clients import BackupError
+from module_utils.orquestrador.core.messages import plain
 
 ID = "20260102T030405Z-0a1b2c"
 OLD = {"same": "old", "changed": "old", "gone": "old", "folder/x": "old", "logs/l": "kept", "turned/d": "old"}

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from module_utils.orquestrador import backup_tree as tree
-from module_utils.orquestrador.backup_clients import BackupError
-from module_utils.orquestrador.messages import plain
+from module_utils.orquestrador.backup import tree
+from module_utils.orquestrador.mysql.clients import BackupError
+from module_utils.orquestrador.core.messages import plain
 
 
 @pytest.fixture(autouse=True)

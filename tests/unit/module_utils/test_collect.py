@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.orquestrador import collect as probe
-from ansible.module_utils.orquestrador import logs
+from ansible.module_utils.orquestrador.health import collect as probe
+from ansible.module_utils.orquestrador.logs import errors as logs
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -95,7 +95,7 @@ def test_a_collector_is_told_less_time_than_it_gets() -> None:
 
 def test_a_process_ends_although_a_collector_hangs() -> None:
     program = (
-        "import threading; from module_utils.orquestrador.collect import run_side_by_side as run;"
+        "import threading; from module_utils.orquestrador.health.collect import run_side_by_side as run;"
         "run([{'pm2': lambda s: threading.Event().wait(60)}], each_s=0.1, whole_s=1); print('done')"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, timeout=20, check=True)

@@ -15,7 +15,7 @@ from typing import Any
 
 import pymysql
 import pytest
-from ansible.module_utils.orquestrador import database
+from ansible.module_utils.orquestrador.mysql import state as database
 from hypothesis import given
 from hypothesis import strategies as st
 

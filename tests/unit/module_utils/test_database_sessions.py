@@ -9,7 +9,7 @@ from typing import Any
 import pymysql
 import pytest
 
-from module_utils.orquestrador import database, database_sessions
+from module_utils.orquestrador.mysql import state as database, sessions as database_sessions
 from tests.unit.fakes import servers
 
 

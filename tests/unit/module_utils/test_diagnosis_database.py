@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from module_utils.orquestrador import diagnosis, diagnosis_database, emergency_database
-from module_utils.orquestrador.messages import plain
+from module_utils.orquestrador.emergency.diagnosis import diagnose as diagnosis, database as diagnosis_database
+from module_utils.orquestrador.emergency.ladders import database as emergency_database
+from module_utils.orquestrador.core.messages import plain
 
 ALERT = {"procedure": "database", "checks": [], "reasons": []}
 UP: dict[str, Any] = {"database": {"reachable": True}}

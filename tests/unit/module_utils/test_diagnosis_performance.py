@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from module_utils.orquestrador.diagnosis import diagnose
-from module_utils.orquestrador.messages import plain
+from module_utils.orquestrador.emergency.diagnosis.diagnose import diagnose
+from module_utils.orquestrador.core.messages import plain
 
 GIB = 1024**3
 

@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 
-from module_utils.orquestrador import emergency, lease
-from module_utils.orquestrador.emergency import _any_rung, _cut_short, _Result
-from module_utils.orquestrador.emergency_scene import EmergencyError, Rung, Step
-from module_utils.orquestrador.messages import msg, plain
-from module_utils.orquestrador.owner import Owner
-from module_utils.orquestrador.types import Message
+from module_utils.orquestrador.emergency import procedure as emergency
+from module_utils.orquestrador.lease import lease_file as lease
+from module_utils.orquestrador.emergency.procedure import _any_rung, _cut_short, _Result
+from module_utils.orquestrador.emergency.context import EmergencyError, Rung, Step
+from module_utils.orquestrador.core.messages import msg, plain
+from module_utils.orquestrador.system.identity import Owner
+from module_utils.orquestrador.core.types import Message
 
 ME = Owner(pwd.getpwuid(os.geteuid()).pw_name)
 

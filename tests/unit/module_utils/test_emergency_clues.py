@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from module_utils.orquestrador import emergency_clues
+from module_utils.orquestrador.emergency.clues import host as emergency_clues
 
 NOW = 1_790_000_000.0
 

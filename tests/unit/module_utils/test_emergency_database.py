@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from module_utils.orquestrador import emergency_database, emergency_offline
-from module_utils.orquestrador.messages import plain
+from module_utils.orquestrador.emergency.ladders import database as emergency_database, offline as emergency_offline
+from module_utils.orquestrador.core.messages import plain
 
 ONLINE = {"daemon": "online", "app": {"statuses": {"online": 1}}}
 STOPPED = {"daemon": "online", "app": {"statuses": {"stopped": 1}}}

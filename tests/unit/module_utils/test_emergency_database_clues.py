@@ -9,16 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from module_utils.orquestrador import (
-    database_login,
-    database_service,
-    database_sessions,
-    database_tables,
-    tcp_owner,
+from module_utils.orquestrador.mysql import (
+    app_login as database_login,
+    service as database_service,
+    sessions as database_sessions,
+    tables as database_tables,
 )
-from module_utils.orquestrador import (
-    emergency_database_clues as clues,
-)
+from module_utils.orquestrador.system import tcp_owner
+from module_utils.orquestrador.emergency.clues import database as clues
 
 NOW = 1_700_000_000.0  # 2023-11-14 22:13:20 UTC
 

@@ -13,9 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from module_utils.orquestrador import emergency_evidence
-from module_utils.orquestrador.emergency_evidence import Record, changed_files, last_events, summary
-from module_utils.orquestrador.owner import Owner
+from module_utils.orquestrador.emergency import evidence as emergency_evidence
+from module_utils.orquestrador.emergency.evidence import Record, changed_files, last_events, summary
+from module_utils.orquestrador.system.identity import Owner
 
 ME = Owner(pwd.getpwuid(os.geteuid()).pw_name)
 

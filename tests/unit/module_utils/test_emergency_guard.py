@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from module_utils.orquestrador import emergency_guard
-from module_utils.orquestrador.emergency_guard import Watched
+from module_utils.orquestrador.system import supervisor as emergency_guard
+from module_utils.orquestrador.system.supervisor import Watched
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -23,7 +23,7 @@ def isolated(body: str, tmp_path: Path) -> str:
     script = (
         "import os, signal, subprocess, sys, time\n"
         "from pathlib import Path\n"
-        "from module_utils.orquestrador.emergency_guard import watch\n"
+        "from module_utils.orquestrador.system.supervisor import watch\n"
         f"tmp = Path({str(tmp_path)!r})\n{body}\n"
     )
     done = subprocess.run(

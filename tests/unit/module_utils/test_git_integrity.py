@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from module_utils.orquestrador import git_integrity as integrity
-from module_utils.orquestrador.messages import plain
+from module_utils.orquestrador.app import git as integrity
+from module_utils.orquestrador.core.messages import plain
 
 
 def record(*parts: str) -> bytes:

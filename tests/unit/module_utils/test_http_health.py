@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.orquestrador import http_health
+from ansible.module_utils.orquestrador.app import health_endpoint as http_health
 from hypothesis import given
 from hypothesis import strategies as st
 

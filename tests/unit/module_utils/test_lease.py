@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.orquestrador import lease
-from ansible.module_utils.orquestrador.messages import plain
+from ansible.module_utils.orquestrador.lease import lease_file as lease
+from ansible.module_utils.orquestrador.core.messages import plain
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from module_utils.orquestrador import heap_snapshot, lease
-from module_utils.orquestrador.messages import msg, plain
+from module_utils.orquestrador.app import heap_snapshot
+from module_utils.orquestrador.lease import lease_file as lease
+from module_utils.orquestrador.core.messages import msg, plain
 
 
 def wanted(run_id: str) -> lease.Request:

@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 import yaml
 
-from module_utils.orquestrador import lease, lease_keeper
-from module_utils.orquestrador.messages import plain
+from module_utils.orquestrador.lease import lease_file as lease, keeper as lease_keeper
+from module_utils.orquestrador.core.messages import plain
 
 ROOT = Path(__file__).resolve().parents[3]
 ME = pwd.getpwuid(os.geteuid()).pw_name

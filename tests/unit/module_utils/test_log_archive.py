@@ -15,10 +15,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.orquestrador import log_archive, log_files, log_tarball
-from ansible.module_utils.orquestrador.log_archive import Options, archive
-from ansible.module_utils.orquestrador.log_reopen import Daemon
-from ansible.module_utils.orquestrador.messages import plain
+from ansible.module_utils.orquestrador.logs import (
+    archive as log_archive,
+    rotation as log_files,
+    tarball as log_tarball,
+)
+from ansible.module_utils.orquestrador.logs.archive import Options, archive
+from ansible.module_utils.orquestrador.logs.reopen import Daemon
+from ansible.module_utils.orquestrador.core.messages import plain
 
 DAY = 86400.0
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from module_utils.orquestrador import log_archive, log_period
+from module_utils.orquestrador.logs import archive as log_archive, period as log_period
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC).timestamp()
 DAY = 86400

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from module_utils.orquestrador import log_archive, log_rate, log_rate_scan
-from module_utils.orquestrador.log_rate_patterns import PatternError
+from module_utils.orquestrador.logs import archive as log_archive, rates as log_rate, rate_scan as log_rate_scan
+from module_utils.orquestrador.logs.rate_patterns import PatternError
 
 NOW = datetime(2026, 11, 22, 12, 30, tzinfo=UTC).timestamp()
 HOUR = 3600

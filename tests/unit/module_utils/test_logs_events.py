@@ -7,8 +7,8 @@ import time
 from typing import Any
 
 import pytest
-from ansible.module_utils.orquestrador import log_events
-from ansible.module_utils.orquestrador.log_events import EventParser
+from ansible.module_utils.orquestrador.logs import events as log_events
+from ansible.module_utils.orquestrador.logs.events import EventParser
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.orquestrador import long_command
+from ansible.module_utils.orquestrador.system import long_command
 from hypothesis import given
 from hypothesis import strategies as st
 

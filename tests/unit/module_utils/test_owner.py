@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from module_utils.orquestrador.backup_clients import BackupError
-from module_utils.orquestrador.owner import Owner
+from module_utils.orquestrador.mysql.clients import BackupError
+from module_utils.orquestrador.system.identity import Owner
 
 PROJECT = Path(__file__).resolve().parents[3]
 SCRIPT = """

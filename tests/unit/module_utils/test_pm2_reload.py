@@ -9,12 +9,13 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from ansible.module_utils.orquestrador import pm2_reload, prober, tcp_owner
-from ansible.module_utils.orquestrador.app_dist import Dist
-from ansible.module_utils.orquestrador.http_health import Reply
-from ansible.module_utils.orquestrador.messages import plain
-from ansible.module_utils.orquestrador.pm2_reload import Options, Worker
-from ansible.module_utils.orquestrador.prober import Asked
+from ansible.module_utils.orquestrador.app import reload as pm2_reload, prober
+from ansible.module_utils.orquestrador.system import tcp_owner
+from ansible.module_utils.orquestrador.app.dist import Dist
+from ansible.module_utils.orquestrador.app.health_endpoint import Reply
+from ansible.module_utils.orquestrador.core.messages import plain
+from ansible.module_utils.orquestrador.app.reload import Options, Worker
+from ansible.module_utils.orquestrador.app.prober import Asked
 from hypothesis import given
 from hypothesis import strategies as st
 

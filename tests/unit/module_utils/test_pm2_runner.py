@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.orquestrador.runner import run
+from ansible.module_utils.orquestrador.system.command import run
 
 
 def gone(pid: int) -> bool:

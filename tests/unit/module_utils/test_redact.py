@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.orquestrador import redact
+from ansible.module_utils.orquestrador.core import redact
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.orquestrador import resources
+from ansible.module_utils.orquestrador.system import resources
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -18,11 +18,12 @@ from typing import Any
 
 import pytest
 
-from module_utils.orquestrador import emergency_offline, signals
-from module_utils.orquestrador.app_control import Application, Settings
-from module_utils.orquestrador.backup_clients import BackupError
-from module_utils.orquestrador.messages import plain
-from module_utils.orquestrador.owner import Owner
+from module_utils.orquestrador.emergency.ladders import offline as emergency_offline
+from module_utils.orquestrador.system import signals
+from module_utils.orquestrador.app.control import Application, Settings
+from module_utils.orquestrador.mysql.clients import BackupError
+from module_utils.orquestrador.core.messages import plain
+from module_utils.orquestrador.system.identity import Owner
 from tests.unit.fakes import servers
 
 ME = os.geteuid()

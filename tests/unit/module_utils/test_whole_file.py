@@ -7,8 +7,8 @@ import stat
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.orquestrador import whole_file
-from ansible.module_utils.orquestrador.whole_file import is_whole, write_whole
+from ansible.module_utils.orquestrador.system import whole_file
+from ansible.module_utils.orquestrador.system.whole_file import is_whole, write_whole
 
 
 @pytest.fixture

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from module_utils.orquestrador.types import CHECK_IDS
-from orquestrador_ops import routines, view
+from module_utils.orquestrador.core.types import CHECK_IDS
+from orquestrador_ops.procedures import outcome as routines
+from orquestrador_ops.reports import view
 
 HOSTILE = "<script>alert(1)</script> | `x` \x1b[31mred\n# h \u202e \ud800"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from orquestrador_ops import catalogs, i18n
+from orquestrador_ops.core import catalogs, i18n
 
 SOURCES = ("module_utils", "orquestrador_ops", "action_plugins", "callback_plugins", "filter_plugins", "library")
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from orquestrador_ops import compiled, i18n
+from orquestrador_ops.core import compiled, i18n
 
 ROOT = Path(__file__).resolve().parents[3]
 WORD = "HEALTHY"

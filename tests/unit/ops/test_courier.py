@@ -16,9 +16,10 @@ from typing import Any
 import pytest
 import yaml
 
-from module_utils.orquestrador import arguments
-from module_utils.orquestrador.expectations import DEFAULTS
-from orquestrador_ops import catalogs, courier, observation
+from module_utils.orquestrador.health import arguments
+from module_utils.orquestrador.health.expectations import DEFAULTS
+from orquestrador_ops.core import catalogs
+from orquestrador_ops.adapters import payload as courier, probe as observation
 
 
 def parameters(path: Path, **changes: Any) -> dict[str, Any]:

@@ -12,13 +12,13 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from module_utils.orquestrador.messages import msg
-from orquestrador_ops import escalation, incidents, maintenance, notify
-from orquestrador_ops.escalation import ONGOING, RECOVERED, ChannelsError, Desk, Plan, plan_of
-from orquestrador_ops.history import History, open_history
-from orquestrador_ops.i18n import epoch, translator
-from orquestrador_ops.incidents import IncidentError
-from orquestrador_ops.wording import Wording
+from module_utils.orquestrador.core.messages import msg
+from orquestrador_ops.incidents import escalation, store as incidents, maintenance, notify
+from orquestrador_ops.incidents.escalation import ONGOING, RECOVERED, ChannelsError, Desk, Plan, plan_of
+from orquestrador_ops.history.store import History, open_history
+from orquestrador_ops.core.i18n import epoch, translator
+from orquestrador_ops.incidents.store import IncidentError
+from orquestrador_ops.incidents.message import Wording
 
 ROOT = Path(__file__).resolve().parents[3]
 DEFAULTS = yaml.safe_load((ROOT / "roles/escalation/defaults/main.yml").read_text())

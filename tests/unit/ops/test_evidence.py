@@ -10,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_report import MARKDOWN, Page, Run
 
-from orquestrador_ops import evidence, report, routines
-from orquestrador_ops.i18n import translator
+from orquestrador_ops.reports import evidence, writer as report
+from orquestrador_ops.procedures import outcome as routines
+from orquestrador_ops.core.i18n import translator
 
 PT, EN = translator("pt_BR"), translator("en")
 

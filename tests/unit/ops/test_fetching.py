@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from orquestrador_ops import fetching
+from orquestrador_ops.adapters import fetch as fetching
 
 DATA = b"encrypted"
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orquestrador_ops import files
-from orquestrador_ops.files import link_latest, private_dir, safe_name, write_atomic
-from orquestrador_ops.text import ascii_only, clean, columns, cut, wrap
+from orquestrador_ops.core import files
+from orquestrador_ops.core.files import link_latest, private_dir, safe_name, write_atomic
+from orquestrador_ops.core.text import ascii_only, clean, columns, cut, wrap
 
 NAMES = st.text() | st.text("./\\\0 aA-_é\ud800", max_size=300)
 

@@ -21,11 +21,11 @@ from sqlalchemy.dialects import mysql
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 import orquestrador_ops
-from orquestrador_ops import memory, schema
-from orquestrador_ops.errors import HistoryError
-from orquestrador_ops.history import History, open_history
-from orquestrador_ops.i18n import translator
-from orquestrador_ops.rows import moved_on
+from orquestrador_ops.history import baseline as memory, schema
+from orquestrador_ops.core.errors import HistoryError
+from orquestrador_ops.history.store import History, open_history
+from orquestrador_ops.core.i18n import translator
+from orquestrador_ops.history.rows import moved_on
 
 PACKAGE = Path(orquestrador_ops.__file__).parent
 Run = tuple[dict[str, Any], dict[str, Any] | None, dict[str, Any] | None]
@@ -90,7 +90,7 @@ class _Lines:
 def test_opening_an_up_to_date_store_does_not_import_alembic(tmp_path: Path) -> None:
     open_history(tmp_path).close()
     script = (
-        "import sys, pathlib; from orquestrador_ops.history import open_history;"
+        "import sys, pathlib; from orquestrador_ops.history.store import open_history;"
         "open_history(pathlib.Path(sys.argv[1])).runs(); sys.exit('alembic' in sys.modules)"
     )
     done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], cwd=PACKAGE.parent, timeout=60, check=False)

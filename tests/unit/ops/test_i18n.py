@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orquestrador_ops.i18n import LOCALES, parse_time, translator
+from orquestrador_ops.core.i18n import LOCALES, parse_time, translator
 
 PT, EN = translator("pt_BR"), translator("en")
 

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orquestrador_ops import maintenance
-from orquestrador_ops.history import History, open_history
-from orquestrador_ops.i18n import epoch, translator
-from orquestrador_ops.maintenance import WindowError
+from orquestrador_ops.incidents import maintenance
+from orquestrador_ops.history.store import History, open_history
+from orquestrador_ops.core.i18n import epoch, translator
+from orquestrador_ops.incidents.maintenance import WindowError
 
 NOW = 1_780_000_000.0
 TR = translator("en", "America/Sao_Paulo")

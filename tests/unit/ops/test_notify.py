@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from orquestrador_ops import notify
+from orquestrador_ops.incidents import notify
 
 SECRET = "t0kenOfAChannel"
 

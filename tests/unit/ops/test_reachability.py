@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from module_utils.orquestrador.messages import plain
-from orquestrador_ops import emergencies, observation, reachability
+from module_utils.orquestrador.core.messages import plain
+from orquestrador_ops.adapters import emergency as emergencies, probe as observation, reachability
 
 CHANGED = """Failed to connect to the host via ssh: @@@@@@@@
 @    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @

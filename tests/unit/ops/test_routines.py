@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from module_utils.orquestrador.messages import msg
-from module_utils.orquestrador.types import CHECK_IDS
-from orquestrador_ops import plans, routines, view
-from orquestrador_ops.i18n import translator
+from module_utils.orquestrador.core.messages import msg
+from module_utils.orquestrador.core.types import CHECK_IDS
+from orquestrador_ops.procedures import catalog as plans, outcome as routines
+from orquestrador_ops.reports import view
+from orquestrador_ops.core.i18n import translator
 
 Make = Callable[..., dict[str, Any]]
 FILES_OK = {"files": {"current": True, "missing": [], "files": []}}

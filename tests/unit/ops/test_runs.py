@@ -11,8 +11,12 @@ from typing import Any
 
 import pytest
 
-from orquestrador_ops import history, memory, observation, plans, routines, runs, settings
-from orquestrador_ops.settings import Settings
+from orquestrador_ops.history import store as history, baseline as memory
+from orquestrador_ops.adapters import probe as observation
+from orquestrador_ops.procedures import catalog as plans, outcome as routines
+from orquestrador_ops.runs import lifecycle as runs
+from orquestrador_ops.core import settings
+from orquestrador_ops.core.settings import Settings
 
 
 def opened(**changes: Any) -> dict[str, Any]:

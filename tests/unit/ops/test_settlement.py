@@ -13,14 +13,15 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from module_utils.orquestrador.messages import msg
-from orquestrador_ops import breaker, cases, escalation, incidents, maintenance, notify, settlement
-from orquestrador_ops.breaker import Limits
-from orquestrador_ops.escalation import Desk, plan_of
-from orquestrador_ops.history import History, open_history
-from orquestrador_ops.i18n import translator
-from orquestrador_ops.settings import Settings
-from orquestrador_ops.settlement import Case
+from module_utils.orquestrador.core.messages import msg
+from orquestrador_ops.incidents import breaker, escalation, store as incidents, maintenance, notify, settlement
+from orquestrador_ops.adapters import arguments as cases
+from orquestrador_ops.incidents.breaker import Limits
+from orquestrador_ops.incidents.escalation import Desk, plan_of
+from orquestrador_ops.history.store import History, open_history
+from orquestrador_ops.core.i18n import translator
+from orquestrador_ops.core.settings import Settings
+from orquestrador_ops.incidents.settlement import Case
 
 ROOT = Path(__file__).resolve().parents[3]
 DEFAULTS = yaml.safe_load((ROOT / "roles/escalation/defaults/main.yml").read_text())

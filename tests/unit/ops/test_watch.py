@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from module_utils.orquestrador import http_health
-from module_utils.orquestrador.messages import plain
-from orquestrador_ops import watch
+from module_utils.orquestrador.app import health_endpoint as http_health
+from module_utils.orquestrador.core.messages import plain
+from orquestrador_ops.watch import decisions as watch
 
 Verdict = Callable[..., dict[str, Any]]
 GOOD = {"ok": True, "url": "http://app", "status": 200}

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from orquestrador_ops import memory, watch, watch_cycle, watch_lock, watch_store
-from orquestrador_ops.history import History, open_history
-from orquestrador_ops.settings import Settings
+from orquestrador_ops.history import baseline as memory
+from orquestrador_ops.watch import decisions as watch, cycle as watch_cycle, lock as watch_lock, store as watch_store
+from orquestrador_ops.history.store import History, open_history
+from orquestrador_ops.core.settings import Settings
 
 Verdict = Callable[..., dict[str, Any]]
 

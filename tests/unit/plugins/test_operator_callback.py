@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from ansible.executor.stats import AggregateStats
 
-from orquestrador_ops.i18n import translator
+from orquestrador_ops.core.i18n import translator
 from tests.unit.fakes.loading import load
 
 plugin = load("callback_plugins/operator.py")

@@ -49,7 +49,7 @@ def started(plugin: Any, action: str, *hosts: str) -> None:
 
 def test_a_probe_loads_what_its_conclusion_needs(plugin: Any, hooks: Hooks, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded: list[str] = []
-    monkeypatch.setattr("orquestrador_ops.runs.preload", lambda: loaded.append("conclusion"))
+    monkeypatch.setattr("orquestrador_ops.runs.lifecycle.preload", lambda: loaded.append("conclusion"))
     started(plugin, "ansible.builtin.command", "a", "b")
     assert hooks == []
     started(plugin, "health_probe", "a", "b")
@@ -63,7 +63,7 @@ def test_charts_are_loaded_for_the_hosts_after_the_first(
     plugin: Any, hooks: Hooks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     warmed: list[str] = []
-    monkeypatch.setattr("orquestrador_ops.sla.page.warm", lambda tr: warmed.append(tr.locale))
+    monkeypatch.setattr("orquestrador_ops.sla.report.page.warm", lambda tr: warmed.append(tr.locale))
     started(plugin, "sla_evaluate", "a", "a", "a")
     assert hooks == [], "one host, three periods: nobody would inherit them"
     started(plugin, "sla_evaluate", "b", "c")

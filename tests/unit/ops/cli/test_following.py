@@ -18,11 +18,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from module_utils.orquestrador import long_command
-from orquestrador_ops.cli import ending, execute, on_host, watching
-from orquestrador_ops.cli.progress import Lines, Live, Plain
-from orquestrador_ops.cli.signals import Patient, Signals
-from orquestrador_ops.cli.tally import Tally
+from module_utils.orquestrador.system import long_command
+from orquestrador_ops.cli.runner import terminate as ending, execute, remote_terminate as on_host
+from orquestrador_ops.cli.commands import watch as watching
+from orquestrador_ops.cli.runner.progress import Lines, Live, Plain
+from orquestrador_ops.cli.runner.signals import Patient, Signals
+from orquestrador_ops.cli.runner.events import Tally
 
 
 def event(kind: str, stdout: str = "", **data: Any) -> dict[str, Any]:

@@ -18,10 +18,10 @@ import pytest
 
 from orquestrador_ops import cli
 from orquestrador_ops.cli import words
-from orquestrador_ops.history import open_history
-from orquestrador_ops.memory import STORE
-from orquestrador_ops.sla import series as samples
-from orquestrador_ops.sla import store as stores
+from orquestrador_ops.history.store import open_history
+from orquestrador_ops.history.baseline import STORE
+from orquestrador_ops.sla.data import series as samples
+from orquestrador_ops.sla.data import store as stores
 
 ROOT = Path(__file__).resolve().parents[4]
 START = 1_760_000_000.0

@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 
-from module_utils.orquestrador.messages import msg
-from orquestrador_ops import cli, incidents, maintenance
-from orquestrador_ops.cli import looking, words
-from orquestrador_ops.history import open_history
+from module_utils.orquestrador.core.messages import msg
+from orquestrador_ops import cli
+from orquestrador_ops.incidents import store as incidents, maintenance
+from orquestrador_ops.cli.commands import status as looking
+from orquestrador_ops.cli import words
+from orquestrador_ops.history.store import open_history
 
 RUN = {"procedure": "daily", "host": "web-01", "operator": "ana", "check_mode": False, "budget_s": 300.0}
 

@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from orquestrador_ops import breaker, incidents
-from orquestrador_ops.cli import recording, records, running
-from orquestrador_ops.cli.execute import Request, Result
-from orquestrador_ops.cli.signals import Signals
-from orquestrador_ops.cli.tally import HostRun, Task
-from orquestrador_ops.history import open_history
+from orquestrador_ops.incidents import breaker, store as incidents
+from orquestrador_ops.cli.runner import record as recording
+from orquestrador_ops.cli import queries as records
+from orquestrador_ops.cli.commands import run as running
+from orquestrador_ops.cli.runner.execute import Request, Result
+from orquestrador_ops.cli.runner.signals import Signals
+from orquestrador_ops.cli.runner.events import HostRun, Task
+from orquestrador_ops.history.store import open_history
 
 
 @pytest.fixture

@@ -16,13 +16,14 @@ import numpy as np
 import pytest
 
 from orquestrador_ops import cli
-from orquestrador_ops.cli import sla as service
-from orquestrador_ops.cli import sla_table, words
-from orquestrador_ops.history import open_history
-from orquestrador_ops.i18n import epoch
-from orquestrador_ops.memory import STORE
-from orquestrador_ops.sla import series as samples
-from orquestrador_ops.sla import store as stores
+from orquestrador_ops.cli.commands import sla as service
+from orquestrador_ops.cli.commands import sla_table
+from orquestrador_ops.cli import words
+from orquestrador_ops.history.store import open_history
+from orquestrador_ops.core.i18n import epoch
+from orquestrador_ops.history.baseline import STORE
+from orquestrador_ops.sla.data import series as samples
+from orquestrador_ops.sla.data import store as stores
 
 ROOT = Path(__file__).resolve().parents[4]
 MONTH = ("--period", "2025-10")

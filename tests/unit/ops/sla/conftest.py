@@ -15,7 +15,7 @@ from pathlib import Path
 import pymysql
 import pytest
 
-from orquestrador_ops.history import History, open_history
+from orquestrador_ops.history.store import History, open_history
 
 _NUMBERS = itertools.count(1)
 

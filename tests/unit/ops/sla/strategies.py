@@ -7,8 +7,8 @@ from collections.abc import Iterable
 import numpy as np
 from hypothesis import strategies as st
 
-from orquestrador_ops.sla import series as samples
-from orquestrador_ops.sla.series import INSIDE_GOOD, INSIDE_SEEN, OUTSIDE_GOOD, OUTSIDE_SEEN, Series
+from orquestrador_ops.sla.data import series as samples
+from orquestrador_ops.sla.data.series import INSIDE_GOOD, INSIDE_SEEN, OUTSIDE_GOOD, OUTSIDE_SEEN, Series
 
 START, END, GAP_S = 1000, 1300, 40
 

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 import yaml
 
-from orquestrador_ops import incidents, maintenance, notify, settlement, watch_store
-from orquestrador_ops.breaker import Limits
-from orquestrador_ops.escalation import Desk, plan_of
-from orquestrador_ops.history import History, open_history
-from orquestrador_ops.i18n import translator
-from orquestrador_ops.settings import Settings
+from orquestrador_ops.incidents import store as incidents, maintenance, notify, settlement
+from orquestrador_ops.watch import store as watch_store
+from orquestrador_ops.incidents.breaker import Limits
+from orquestrador_ops.incidents.escalation import Desk, plan_of
+from orquestrador_ops.history.store import History, open_history
+from orquestrador_ops.core.i18n import translator
+from orquestrador_ops.core.settings import Settings
 from orquestrador_ops.sla import alerts
 
 ROOT = Path(__file__).resolve().parents[4]

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 import yaml
 
-from orquestrador_ops.sla import artefacts, burn, grafana, openmetrics, openslo, prometheus, rule_tests
-from orquestrador_ops.sla.objectives import Objectives
-from orquestrador_ops.sla.readings import Latency, Look, Reading
+from orquestrador_ops.sla.export import artefacts, grafana, openmetrics, openslo, prometheus, rule_tests
+from orquestrador_ops.sla.evaluate import burn_rate as burn
+from orquestrador_ops.sla.evaluate.objectives import Objectives
+from orquestrador_ops.sla.evaluate.readings import Latency, Look, Reading
 
 DEFAULT = Objectives()
 OTHER = Objectives(uptime=0.99, response=0.9, error_rate=0.02, recovery_s=600, response_ms=500, burn_min_bad=5)
@@ -32,7 +33,7 @@ def test_what_is_committed_is_what_is_generated() -> None:
         for path in artefacts.COMMITTED.rglob("*")
         if path.is_file()
     }
-    assert committed == FILES, "python -m orquestrador_ops.sla.artefacts writes them anew"
+    assert committed == FILES, "python -m orquestrador_ops.sla.export.artefacts writes them anew"
 
 
 def test_files_are_written_for_everybody_to_read(tmp_path: Path) -> None:

@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from module_utils.orquestrador.messages import plain
-from orquestrador_ops.sla import burn, spans
-from orquestrador_ops.sla import series as samples
-from orquestrador_ops.sla.objectives import Objectives
-from orquestrador_ops.sla.series import Series
+from module_utils.orquestrador.core.messages import plain
+from orquestrador_ops.sla.evaluate import burn_rate as burn
+from orquestrador_ops.sla.data import spans
+from orquestrador_ops.sla.data import series as samples
+from orquestrador_ops.sla.evaluate.objectives import Objectives
+from orquestrador_ops.sla.data.series import Series
 
 NOW = 10_000_000.0
 OURS = Objectives()

@@ -14,15 +14,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orquestrador_ops.i18n import epoch
-from orquestrador_ops.sla import periods
-from orquestrador_ops.sla import series as samples
-from orquestrador_ops.sla.cells import cells
-from orquestrador_ops.sla.evaluate import Facts, edges, evaluate, planned
-from orquestrador_ops.sla.objectives import Objectives
-from orquestrador_ops.sla.periods import Period
-from orquestrador_ops.sla.series import Series
-from orquestrador_ops.sla.timeline import timeline
+from orquestrador_ops.core.i18n import epoch
+from orquestrador_ops.sla.data import periods
+from orquestrador_ops.sla.data import series as samples
+from orquestrador_ops.sla.data.cells import cells
+from orquestrador_ops.sla.evaluate.evaluate import Facts, edges, evaluate, planned
+from orquestrador_ops.sla.evaluate.objectives import Objectives
+from orquestrador_ops.sla.data.periods import Period
+from orquestrador_ops.sla.data.series import Series
+from orquestrador_ops.sla.data.timeline import timeline
 from tests.unit.ops.sla import known
 from tests.unit.ops.sla.strategies import END, FLAGS, GAP_S, SAMPLES, START, STRETCHES, Sample, series, states
 

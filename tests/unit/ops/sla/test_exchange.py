@@ -17,13 +17,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from module_utils.orquestrador.messages import plain
-from orquestrador_ops import watch_store
-from orquestrador_ops.errors import HistoryError, SlaError
-from orquestrador_ops.history import History, open_history
-from orquestrador_ops.sla import exchange, series
-from orquestrador_ops.sla import store as stores
-from orquestrador_ops.sla.store import roll_up
+from module_utils.orquestrador.core.messages import plain
+from orquestrador_ops.watch import store as watch_store
+from orquestrador_ops.core.errors import HistoryError, SlaError
+from orquestrador_ops.history.store import History, open_history
+from orquestrador_ops.sla.exchange import transfer as exchange
+from orquestrador_ops.sla.data import series
+from orquestrador_ops.sla.data import store as stores
+from orquestrador_ops.sla.data.store import roll_up
 from tests.unit.ops.sla.filled import DAY, MONDAY, made
 from tests.unit.ops.sla.test_blocks import look
 
@@ -233,7 +234,7 @@ def test_store_that_fails_is_not_the_file_s_fault(store: History, monkeypatch: p
     def fails(*_: Any) -> Any:
         raise HistoryError({"text": "full", "args": {}})
 
-    monkeypatch.setattr("orquestrador_ops.sla.blocks.add", fails)
+    monkeypatch.setattr("orquestrador_ops.sla.data.blocks.add", fails)
     with pytest.raises(HistoryError, match="full"):
         taken(store, LINE)
 

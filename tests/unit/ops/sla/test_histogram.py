@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orquestrador_ops.sla import histogram
+from orquestrador_ops.sla.data import histogram
 
 LATENCIES = st.lists(st.floats(min_value=0, max_value=99_999, width=32), max_size=60)
 

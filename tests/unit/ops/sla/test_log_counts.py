@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from orquestrador_ops.history import History
-from orquestrador_ops.sla import log_counts, periods
-from orquestrador_ops.sla import store as stores
-from orquestrador_ops.sla.evaluate import evaluate
-from orquestrador_ops.sla.objectives import Objectives
+from orquestrador_ops.history.store import History
+from orquestrador_ops.sla.data import log_counts, periods
+from orquestrador_ops.sla.data import store as stores
+from orquestrador_ops.sla.evaluate.evaluate import evaluate
+from orquestrador_ops.sla.evaluate.objectives import Objectives
 from tests.unit.ops.sla.conftest import Opener
 from tests.unit.ops.sla.filled import HOUR, MONDAY
 

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from orquestrador_ops.sla import objectives
-from orquestrador_ops.sla.objectives import Objectives
+from orquestrador_ops.sla.evaluate import objectives
+from orquestrador_ops.sla.evaluate.objectives import Objectives
 
 
 def read(**variables: Any) -> Objectives:

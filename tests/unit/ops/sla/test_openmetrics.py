@@ -14,7 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orquestrador_ops.sla import cells, histogram, openmetrics, readings, series
+from orquestrador_ops.sla.data import cells, histogram, series
+from orquestrador_ops.sla.export import openmetrics
+from orquestrador_ops.sla.evaluate import readings
 
 LEVEL: dict[str, Any] = {
     "id": "uptime",

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orquestrador_ops.sla import periods
+from orquestrador_ops.sla.data import periods
 
 NOW = datetime(2026, 11, 22, 15, 30, tzinfo=UTC).timestamp()  # a Sunday; 12:30 in São Paulo
 SAO_PAULO = "America/Sao_Paulo"

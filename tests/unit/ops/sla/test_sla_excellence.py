@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orquestrador_ops import plans
-from orquestrador_ops.sla import excellence
+from orquestrador_ops.procedures import catalog as plans
+from orquestrador_ops.sla.report import excellence
 
 DAY = 86400.0
 START = datetime(2026, 11, 1, tzinfo=UTC).timestamp()  # a Sunday

@@ -19,13 +19,15 @@ from typing import Any
 
 import pytest
 
-from orquestrador_ops import runs, watch, watch_cycle, watch_store
-from orquestrador_ops.errors import HistoryError
-from orquestrador_ops.history import open_history
-from orquestrador_ops.rows import sample_row
-from orquestrador_ops.settings import Settings
-from orquestrador_ops.sla import blocks, spool
-from orquestrador_ops.sla import store as stores
+from orquestrador_ops.runs import lifecycle as runs
+from orquestrador_ops.watch import decisions as watch, cycle as watch_cycle, store as watch_store
+from orquestrador_ops.core.errors import HistoryError
+from orquestrador_ops.history.store import open_history
+from orquestrador_ops.history.rows import sample_row
+from orquestrador_ops.core.settings import Settings
+from orquestrador_ops.sla.data import blocks
+from orquestrador_ops.history import spool
+from orquestrador_ops.sla.data import store as stores
 from tests.unit.ops.sla.filled import DAY, MONDAY
 from tests.unit.ops.sla.test_blocks import look
 
@@ -108,7 +110,7 @@ def test_store_that_can_only_be_read_keeps_what_was_seen(tmp_path: Path) -> None
 
 
 def test_locked_store_keeps_what_was_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("orquestrador_ops.database.BUSY_TIMEOUT_S", 0.05)
+    monkeypatch.setattr("orquestrador_ops.history.engine.BUSY_TIMEOUT_S", 0.05)
     kept = kept_in(tmp_path)
     open_history(kept.state_dir).close()
     other = sqlite3.connect(kept.state_dir / "history.sqlite3", isolation_level=None)

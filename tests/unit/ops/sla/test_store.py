@@ -13,13 +13,15 @@ import pytest
 import sqlalchemy as sa
 
 import orquestrador_ops
-from orquestrador_ops import incidents, maintenance, schema, watch_store
-from orquestrador_ops.errors import HistoryError
-from orquestrador_ops.history import History, open_history
-from orquestrador_ops.sla import periods
-from orquestrador_ops.sla import store as stores
-from orquestrador_ops.sla.evaluate import evaluate
-from orquestrador_ops.sla.objectives import Objectives
+from orquestrador_ops.incidents import store as incidents, maintenance
+from orquestrador_ops.history import schema
+from orquestrador_ops.watch import store as watch_store
+from orquestrador_ops.core.errors import HistoryError
+from orquestrador_ops.history.store import History, open_history
+from orquestrador_ops.sla.data import periods
+from orquestrador_ops.sla.data import store as stores
+from orquestrador_ops.sla.evaluate.evaluate import evaluate
+from orquestrador_ops.sla.evaluate.objectives import Objectives
 from tests.unit.ops.sla import known
 from tests.unit.ops.sla.conftest import Opener
 from tests.unit.ops.sla.filled import ALL_GOOD, DAY, HOUR, MONDAY, document, made, rounded
@@ -216,8 +218,8 @@ def test_month_fits_into_memory(tmp_path: Path) -> None:
         "import sys; from pathlib import Path\n"
         "def peak(): return int(Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0])\n"
         "before = peak()\n"
-        "from orquestrador_ops.history import open_history; from orquestrador_ops.sla import store, periods, evaluate\n"
-        "from orquestrador_ops.sla.objectives import Objectives\n"
+        "from orquestrador_ops.history.store import open_history; from orquestrador_ops.sla import store, periods, evaluate\n"
+        "from orquestrador_ops.sla.evaluate.objectives import Objectives\n"
         f"now = {MONDAY + 30 * DAY}; period = periods.parse('2026-06', now=now, timezone='UTC')\n"
         "with open_history(Path(sys.argv[1])) as kept:\n"
         "    evaluate.evaluate(store.facts(kept, 'web', period, now, gap_s=300.0), Objectives())\n"

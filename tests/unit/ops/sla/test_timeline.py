@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orquestrador_ops.sla import cells as counting
-from orquestrador_ops.sla import series as samples
-from orquestrador_ops.sla import spans
-from orquestrador_ops.sla.cells import Cells
-from orquestrador_ops.sla.series import INSIDE_GOOD, INSIDE_SEEN, OUTSIDE_GOOD, OUTSIDE_SEEN
-from orquestrador_ops.sla.spans import Spans, Timeline
-from orquestrador_ops.sla.timeline import clip, join, timeline
+from orquestrador_ops.sla.data import cells as counting
+from orquestrador_ops.sla.data import series as samples
+from orquestrador_ops.sla.data import spans
+from orquestrador_ops.sla.data.cells import Cells
+from orquestrador_ops.sla.data.series import INSIDE_GOOD, INSIDE_SEEN, OUTSIDE_GOOD, OUTSIDE_SEEN
+from orquestrador_ops.sla.data.spans import Spans, Timeline
+from orquestrador_ops.sla.data.timeline import clip, join, timeline
 from tests.unit.ops.sla.strategies import END, GAP_S, SAMPLES, START, STRETCHES, Sample, series, states
 
 KINDS = st.sampled_from(["uptime", "availability"])

@@ -1,0 +1,338 @@
+"""Restore the application's directory from a backup, or critical files from their copies, with a way back.
+
+What is there is saved first, in the way that it is backed up. The new tree is unpacked beside, compared with the
+manifest, and only then put in place (:mod:`.switch`). Files that the backup does not have go: they are in the
+safety backup. Names that the backup leaves out stay as they are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+import time
+from collections.abc import Collection
+from typing import Any, NamedTuple, Optional
+
+from . import switch as backup_switch
+from ..system import dated_copies as critical_files
+from ..mysql.clients import BackupError, need
+from .code import KIND, Limits, back_up, check_file, check_identity, check_place, read_back
+from .database import check_recipient
+from .store import backups, choose, free_bytes, locked, stamp
+from .sink import no_room
+from .tree import STAGE, Listing, differing, leading_out, left_out, look, shown, signatures, some, top, walk
+from ..core.messages import msg
+from ..core.types import Message
+
+SHOWN_CHANGES = 100  # names in the difference that is shown
+
+
+class Wanted(NamedTuple):
+    """What to restore from where, and what may be done for it."""
+
+    directory: str  # of the backups
+    backup: str
+    root: str  # of the tree
+    exclude: Collection[str]
+    identity: str
+    recipient: str
+    unverified: bool
+    outside_links: bool
+
+
+def confirm(given: str, name: str) -> None:
+    """Refuse what was not confirmed."""
+    if given != name:
+        raise BackupError(
+            msg("restoring replaces what is there: confirm it with the name of the application, -e confirm={name}",
+                name=name)
+        )  # fmt: skip
+
+
+def restore_code(wanted: Wanted, limits: Limits, *, check_mode: bool = False) -> dict[str, Any]:
+    """Restore the tree of one backup.
+
+    :returns: ``{changed, backup: manifest, path, safety: path or None, changes: {added, changed, removed: [names]},
+        resumed: [names], failures: []}``
+    :raises BackupError: why not; the old tree is in place then.
+    """
+    began = time.monotonic()
+    check_recipient(wanted.recipient)
+    check_identity(wanted.identity)
+    check_place(wanted.directory, wanted.root, wanted.exclude)
+    need("age"), need("zstd")
+    manifest = _chosen(wanted)
+    keep = {*wanted.exclude, *(str(name) for name in manifest["exclude"])}
+    target: Listing = {path: entry for path, entry in manifest["files"].items() if not left_out(top(path), keep)}
+    _check_links(wanted, target)
+    result: dict[str, Any] = {
+        "changed": False, "backup": manifest, "path": os.path.join(wanted.directory, str(manifest["file"])),
+        "safety": None, "resumed": [], "changes": {"added": [], "changed": [], "removed": []},
+    }  # fmt: skip
+    if check_mode:
+        if os.path.isdir(wanted.root):
+            result["changes"] = changes(look(wanted.root, keep), target)
+        else:
+            result["changes"]["added"] = sorted(target)
+        result["changed"] = any(result["changes"].values())
+        return result
+    with locked(wanted.directory, "files_restore", time.time()) as lock:
+        os.makedirs(wanted.root, 0o755, exist_ok=True)
+        result["resumed"] = backup_switch.recover(wanted.root)
+        before = signatures(walk(wanted.root, keep))
+        result["changes"] = changes(look(wanted.root, keep), target)
+        if not any(result["changes"].values()):
+            return result
+        _room(wanted, manifest, limits.reserve_bytes)
+        check_file(wanted.directory, manifest)
+        if before:
+            left = limits._replace(timeout_s=max(limits.timeout_s - (time.monotonic() - began), 1.0))
+            result["safety"] = back_up(
+                wanted.directory, source=wanted.root, exclude=wanted.exclude, recipient=wanted.recipient,
+                identity=wanted.identity, limits=left, purpose="safety", held=lock,
+            )["path"]  # fmt: skip
+        backup_id = str(manifest["id"])
+        try:
+            place = backup_switch.prepare(wanted.root, backup_id)
+            read_back(
+                wanted.directory, manifest, wanted.identity, lock, began + limits.timeout_s, limits.stall_s, place
+            )
+            for name in os.listdir(place):
+                if left_out(name, keep):  # backed up once, but told to be left alone now
+                    backup_switch.remove_tree(os.path.join(place, name))
+            _same(look(place, ()), target, place)
+            written = differing(before, signatures(walk(wanted.root, keep)))
+            if written:
+                raise BackupError(
+                    msg("{files} changed since they were saved: stop what writes them and try again",
+                        files=some(written))
+                )  # fmt: skip
+            backup_switch.switch(wanted.root, backup_id, keep)
+        except OSError as error:
+            raise BackupError(no_room(wanted.root, error)) from error
+        finally:
+            if not backup_switch.pending(wanted.root):
+                backup_switch.discard(wanted.root, backup_id)
+        _same(look(wanted.root, keep), target, wanted.root)
+        result["changed"] = True
+    return result
+
+
+def _chosen(wanted: Wanted) -> dict[str, Any]:
+    name = wanted.backup
+    if not name:
+        raise BackupError(msg("no backup is named: give backup=latest, or the id or the file of one"))
+    if name == "latest":
+        # What was saved before a restore is no backup that a routine made.
+        made = [found for found in backups(wanted.directory, KIND) if found.get("purpose") != "safety"]
+        name = str(made[-1]["id"]) if made else name
+    manifest = choose(wanted.directory, name, KIND)
+    if manifest.get("verified") is None and not wanted.unverified:
+        raise BackupError(
+            msg("backup {id} was not proven: prove it, choose another one, or restore it all the same with"
+                " -e backup_restore_unverified=true", id=manifest["id"])
+        )  # fmt: skip
+    if not isinstance(manifest.get("files"), dict) or not isinstance(manifest.get("exclude"), list):
+        raise BackupError(msg("the manifest of backup {id} lists no files: choose another one", id=manifest["id"]))
+    return manifest
+
+
+def _check_links(wanted: Wanted, target: Listing) -> None:
+    out = leading_out(target, wanted.root)
+    if out and not wanted.outside_links:
+        raise BackupError(
+            msg("the backup has links that lead out of {path}: {files}: if they are meant to, allow them with"
+                " -e backup_restore_outside_links=true", path=wanted.root, files=some(out))
+        )  # fmt: skip
+
+
+def _room(wanted: Wanted, manifest: dict[str, Any], reserve_bytes: int) -> None:
+    needed, free = int(manifest["bytes_tar"]) + 2 * int(manifest["bytes_file"]), free_bytes(wanted.root)
+    if free < needed + reserve_bytes:
+        raise BackupError(
+            msg("the restore needs about {needed_bytes} and has to leave {reserve_bytes}, but {path} has {free_bytes}"
+                " left: free some", needed_bytes=needed, reserve_bytes=reserve_bytes, free_bytes=free,
+                path=wanted.root)
+        )  # fmt: skip
+
+
+def _same(found: Listing, target: Listing, place: str) -> None:
+    differs = differing(found, target)
+    if differs:
+        raise BackupError(
+            msg("{path} is not what was restored, {files} among it: look at the disk", path=place, files=some(differs))
+        )
+
+
+def changes(now: Listing, target: Listing) -> dict[str, list[str]]:
+    """What a restore adds, changes and removes."""
+    return {
+        "added": sorted(target.keys() - now.keys()),
+        "changed": sorted(path for path in target.keys() & now.keys() if target[path] != now[path]),
+        "removed": sorted(now.keys() - target.keys()),
+    }
+
+
+def difference(found: dict[str, list[str]]) -> dict[str, str]:
+    """The names for Ansible's ``--diff``, a bounded number."""
+    gone = [f"{shown(path)}\n" for path in found["removed"][:SHOWN_CHANGES]]
+    come = [f"{shown(path)}\n" for path in found["added"][:SHOWN_CHANGES]]
+    both = found["changed"][:SHOWN_CHANGES]
+    return {
+        "before": "".join(gone + [f"{shown(path)} (as it is)\n" for path in both]),
+        "after": "".join(come + [f"{shown(path)} (as it was)\n" for path in both]),
+    }
+
+
+# Critical files.
+
+
+def restore_critical(
+    files: list[dict[str, Any]], directory: str, *, names: Collection[str], wanted: str, check_mode: bool = False
+) -> dict[str, Any]:
+    """Bring critical files back from their copies; what is there is copied first.
+
+    :param names: those to restore; empty for all that have copies.
+    :param wanted: ``latest``, or the name of a copy.
+    :returns: ``{changed, files: [{name, path, copy, changed}], failures: [message]}``
+    """
+    result: dict[str, Any] = {"changed": False, "files": [], "failures": []}
+    known = {str(item["name"]): item for item in files}
+    for name in names:
+        if name not in known:
+            result["failures"].append(
+                msg("{name} is no critical file: use one of {names}", name=shown(name), names=", ".join(known))
+            )
+    if result["failures"]:
+        return result
+    chosen = [item for item in files if not names or item["name"] in names]
+    plan = []
+    for item in chosen:
+        try:
+            copy = _copy_of(directory, str(item["name"]), wanted)
+        except BackupError as error:
+            result["failures"].append(error.message)
+            continue
+        if copy is not None:
+            plan.append((item, copy))
+        elif names:
+            result["failures"].append(
+                msg("{name} has no copy {wanted} in {path}: look at what is there", name=item["name"],
+                    wanted=shown(wanted), path=os.path.join(directory, str(item["name"])))
+            )  # fmt: skip
+    if not plan and not result["failures"]:
+        result["failures"].append(
+            msg("no critical file has a copy {wanted} in {path}: look at what is there", wanted=shown(wanted),
+                path=directory)
+        )  # fmt: skip
+    for item, copy in plan if not result["failures"] else ():
+        report = {"name": item["name"], "path": item["path"], "copy": copy, "changed": False}
+        result["files"].append(report)
+        try:
+            report["changed"] = _bring_back(item, copy, directory, check_mode)
+            result["changed"] = result["changed"] or report["changed"]
+        except BackupError as error:
+            result["failures"].append(error.message)
+    return result
+
+
+def _copy_of(directory: str, name: str, wanted: str) -> Optional[str]:
+    """The path of the copy, proven to be what its name says; ``None`` when there is none of that name."""
+    folder = os.path.join(directory, name)
+    try:
+        found = critical_files.newest_copy(folder) if wanted == "latest" else os.path.basename(wanted)
+        if found is None or critical_files.digits(found) is None:
+            return None
+        place = os.path.join(folder, found)
+        if not os.path.lexists(place):
+            return None
+        digest, _ = critical_files.hash_file(place)
+    except critical_files.CopyError as error:
+        raise BackupError(error.message) from error
+    if os.path.islink(place) or critical_files.digits(found) != digest[:12]:
+        raise BackupError(
+            msg("{path} is damaged: its SHA-256 is not the one in its name: choose another copy", path=place)
+        )
+    return place
+
+
+def _bring_back(item: dict[str, Any], copy: str, directory: str, check_mode: bool) -> bool:
+    """Replace one file by its copy; whether that changes anything."""
+    path = os.path.realpath(str(item["path"]))
+    try:
+        digest, _ = critical_files.hash_file(copy)
+        before = None
+        if os.path.lexists(path):
+            before, info = critical_files.hash_file(path)[0], os.stat(path)
+            mode, owner = stat.S_IMODE(info.st_mode), (info.st_uid, info.st_gid)
+        else:
+            mode, owner = critical_files.FILE_MODE, (os.geteuid(), os.getegid())
+        if before == digest or check_mode:
+            return before != digest
+        if before is not None:
+            saved = critical_files.copy_all([{**item, "path": path}], directory)
+            if saved["failures"]:
+                raise BackupError(saved["failures"][0])
+        _replace(copy, path, mode, owner)
+        if critical_files.hash_file(path)[0] != digest:
+            raise BackupError(msg("{path} is not what was restored: look at the disk", path=path))
+    except critical_files.CopyError as error:
+        raise BackupError(error.message) from error
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise BackupError(msg("{path} can't be restored: {reason}", path=path, reason=reason)) from error
+    return True
+
+
+def _replace(copy: str, path: str, mode: int, owner: tuple[int, int]) -> None:
+    temporary = os.path.join(os.path.dirname(path), f"{STAGE}{os.getpid()}-{stamp(time.time())}")
+    try:
+        target = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        try:
+            for block in critical_files.blocks(copy):
+                rest = memoryview(block)
+                while rest:
+                    rest = rest[os.write(target, rest) :]
+            if (os.geteuid(), os.getegid()) != owner:
+                os.fchown(target, *owner)
+            os.fchmod(target, mode)
+            os.fsync(target)
+        finally:
+            os.close(target)
+        os.rename(temporary, path)
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+    critical_files.sync_directory(os.path.dirname(path))
+
+
+def remarks(result: dict[str, Any], what: str, check_mode: bool) -> list[Message]:
+    """What there is to say of a restore of code."""
+    if what == "critical":
+        changed = [str(report["name"]) for report in result["files"] if report["changed"]]
+        if not changed:
+            return [msg("The critical files are those of the copies: nothing to do.")]
+        names = ", ".join(changed)
+        if check_mode:
+            return [msg("{files} would be restored.", files=names)]
+        return [msg("Restored: {files}. The application does not know yet: reload it.", files=names)]
+    counts = {name: len(paths) for name, paths in result["changes"].items()}
+    said = []
+    if result["resumed"] and not check_mode:
+        said.append(msg("A restore that was killed had left something, which was finished or removed first."))
+    if not any(counts.values()):
+        return [*said, msg("The files are those of the backup {id}: nothing to do.", id=result["backup"]["id"])]
+    if check_mode:
+        return [
+            msg("Backup {id} would add {added}, change {changed} and remove {removed} files and directories.",
+                id=result["backup"]["id"], **counts)
+        ]  # fmt: skip
+    said.append(
+        msg("Backup {id} is restored: {added} files and directories added, {changed} changed, {removed} removed.",
+            id=result["backup"]["id"], **counts)
+    )  # fmt: skip
+    if result["safety"]:
+        said.append(msg("What was there before is in {path}.", path=result["safety"]))
+    said.append(msg("Next: install its packages, build and reload the application."))
+    return said

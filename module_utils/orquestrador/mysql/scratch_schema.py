@@ -1,0 +1,167 @@
+"""A schema beside the one in production, to restore into where no second server can be started.
+
+Reached by an account that has rights on schemas of this name only, so that nothing a dump holds can touch another: that
+is looked at in its grants before anything is restored. Without rights for triggers, routines and events, none of which
+is brought into a server in production; and past the binary log, which would carry the restored rows to replicas.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from . import state as database
+from .clients import PRODUCTS, BackupError
+from ..backup.store import FILE_MODE, free_bytes
+from ..core.messages import msg
+from .throwaway_server import GROWTH, Place, create_schema
+
+METHOD = "scratch_schema"
+ACCOUNT = "orquestrador_verify"
+PREFIX = "ops_verify_"
+MARKER = ".scratch-"  # and the schema's name: a file that lasts as long as the schema may
+TIMEOUT_S = 300.0
+_NAME = re.compile(PREFIX + r"\d{8}t\d{6}z_[0-9a-f]{6}")
+_GRANT = re.compile(r"GRANT (.+?) ON (.+?) TO ")
+_OWN = re.compile(r"`?ops\\?_verify\\?_%`?\.\*")
+_ANYWHERE = {"USAGE", "SESSION_VARIABLES_ADMIN", "BINLOG ADMIN"}
+
+
+def schema_name(backup_id: str) -> str:
+    """The scratch schema of a backup."""
+    return PREFIX + backup_id.lower().replace("-", "_")
+
+
+@contextlib.contextmanager
+def scratch_schema(
+    directory: str, manifest: Mapping[str, Any], defaults_file: str, user: str, *, size_bytes: int, reserve_bytes: int
+) -> Iterator[Place]:
+    """An empty schema on the server in production; dropped afterwards, after a kill by the next run.
+
+    :param defaults_file: option file of the operations account, whose server and password ``user`` shares.
+    :raises BackupError: the account may do too little or too much, or there is no room.
+    """
+    name = schema_name(str(manifest["id"]))
+    connection = _connect(defaults_file, user)
+    try:
+        _restricted(connection, user)
+        _alone(connection)
+        _drop_left(connection)
+        _fits(connection, manifest, size_bytes, reserve_bytes)
+        marker = os.path.join(directory, MARKER + name)
+        os.close(os.open(marker, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, FILE_MODE))
+        try:
+            _run(connection, lambda: create_schema(connection, name, manifest["server"]))
+            yield Place(
+                METHOD, name, (f"--defaults-file={defaults_file}", f"--user={user}"),
+                lambda: _connect(defaults_file, user, name), ", sql_log_bin = 0",
+            )  # fmt: skip
+        finally:
+            _drop(defaults_file, user, name)
+            os.unlink(marker)
+    finally:
+        with contextlib.suppress(Exception):
+            connection.close()
+
+
+def sweep_schemas(directory: str, defaults_file: str, user: str) -> None:
+    """Under the lock: drop the scratch schemas that killed runs left."""
+    for entry in os.listdir(directory):
+        name = entry[len(MARKER) :]
+        if entry.startswith(MARKER) and _NAME.fullmatch(name) and defaults_file:
+            _drop(defaults_file, user, name)
+            os.unlink(os.path.join(directory, entry))
+
+
+def _connect(defaults_file: str, user: str, schema: str = "information_schema") -> Any:
+    try:
+        defaults, _ = database.read_defaults(defaults_file)
+        pymysql = database.import_pymysql(lean=defaults.socket is not None)
+        connection = pymysql.connect(
+            read_default_file=defaults.path, unix_socket=defaults.socket, user=user, database=schema, charset="utf8mb4",
+            connect_timeout=10, read_timeout=TIMEOUT_S, write_timeout=TIMEOUT_S,
+            ssl_disabled=defaults.socket is not None,
+        )  # fmt: skip
+        _run(connection, lambda: connection.cursor().execute("SET SESSION sql_log_bin = 0"))
+    except database.DatabaseError as error:
+        raise BackupError(error.finding["message"]) from error
+    except BackupError:
+        raise
+    except Exception as error:
+        raise BackupError(
+            msg("{user} can't log in to the database: {reason}: run the setup playbook", user=user,
+                reason=database.reason_of(error))
+        ) from error  # fmt: skip
+    return connection
+
+
+def _run(connection: Any, work: Any) -> None:
+    try:
+        work()
+    except Exception as error:
+        with contextlib.suppress(Exception):
+            connection.close()
+        raise BackupError(
+            msg("a scratch schema can't be used: {reason}: run the setup playbook", reason=database.reason_of(error))
+        ) from error
+
+
+def _ask(connection: Any, statement: str, *values: Any) -> list[Any]:
+    with connection.cursor() as cursor:
+        cursor.execute(statement, values)
+        return list(cursor.fetchall())
+
+
+def _restricted(connection: Any, user: str) -> None:
+    """Refuse an account that could touch anything else: what is restored is not to be trusted."""
+    for (line,) in _ask(connection, "SHOW GRANTS"):
+        found = _GRANT.match(str(line))
+        rights = set(found.group(1).split(", ")) if found else set()
+        own = found is not None and _OWN.fullmatch(found.group(2)) is not None
+        nothing = found is not None and (rights == {"USAGE"} or (found.group(2) == "*.*" and rights <= _ANYWHERE))
+        if not own and not nothing:
+            raise BackupError(
+                msg("{user} has more rights than a proof may have: run the setup playbook to take them away", user=user)
+            )
+
+
+def _alone(connection: Any) -> None:
+    """One proof at a time on a server; the lock ends with the connection, however that happens."""
+    if _ask(connection, "SELECT GET_LOCK('ops_verify', 0)")[0][0] != 1:
+        raise BackupError(msg("another proof is at work on this database server: wait"))
+
+
+def _drop_left(connection: Any) -> None:
+    for (name,) in _ask(connection, "SELECT SCHEMA_NAME FROM SCHEMATA WHERE SCHEMA_NAME LIKE 'ops\\_verify\\_%%'"):
+        if _NAME.fullmatch(str(name)):
+            _run(connection, lambda name=name: connection.cursor().execute(f"DROP DATABASE IF EXISTS `{name}`"))
+
+
+def _fits(connection: Any, manifest: Mapping[str, Any], size_bytes: int, reserve_bytes: int) -> None:
+    ((version, comment, place),) = _ask(connection, "SELECT VERSION(), @@version_comment, @@datadir")
+    product = PRODUCTS[database.product_of(str(version), str(comment)).name].name
+    if product != manifest["server"]["product"]:
+        raise BackupError(
+            msg("the backup is of {product}, but {other} runs here: prove it elsewhere",
+                product=str(manifest["server"]["product"]), other=product)
+        )  # fmt: skip
+    with contextlib.suppress(OSError):  # a directory that can't be looked at, or a server elsewhere
+        free, needed = free_bytes(str(place)), int(size_bytes * GROWTH)
+        if free < needed + reserve_bytes:
+            raise BackupError(
+                msg("the proof needs about {needed_bytes}, but {path} has {free_bytes} left: free some",
+                    needed_bytes=needed, free_bytes=free, path=str(place))
+            )  # fmt: skip
+
+
+def _drop(defaults_file: str, user: str, name: str) -> None:
+    """Over a connection of its own: the other one may have been idle for too long."""
+    connection = _connect(defaults_file, user)
+    try:
+        _run(connection, lambda: connection.cursor().execute(f"DROP DATABASE IF EXISTS `{name}`"))
+    finally:
+        with contextlib.suppress(Exception):
+            connection.close()

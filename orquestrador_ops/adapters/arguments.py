@@ -1,0 +1,77 @@
+"""What the action plugins of an emergency take from Ansible: their arguments, and the variables they read by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
+from typing import Any
+
+from module_utils.orquestrador.core.messages import msg
+
+from ..incidents import escalation
+from ..incidents.breaker import Limits
+from ..core.i18n import epoch
+from ..incidents.settlement import Case
+
+ARGUMENTS: dict[str, dict[str, Any]] = {
+    "procedure": {"type": "str", "required": True},
+    "automatic": {"type": "bool", "default": False},
+    "max_recoveries": {"type": "int", "default": 3},
+    "window_s": {"type": "float", "default": 3600},
+    "cooldown_s": {"type": "float", "default": 3600},
+}
+PLAN_ARGUMENTS: dict[str, dict[str, Any]] = {
+    "matrix": {"type": "list", "elements": "dict", "required": True},
+    "rules": {"type": "dict", "required": True},
+    "limit_s": {"type": "float", "default": 10},
+}
+CHANNELS = "escalation_channels"
+
+
+def of(variables: Mapping[str, Any], arguments: Mapping[str, Any], *, now: float, check_mode: bool) -> Case:
+    """The case of a host. ``ValueError``, one line, for arguments out of range or a run that was not opened."""
+    run = (variables.get("report_run") or {}).get("run")
+    if not isinstance(run, Mapping):
+        raise ValueError("the run was not opened: import the entry point open of role report before")  # noqa: TRY004 - of the playbook
+    for name, low in (("max_recoveries", 1), ("window_s", 1), ("cooldown_s", 0)):
+        if not low <= arguments[name] < 10**8:
+            raise ValueError(f"breaker_{name} is {arguments[name]}: give a number from {low}")
+    host = str(variables.get("inventory_hostname", ""))
+    decided = ((variables.get("watch_seen") or {}).get("todo") or {}).get(host) or {}
+    return Case(
+        host=host,
+        procedure=str(arguments["procedure"]),
+        run_id=str(run["run_id"]),
+        operator=str(run.get("operator") or ""),
+        automatic=bool(arguments["automatic"]),
+        limits=Limits(arguments["max_recoveries"], arguments["window_s"], arguments["cooldown_s"]),
+        now=now,
+        check_mode=check_mode,
+        started_at=epoch(run.get("started_at")),
+        waits=bool(arguments["automatic"] and decided.get("waits")),
+    )
+
+
+def plan(variables: Mapping[str, Any], arguments: Mapping[str, Any], template: Callable[[Any], Any]) -> escalation.Plan:
+    """The plan of escalation of a play. ``ValueError``, one line, for what is none."""
+    return escalation.plan_of(arguments["matrix"], arguments["rules"], channels(variables, template))
+
+
+def channels(variables: Mapping[str, Any], template: Callable[[Any], Any]) -> Callable[[], Mapping[str, Sequence[str]]]:
+    """Asks for ``escalation_channels`` when somebody has to be told, once, and not before: they are in Vault."""
+
+    @cache
+    def ask() -> Mapping[str, Sequence[str]]:
+        if CHANNELS not in variables:
+            return {}
+        try:
+            value = template(variables[CHANNELS])
+        except Exception as error:  # noqa: BLE001 - of any kind; what it says may hold the value
+            text = msg(
+                "escalation_channels can't be read ({error}): give ansible-playbook the Vault password",
+                error=type(error).__name__,
+            )
+            raise escalation.ChannelsError(text) from None
+        return escalation.addresses_of(value)
+
+    return ask

@@ -1,0 +1,212 @@
+"""What a probe brought back, also when it brought back nothing."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
+from module_utils.orquestrador.health import arguments as probe_arguments
+from module_utils.orquestrador.health.expectations import DEFAULTS
+from module_utils.orquestrador.core.messages import msg
+from module_utils.orquestrador.core.types import Message
+
+# Ansible's own words for arguments that do not fit; those are the inventory's mistake, not the host's.
+_ARGUMENT_FAULT = re.compile(r"argument|required|Unsupported parameters|value of .* must be|missing parameter", re.I)
+
+
+# What an inventory calls the arguments of the probe; expectations are ``health_<expectation>``.
+VARIABLES = {
+    "app_name": "app_name",
+    "app_user": "app_user",
+    "app_dir": "app_dir",
+    "app_port": "app_port",
+    "app_health_url": "app_health_url",
+    "app_env_file": "app_env_file",
+    "pm2_home": "pm2_home",
+    "pm2_command": "pm2_command",
+    "mysql_defaults_file": "mysql_defaults_file",
+    "mysql_database": "mysql_database",
+    "log_globs": "logs_error_globs",
+    "log_max_bytes": "logs_max_bytes",
+    "critical_files": "backup_critical_files",
+    "critical_dest": "backup_critical_dir",
+    "disk_paths": "health_disk_paths",
+    "http_requests": "health_http_requests",
+    "http_timeout": "health_http_timeout_s",
+    "collector_timeout": "health_collector_timeout_s",
+    "timeout": "health_timeout_s",
+    "slow_query_s": "health_slow_query_s",
+}
+EXPECTATION_PREFIX = "health_"
+# What a shell, and timeout(1), end with when there is no such program.
+NOT_FOUND = 127
+_CLOSED = re.compile(r"Shared connection to \S+ closed")
+
+
+def utc_now() -> str:
+    """ISO 8601 in UTC."""
+    return datetime.now(UTC).isoformat()
+
+
+def first_line(text: Any, limit: int = 300) -> str:
+    """The first line that says something, cut to ``limit`` characters."""
+    for line in str(text or "").splitlines():
+        if line.strip():
+            return line.strip()[:limit]
+    return ""
+
+
+def as_text(specification: Mapping[str, Any]) -> dict[str, Any]:
+    """A module's specification whose paths are plain text."""
+    return {name: _as_text(option) for name, option in specification.items()}
+
+
+def _as_text(option: dict[str, Any]) -> dict[str, Any]:
+    """An option whose paths are plain text: ``~`` is the host's to expand, not the controller's."""
+    kinds: dict[str, Any] = {
+        key: "str" if option[key] == "path" else option[key] for key in ("type", "elements") if key in option
+    }
+    nested = {name: _as_text(inner) for name, inner in option.get("options", {}).items()}
+    return {**option, **kinds, **({"options": nested} if nested else {})}
+
+
+_SPECIFICATION = as_text(probe_arguments.ARGUMENT_SPEC)
+_VALIDATOR = ArgumentSpecValidator(_SPECIFICATION)
+
+
+def parameters(arguments: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
+    """Arguments of a probe checked and completed as the module's own specification has it: ``(params, problem)``.
+
+    ``problem`` is one line, ``None`` when the arguments can be used.
+    """
+    # Through JSON, so that a message names plain types rather than Ansible's own.
+    validated = _VALIDATOR.validate(json.loads(json.dumps(arguments)))
+    if validated.error_messages:
+        return {}, as_inventory_names(_naming(arguments, first_line(validated.error_messages[0])))
+    params: dict[str, Any] = validated.validated_parameters
+    problem = probe_arguments.unusable(params)
+    return params, problem and as_inventory_names(problem)
+
+
+def _naming(arguments: dict[str, Any], problem: str) -> str:
+    """Some of the validator's messages name no argument, those about a list's elements: then find which it is."""
+    if any(name in problem for name in _SPECIFICATION):
+        return problem
+    for name, value in arguments.items():
+        option = {key: part for key, part in _SPECIFICATION[name].items() if key != "required"}
+        if ArgumentSpecValidator({name: option}).validate(json.loads(json.dumps({name: value}))).error_messages:
+            return f"argument '{name}' can't be used: {problem}"
+    return problem
+
+
+def as_inventory_names(text: str) -> str:
+    """A message about an argument of the probe, put in terms of the variable that an inventory calls it by."""
+    for argument, variable in VARIABLES.items():
+        text = re.sub(rf"(?<![\w.]){argument}(?= is | must |'|$)", variable, text)
+    return text.replace("expectations.", EXPECTATION_PREFIX).replace("argument '", "variable '")
+
+
+def from_inventory(variables: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a probe as an inventory has them, untemplated; what it does not have is left out."""
+    return {
+        **{argument: variables[name] for argument, name in VARIABLES.items() if name in variables},
+        "expectations": {
+            name: variables[EXPECTATION_PREFIX + name] for name in DEFAULTS if EXPECTATION_PREFIX + name in variables
+        },
+    }
+
+
+cpu_percent = probe_arguments.cpu_percent
+
+
+def judged(params: dict[str, Any], observed: dict[str, Any]) -> dict[str, Any]:
+    """What a host observed, with verdict and memory, as the module returns it; a failure stays as it is."""
+    if not isinstance(observed.get("snapshot"), dict):
+        return observed
+    from module_utils.orquestrador.health import evaluate as judge  # noqa: PLC0415 - not before the probe is on its way
+
+    return {"changed": False, **judge.judge(params, observed)}
+
+
+def copies_due(snapshot: Mapping[str, Any]) -> bool:
+    """Whether a critical file lacks a current copy, or is missing itself: then the copying has to say so."""
+    files = snapshot.get("files") or {}
+    return not files.get("current") or bool(files.get("missing"))
+
+
+def settle(result: dict[str, Any], *, host: str, started: str) -> dict[str, Any]:
+    """Turn any result of the module into one that the conclusion can judge.
+
+    Returns ``{changed, snapshot, verdict, memory, copies_due, started_at, ended_at}``; for a host that could not be
+    observed ``snapshot`` and ``verdict`` are ``None``, ``outcome`` is ``unreachable`` or ``error`` and ``failure`` a
+    message.
+    Arguments that do not fit stay a failure of the task, in one line.
+    """
+    times = {"started_at": started, "ended_at": utc_now()}
+    if isinstance(result.get("snapshot"), dict) and not result.get("failed"):
+        return {**result, "copies_due": copies_due(result["snapshot"]), **times}
+    reason = first_line(result.get("msg"))
+    if result.get("unreachable"):
+        from . import reachability  # noqa: PLC0415 - only where it is needed
+
+        said = str(result.get("msg") or "")
+        failure = reachability.explain(host, said, reachability.line_of(said) or reason)
+        found = {**_nothing("unreachable", failure), "unreachable_by": reachability.code_of(said)}
+        return {"changed": False, **found, **times}
+    refused = result.get("unusable") or ("module_stderr" not in result and _ARGUMENT_FAULT.search(reason))
+    if result.get("failed") and refused:
+        return {
+            "failed": True,
+            "changed": False,
+            "msg": f"{reason}" + ("" if "inventory" in reason else " - correct the variable in the inventory"),
+        }
+    return {"changed": False, **_nothing("error", why_not(result, host, reason)), **times}
+
+
+def why_not(result: Mapping[str, Any], host: str, reason: str) -> Message:
+    """Why a probe could not run, with what to do about it where that can be told."""
+    said = [
+        line.strip()
+        for text in (result.get("module_stdout"), result.get("module_stderr"))
+        for line in str(text or "").splitlines()
+        if line.strip() and not _CLOSED.match(line)
+    ]
+    # sudo says first what is wrong and then what follows from it; a traceback has it in its last line.
+    sudo = next((line for line in said if line.startswith("sudo: ")), None)
+    detail = first_line(sudo or (said[-1] if said else reason))
+    if result.get("rc") == NOT_FOUND:
+        return msg(
+            "Python was not found on {host}: install python3 there, or correct ansible_python_interpreter ({reason})",
+            host=host,
+            reason=detail,
+        )
+    if sudo or "sudo password" in detail:
+        return msg(
+            "It was not possible to act as the application's user on {host}: correct app_user, sudo's rules there "
+            "or the password for it ({reason})",
+            host=host,
+            reason=detail,
+        )
+    if "becoming an unprivileged user" in detail:
+        return msg(
+            "Ansible could not hand its files to the application's user on {host}: switch ansible_pipelining on, "
+            "or install the package acl there",
+            host=host,
+        )
+    return msg("The probe could not run on {host}: {reason}", host=host, reason=detail)
+
+
+def _nothing(outcome: str, failure: Any) -> dict[str, Any]:
+    return {
+        "snapshot": None,
+        "verdict": None,
+        "memory": None,
+        "copies_due": False,
+        "outcome": outcome,
+        "failure": failure,
+    }

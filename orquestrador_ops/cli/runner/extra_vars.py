@@ -1,0 +1,79 @@
+"""Extra variables as ``ansible-playbook -e`` takes them, kept off every command line that this program writes."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from module_utils.orquestrador.core.messages import msg
+
+from ..words import Refused
+
+_SECRET = re.compile(r"pass(word|wd|phrase)?(_|$)|secret|token|private|identity|credential|api_?key|senha", re.I)
+
+
+def parse(given: Iterable[str]) -> tuple[dict[str, Any], list[Path]]:
+    """``-e`` options as ``(variables, files)``.
+
+    ``k=v k2="v w"`` gives texts, a JSON or YAML mapping what it says, ``@file`` is left for Ansible to read.
+
+    Raises:
+        Refused: what is none of these, a file that is not there, and a secret: whoever lists the processes of this
+            machine reads it.
+    """
+    variables: dict[str, Any] = {}
+    files: list[Path] = []
+    for text in given:
+        if text.startswith("@"):
+            files.append(_file(text[1:]))
+        elif text.lstrip().startswith(("{", "[")):
+            variables.update(_mapping(text))
+        else:
+            variables.update(_pairs(text))
+    for name in variables:
+        if _SECRET.search(name) and not name.endswith(("_file", "_path")):
+            raise Refused(
+                msg(
+                    "-e {name}=… would show a secret to whoever lists the processes: put it into the inventory's "
+                    "Vault, or into a file and give -e @file",
+                    name=name,
+                )
+            )
+    return variables, files
+
+
+def _file(name: str) -> Path:
+    path = Path(name).expanduser().resolve()
+    if not path.is_file():
+        raise Refused(msg("-e @{path}: there is no such file", path=str(path)))
+    return path
+
+
+def _mapping(text: str) -> dict[str, Any]:
+    try:
+        value = json.loads(text)
+    except ValueError:
+        import yaml  # noqa: PLC0415 - nearly always JSON
+
+        try:
+            value = yaml.safe_load(text)
+        except yaml.YAMLError:
+            value = None
+    if not isinstance(value, dict):
+        raise Refused(msg("-e {given}: give name=value, a mapping as JSON or YAML, or @file", given=text[:60]))
+    return {str(name): one for name, one in value.items()}
+
+
+def _pairs(text: str) -> dict[str, Any]:
+    try:
+        parts = shlex.split(text)
+    except ValueError:
+        parts = []
+    pairs = [part.partition("=") for part in parts]
+    if not pairs or not all(separator and name.strip() for name, separator, _ in pairs):
+        raise Refused(msg("-e {given}: give name=value, a mapping as JSON or YAML, or @file", given=text[:60]))
+    return {name.strip(): value for name, _, value in pairs}

@@ -1,0 +1,185 @@
+"""A run as it goes: on a terminal with times and the budget running down, elsewhere Ansible's own lines."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+import threading
+from collections.abc import Mapping
+from typing import IO, TYPE_CHECKING, Any
+
+from .events import Tally
+from ..words import t, translator
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+BAR = 20
+REFRESH = 5
+
+
+def why_ended(why: str) -> str:
+    """Said while a run is being ended."""
+    if why == "timeout":
+        return t("The budget is used up: the run is being ended, here and on its hosts.")
+    return t("Interrupted: the run is being ended, here and on its hosts.")
+
+
+def text_of(event: Mapping[str, Any]) -> str:
+    """What Ansible printed with an event."""
+    return str(event.get("stdout") or "").replace("\r\n", "\n").replace("\r", "\n")
+
+
+class Lines:
+    """Writes lines; when nobody reads them any more it goes on in silence, because the run matters more."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+        self.broken = False
+        self._lock = threading.Lock()
+
+    def write(self, text: str) -> None:
+        """Write one line or several."""
+        if self.broken:
+            return
+        with self._lock:
+            try:
+                self._stream.write(text + "\n")
+                self._stream.flush()
+            except (BrokenPipeError, ValueError):
+                self.broken = True
+                hush(self._stream)
+            except OSError:
+                self.broken = True
+
+
+def hush(stream: IO[str]) -> None:
+    """Let nothing fail any more that is written to a stream whose reader has gone."""
+    with contextlib.suppress(OSError, ValueError, AttributeError):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, stream.fileno())
+        os.close(null)
+
+
+class Silent:
+    """Shows nothing."""
+
+    def event(self, event: Mapping[str, Any], tally: Tally) -> None:
+        """Nothing to show."""
+
+    def tick(self, elapsed_s: float, allowed_s: float, grace_s: float) -> None:
+        """Nothing to show."""
+
+    def ending(self, why: str) -> None:
+        """Nothing to show."""
+
+
+class Plain(Silent):
+    """Ansible's own lines, as ``ansible-playbook`` prints them."""
+
+    def __init__(self, lines: Lines) -> None:
+        self._lines = lines
+
+    def event(self, event: Mapping[str, Any], tally: Tally) -> None:
+        text = text_of(event)
+        if text:
+            self._lines.write(text)
+
+    def ending(self, why: str) -> None:
+        self._lines.write(why_ended(why))
+
+
+class Live(Silent):
+    """On a terminal: what is done with its time above, what goes on and what is left of the budget below."""
+
+    def __init__(self, *, brief: bool, stream: IO[str] | None = None) -> None:
+        from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
+        from rich.live import Live as RichLive  # noqa: PLC0415
+
+        self._brief = brief
+        self._console = Console(file=stream or sys.stdout, highlight=False, markup=False, emoji=False, soft_wrap=True)
+        self._live = RichLive(console=self._console, refresh_per_second=REFRESH, transient=True, auto_refresh=False)
+        self._held = ""  # a task's line, until its time is known or something is said under it
+        self._now = ("", 0.0)
+        self._lock = threading.RLock()
+        self._broken = False
+
+    def __enter__(self) -> Live:
+        with self._safely():
+            self._live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._safely():
+            self._told(None)
+            self._live.stop()
+
+    def event(self, event: Mapping[str, Any], tally: Tally) -> None:
+        text, kind = text_of(event), event.get("event")
+        with self._safely():
+            if kind == "playbook_on_task_start" and self._brief:
+                self._told(tally.tasks[-2].seconds if len(tally.tasks) > 1 else None)
+                self._held = text.strip("\n")
+                if text and tally.tasks:  # Ansible's own checks of arguments say nothing
+                    self._now = (tally.tasks[-1].name, tally.tasks[-1].began_s)
+            elif text:
+                self._told(None)
+                self._print(text)
+
+    def tick(self, elapsed_s: float, allowed_s: float, grace_s: float) -> None:
+        with self._safely():
+            self._live.update(self._bottom(elapsed_s, allowed_s, grace_s), refresh=True)
+
+    def ending(self, why: str) -> None:
+        with self._safely():
+            self._told(None)
+            self._print(why_ended(why))
+
+    def _told(self, seconds: float | None) -> None:
+        """Print the line of the task before, now that it is over or has something to say."""
+        if not self._held:
+            return
+        took = f"  {translator().seconds(round(seconds, 1))}" if seconds is not None and seconds >= 0.05 else ""
+        self._print(self._held + took)
+        self._held = ""
+
+    def _print(self, text: str) -> None:
+        from rich.text import Text  # noqa: PLC0415
+
+        self._live.console.print(Text.from_ansi(text))
+
+    def _bottom(self, elapsed_s: float, allowed_s: float, grace_s: float) -> Text:
+        from rich.text import Text  # noqa: PLC0415
+
+        left_s = allowed_s - elapsed_s
+        name, began_s = self._now
+        share = max(min(left_s / allowed_s, 1.0), 0.0)
+        colour = "green" if share > 0.5 else "yellow" if share > 0.2 else "red"
+        if left_s > 0:
+            clock = t("{left_s} left of {budget_s}", left_s=int(left_s), budget_s=int(allowed_s))
+        else:
+            clock = t("over its budget: ended in {left_s}", left_s=max(int(allowed_s + grace_s - elapsed_s), 0))
+        filled = round(share * BAR)
+        width = self._console.width
+        line = Text(no_wrap=True, overflow="ellipsis", end="")
+        if width >= 60:
+            line.append("━" * filled, colour).append("━" * (BAR - filled), "dim").append(" ")
+        line.append(clock, colour)
+        if name and width >= 40:
+            line.append(f"  {name}", "bold").append(f"  {translator().seconds(int(elapsed_s - began_s))}", "dim")
+        line.truncate(max(width - 1, 1), overflow="ellipsis")
+        return line
+
+    @contextlib.contextmanager
+    def _safely(self) -> Any:
+        """A terminal that has gone must not end a run."""
+        with self._lock:
+            if self._broken:
+                yield
+                return
+            try:
+                yield
+            except (OSError, ValueError):
+                self._broken = True
+                hush(self._console.file)

@@ -1,0 +1,1 @@
+"""Alembic migrations of the history store; run by :mod:`orquestrador_ops.history.store`, not by hand."""

@@ -1,0 +1,311 @@
+"""The history store: runs, samples, memories, planned restarts and what later procedures add.
+
+Instants go in as ISO 8601 or epoch seconds and are kept as epoch seconds; records come out with ISO 8601 in UTC.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from module_utils.orquestrador.core.messages import msg
+
+from . import packed_samples as packed, schema
+from .engine import Database
+from ..core.errors import HistoryError
+from ..core.files import private_dir
+from ..core.i18n import epoch, iso
+from .baseline import STORE, cache, drop_cache
+from .rows import jsonable, memory_row, moved_on, name_of_run, sample_row, text
+
+__all__ = ["History", "HistoryError", "open_history"]
+
+_RUN_TIMES = ("started_at", "deadline", "ended_at")
+
+
+def open_history(state_dir: Path, url: str | None = None) -> History:
+    """Open the default store ``<state_dir>/history.sqlite3``, or the one at ``url``; create and migrate as needed.
+
+    Raises :class:`HistoryError`.
+    """
+    if url is not None:
+        return _with_what_waited(History(url), state_dir)
+    try:
+        private_dir(Path(state_dir))
+    except OSError as error:
+        raise HistoryError(
+            msg(
+                "history store in {path}: cannot create the directory: give this user write access, "
+                "or set ops_state_dir to a directory that has it ({reason})",
+                path=str(state_dir),
+                reason=error.strerror,
+            )
+        ) from error
+    store = (Path(state_dir) / STORE).resolve()
+    with contextlib.suppress(OSError):  # said better when it is opened
+        os.close(os.open(store, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # SQLite would make it 0644
+    url_of_file = sa.URL.create("sqlite", database=str(store))
+    return _with_what_waited(History(url_of_file, state_dir=Path(state_dir)), state_dir)
+
+
+def _with_what_waited(store: History, state_dir: Path) -> History:
+    """``store`` with the samples that it could not take before; what it still cannot take waits on."""
+    from . import spool  # noqa: PLC0415 - which needs this
+
+    if spool.waiting(state_dir):
+        with contextlib.suppress(HistoryError):  # whoever goes on to write is told
+            spool.replay(store, state_dir)
+    return store
+
+
+def warm() -> None:
+    """Load what the first connection of a process loads: forked workers inherit it from a parent that called this."""
+    engine = sa.create_engine("sqlite://")
+    with engine.connect() as connection:
+        connection.execute(sa.select(schema.runs.c.run_id).where(sa.false()).with_only_columns(sa.literal(1)))
+    engine.dispose()
+
+
+class History(Database):
+    """One open store. Safe to use from several processes at once, each with its own object."""
+
+    def __init__(self, url: str | sa.URL, *, state_dir: Path | None = None) -> None:
+        self._state_dir = state_dir  # of the default store, whose memories are copied to files
+        super().__init__(url)
+
+    # ---------------------------------------------------------------- writing
+
+    def conclude(
+        self,
+        record: Mapping[str, Any],
+        snapshot: Mapping[str, Any] | None,
+        verdict: Mapping[str, Any] | None,
+        memory: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Store a run, the sample it took and what it remembers, all or nothing; doing it again changes nothing.
+
+        ``memory=None`` (check mode, an unreachable host) leaves the memory of the run before.
+        """
+        row, host, procedure = _run_row(record), str(record["host"]), str(record["procedure"])
+        sample = sample_row(host, snapshot, verdict, procedure, row["run_id"]) if snapshot is not None else None
+
+        def write(connection: sa.Connection) -> None:
+            self.upsert(connection, schema.runs, row, ("run_id",))
+            if sample is not None:
+                self.upsert(connection, schema.samples, sample, ("run_id",))
+            if memory is not None:
+                self.upsert(connection, schema.memories, memory_row(host, procedure, memory), ("host", "procedure"))
+
+        with self.copied(host, procedure, memory):
+            self.write(write)
+
+    def record_run(self, record: Mapping[str, Any]) -> None:
+        """Store or replace one run record.
+
+        ``{run_id, procedure, host, operator, check_mode, started_at, deadline, ended_at, budget_s, outcome, steps,
+        verdict_before, verdict_after, escalated_to, previous_run, reports}``; the first three are required, other
+        keys are ignored.
+        """
+        row = _run_row(record)
+        self.write(lambda connection: self.upsert(connection, schema.runs, row, ("run_id",)))
+
+    def record_sample(
+        self, host: str, snapshot: Mapping[str, Any] | None, verdict: Mapping[str, Any] | None, source: str
+    ) -> None:
+        """Store what one probe saw; ``source`` is the procedure that probed. ``snapshot=None``: host unreachable."""
+        row = sample_row(host, snapshot, verdict, source, None)
+        self.write(lambda connection: connection.execute(sa.insert(schema.samples), row))
+
+    def remember(self, host: str, procedure: str, memory: Mapping[str, Any]) -> None:
+        """Store what the next run of ``procedure`` on ``host`` has to know."""
+        row = memory_row(host, procedure, memory)
+        with self.copied(host, procedure, memory):
+            self.write(lambda connection: self.upsert(connection, schema.memories, row, ("host", "procedure")))
+
+    def record_planned_restart(
+        self, host: str, app: str, *, run_id: str | None = None, count: int = 1, at: object = None
+    ) -> None:
+        """Note that ``count`` restarts of ``app`` were ours, so that no later verdict takes them for failures."""
+        when = time.time() if at is None else epoch(at)
+        if when is None:
+            raise HistoryError(
+                msg(
+                    "history store {name}: {value} is not a time: give ISO 8601 or epoch seconds",
+                    name=self.name,
+                    value=repr(at),
+                )
+            )
+        row = {"host": text(host), "app": text(app), "at": when, "run_id": run_id, "count": int(count)}
+        self.write(lambda connection: connection.execute(sa.insert(schema.planned_restarts), row))
+
+    def own_restarts(self, host: str, app: str, counts: Mapping[str, int], *, run_id: str) -> None:
+        """Restarts of a run's own, by PM2's id of the worker: noted, and no failures for any later verdict.
+
+        What each procedure remembers of the counters is moved on by them, rather than set to what they are now: a crash
+        before or after them is still a crash. Without a memory of the daily routine, one that knows just that much is
+        begun. Doing it again for the same run changes nothing.
+        """
+        moved: dict[str, dict[str, Any]] = {}
+        table = schema.memories
+        for known in self.read(
+            lambda connection: (
+                connection.execute(sa.select(table.c.procedure).where(table.c.host == host)).scalars().all()
+            )
+        ):
+            moved[str(known)] = {}
+        moved.setdefault("daily", {})
+        with contextlib.ExitStack() as copies:
+            for procedure, memory in moved.items():
+                copies.enter_context(self.copied(host, procedure, memory))
+            self.write(lambda connection: self._move(connection, host, app, counts, run_id, moved))
+
+    def _move(
+        self,
+        connection: sa.Connection,
+        host: str,
+        app: str,
+        counts: Mapping[str, int],
+        run_id: str,
+        moved: dict[str, dict[str, Any]],
+    ) -> None:
+        """Move every memory in ``moved`` on, and put what it is now into it."""
+        planned, memories = schema.planned_restarts, schema.memories
+        again = sa.select(planned.c.id).where(planned.c.run_id == run_id, planned.c.host == host, planned.c.app == app)
+        done = connection.execute(again).first() is not None
+        for procedure, memory in moved.items():
+            query = sa.select(memories.c.data).where(memories.c.host == host, memories.c.procedure == procedure)
+            held = connection.execute(query).scalar()
+            memory.clear()
+            memory.update(held if done and isinstance(held, dict) else moved_on(held, counts))
+            self.upsert(connection, memories, memory_row(host, procedure, memory), ("host", "procedure"))
+        if not done:
+            row = {"host": host, "app": app, "at": time.time(), "run_id": run_id, "count": sum(counts.values())}
+            connection.execute(sa.insert(planned), row)
+
+    # ---------------------------------------------------------------- reading
+
+    def recall(self, host: str, procedure: str) -> dict[str, Any]:
+        """What the last run remembered, or ``{}``."""
+        table = schema.memories
+        query = sa.select(table.c.data).where(table.c.host == host, table.c.procedure == procedure)
+        data = self.read(lambda connection: connection.execute(query).scalar())
+        return data if isinstance(data, dict) else {}
+
+    def planned_restarts(self, host: str, app: str, since: object) -> int:
+        """How many restarts of ``app`` after ``since`` (ISO 8601, epoch seconds, or ``None`` for ever) were ours."""
+        table = schema.planned_restarts
+        query = sa.select(sa.func.coalesce(sa.func.sum(table.c.count), 0)).where(
+            table.c.host == host, table.c.app == app, table.c.at > (epoch(since) or 0.0)
+        )
+        return int(self.read(lambda connection: connection.execute(query).scalar()) or 0)
+
+    def last_planned_restart(self, host: str, app: str) -> str | None:
+        """When a restart of ours of ``app`` was last recorded, ISO 8601 in UTC; ``None`` when none ever was."""
+        table = schema.planned_restarts
+        query = sa.select(sa.func.max(table.c.at)).where(table.c.host == host, table.c.app == app)
+        at = self.read(lambda connection: connection.execute(query).scalar())
+        return None if at is None else datetime.fromtimestamp(float(at), UTC).isoformat()
+
+    def last_run(self, host: str, procedure: str, *, check_mode: bool = False) -> dict[str, Any] | None:
+        """The newest run of ``procedure`` on ``host``; runs in check mode count only when asked for."""
+        found = self.runs(host=host, procedure=procedure, check_mode=check_mode, limit=1)
+        return found[0] if found else None
+
+    def runs(
+        self,
+        *,
+        host: str | None = None,
+        procedure: str | None = None,
+        since: object = None,
+        until: object = None,
+        check_mode: bool = True,
+        limit: int = 100,
+    ) -> list[dict[str, Any]]:
+        """Run records, newest first, of those that fit; ``check_mode=False`` leaves out runs in check mode."""
+        table = schema.runs
+        query = sa.select(table).order_by(table.c.started_at.desc(), table.c.run_id.desc()).limit(limit)
+        if host is not None:
+            query = query.where(table.c.host == host)
+        if procedure is not None:
+            query = query.where(table.c.procedure == procedure)
+        if not check_mode:
+            query = query.where(table.c.check_mode.is_(False))
+        query = _window(query, table.c.started_at, since, until)
+        rows = self.read(lambda connection: connection.execute(query).mappings().all())
+        return [{**row, **{name: iso(row[name]) for name in _RUN_TIMES}} for row in rows]
+
+    def samples(
+        self, host: str, *, since: object = None, until: object = None, limit: int = 10_000
+    ) -> list[dict[str, Any]]:
+        """Samples of ``host``, oldest first; ``at`` is epoch seconds. Of old ones less is known: see :mod:`.packed_samples`."""
+        start, end = epoch(since), epoch(until)
+        return self.read(lambda connection: packed.listed(connection, host, start, end, limit))
+
+    def tally(self, host: str, since: object) -> dict[str, Any]:
+        """What is on record of ``host`` since an instant: ``{since_at, probes, probes_good, runs, runs_met}``."""
+        runs, start = schema.runs, epoch(since) or 0.0
+        met = sa.func.coalesce(sa.func.sum(sa.case((runs.c.outcome == "met", 1), else_=0)), 0)
+        ran = sa.select(sa.func.count(), met).where(
+            runs.c.host == host, runs.c.started_at >= start, runs.c.check_mode.is_(False)
+        )
+        probes, probes_good = self.read(lambda connection: packed.counted(connection, host, start))
+        total, total_met = self.read(lambda connection: connection.execute(ran).one())
+        return {
+            "since_at": iso(start),
+            "probes": probes,
+            "probes_good": probes_good,
+            "runs": int(total),
+            "runs_met": int(total_met),
+        }
+
+    # ---------------------------------------------------------------- inside
+
+    @contextlib.contextmanager
+    def copied(self, host: str, procedure: str, memory: Mapping[str, Any] | None) -> Iterator[None]:
+        """Keep the file copy of a memory true: gone while the store changes, written when it has."""
+        if memory is None or self._state_dir is None:
+            yield
+            return
+        try:
+            drop_cache(self._state_dir, host, procedure)
+        except OSError as error:
+            raise HistoryError(
+                msg(
+                    "memory of {host} in {path}: cannot be replaced: "
+                    "give this user write access to the directory ({reason})",
+                    host=host,
+                    path=str(self._state_dir),
+                    reason=error.strerror,
+                )
+            ) from error
+        yield
+        cache(self._state_dir, None, host, procedure, jsonable(memory))
+
+
+def _window(query: sa.Select[Any], column: sa.Column[Any], since: object, until: object) -> sa.Select[Any]:
+    start, end = epoch(since), epoch(until)
+    if start is not None:
+        query = query.where(column >= start)
+    if end is not None:
+        query = query.where(column < end)
+    return query
+
+
+def _run_row(record: Mapping[str, Any]) -> dict[str, Any]:
+    row: dict[str, Any] = {column.name: record.get(column.name) for column in schema.runs.columns}
+    row["previous_run"] = name_of_run(row["previous_run"])
+    for name in _RUN_TIMES:
+        row[name] = epoch(row[name])
+    if row["started_at"] is None:
+        row["started_at"] = time.time()
+    row["check_mode"] = bool(row["check_mode"])
+    for name in ("run_id", "procedure", "host", "operator", "outcome", "escalated_to"):
+        row[name] = None if row[name] is None else text(row[name])
+    return row

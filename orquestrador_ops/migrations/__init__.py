@@ -1,1 +1,0 @@
-"""Alembic migrations of the history store; run by :mod:`orquestrador_ops.history`, not by hand."""

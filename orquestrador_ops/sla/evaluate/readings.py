@@ -1,0 +1,92 @@
+"""What metrics tell of a host beside its evaluated periods: its probes, its response times, its last proven backup."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...core.i18n import epoch
+from ...procedures.outcome import OK_STATUSES
+from ..data import histogram
+from ..data.cells import Cells
+from ..export.openmetrics import LATENCY_EDGES
+from ..data.series import INSIDE_GOOD, INSIDE_SEEN, OUTSIDE_GOOD, OUTSIDE_SEEN, Series
+
+_FLAGS = {"inside": (INSIDE_SEEN, INSIDE_GOOD), "outside": (OUTSIDE_SEEN, OUTSIDE_GOOD)}
+BACKUP_STEP = "database_verify"  # of the plans: restored and compared
+
+
+@dataclass(frozen=True)
+class Look:
+    """The last time that the application was looked at from one side."""
+
+    at: float  # epoch seconds
+    good: bool
+
+
+@dataclass(frozen=True)
+class Latency:
+    """Response times in the buckets of :data:`.openmetrics.LATENCY_EDGES`, in seconds."""
+
+    below: tuple[int, ...]  # how many are below each edge
+    count: int
+    sum_s: float  # each as the middle of its fine bucket: right to 2.5 %
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One host; its counts are those of the current month."""
+
+    host: str
+    looks: Mapping[str, Look]  # inside, outside; none where nobody looked from there
+    # any: what counts for the uptime, the look inside where there is one; outside. (all, good)
+    probes: Mapping[str, tuple[int, int]]
+    latency: Latency | None = None
+    backup_proven_at: float | None = None  # epoch seconds
+
+
+def reading(host: str, cells: Cells, recent: Series, *, backup_proven_at: float | None = None) -> Reading:
+    """What is told of ``host``: counts from the ``cells`` of the current month, the last probes from ``recent``.
+
+    ``recent`` samples are sorted; a side that none of them looked from has no last probe.
+    """
+    looks = {}
+    for name, (seen, good) in _FLAGS.items():
+        there = np.flatnonzero(recent["flags"] & seen)
+        if len(there):
+            last = recent[there[-1]]
+            looks[name] = Look(float(last["at"]), bool(last["flags"] & good))
+    probes = {"any": (int(cells.total.sum()), int(cells.good.sum()))}
+    if cells.outside_total.any():
+        probes["outside"] = (int(cells.outside_total.sum()), int(cells.outside_good.sum()))
+    return Reading(host, looks, probes, latency(cells.latency.sum(axis=0)), backup_proven_at)
+
+
+def latency(counts: NDArray[np.int64]) -> Latency | None:
+    """A histogram of the buckets of :mod:`..data.histogram` in the few that leave the house; ``None`` for an empty one."""
+    count = int(counts.sum())
+    if not count:
+        return None
+    lower = np.concatenate(([0.0], histogram.EDGES))
+    upper = np.concatenate((histogram.EDGES, histogram.EDGES[-1:]))  # the last bucket has no end
+    return Latency(
+        tuple(histogram.below(counts, edge * 1000) for edge in LATENCY_EDGES),
+        count,
+        float(counts @ (lower + upper)) / 2000,
+    )
+
+
+def backup_proven_at(runs: Iterable[Mapping[str, Any]]) -> float | None:
+    """When a backup of the database was last restored and compared, by run records in any order; epoch seconds."""
+    found = [
+        epoch(step.get("ended_at") or run.get("ended_at"))
+        for run in runs
+        if not run.get("check_mode")
+        for step in run.get("steps") or ()
+        if step.get("id") == BACKUP_STEP and step.get("status") in OK_STATUSES
+    ]
+    return max((at for at in found if at is not None), default=None)

@@ -1,0 +1,371 @@
+"""What a report of service levels shows: the document put into the words of a language, ready to be laid out.
+
+Layouts know nothing of the document. Every string is one line of printable text, whatever a host or the reason of a
+maintenance window contains; charts are SVG (:mod:`.charts`) and stand where a layout has pictures.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+from module_utils.orquestrador.core.messages import msg
+
+from ...procedures import catalog as plans
+from ...core.i18n import Translator, epoch
+from ...core.text import clean
+from . import calendar, excellence, pictures
+from .levels import SYMBOLS, VERDICTS, Levels, mapping, number
+from .words import Stretch, Words, at_home, stretch
+
+if TYPE_CHECKING:
+    from ..data.facts import Facts
+
+Doc = Mapping[str, Any]
+
+MAX_COPIES = 100  # listed one by one
+
+_TICKS: Mapping[str, tuple[str, str, Any]] = {
+    "done": ("good", "✔", msg("done")),
+    "partly": ("warn", "◐", msg("partly")),
+    "failed": ("bad", "✘", msg("failed")),
+    "open": ("open", "☐", msg("open: no run proves it")),
+}
+_METRICS: Mapping[str, tuple[str, Any]] = {
+    "met": ("good", msg("met")),
+    "missed": ("bad", msg("missed")),
+    "unknown": ("unknown", msg("unknown")),
+}
+CADENCES: Mapping[str, Any] = {
+    "daily": msg("Daily"),
+    "weekly": msg("Weekly"),
+    "monthly": msg("Monthly"),
+    "quarterly": msg("Quarterly"),
+}
+_UNITS: Mapping[str, Any] = {
+    "daily": msg("{met} of {total} day(s)"),
+    "weekly": msg("{met} of {total} week(s)"),
+    "monthly": msg("{met} of {total} month(s)"),
+    "quarterly": msg("{met} of {total} quarter(s)"),
+}
+TITLES: Mapping[str, Any] = {
+    "day": msg("Daily report of service levels"),
+    "week": msg("Weekly report of service levels"),
+    "month": msg("Monthly report of service levels"),
+    "quarter": msg("Quarterly report of service levels"),
+    "year": msg("Yearly report of service levels"),
+    "range": msg("Report of service levels"),
+}
+
+
+def build(document: Doc, tr: Translator, facts: Facts | None = None) -> dict[str, Any]:
+    """View data of one host and period; raises ``ValueError`` for a document without a period.
+
+    ``facts`` adds what only the store knows: runs, for the checklist and the times of backups, and timelines.
+    """
+    return _Sheet(document, tr, facts).all()
+
+
+def cell(text: object, tone: str = "") -> dict[str, str]:
+    """One cell of a table."""
+    return {"text": clean(text), "tone": tone}
+
+
+def signed(sign: str, word: str, tone: str) -> dict[str, str]:
+    """A cell whose sign says what its colour says."""
+    return cell(f"{sign} {word}", tone)
+
+
+class _Sheet:
+    def __init__(self, document: Doc, tr: Translator, facts: Facts | None) -> None:
+        period = mapping(document.get("period"))
+        self.document, self.facts, self.period = document, facts, period
+        self.tr = at_home(tr, period.get("timezone") or tr.zone_name())
+        self.words = Words(self.tr)
+        self.levels = Levels(self.words)
+        self.stretch: Stretch = stretch(period, self.tr)
+        self.start, self.end = epoch(period["from"]) or 0.0, epoch(period["to"]) or 0.0
+        until = epoch(period.get("until"))
+        self.until = self.end if until is None else min(max(until, self.start), self.end)
+        self.days, self.hours = _mappings(document.get("days")), _mappings(document.get("hours"))
+        self.slas = _mappings(document.get("slas"))
+        begun = [(epoch(run.get("started_at")), run) for run in _mappings(getattr(facts, "runs", None))]
+        self.runs = [run for at, run in begun if at is not None and self.start <= at < self.end]
+
+    def all(self) -> dict[str, Any]:
+        tr = self.tr
+        name = clean(self.words.period(self.stretch))
+        kind = tr.message(TITLES[self.stretch.kind])
+        host = clean(self.document.get("host"), 255)
+        drawn = pictures.Pictures(self).all()
+        return {
+            "lang": tr.tag,
+            "title": clean(f"{kind}: {host}, {name}"),
+            "kind": kind,
+            "host": host,
+            "name": name,
+            "overall": self.overall(),
+            "facts": self.frame(),
+            "slas": [self.levels.card(sla) for sla in self.slas],
+            # A single day is its strip.
+            "calendar": None
+            if drawn["strip"] and self.stretch.days == 1
+            else calendar.build(self.days, self.stretch, self.words),
+            "pictures": drawn,
+            "incidents": self.incidents(),
+            "burn": self.burn(),
+            "copies": self.copies(),
+            "metrics": self.metrics(),
+            "checklist": self.checklist(),
+            "maintenance": self.maintenance(),
+            "days": self.by_day(),
+            "resolution": self.resolution(),
+        }
+
+    # ------------------------------------------------------------------ the whole
+
+    def overall(self) -> dict[str, str]:
+        tr, verdicts = self.tr, [str(sla.get("verdict")) for sla in self.slas]
+        met, total = verdicts.count("met"), len(verdicts)
+        verdict = next(
+            (one for one in ("missed", "unproven", "no_data") if one in verdicts), "met" if met else "no_data"
+        )
+        if verdict == "no_data" and met:
+            verdict = "unproven"
+        tone, word = VERDICTS[verdict]
+        if met == total and total:
+            text = tr.t("All {total} service levels were met.", total=total)
+        elif all(one == "no_data" for one in verdicts):
+            text = tr.t("Nothing was measured in this period.")
+        else:
+            text = tr.t("{met} of {total} service levels were met.", met=met, total=total)
+        missed = [tr.message(sla.get("title")) for sla in self.slas if sla.get("verdict") == "missed"]
+        if missed:
+            text += " " + tr.t("Missed: {names}.", names=", ".join(missed))
+        return {"tone": tone, "symbol": SYMBOLS[tone], "word": tr.message(word), "text": clean(text)}
+
+    def frame(self) -> list[dict[str, str]]:
+        tr, words = self.tr, self.words
+        seconds = mapping(self.document.get("seconds"))
+        known = [seconds.get(name) for name in ("up", "down", "planned_down", "unknown")]
+        rows = [
+            (tr.t("Host"), self.document.get("host")),
+            (tr.t("From"), tr.time(self.period.get("from"))),
+            (tr.t("To"), tr.time(self.period.get("to"))),
+        ]
+        if not self.period.get("over"):
+            rows.append((tr.t("Known until"), tr.t("{until_at} (not over yet)", until_at=self.period.get("until"))))
+        rows.append((tr.t("Time zone"), tr.zone_name()))
+        if all(isinstance(value, int | float) for value in known):
+            up, down, planned, unknown = known
+            rows += [
+                (tr.t("Up"), words.seconds(up)),
+                (tr.t("Down, unplanned"), words.seconds(down)),
+                (tr.t("Down, planned"), words.seconds(planned)),
+                (tr.t("Unknown: nobody looked"), words.seconds(unknown)),
+            ]
+        rows.append((tr.t("Evaluated"), tr.time(self.document.get("evaluated_at"))))
+        return [{"label": label, "value": clean(value)} for label, value in rows]
+
+    def resolution(self) -> str:
+        seconds = self.document.get("resolution_s")
+        if not isinstance(seconds, int | float) or seconds <= 0:
+            return ""
+        return clean(self.tr.t("Older samples are rolled up: latencies are known by {resolution_s}, times stay exact.",
+                               resolution_s=seconds))  # fmt: skip
+
+    # ------------------------------------------------------------------ tables
+
+    def table(self, name: str, title: str, columns: list[str], rows: list[Any], empty: str) -> dict[str, Any]:
+        return {"id": name, "title": title, "columns": columns, "rows": rows, "empty": empty}
+
+    def incidents(self) -> dict[str, Any]:
+        tr = self.tr
+        goal = next((number(sla.get("objective")) for sla in self.slas if sla.get("id") == "recovery"), None)
+        wanted = tr.t("Objective") if goal is None else tr.t("Objective: {goal_s}", goal_s=goal)
+        columns = [tr.t("Began"), tr.t("Recovered"), tr.t("Took"), wanted, tr.t("Detected after"),
+                   tr.t("Acknowledged after"), tr.t("Acted after"), tr.t("Procedure")]  # fmt: skip
+        rows = [self.incident(row, goal) for row in _mappings(self.document.get("incidents"))]
+        return self.table("incidents", tr.t("Incidents"), columns, rows, tr.t("No incident in this period."))
+
+    def incident(self, row: Doc, goal: float | None) -> list[dict[str, str]]:
+        tr, words = self.tr, self.words
+        took, worst = number(row.get("seconds")), number(row.get("worst_seconds"))
+        text = words.seconds(took)
+        if took is not None and worst is not None and worst > took + 0.5:
+            text = tr.t("{at_least} to {at_most}", at_least=text, at_most=words.seconds(worst))
+        procedure = row.get("procedure")
+        return [
+            cell(tr.time(row.get("from")), "when"),
+            cell(tr.time(row.get("to")) if row.get("to") else tr.t("not yet"), "when"),
+            cell(text, "when"),
+            self.in_time(row, goal),
+            *[cell(self.after(row, name), "when") for name in ("detected_at", "acknowledged_at", "acted_at")],
+            cell(tr.message(plans.TITLES.get(str(procedure), procedure)) if procedure else ""),
+        ]
+
+    def in_time(self, row: Doc, goal: float | None) -> dict[str, str]:
+        """Whether it was over in time, as far as it was not planned."""
+        tr = self.tr
+        took, most = number(row.get("unplanned_seconds", row.get("seconds"))), number(row.get("worst_seconds"))
+        if row.get("planned"):
+            return signed("P", tr.t("planned"), "planned")
+        if took is None or goal is None:
+            return cell("–")
+        if took > goal:
+            return signed("✘", tr.t("too long"), "bad")
+        if not row.get("to") or most is None or most > goal:
+            return signed("?", tr.t("not known"), "unknown")
+        return signed("✔", tr.t("in time"), "good")
+
+    def after(self, row: Doc, name: str) -> str:
+        began, then = epoch(row.get("from")), epoch(row.get(name))
+        return "" if began is None or then is None else self.words.seconds(max(then - began, 0.0))
+
+    def burn(self) -> dict[str, Any]:
+        """How fast the error budget burns, where the document says so."""
+        tr = self.tr
+        rows = []
+        for rate in _mappings(self.document.get("burn")):
+            pair = [f"{tr.number(value, 2)}×" if (value := number(rate.get(name))) is not None else ""
+                    for name in ("long_burn", "short_burn", "factor")]  # fmt: skip
+            windows = [tr.value("_s", rate.get(name)) for name in ("long_s", "short_s")]
+            firing = bool(rate.get("firing"))
+            state = signed("✘", tr.t("burns too fast"), "bad") if firing else signed("✔", tr.t("quiet"), "good")
+            rows.append([cell(rate.get("name")), cell(" / ".join(windows)), cell(pair[0]), cell(pair[1]), cell(pair[2]),
+                         state])  # fmt: skip
+        columns = [tr.t("Alert"), tr.t("Windows"), tr.t("Long window"), tr.t("Short window"), tr.t("Limit"),
+                   tr.t("State")]  # fmt: skip
+        return self.table("burn", tr.t("Burn rate of the error budget"), columns, rows, "")
+
+    def copies(self) -> dict[str, Any]:
+        """A row for each kind of backup and restore; ``each``: one for every single one, the newest first."""
+        tr, words = self.tr, self.words
+        made = excellence.copies(self.runs)
+        kinds: dict[str, list[dict[str, Any]]] = {}
+        for row in made:
+            kinds.setdefault(tr.message(row["title"]), []).append(row)
+        rows = []
+        for title, several in kinds.items():
+            failed = sum(row["status"] == "failed" for row in several)
+            took = [row["seconds"] for row in several if row["seconds"] is not None]
+            last = several[-1]
+            rows.append([
+                cell(title),
+                cell(words.count(len(several))),
+                cell(f"✘ {failed}" if failed else "✔ 0", "bad" if failed else "good"),
+                cell(tr.time(last["at"]), "when"),
+                cell(tr.seconds(statistics.median(took)) if took else ""),
+                cell(tr.seconds(max(took)) if took else ""),
+                cell(tr.bytes(last["bytes"]) if last["bytes"] is not None else ""),
+            ])  # fmt: skip
+        columns = [tr.t("What"), tr.t("Count"), tr.t("Failed"), tr.t("Last"), tr.t("Took, median"),
+                   tr.t("Took, longest"), tr.t("Size of the last")]  # fmt: skip
+        empty = tr.t("No run of this period backed up or restored anything.")
+        each = {
+            "columns": [tr.t("When"), tr.t("What"), tr.t("Result"), tr.t("Took"), tr.t("Application stopped for")],
+            "rows": [self.copy(row) for row in reversed(made[-MAX_COPIES:])],
+        }
+        return {**self.table("copies", tr.t("Backups and restores"), columns, rows, empty), "each": each}
+
+    def copy(self, row: Mapping[str, Any]) -> list[str]:
+        tr = self.tr
+        _, symbol, word = _TICKS[row["status"]]
+        times = [tr.seconds(row[name]) if row[name] is not None else "–" for name in ("seconds", "stopped_s")]
+        return [tr.time(row["at"]), tr.message(row["title"]), f"{symbol} {tr.message(word)}", *times]
+
+    def maintenance(self) -> dict[str, Any]:
+        tr = self.tr
+        rows = [
+            [
+                cell(tr.time(row.get("from")), "when"),
+                cell(tr.time(row.get("to")), "when"),
+                cell(row.get("reason") or ""),
+            ]
+            for row in _mappings(self.document.get("maintenance"))
+        ]
+        columns = [tr.t("From"), tr.t("To"), tr.t("Reason")]
+        return self.table("maintenance", tr.t("Maintenance windows"), columns, rows, "")
+
+    def by_day(self) -> dict[str, Any]:
+        tr, words = self.tr, self.words
+        columns = [tr.t("Day"), tr.t("Uptime"), tr.t("Down, unplanned"), tr.t("Down, planned"), tr.t("Unknown"),
+                   "p50", "p95", "p99", tr.t("Budget left")]  # fmt: skip
+        rows = []
+        for day in self.days:
+            date = calendar.date_of(day)
+            up, down = number(day.get("up_s")) or 0.0, number(day.get("down_s")) or 0.0
+            rows.append([
+                cell(words.day(date, "yMMMd") if date else day.get("date")),
+                cell(words.share(up / (up + down)) if up + down > 0 else "–"),
+                *[cell(words.seconds(number(day.get(f"{name}_s")) or 0))
+                  for name in ("down", "planned_down", "unknown")],
+                *[cell("–" if (value := number(day.get(f"{name}_ms"))) is None else tr.value("_ms", value))
+                  for name in ("p50", "p95", "p99")],
+                cell(words.minutes(day.get("budget_remaining_minutes"))),
+            ])  # fmt: skip
+        return self.table(
+            "by-day", tr.t("Figures of each day"), columns, rows, tr.t("No day of this period has begun.")
+        )
+
+    # ------------------------------------------------------------------ lists
+
+    def metrics(self) -> list[dict[str, Any]]:
+        tr = self.tr
+        groups = []
+        for cadence, items in mapping(self.document.get("metrics")).items():
+            rows = []
+            for item in _mappings(items):
+                tone, word = _METRICS.get(str(item.get("status")), _METRICS["unknown"])
+                rows.append({
+                    "title": clean(tr.message(item.get("title") or item.get("id"))),
+                    "tone": tone,
+                    "symbol": SYMBOLS[tone],
+                    "word": tr.message(word),
+                    "note": clean(tr.message(item.get("observed"))),
+                })  # fmt: skip
+            # A day says nothing of its month.
+            if rows and self.stretch.days >= excellence.SHORTEST.get(str(cadence), 0):
+                title = clean(tr.message(CADENCES.get(str(cadence), cadence)))
+                groups.append({"title": title, "items": rows})
+        return groups
+
+    def checklist(self) -> list[dict[str, Any]]:
+        tr, zone = self.tr, self.tr.zone
+        elapsed = sum(1 for day in self.days if (epoch(day.get("to")) or self.end + 1) <= self._midnight())
+        judged = excellence.checklist(self.runs, self.document, days=self.stretch.days, elapsed=elapsed, zone=zone)
+        groups = []
+        for group in judged:
+            rows, unit = [], _UNITS[group["cadence"]]
+            for item in group["items"]:
+                tone, symbol, word = _TICKS[item["status"]]
+                note = []
+                if item["done"]:
+                    counts = {"met": min(item["done"], item["due"]), "total": item["due"]}
+                    note.append(tr.message({**unit, "args": counts}))
+                if item["at"] is not None:
+                    last = datetime.fromtimestamp(item["at"], zone).date()
+                    note.append(tr.t("last: {date}", date=self.words.day(last)))
+                rows.append({
+                    "title": clean(tr.message(item["title"])),
+                    "tone": tone,
+                    "symbol": symbol,
+                    "word": tr.message(word),
+                    "note": clean(", ".join(note)),
+                    "ticked": item["status"] == "done",
+                })  # fmt: skip
+            groups.append({"title": tr.message(CADENCES[group["cadence"]]), "items": rows})
+        return groups
+
+    def _midnight(self) -> float:
+        """Until when days are over: the local midnight at or before ``until``, or the period's own end."""
+        if self.until >= self.end:
+            return self.end
+        moment = datetime.fromtimestamp(self.until, self.tr.zone)
+        return moment.replace(hour=0, minute=0, second=0, microsecond=0, fold=0).timestamp()
+
+
+def _mappings(value: Any) -> list[Mapping[str, Any]]:
+    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list | tuple) else []

@@ -1,0 +1,334 @@
+"""One cycle of the watch on the controller: whether it takes place, what is recorded of it, what an operator reads."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from module_utils.orquestrador.core.messages import msg
+from module_utils.orquestrador.core.types import Message
+
+from ..core import i18n, text
+from . import decisions as watch, lock as watch_lock
+from ..core.errors import HistoryError
+from ..core.settings import Settings
+
+MAX_LINES = 40
+MAX_NUMBER = 10**6
+
+
+def number(name: str, value: object, low: float = 0) -> float:
+    """A variable of the inventory as a number; ``ValueError``, one line that names it, for what is none."""
+    try:
+        found = float(str(value))
+    except ValueError:
+        found = -1.0
+    if not low <= found < MAX_NUMBER:
+        raise ValueError(f"{name} is {value!r}: give a number from {low:g} in the inventory")
+    return found
+
+
+@dataclass(frozen=True)
+class Cycle:
+    """Whose cycle it is and what it may do. Times in seconds."""
+
+    sources: tuple[str, ...]
+    hosts: tuple[str, ...]
+    owner: str
+    budget_s: float
+    late_s: float
+    patience: int  # cycles in a row after which people are told of what nobody treats
+
+    @property
+    def key(self) -> str:
+        """Of what it is a cycle."""
+        return watch.key_of(self.sources, self.hosts)
+
+
+@dataclass
+class Recorded:
+    """What a cycle came to: decisions by host, lines for the operator, and the row of the history that it has."""
+
+    decisions: dict[str, watch.Decision]
+    lines: list[str]
+    number: int | None = None
+
+
+def begin(cycle: Cycle, kept: Settings, *, pid: int, due: object, check_mode: bool) -> tuple[str, Message | None, Any]:
+    """Whether a cycle takes place: ``(outcome, why not, number)``; ``outcome`` is ``running``, ``late`` or ``skipped``.
+
+    One that does not is counted. ``number`` is the row that a shared history has of it from now on. In check mode
+    nothing is taken and nothing counted.
+
+    A history of several controllers that does not answer stands in no cycle's way: hosts are observed, and recording
+    it says why nobody acts.
+
+    Raises:
+        ValueError: ``due`` is no time.
+        OSError: neither lock nor the row of a cycle that is left out can be written.
+    """
+    late = watch.lateness_s(due, datetime.now(UTC))
+    if late > cycle.late_s:
+        why = msg("This cycle of the watch was due {late_s} ago: it is left out", late_s=round(late, 1))
+        return watch.LATE, why, _counted(cycle, kept, watch.LATE, why, check_mode)
+    if check_mode:
+        return watch.RUNNING, None, None
+    holder = watch_lock.take(kept.state_dir, cycle.key, pid)
+    if holder is not None:
+        why = msg("Another cycle of this watch is under way (process {pid}): this one is left out", pid=holder["pid"])
+        return watch.SKIPPED, why, _counted(cycle, kept, watch.SKIPPED, why, check_mode)
+    if kept.history_url is None:
+        return watch.RUNNING, None, None  # nobody else can have this history, and its library is dear
+    number, answered = _taken(cycle, kept)
+    if answered and number is None:
+        why = msg("Another controller has a cycle of this watch under way: this one is left out")
+        return watch.SKIPPED, why, _counted(cycle, kept, watch.SKIPPED, why, check_mode)
+    return watch.RUNNING, None, number
+
+
+def _taken(cycle: Cycle, kept: Settings) -> tuple[int | None, bool]:
+    """The row that a shared history has of a cycle, ``None`` where another has one; whether the history answered."""
+    from ..history import store as history  # noqa: PLC0415 - dear, see above
+
+    try:
+        with history.open_history(kept.state_dir, kept.history_url) as store:
+            return _begun(store, cycle), True
+    except OSError:
+        return None, False  # hosts are looked at all the same: what was seen is kept, and nobody acts (see record)
+
+
+def _begun(store: Any, cycle: Cycle) -> int | None:
+    from . import store as watch_store  # noqa: PLC0415 - dear
+
+    found: int | None = watch_store.begin(
+        store, key=cycle.key, owner=cycle.owner, hosts=len(cycle.hosts), budget_s=cycle.budget_s
+    )
+    return found
+
+
+def _counted(cycle: Cycle, kept: Settings, outcome: str, why: Message, check_mode: bool) -> int | None:
+    if check_mode:
+        return None
+    from ..history import store as history  # noqa: PLC0415 - dear
+    from . import store as watch_store  # noqa: PLC0415 - dear
+
+    with history.open_history(kept.state_dir, kept.history_url) as store:
+        data = {"key": cycle.key, "owner": cycle.owner, "why": why}
+        return watch_store.note(store, outcome, hosts=len(cycle.hosts), data=data)
+
+
+def record(
+    cycle: Cycle,
+    kept: Settings,
+    seen: Mapping[str, Mapping[str, Any]],
+    *,
+    number: int | None,
+    started: float,
+    check_mode: bool,
+) -> Recorded:
+    """Record what a cycle saw, in one transaction, and decide about every host.
+
+    ``seen``: by host, what the probe plugin returned; ``number`` and ``started`` (epoch seconds): of the cycle.
+
+    Raises:
+        OSError: the history cannot be read or written: nobody may act then, because nobody could count it. What was
+            seen is kept aside until it can (:mod:`orquestrador_ops.history.spool`).
+    """
+    from . import store as watch_store  # noqa: PLC0415 - loaded while the first host was being observed
+    from ..history import spool  # noqa: PLC0415
+
+    rows = watch_store.rows_of(_samples(seen))
+    try:
+        return _recorded(cycle, kept, seen, rows, number=number, started=started, check_mode=check_mode)
+    except _NotNoted as error:
+        raise error.reason from error.__cause__
+    except OSError as error:
+        if check_mode:
+            raise
+        raise spool.keep(kept.state_dir, rows, error) from error
+
+
+class _NotNoted(Exception):  # noqa: N818 - never leaves this module
+    """What went wrong after the samples were stored."""
+
+    def __init__(self, reason: OSError) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
+
+
+def _recorded(
+    cycle: Cycle,
+    kept: Settings,
+    seen: Mapping[str, Mapping[str, Any]],
+    rows: list[dict[str, Any]],
+    *,
+    number: int | None,
+    started: float,
+    check_mode: bool,
+) -> Recorded:
+    from ..history import store as history  # noqa: PLC0415 - loaded while the first host was being observed
+    from . import store as watch_store  # noqa: PLC0415 - loaded while the first host was being observed
+    from ..history import spool  # noqa: PLC0415
+
+    tr = kept.translator()
+    with history.open_history(kept.state_dir, kept.history_url) as store:
+        decisions = _decisions(store, cycle, seen)
+        recorded = Recorded(decisions, _lines(decisions, tr), number)
+        if check_mode:
+            return recorded
+        memories = {host: one["memory"] for host, one in seen.items() if isinstance(one.get("memory"), Mapping)}
+        watch_store.record_rows(store, rows, memories)
+        spool.reserve(kept.state_dir)
+        try:
+            _note(store, cycle, kept, recorded, len(seen), started)
+        except OSError as error:
+            raise _NotNoted(error) from error
+    return recorded
+
+
+def _note(store: Any, cycle: Cycle, kept: Settings, recorded: Recorded, hosts: int, started: float) -> None:
+    """Give the cycle its row, with what it decided."""
+    from . import store as watch_store  # noqa: PLC0415
+
+    if recorded.number is None and kept.history_url is not None:
+        # The history did not answer when the cycle began: another controller may have one by now, and acts.
+        recorded.number = _begun(store, cycle)
+        if recorded.number is None:
+            raise HistoryError(msg("another controller has a cycle of this watch under way: nothing is done about it"))
+    if recorded.number is None:
+        whose = {"key": cycle.key, "owner": cycle.owner}
+        recorded.number = watch_store.note(store, watch.RUNNING, hosts=hosts, data=whose)
+    idle = all(one["kind"] == watch.NONE for one in recorded.decisions.values())
+    counted = watch.tally(recorded.decisions)
+    watch_store.finish(store, recorded.number, acted=0, data=counted, started_at=started, over=idle)
+
+
+def task_of(seen: Mapping[str, Any], decision: watch.Decision) -> dict[str, Any]:
+    """What the playbook needs to do what was decided: the decision, with the ``finding`` that people are told."""
+    return {**decision, "finding": watch.finding(seen, decision) if decision["kind"] == watch.TELL else None}
+
+
+def budgets() -> dict[str, int]:
+    """Seconds that each procedure may take that a verdict or a diagnosis can call for."""
+    from ..procedures import outcome as routines  # noqa: PLC0415 - loaded while the first host was being observed
+
+    return {name: routines.routine(name).budget_s for name in routines.PLAYBOOKS}
+
+
+def finish(kept: Settings, number: int, ended: Mapping[str, str]) -> None:
+    """A cycle that had something to do is over. ``ended``: by host, how (see :func:`orquestrador_ops.watch.decisions.ended`)."""
+    from ..history import store as history  # noqa: PLC0415 - dear
+    from . import store as watch_store  # noqa: PLC0415 - dear
+
+    acted = sum(how in ("recovered", "failed", "unreachable") for how in ended.values())
+    with history.open_history(kept.state_dir, kept.history_url) as store:
+        watch_store.finish(store, number, acted=acted, data={"ended": dict(ended)})
+
+
+def last_lines(ended: Mapping[str, str], tr: i18n.Translator) -> list[str]:
+    """How it ended, a line for every host that something was to be done about."""
+    lines = [f"  {host}: {tr.message(_ENDS[how])}" for host, how in list(ended.items())[:MAX_LINES]]
+    return [text.clean(line, 400) for line in lines]
+
+
+_ENDS: Mapping[str, Message] = {
+    "recovered": msg("recovered, and proven healthy"),
+    "nothing": msg("well again before anything was done"),
+    "failed": msg("not recovered: see the report"),
+    "refused": msg("not recovered: another procedure has the lease of the host"),
+    "other": msg("another procedure's case by now: the next cycle sees to it"),
+    "held": msg("left alone: maintenance is under way"),
+    "breaker": msg("left alone: too many recoveries, the circuit breaker is open"),
+    "unreachable": msg("could not be reached"),
+    "told": msg("people were told"),
+    "settled": msg("the incident was looked at"),
+}
+
+
+def _decisions(store: Any, cycle: Cycle, seen: Mapping[str, Mapping[str, Any]]) -> dict[str, watch.Decision]:
+    from . import store as watch_store  # noqa: PLC0415
+
+    incidents = watch_store.open_incidents(store)
+    found: dict[str, watch.Decision] = {}
+    for host, one in seen.items():
+        trouble = one.get("trouble")
+        before = watch_store.troubles(store, host, cycle.patience) if trouble is not None else []
+        found[host] = watch.decide(
+            one,
+            lasted=watch.streak(trouble, before),
+            patience=cycle.patience,
+            incident=host in incidents,
+            maintenance=_maintenance(store, host) if trouble or host in incidents else None,
+        )
+    return found
+
+
+def _maintenance(store: Any, host: str) -> Mapping[str, Any] | None:
+    """The open maintenance window of a host."""
+    from ..incidents import maintenance  # noqa: PLC0415 - only for hosts that are not well
+
+    return maintenance.active(store, host, time.time())
+
+
+def _samples(seen: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, Any, Any, dict[str, Any]]]:
+    """Rows for the history: where a second look was taken, the first one as well."""
+    rows: list[tuple[str, Any, Any, dict[str, Any]]] = []
+    for host, one in seen.items():
+        first = one.get("first_look")
+        if isinstance(first, Mapping):
+            rows.append((host, first.get("snapshot"), first.get("verdict"), {"first_look": True, **_public(first)}))
+        rows.append((host, one.get("snapshot"), one.get("verdict"), {"trouble": one.get("trouble"), **_public(one)}))
+    return rows
+
+
+def _public(look: Mapping[str, Any]) -> dict[str, Any]:
+    public = look.get("public")
+    if not isinstance(public, Mapping):
+        return {}
+    return {"public": {name: public.get(name) for name in ("ok", "status", "latency_ms", "error")}}
+
+
+def _lines(decisions: Mapping[str, watch.Decision], tr: i18n.Translator) -> list[str]:
+    """A line for every host that is not well, and one that sums up."""
+    worth = [(host, one) for host, one in decisions.items() if watch.worth_a_line(one)]
+    lines = [_line(host, one, tr) for host, one in worth[:MAX_LINES]]
+    if len(worth) > MAX_LINES:
+        lines.append("  " + tr.t("{count} more", count=len(worth) - MAX_LINES))
+    counted = watch.tally(decisions)
+    parts = [tr.message({**_WORDS[name], "args": {"count": count}}) for name, count in counted.items() if count]
+    return [*lines, tr.t("Watch of {hosts} host(s)", hosts=len(decisions)) + ": " + ", ".join(parts)]
+
+
+_WORDS: Mapping[str, Message] = {
+    "healthy": msg("{count} healthy", count=0),
+    "degraded": msg("{count} degraded", count=0),
+    "critical": msg("{count} critical", count=0),
+    "unknown": msg("{count} unknown", count=0),
+    "unreachable": msg("{count} unreachable", count=0),
+    "outside": msg("{count} not reachable from outside", count=0),
+    "recover": msg("{count} to recover", count=0),
+}
+
+
+def _line(host: str, one: watch.Decision, tr: i18n.Translator) -> str:
+    said = "; ".join(filter(None, map(tr.message, one["reasons"])))
+    then = tr.message(one["then"])
+    state = tr.message(_STATES.get(one["trouble"] or one["state"], msg("unknown")))
+    line = f"  {host}: {state}" + (f" - {said}" if said else "") + (f" -> {then}" if then else "")
+    return text.clean(line, 400)
+
+
+_STATES: Mapping[str, Message] = {
+    watch.FAILING: msg("failing"),
+    watch.UNREACHABLE: msg("unreachable"),
+    watch.UNSEEN: msg("unknown"),
+    watch.OUTSIDE: msg("not reachable from outside"),
+    watch.CAPACITY: msg("short of capacity"),
+    "healthy": msg("healthy"),
+    "degraded": msg("degraded"),
+    "critical": msg("critical"),
+    "unknown": msg("unknown"),
+}

@@ -1,0 +1,328 @@
+"""What one cycle of the watch makes of what it saw. Pure: no clock, no files, no network.
+
+A host's *trouble* is what keeps it from being well: ``failing`` (a confirmed failure that a procedure treats),
+``unreachable``, ``unknown`` (it could be reached, but not observed), ``outside`` (healthy inside, not reachable from
+here) or ``capacity`` (critical, and no procedure treats it). The last four are told to people once they have lasted
+for some cycles; only a failure is acted upon, and only when two looks agree on it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from module_utils.orquestrador.core.messages import msg
+from module_utils.orquestrador.core.types import CRITICAL, DEGRADED, HEALTHY, UNKNOWN, Message
+
+from ..core.i18n import parse_time
+
+FAILING, UNREACHABLE, UNSEEN, OUTSIDE, CAPACITY = "failing", "unreachable", "unknown", "outside", "capacity"
+NONE, RECOVER, TELL, SETTLE = "none", "recover", "tell", "settle"
+DONE, SKIPPED, LATE, RUNNING = "done", "skipped", "late", "running"
+
+# Critical and treated by no procedure: what people have to make room for. Errors in the logs are told by the routines.
+_CAPACITY_CHECKS = ("host.memory", "mysql.connections")
+_REASONS = 3
+
+Decision = dict[str, Any]
+
+
+def key_of(sources: Iterable[str], hosts: Iterable[str]) -> str:
+    """What makes two cycles the same watch: the inventory and the hosts it is of."""
+    import hashlib  # noqa: PLC0415 - once a cycle
+
+    text = "\n".join([*sorted(map(str, sources)), "", *sorted(map(str, hosts))])
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
+
+
+def lateness_s(due: object, now: datetime) -> float:
+    """By how many seconds a cycle that was due at ``due`` (ISO 8601, epoch seconds) is late; 0 without a due time.
+
+    Raises:
+        ValueError: one line, for what is no time.
+    """
+    if due is None or due == "":
+        return 0.0
+    try:
+        moment = parse_time(float(str(due)))
+    except ValueError:
+        moment = parse_time(due)
+    if moment is None:
+        raise ValueError(f"watch_due is {due!r}: give the time at which the cycle was due, in ISO 8601")
+    return max((now - moment).total_seconds(), 0.0)
+
+
+def essence(result: Mapping[str, Any]) -> dict[str, Any]:
+    """What a sample and a decision need of a probe: a healthy host's whole snapshot would only be carried about.
+
+    ``{snapshot, verdict, outcome, failure}``.
+    """
+    snapshot, verdict = result.get("snapshot"), result.get("verdict")
+    kept: dict[str, Any] | None = None
+    if isinstance(snapshot, Mapping):
+        app = _part(_part(snapshot, "pm2"), "app")
+        http, logs = _part(snapshot, "http"), _part(snapshot, "logs")
+        kept = {
+            "taken_at": snapshot.get("taken_at"),
+            "http": {name: http.get(name) for name in ("status", "latency_median_ms")},
+            "pm2": {"app": {name: app.get(name) for name in ("memory_bytes", "cpu_percent", "restarts")}},
+            "logs": {"errors_day": logs.get("errors_day")},
+            "resources": {"disk": _part(snapshot, "resources").get("disk")},
+        }
+    judged: dict[str, Any] | None = None
+    if isinstance(verdict, Mapping):
+        checks = [{"id": check.get("id"), "status": check.get("status")} for check in verdict.get("checks") or []]
+        judged = {**{name: verdict.get(name) for name in ("overall", "procedure", "reasons")}, "checks": checks}
+    return {
+        "snapshot": kept,
+        "verdict": judged,
+        "outcome": result.get("outcome"),
+        "failure": result.get("failure") or _refused(result),
+    }
+
+
+def calls_for(result: Mapping[str, Any]) -> str:
+    """The procedure that a probe's verdict calls for, ``none`` as well when there is no verdict."""
+    verdict = result.get("verdict")
+    return str(verdict.get("procedure") or NONE) if isinstance(verdict, Mapping) else NONE
+
+
+def asked(http: Any, url: str, limit_s: float) -> dict[str, Any]:
+    """How the address for users answers from here, asked once with ``module_utils``' ``http_health``.
+
+    ``{ok, url, status, latency_ms, error, reason: Message|None}``; the URL without what may be secret in it.
+    """
+    state, found = http.collect(url, requests=1, timeout_s=limit_s, request_timeout_s=limit_s)
+    status = state["status"]
+    return {
+        "ok": state["error"] is None and status is not None and 200 <= status < 300,
+        "url": state["url"],
+        "status": status,
+        "latency_ms": state["latency_median_ms"],
+        "error": state["error"],
+        "reason": found[0]["message"] if state["error"] and found else None,
+    }
+
+
+def unanswered(url: str) -> dict[str, Any]:
+    """What :func:`asked` would have said had it come back: a name that is not resolved in time, say."""
+    from urllib.parse import urlsplit  # noqa: PLC0415 - on the rare way only
+
+    from module_utils.orquestrador.app.health_endpoint import shown_url  # noqa: PLC0415
+
+    shown = shown_url(urlsplit(url))
+    reason = msg("{url} did not answer completely in time", url=shown)
+    return {"ok": False, "url": shown, "status": None, "latency_ms": None, "error": "timeout", "reason": reason}
+
+
+def trouble(result: Mapping[str, Any], public: Mapping[str, Any] | None) -> str | None:
+    """What is wrong with a host after its last look; ``None`` for one that is well or merely degraded.
+
+    ``public`` is how the address for users answered from here: ``{ok, …}``, ``None`` when it was not asked.
+    """
+    verdict = result.get("verdict")
+    if result.get("outcome") == "unreachable":
+        return UNREACHABLE
+    if not isinstance(verdict, Mapping):
+        return UNSEEN
+    if calls_for(result) != NONE:
+        return FAILING
+    overall = verdict.get("overall")
+    if overall == CRITICAL and _critical(verdict, _CAPACITY_CHECKS):
+        return CAPACITY
+    if overall == UNKNOWN:
+        return UNSEEN
+    return OUTSIDE if public is not None and not public.get("ok") else None
+
+
+def streak(now: str | None, before: Sequence[str | None]) -> int:
+    """For how many cycles in a row a trouble has been there, this one included; ``before`` is newest first."""
+    if now is None:
+        return 0
+    count = 1
+    for one in before:
+        if one != now:
+            break
+        count += 1
+    return count
+
+
+def decide(
+    seen: Mapping[str, Any],
+    *,
+    lasted: int,
+    patience: int,
+    incident: bool,
+    maintenance: Mapping[str, Any] | None,
+) -> Decision:
+    """What to do about a host.
+
+    ``seen``: what the probe plugin returned about it, ``{trouble, blip, public}`` with verdict and failure; ``lasted``:
+    cycles in a row with this trouble; ``patience``: of how many to tell people; ``incident``: whether one is open;
+    ``maintenance``: the open window, if any.
+
+    Returns ``{kind: none|recover|tell|settle, state, trouble, procedure, reasons, waits, then: Message|None}``;
+    ``waits``: people are not told yet of a trouble that nobody may treat.
+    """
+    verdict = seen.get("verdict") or {}
+    found = seen.get("trouble")
+    told = {
+        "state": str(verdict.get("overall") or found or UNKNOWN),
+        "trouble": found,
+        "procedure": calls_for(seen),
+        "reasons": reasons(seen),
+        "waits": lasted < patience,
+    }
+    kind, then = _course(seen, told, lasted, patience, incident, maintenance)
+    return {**told, "kind": kind, "then": then}
+
+
+def _course(
+    seen: Mapping[str, Any],
+    told: Mapping[str, Any],
+    lasted: int,
+    patience: int,
+    incident: bool,
+    maintenance: Mapping[str, Any] | None,
+) -> tuple[str, Message | None]:
+    found = told["trouble"]
+    course: tuple[str, Message | None] = (NONE, None)
+    if maintenance is not None and (found is not None or incident):
+        course = NONE, msg("in maintenance until {until_at}: left alone", until_at=maintenance.get("ends_at"))
+    elif found == FAILING:
+        course = RECOVER, msg("confirmed: {procedure} follows", procedure=told["procedure"])
+    elif found is not None and lasted >= patience:
+        course = TELL, msg("for {cycles} cycles or more: people are told", cycles=patience)
+    elif found is not None:
+        course = NONE, msg("cycle {lasted} of {patience}: noted", lasted=lasted, patience=patience)
+    elif incident and told["state"] in (HEALTHY, DEGRADED):
+        course = SETTLE, msg("well again: the incident is looked at")
+    elif seen.get("blip"):
+        course = NONE, msg("a second look found it well: nothing was done")
+    return course
+
+
+def reasons(seen: Mapping[str, Any]) -> list[Message]:
+    """Why a host is not well, the first few."""
+    found = [seen["failure"]] if seen.get("failure") else []
+    public = seen.get("public")
+    if seen.get("trouble") == OUTSIDE and isinstance(public, Mapping):
+        found.append(outside(public))
+    blip = seen.get("blip")
+    found += list((seen.get("verdict") or {}).get("reasons") or [])
+    if blip and not found:
+        found += list(blip)
+    return found[:_REASONS]
+
+
+def outside(public: Mapping[str, Any]) -> Message:
+    """What is said of an application that is well on its host and can't be reached from here."""
+    answered = msg("{url} answers with HTTP {status}", url=public.get("url"), status=public.get("status"))
+    return msg("Reachable inside, not outside: {reason}", reason=public.get("reason") or answered)
+
+
+def finding(seen: Mapping[str, Any], decision: Decision) -> dict[str, Any]:
+    """A trouble that no procedure treats, in the shape in which a procedure reports: ``emergency_result``."""
+    found = str(decision["trouble"])
+    severity, level, proposal = _TOLD[found]
+    return {
+        "changed": False,
+        "outcome": "failed",
+        "diagnosis": {
+            "alert": found,
+            "severity": severity,
+            "scenario": found,
+            "reasons": decision["reasons"],
+            "proposals": [proposal],
+            "level": level,
+        },
+        "before": {"snapshot": seen.get("snapshot"), "verdict": seen.get("verdict")},
+        "steps": {},
+        "over_budget": False,
+        "failures": [],
+    }
+
+
+def as_one_look(seen: Mapping[str, Any]) -> dict[str, Any]:
+    """What was seen from inside and from here as the result of one probe: not well when either is not."""
+    verdict = seen.get("verdict")
+    if seen.get("trouble") != OUTSIDE or not isinstance(verdict, Mapping):
+        return dict(seen)
+    return {**seen, "verdict": {**verdict, "overall": CRITICAL}}
+
+
+_TOLD: Mapping[str, tuple[str, str, Message]] = {
+    UNREACHABLE: (
+        "critical",
+        "L2",
+        msg("See whether the host runs and whether its SSH answers; the application may work all the same."),
+    ),
+    UNSEEN: ("medium", "L2", msg("Run triage: it says what could not be observed and why.")),
+    OUTSIDE: (
+        "high",
+        "L2",
+        msg("Look at what stands between: proxy, firewall, DNS, or app_public_url in the inventory."),
+    ),
+    CAPACITY: ("high", "L4", msg("Make room: the report names what is used up.")),
+}
+
+
+def ended(decision: Decision, variables: Mapping[str, Any]) -> str:
+    """How it ended with a host: from what the roles registered for it.
+
+    ``recovered``, ``nothing`` (it was well by then), ``failed``, ``refused`` (another procedure has the host),
+    ``other`` (by then it was another procedure's case), ``held`` (maintenance), ``breaker`` (open), ``unreachable``,
+    ``told``, ``settled``.
+    """
+    if decision["kind"] == SETTLE:
+        return "settled"
+    if decision["kind"] == TELL:
+        return "told"
+    gate, result = _part(variables, "emergency_gate"), _part(variables, "emergency_result")
+    if gate and not gate.get("allowed"):
+        return "held" if gate.get("maintenance") else "breaker"
+    if result.get("unreachable"):
+        return "unreachable"
+    outcome, alert = result.get("outcome"), _part(result, "diagnosis").get("alert")
+    run = _part(_part(variables, "report_run"), "run").get("procedure", decision["procedure"])  # the last one of two
+    if outcome == "refused" and alert not in (None, NONE, run):
+        return "other"
+    return {"healthy": "nothing", "recovered": "recovered", "refused": "refused"}.get(str(outcome), "failed")
+
+
+# Ends after which a cycle's status is not 0.
+NOT_WELL = ("failed", "other", "refused", "breaker", "unreachable", "told")
+
+
+def tally(decisions: Mapping[str, Decision]) -> dict[str, int]:
+    """How many hosts a cycle found well, and what it does about the others."""
+    counted = dict.fromkeys((HEALTHY, DEGRADED, CRITICAL, UNKNOWN, UNREACHABLE, OUTSIDE, RECOVER), 0)
+    for one in decisions.values():
+        state = UNREACHABLE if one["trouble"] == UNREACHABLE else one["state"]
+        state = OUTSIDE if one["trouble"] == OUTSIDE else state
+        counted[state if state in counted else UNKNOWN] += 1
+        counted[RECOVER] += one["kind"] == RECOVER
+    return counted
+
+
+def worth_a_line(decision: Decision) -> bool:
+    """Whether an operator is shown a host: whatever is not healthy, or about to be settled."""
+    return decision["state"] != HEALTHY or decision["then"] is not None
+
+
+def _critical(verdict: Mapping[str, Any], ids: Iterable[str]) -> bool:
+    statuses = {check.get("id"): check.get("status") for check in verdict.get("checks") or []}
+    return any(statuses.get(one) == CRITICAL for one in ids)
+
+
+def _refused(result: Mapping[str, Any]) -> Message | None:
+    """What is said of a host whose probe could not even be sent, because of its variables."""
+    if not result.get("failed"):
+        return None
+    return msg("The probe was not sent: {reason}", reason=str(result.get("msg") or ""))
+
+
+def _part(whole: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    part = whole.get(name)
+    return part if isinstance(part, Mapping) else {}
