@@ -14,8 +14,9 @@ from ansible.plugins.action import ActionBase
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from module_utils.orquestrador.backup.offsite import CONTROLLER, remarks
-from module_utils.orquestrador.core.messages import plain
+from orquestrador.backup.offsite import CONTROLLER, remarks
+from orquestrador.core.messages import plain
+
 from orquestrador_ops.adapters import fetch as fetching
 from orquestrador_ops.core import settings
 

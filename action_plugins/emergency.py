@@ -12,7 +12,9 @@ from ansible.plugins.loader import action_loader
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from orquestrador_ops.adapters import payload as courier, emergency as emergencies, probe as observation
+from orquestrador_ops.adapters import emergency as emergencies
+from orquestrador_ops.adapters import payload as courier
+from orquestrador_ops.adapters import probe as observation
 from orquestrador_ops.core import settings
 
 # Built here, in the controlling process: every forked worker inherits it.

@@ -12,8 +12,8 @@ from ansible.plugins.action import ActionBase
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from orquestrador_ops.adapters import arguments as cases
-from orquestrador_ops.history import store as history
 from orquestrador_ops.core import settings
+from orquestrador_ops.history import access
 from orquestrador_ops.incidents import settlement
 
 
@@ -36,7 +36,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         except ValueError as error:
             return {"failed": True, "changed": False, "allowed": False, "msg": str(error)}
         try:
-            with history.open_history(kept.state_dir, kept.history_url) as store:
+            with access.open_history(kept.state_dir, kept.history_url) as store:
                 answer = settlement.gate(store, case, close_breaker=arguments["close_breaker"])
         except OSError as error:
             answer = settlement.unrecorded(case, getattr(error, "message", str(error)))

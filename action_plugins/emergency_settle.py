@@ -11,11 +11,12 @@ from ansible.plugins.action import ActionBase
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from module_utils.orquestrador.core.messages import msg
+from orquestrador.core.messages import msg
+
 from orquestrador_ops.adapters import arguments as cases
-from orquestrador_ops.incidents import escalation, settlement
-from orquestrador_ops.history import store as history
 from orquestrador_ops.core import settings
+from orquestrador_ops.history import access
+from orquestrador_ops.incidents import escalation, settlement
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -37,7 +38,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         except ValueError as error:
             return {"failed": True, "changed": False, "msg": str(error)}
         try:
-            with history.open_history(kept.state_dir, kept.history_url) as store:
+            with access.open_history(kept.state_dir, kept.history_url) as store:
                 desk = escalation.Desk(store, plan, tr, now, case.run_id, arguments["limit_s"])
                 # Read by name: as arguments, a result's every string would be templated again.
                 results = {

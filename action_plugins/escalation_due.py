@@ -12,9 +12,9 @@ from ansible.plugins.action import ActionBase
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from orquestrador_ops.adapters import arguments as cases
-from orquestrador_ops.incidents import escalation
-from orquestrador_ops.history import store as history
 from orquestrador_ops.core import settings
+from orquestrador_ops.history import access
+from orquestrador_ops.incidents import escalation
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -32,7 +32,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         hosts = [str(host) for host in variables.get("ansible_play_hosts_all") or []]
         try:
             plan = cases.plan(variables, arguments, self._templar.template)
-            with history.open_history(kept.state_dir, kept.history_url) as store:
+            with access.open_history(kept.state_dir, kept.history_url) as store:
                 waiting = [one["id"] for one in escalation.due(store, now) if one["host"] in hosts]
                 if self._task.check_mode:
                     return {"changed": False, "due": waiting, "told": [], "failed_channels": [], "note": []}

@@ -13,10 +13,11 @@ from ansible.plugins.action import ActionBase
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from orquestrador_ops.adapters import payload as courier, probe as observation
-from orquestrador_ops.history import baseline as memory
-from orquestrador_ops.runs import lifecycle as runs
+from orquestrador_ops.adapters import payload as courier
+from orquestrador_ops.adapters import probe as observation
 from orquestrador_ops.core import settings
+from orquestrador_ops.history import access
+from orquestrador_ops.runs import lifecycle as runs
 
 # Built here, in the controlling process: every forked worker inherits it.
 courier.program()
@@ -45,7 +46,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         if procedure:
             kept = settings.of(variables, self._templar.template)
             try:
-                arguments["memory"] = memory.recall(kept.state_dir, kept.history_url, host, str(procedure))
+                arguments["memory"] = access.recall(kept.state_dir, kept.history_url, host, str(procedure))
             except OSError as error:
                 # Observing goes on as on a first run; the conclusion will fail on the same history and say so.
                 self._display.warning(f"{host}: {error}")

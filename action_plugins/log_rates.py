@@ -10,10 +10,11 @@ from ansible.plugins.action import ActionBase
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from module_utils.orquestrador.core.messages import plain
-from orquestrador_ops.history import store as history
+from orquestrador.core.messages import plain
+
 from orquestrador_ops.core import settings
 from orquestrador_ops.core.errors import HistoryError
+from orquestrador_ops.history import access
 from orquestrador_ops.sla.data import log_counts
 
 PROCEDURE = "log_rates"
@@ -36,7 +37,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         host = str(variables.get("inventory_hostname", ""))
         kept = settings.of(variables, self._templar.template)
         try:
-            with history.open_history(kept.state_dir, kept.history_url) as store:
+            with access.open_history(kept.state_dir, kept.history_url) as store:
                 if not arguments.get("memory") and not arguments.get("since"):
                     arguments["memory"] = store.recall(host, PROCEDURE)
                 result: dict[str, Any] = self._execute_module(

@@ -11,11 +11,12 @@ from ansible.plugins.action import ActionBase
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from module_utils.orquestrador.core.messages import msg
-from orquestrador_ops.history import store as history
+from orquestrador.core.messages import msg
+
+from orquestrador_ops.core import settings
+from orquestrador_ops.history import access
 from orquestrador_ops.incidents import maintenance
 from orquestrador_ops.runs import lifecycle as runs
-from orquestrador_ops.core import settings
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]
@@ -40,7 +41,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         host, check_mode = str(variables.get("inventory_hostname", "")), bool(self._task.check_mode)
         run = dict((variables.get("report_run") or {}).get("run") or {})
         try:
-            with history.open_history(kept.state_dir, kept.history_url) as store:
+            with access.open_history(kept.state_dir, kept.history_url) as store:
                 if arguments["state"] == "open":
                     window = maintenance.begin(
                         store,

@@ -12,8 +12,8 @@ from ansible.utils.color import ANSIBLE_COLOR
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from orquestrador_ops.runs import lifecycle as runs
 from orquestrador_ops.core import settings
+from orquestrador_ops.runs import lifecycle as runs
 
 # Asked in the controlling process, where this is loaded: a forked worker has no terminal.
 ENCODING = sys.stdout.encoding

@@ -12,10 +12,12 @@ from ansible.plugins.action import ActionBase
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 # Loaded in the controlling process, once: every forked worker inherits numpy and SQLAlchemy.
-from module_utils.orquestrador.sla import ARGUMENT_SPEC
-from orquestrador_ops.history import store as history
+from orquestrador.sla import ARGUMENT_SPEC
+
 from orquestrador_ops.core import settings
 from orquestrador_ops.core.i18n import Translator
+from orquestrador_ops.history import access
+from orquestrador_ops.history import store as history
 from orquestrador_ops.history.baseline import STORE
 from orquestrador_ops.sla.evaluate import measure, objectives
 from orquestrador_ops.sla.report import summary
@@ -52,7 +54,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             if samples is not None:
                 found = measure.of_samples(samples, host, period, wanted, now)
             else:
-                with history.open_history(kept.state_dir, kept.history_url) as store:
+                with access.open_history(kept.state_dir, kept.history_url) as store:
                     found = measure.of_history(store, host, period, wanted, now)
                     if arguments["report"] and not self._task.check_mode:
                         reports = self._kept(store, found, wanted, arguments, kept, tr)
@@ -81,7 +83,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         kept: settings.Settings,
         tr: Translator,
     ) -> dict[str, str]:
-        from orquestrador_ops.sla.report import keeping  # noqa: PLC0415 - charts are dear, and only a report needs them
+        from orquestrador_ops.sla.report import keeping
 
         return keeping.keep(
             store,

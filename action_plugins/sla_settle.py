@@ -12,12 +12,12 @@ from ansible.plugins.action import ActionBase
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from orquestrador_ops.adapters import arguments as cases
-from orquestrador_ops.incidents import escalation
-from orquestrador_ops.history import store as history
 from orquestrador_ops.core import settings, text
+from orquestrador_ops.history import access
 from orquestrador_ops.history.baseline import STORE
-from orquestrador_ops.sla.evaluate import measure, objectives
+from orquestrador_ops.incidents import escalation
 from orquestrador_ops.sla import settle
+from orquestrador_ops.sla.evaluate import measure, objectives
 from orquestrador_ops.sla.report import summary
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
@@ -85,7 +85,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         wanted = {host: objectives.of(one, self._templar.template) for host, one in known.items()}
         if self._task.check_mode and kept.history_url is None and not (kept.state_dir / STORE).exists():
             return settle.Outcome()
-        with history.open_history(kept.state_dir, kept.history_url) as store:
+        with access.open_history(kept.state_dir, kept.history_url) as store:
             if self._task.check_mode:
                 return settle.would(store, found)
             desk = escalation.Desk(store, plan, kept.translator(), time.time(), limit_s=arguments["limit_s"])

@@ -12,9 +12,10 @@ from ansible.plugins.action import ActionBase
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from orquestrador_ops.runs import lifecycle as runs
 from orquestrador_ops.core import settings
-from orquestrador_ops.watch import decisions as watch, cycle as watch_cycle
+from orquestrador_ops.runs import lifecycle as runs
+from orquestrador_ops.watch import cycle as watch_cycle
+from orquestrador_ops.watch import decisions as watch
 
 
 def cycle_of(variables: dict[str, Any], template: Any) -> watch_cycle.Cycle:

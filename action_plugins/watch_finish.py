@@ -11,7 +11,8 @@ from ansible.plugins.action import ActionBase
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from orquestrador_ops.core import settings
-from orquestrador_ops.watch import decisions as watch, cycle as watch_cycle
+from orquestrador_ops.watch import cycle as watch_cycle
+from orquestrador_ops.watch import decisions as watch
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]

@@ -13,8 +13,10 @@ from ansible.plugins.loader import action_loader
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from module_utils.orquestrador.app import health_endpoint as http_health
-from orquestrador_ops.watch import decisions as watch, cycle as watch_cycle
+from orquestrador.app import health_endpoint as http_health
+
+from orquestrador_ops.watch import cycle as watch_cycle
+from orquestrador_ops.watch import decisions as watch
 
 # Names are resolved without a limit of their own: then the answer is not waited for any longer.
 GRACE_S = 1.0

@@ -14,7 +14,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from watch_begin import cycle_of
 
 from orquestrador_ops.core import settings
-from orquestrador_ops.watch import decisions as watch, cycle as watch_cycle
+from orquestrador_ops.watch import cycle as watch_cycle
+from orquestrador_ops.watch import decisions as watch
 
 
 class ActionModule(ActionBase):  # type: ignore[misc]

@@ -12,7 +12,7 @@ from ansible.plugins.callback.default import CallbackModule as Default
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from module_utils.orquestrador.core.messages import plain
+from orquestrador.core.messages import plain
 
 DOCUMENTATION = """
 name: operator
@@ -78,7 +78,7 @@ class CallbackModule(Default):  # type: ignore[misc]
 
     def _words(self, host: Any) -> Words:
         """How messages are put for a host: in the language of its inventory. Only called when there is one to put."""
-        from orquestrador_ops.core import settings  # noqa: PLC0415 - most tasks have nothing to say
+        from orquestrador_ops.core import settings
 
         variables = self._play.get_variable_manager().get_vars(play=self._play, host=host)
         try:

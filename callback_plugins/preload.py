@@ -84,7 +84,7 @@ def _end_with_parent() -> None:
 
 
 def _what_concludes() -> None:
-    from orquestrador_ops.runs import lifecycle as runs  # noqa: PLC0415 - loading late is this plugin's purpose
+    from orquestrador_ops.runs import lifecycle as runs
 
     runs.preload()
     # Every worker would load these again for its host, and read their documentation for the options.
@@ -93,7 +93,7 @@ def _what_concludes() -> None:
 
 
 def _what_draws() -> None:
-    from orquestrador_ops.core.i18n import translator  # noqa: PLC0415
-    from orquestrador_ops.sla.report import page  # noqa: PLC0415
+    from orquestrador_ops.core.i18n import translator
+    from orquestrador_ops.sla.report import page
 
     page.warm(translator())

@@ -12,14 +12,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 def ended_well(result: Any) -> bool:
     """Whether the registered result of a step lets another be built upon it."""
-    from orquestrador_ops.procedures.outcome import ended_well as decide  # noqa: PLC0415 - see above
+    from orquestrador_ops.procedures.outcome import ended_well as decide
 
     return decide(result)
 
 
 def planned_restarts(result: Any) -> int:
     """How many restarts of the application a reload's registered result says were its own."""
-    from orquestrador_ops.procedures.outcome import planned_restarts as count  # noqa: PLC0415 - see above
+    from orquestrador_ops.procedures.outcome import planned_restarts as count
 
     return count(result)
 

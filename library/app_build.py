@@ -100,12 +100,12 @@ failures:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.orquestrador.lease import keeper as lease_keeper
 from ansible.module_utils.orquestrador.app.build import Build, build
 from ansible.module_utils.orquestrador.app.dist import DeployError
-from ansible.module_utils.orquestrador.system.pipeline import end_on_signals
 from ansible.module_utils.orquestrador.core.messages import plain
 from ansible.module_utils.orquestrador.core.ranges import out_of_range
+from ansible.module_utils.orquestrador.lease import keeper as lease_keeper
+from ansible.module_utils.orquestrador.system.pipeline import end_on_signals
 
 ARGUMENT_SPEC = {
     "app_dir": {"type": "path", "required": True},

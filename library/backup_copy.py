@@ -161,12 +161,12 @@ import os
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.orquestrador.lease import keeper as lease_keeper
-from ansible.module_utils.orquestrador.mysql.clients import BackupError
 from ansible.module_utils.orquestrador.backup.offsite import CONTROLLER, copy_all, listed, record, remarks
-from ansible.module_utils.orquestrador.system.pipeline import end_on_signals
+from ansible.module_utils.orquestrador.core.errors import BackupError
 from ansible.module_utils.orquestrador.core.messages import msg, plain
 from ansible.module_utils.orquestrador.core.ranges import out_of_range
+from ansible.module_utils.orquestrador.lease import keeper as lease_keeper
+from ansible.module_utils.orquestrador.system.pipeline import end_on_signals
 
 _PLACE = {
     "kind": {"type": "str", "choices": ["database", "code"], "required": True},

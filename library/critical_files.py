@@ -150,9 +150,9 @@ failures:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.orquestrador.core.messages import plain
 from ansible.module_utils.orquestrador.lease import lease_file as lease
 from ansible.module_utils.orquestrador.system.dated_copies import copy_all
-from ansible.module_utils.orquestrador.core.messages import plain
 
 ARGUMENT_SPEC = {
     "files": {

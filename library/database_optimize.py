@@ -127,11 +127,11 @@ import os
 import pwd
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.orquestrador.lease import keeper as lease_keeper
-from ansible.module_utils.orquestrador.system.pipeline import end_on_signals
-from ansible.module_utils.orquestrador.mysql.optimize import Limits, OptimizeError, optimize
 from ansible.module_utils.orquestrador.core.messages import plain
 from ansible.module_utils.orquestrador.core.ranges import out_of_range
+from ansible.module_utils.orquestrador.lease import keeper as lease_keeper
+from ansible.module_utils.orquestrador.mysql.optimize import Limits, OptimizeError, optimize
+from ansible.module_utils.orquestrador.system.pipeline import end_on_signals
 
 ARGUMENT_SPEC = {
     "name": {"type": "str", "required": True},

@@ -212,8 +212,9 @@ failures:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.module_utils.orquestrador.emergency import arguments as emergency_arguments
+from ansible.module_utils.orquestrador.emergency import procedure as emergency
 from ansible.module_utils.orquestrador.health import arguments
-from ansible.module_utils.orquestrador.emergency import procedure as emergency, arguments as emergency_arguments
 
 ARGUMENT_SPEC = emergency_arguments.ARGUMENT_SPEC
 

@@ -205,10 +205,7 @@ import os
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.orquestrador.lease import keeper as lease_keeper
-from ansible.module_utils.orquestrador.mysql.clients import BackupError
 from ansible.module_utils.orquestrador.backup.code import Limits
-from ansible.module_utils.orquestrador.system.pipeline import end_on_signals
 from ansible.module_utils.orquestrador.backup.restore_files import (
     SHOWN_CHANGES,
     Wanted,
@@ -219,8 +216,11 @@ from ansible.module_utils.orquestrador.backup.restore_files import (
     restore_critical,
 )
 from ansible.module_utils.orquestrador.backup.tree import shown
+from ansible.module_utils.orquestrador.core.errors import BackupError
 from ansible.module_utils.orquestrador.core.messages import plain
 from ansible.module_utils.orquestrador.core.ranges import out_of_range
+from ansible.module_utils.orquestrador.lease import keeper as lease_keeper
+from ansible.module_utils.orquestrador.system.pipeline import end_on_signals
 
 ARGUMENT_SPEC = {
     "what": {"type": "str", "choices": ["code", "critical"], "required": True},

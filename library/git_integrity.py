@@ -89,10 +89,10 @@ note:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.orquestrador.lease import keeper as lease_keeper
-from ansible.module_utils.orquestrador.system.pipeline import end_on_signals
 from ansible.module_utils.orquestrador.app.git import inspect
 from ansible.module_utils.orquestrador.core.ranges import out_of_range
+from ansible.module_utils.orquestrador.lease import keeper as lease_keeper
+from ansible.module_utils.orquestrador.system.pipeline import end_on_signals
 
 ARGUMENT_SPEC = {
     "path": {"type": "path", "required": True},

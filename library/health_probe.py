@@ -212,7 +212,9 @@ memory:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.orquestrador.health import arguments, evaluate as judge, probe as observe
+from ansible.module_utils.orquestrador.health import arguments
+from ansible.module_utils.orquestrador.health import evaluate as judge
+from ansible.module_utils.orquestrador.health import probe as observe
 
 ARGUMENT_SPEC = arguments.ARGUMENT_SPEC
 

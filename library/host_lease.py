@@ -138,8 +138,8 @@ import os
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.orquestrador.lease import lease_file as lease
 from ansible.module_utils.orquestrador.core.messages import plain
+from ansible.module_utils.orquestrador.lease import lease_file as lease
 
 NEEDED = ("owner", "procedure", "ttl_s")
 ARGUMENT_SPEC = {

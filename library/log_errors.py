@@ -100,11 +100,11 @@ evidence:
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.orquestrador.lease import keeper as lease_keeper
-from ansible.module_utils.orquestrador.system.pipeline import end_on_signals
-from ansible.module_utils.orquestrador.logs.period import Options, count
 from ansible.module_utils.orquestrador.core.messages import msg
 from ansible.module_utils.orquestrador.core.ranges import out_of_range
+from ansible.module_utils.orquestrador.lease import keeper as lease_keeper
+from ansible.module_utils.orquestrador.logs.period import Options, count
+from ansible.module_utils.orquestrador.system.pipeline import end_on_signals
 
 ARGUMENT_SPEC = {
     "globs": {"type": "list", "elements": "str", "required": True},

@@ -135,11 +135,11 @@ evidence:
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.orquestrador.mysql.clients import BackupError
-from ansible.module_utils.orquestrador.logs.rates import Options, count, moment
-from ansible.module_utils.orquestrador.logs.rate_patterns import PatternError
+from ansible.module_utils.orquestrador.core.errors import BackupError
 from ansible.module_utils.orquestrador.core.messages import msg, plain
 from ansible.module_utils.orquestrador.core.ranges import out_of_range
+from ansible.module_utils.orquestrador.logs.rate_patterns import PatternError
+from ansible.module_utils.orquestrador.logs.rates import Options, count, moment
 
 ARGUMENT_SPEC = {
     "pattern": {"type": "str", "required": True},

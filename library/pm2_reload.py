@@ -132,13 +132,13 @@ failures:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.orquestrador.lease import keeper as lease_keeper
 from ansible.module_utils.orquestrador.app.dist import DeployError, Dist
-from ansible.module_utils.orquestrador.system.pipeline import end_on_signals
 from ansible.module_utils.orquestrador.app.health_endpoint import usable
-from ansible.module_utils.orquestrador.core.messages import plain
 from ansible.module_utils.orquestrador.app.reload import Options, reload
+from ansible.module_utils.orquestrador.core.messages import plain
 from ansible.module_utils.orquestrador.core.ranges import out_of_range
+from ansible.module_utils.orquestrador.lease import keeper as lease_keeper
+from ansible.module_utils.orquestrador.system.pipeline import end_on_signals
 
 ARGUMENT_SPEC = {
     "app_name": {"type": "str", "required": True},

@@ -155,8 +155,9 @@ import os
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.orquestrador.schedule import plan as schedule, install as schedule_install
 from ansible.module_utils.orquestrador.core.messages import msg, plain
+from ansible.module_utils.orquestrador.schedule import install as schedule_install
+from ansible.module_utils.orquestrador.schedule import plan as schedule
 
 ARGUMENT_SPEC = {
     "state": {"type": "str", "choices": ["present", "absent"], "default": "present"},

@@ -6,11 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from module_utils.orquestrador.core.messages import msg
+from orquestrador.core.messages import msg
 
-from ..incidents import escalation
-from ..incidents.breaker import Limits
 from ..core.i18n import epoch
+from ..incidents import matrix
+from ..incidents.breaker import Limits
 from ..incidents.settlement import Case
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
@@ -52,9 +52,9 @@ def of(variables: Mapping[str, Any], arguments: Mapping[str, Any], *, now: float
     )
 
 
-def plan(variables: Mapping[str, Any], arguments: Mapping[str, Any], template: Callable[[Any], Any]) -> escalation.Plan:
+def plan(variables: Mapping[str, Any], arguments: Mapping[str, Any], template: Callable[[Any], Any]) -> matrix.Plan:
     """The plan of escalation of a play. ``ValueError``, one line, for what is none."""
-    return escalation.plan_of(arguments["matrix"], arguments["rules"], channels(variables, template))
+    return matrix.plan_of(arguments["matrix"], arguments["rules"], channels(variables, template))
 
 
 def channels(variables: Mapping[str, Any], template: Callable[[Any], Any]) -> Callable[[], Mapping[str, Sequence[str]]]:
@@ -71,7 +71,7 @@ def channels(variables: Mapping[str, Any], template: Callable[[Any], Any]) -> Ca
                 "escalation_channels can't be read ({error}): give ansible-playbook the Vault password",
                 error=type(error).__name__,
             )
-            raise escalation.ChannelsError(text) from None
-        return escalation.addresses_of(value)
+            raise matrix.ChannelsError(text) from None
+        return matrix.addresses_of(value)
 
     return ask

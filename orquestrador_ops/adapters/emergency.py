@@ -8,14 +8,13 @@ from datetime import datetime
 from typing import Any
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from orquestrador.core.messages import msg
+from orquestrador.core.types import Message
+from orquestrador.emergency import arguments as emergency_arguments
 
-from module_utils.orquestrador.emergency import arguments as emergency_arguments
-from module_utils.orquestrador.core.messages import msg
-from module_utils.orquestrador.core.types import Message
-
-from . import probe as observation
-from ..runs.lifecycle import utc_now
 from ..core.settings import Settings
+from ..runs.lifecycle import utc_now
+from . import probe as observation
 
 # Of the budget, for the second look from outside, the record and the message to whoever has to know.
 RESERVE_S = 10.0
@@ -53,10 +52,10 @@ def memory_samples(kept: Settings, host: str) -> list[dict[str, float]]:
 
     :raises OSError: the history can't be asked.
     """
-    from ..history import store as history  # noqa: PLC0415 - SQLAlchemy is dear, and few procedures ask
+    from ..history import access
 
     since = utc_now().timestamp() - MEMORY_DAYS * 86400
-    with history.open_history(kept.state_dir, kept.history_url) as store:
+    with access.open_history(kept.state_dir, kept.history_url) as store:
         rows = store.samples(host, since=since)
     known = [{"at": row["at"], "memory_bytes": row["memory_bytes"]} for row in rows if row["memory_bytes"]]
     return known[-MEMORY_SAMPLES:]
@@ -68,7 +67,7 @@ def triaged(result: Mapping[str, Any], *, host: str, started: str) -> dict[str, 
     Adds ``diagnosis`` and ``recover`` (``{procedure, budget_s}``, ``None`` when nothing has to be recovered), and the
     step's own ``status``, ``note`` and ``evidence``.
     """
-    from ..procedures import catalog as plans  # noqa: PLC0415 - only here
+    from ..procedures import catalog as plans
 
     before = result.get("before")
     seen = dict(result)

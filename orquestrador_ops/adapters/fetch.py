@@ -10,8 +10,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from module_utils.orquestrador.core.messages import msg
-from module_utils.orquestrador.core.types import Message
+from orquestrador.core.messages import msg
+from orquestrador.core.types import Message
 
 from ..core.files import private_dir, safe_name
 

@@ -9,11 +9,10 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-
-from module_utils.orquestrador.health import arguments as probe_arguments
-from module_utils.orquestrador.health.expectations import DEFAULTS
-from module_utils.orquestrador.core.messages import msg
-from module_utils.orquestrador.core.types import Message
+from orquestrador.core.messages import msg
+from orquestrador.core.types import Message
+from orquestrador.health import arguments as probe_arguments
+from orquestrador.health.expectations import DEFAULTS
 
 # Ansible's own words for arguments that do not fit; those are the inventory's mistake, not the host's.
 _ARGUMENT_FAULT = re.compile(r"argument|required|Unsupported parameters|value of .* must be|missing parameter", re.I)
@@ -128,7 +127,7 @@ def judged(params: dict[str, Any], observed: dict[str, Any]) -> dict[str, Any]:
     """What a host observed, with verdict and memory, as the module returns it; a failure stays as it is."""
     if not isinstance(observed.get("snapshot"), dict):
         return observed
-    from module_utils.orquestrador.health import evaluate as judge  # noqa: PLC0415 - not before the probe is on its way
+    from orquestrador.health import evaluate as judge
 
     return {"changed": False, **judge.judge(params, observed)}
 
@@ -152,7 +151,7 @@ def settle(result: dict[str, Any], *, host: str, started: str) -> dict[str, Any]
         return {**result, "copies_due": copies_due(result["snapshot"]), **times}
     reason = first_line(result.get("msg"))
     if result.get("unreachable"):
-        from . import reachability  # noqa: PLC0415 - only where it is needed
+        from . import reachability
 
         said = str(result.get("msg") or "")
         failure = reachability.explain(host, said, reachability.line_of(said) or reason)

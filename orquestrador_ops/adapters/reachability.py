@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import re
 
-from module_utils.orquestrador.core.messages import msg
-from module_utils.orquestrador.core.types import Message
+from orquestrador.core.messages import msg
+from orquestrador.core.types import Message
 
 # What OpenSSH prints, the first that fits: a changed key also ends in a refused authentication.
 _WORDS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(

@@ -14,7 +14,7 @@ __all__ = ["main"]
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; its exit status. No failure ends in a traceback, unless ``OPS_DEBUG`` asks for one."""
-    from . import words  # noqa: PLC0415
+    from . import words
 
     given = sys.argv[1:] if arguments is None else arguments
     for stream in (sys.stdout, sys.stderr):
@@ -33,7 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _run(given: list[str]) -> int:
-    from .app import app  # noqa: PLC0415
+    from .app import app
 
     try:
         app(args=given, prog_name="runbook", standalone_mode=True)
@@ -47,7 +47,7 @@ def _run(given: list[str]) -> int:
 
 def _hushed() -> int:
     """Nobody reads any more: nothing to say, and nothing to fail over at exit."""
-    from .runner.progress import hush  # noqa: PLC0415
+    from .runner.progress import hush
 
     hush(sys.stdout)
     return 0

@@ -7,10 +7,10 @@ from typing import Annotated
 
 import typer
 import typer.core
+from orquestrador.core.messages import msg
 
-from module_utils.orquestrador.core.messages import msg
-
-from .commands import completion, sla_app as levels
+from .commands import completion
+from .commands import sla_app as levels
 from .options import Extra, Inventory, Json, Keep, StateDir, VaultFile, Verbose, show_document, state_of
 from .words import t
 
@@ -36,7 +36,7 @@ app.add_typer(levels.history_app, name="history")
 
 def _version(wanted: bool) -> None:
     if wanted:
-        from importlib import metadata  # noqa: PLC0415
+        from importlib import metadata
 
         try:
             number = metadata.version("orquestrador-ops")
@@ -79,7 +79,7 @@ def run(
     as_json: Json = False,
     verbose: Verbose = 0,
 ) -> None:
-    from .commands import run as running  # noqa: PLC0415 - ansible-runner is dear
+    from .commands import run as running
 
     asked = running.asked(
         procedure,
@@ -111,7 +111,8 @@ def watch(
     state_dir: StateDir = None,
     as_json: Json = False,
 ) -> None:
-    from .commands import run as running, watch as watching  # noqa: PLC0415
+    from .commands import run as running
+    from .commands import watch as watching
 
     asked = running.asked(
         "watch",
@@ -131,7 +132,8 @@ def watch(
 
 @app.command("status", help=t("What is on record of every host, without asking any."))
 def status(state_dir: StateDir = None, as_json: Json = False) -> None:
-    from .commands import status as looking, render as showing  # noqa: PLC0415 - SQLAlchemy is dear
+    from .commands import render as showing
+    from .commands import status as looking
 
     document = looking.status(state_of(state_dir))
     show_document(document, showing.status(document), as_json)
@@ -143,7 +145,8 @@ def incidents(
     state_dir: StateDir = None,
     as_json: Json = False,
 ) -> None:
-    from .commands import status as looking, render as showing  # noqa: PLC0415
+    from .commands import render as showing
+    from .commands import status as looking
 
     document = looking.incidents_of(state_of(state_dir), closed=every)
     show_document(document, showing.incidents(document), as_json)
@@ -154,7 +157,8 @@ Number = Annotated[int, typer.Argument(min=1, help=t("Its number."), autocomplet
 
 @app.command("incident", help=t("One incident: why, what was tried, its timeline, who was told."))
 def incident(number: Number, state_dir: StateDir = None, as_json: Json = False) -> None:
-    from .commands import status as looking, render as showing  # noqa: PLC0415
+    from .commands import render as showing
+    from .commands import status as looking
 
     document = looking.incident_of(state_of(state_dir), number)
     show_document(document, showing.incident(document), as_json)
@@ -167,7 +171,8 @@ def ack(
     state_dir: StateDir = None,
     as_json: Json = False,
 ) -> None:
-    from .commands import status as looking, render as showing  # noqa: PLC0415
+    from .commands import render as showing
+    from .commands import status as looking
 
     document = looking.acknowledge(state_of(state_dir), number, note)
     show_document(document, showing.acknowledged(document), as_json)
@@ -180,7 +185,8 @@ def close_breaker(
     state_dir: StateDir = None,
     as_json: Json = False,
 ) -> None:
-    from .commands import status as looking, render as showing  # noqa: PLC0415
+    from .commands import render as showing
+    from .commands import status as looking
 
     document = looking.close_breaker(state_of(state_dir), host, procedure)
     show_document(document, showing.breaker(document), as_json)
@@ -201,7 +207,8 @@ def reports(
 ) -> None:
     if ctx.invoked_subcommand is not None:
         return
-    from .commands import status as looking, render as showing  # noqa: PLC0415
+    from .commands import render as showing
+    from .commands import status as looking
 
     document = looking.reports(state_of(state_dir), host=host, procedure=procedure, limit=limit)
     show_document(document, showing.reports(document), as_json)
@@ -213,6 +220,6 @@ def show(
     state_dir: StateDir = None,
     as_json: Json = False,
 ) -> None:
-    from .commands import status as looking  # noqa: PLC0415
+    from .commands import status as looking
 
     typer.echo(looking.report(state_of(state_dir), run_id, as_json=as_json))

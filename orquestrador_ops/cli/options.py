@@ -34,7 +34,7 @@ Keep = Annotated[int, typer.Option("--keep", min=1, help=t("How many runs' artif
 
 def state_of(named: Path | None) -> Path:
     """Where the records lie: they can be looked at without a project."""
-    from . import project  # noqa: PLC0415
+    from . import project
 
     if named is not None or os.environ.get("OPS_STATE_DIR"):
         return Path(named or os.environ["OPS_STATE_DIR"]).expanduser().resolve()

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from module_utils.orquestrador.core.messages import msg
+from orquestrador.core.messages import msg
 
-from ..procedures import catalog as plans
 from ..core import settings
+from ..procedures import catalog as plans
 from .words import Refused, no_project
 
 DEFAULT_BUDGET_S = 3600.0  # of a playbook that names none
@@ -133,7 +133,7 @@ def budget_s(playbook: Path, variables: Mapping[str, Any]) -> float:
 
 def _of_playbook(playbook: Path) -> float | None:
     """What the plays of a playbook say together; a template says nothing."""
-    import yaml  # noqa: PLC0415 - only who runs something pays for it
+    import yaml
 
     try:
         plays = yaml.load(playbook.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
@@ -175,7 +175,7 @@ def _hosts_of(path: Path) -> Iterator[str]:
     except OSError:
         return
     if path.suffix in {".yml", ".yaml"}:
-        import yaml  # noqa: PLC0415 - only for completion
+        import yaml
 
         try:
             yield from _in_groups(yaml.safe_load(text))

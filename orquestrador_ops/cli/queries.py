@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from ..history import schema
 from ..core.i18n import iso
+from ..history import schema
 
 if TYPE_CHECKING:
     from ..history.store import History

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any
 
-from module_utils.orquestrador.core.messages import msg, plain
-from module_utils.orquestrador.core.types import Message
+from orquestrador.core.messages import msg, plain
+from orquestrador.core.types import Message
 
 from ..core import i18n
 from ..core.errors import HistoryError, SlaError

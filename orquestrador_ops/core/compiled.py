@@ -47,8 +47,8 @@ def write(po: Path) -> None:
 def compile_po(source: bytes) -> bytes:
     """What the ``.mo`` of a ``.po`` has to contain: GNU's format, and a digest of it at the end, where none looks."""
     # Imported here, because only whoever has to compile needs it: 15 of the 40 ms that compiling takes.
-    from babel.messages.mofile import write_mo  # noqa: PLC0415
-    from babel.messages.pofile import read_po  # noqa: PLC0415
+    from babel.messages.mofile import write_mo
+    from babel.messages.pofile import read_po
 
     buffer = io.BytesIO()
     write_mo(buffer, read_po(io.BytesIO(source)))
@@ -72,7 +72,7 @@ def _read(path: Path) -> gettext.GNUTranslations | None:
 
 
 def _store(path: Path, data: bytes, *, mode: int, older_than_s: float) -> None:
-    from .files import private_dir, write_atomic  # noqa: PLC0415 - 4 ms that only whoever writes needs
+    from .files import private_dir, write_atomic
 
     private_dir(path.parent)
     write_atomic(path, data, mode=mode)

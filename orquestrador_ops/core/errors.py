@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from module_utils.orquestrador.core.messages import plain
-from module_utils.orquestrador.core.types import Message
+from orquestrador.core.messages import plain
+from orquestrador.core.types import Message
 
 
 class HistoryError(OSError):

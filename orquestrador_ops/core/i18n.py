@@ -1,6 +1,6 @@
 """The operator's language: gettext catalogs, and numbers, sizes, durations and times as that language writes them.
 
-Messages from managed hosts (:mod:`module_utils.orquestrador.core.messages`) name the unit of an argument by the ending of
+Messages from managed hosts (:mod:`orquestrador.core.messages`) name the unit of an argument by the ending of
 its name. Only two locales are needed, both with few rules, so numbers are written here rather than with Babel, whose
 import costs more than a whole checklist takes to render; Babel makes the catalogs (:mod:`orquestrador_ops.compiled`).
 """
@@ -106,7 +106,7 @@ class Translator:
         return self.t(str(message["text"]), **{str(k): v for k, v in args.items()} if isinstance(args, dict) else {})
 
     def value(self, name: str, value: object) -> str:
-        """Write one argument: the ending of ``name`` gives the unit (see :mod:`module_utils.orquestrador.core.messages`)."""
+        """Write one argument: the ending of ``name`` gives the unit (see :mod:`orquestrador.core.messages`)."""
         if value is None:
             return self.t("unknown")
         if isinstance(value, bool):
@@ -203,7 +203,7 @@ def translator(
 
 
 def _zone(name: str) -> tzinfo:
-    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError  # noqa: PLC0415 - 5 ms that only dates need
+    from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
     try:
         return ZoneInfo(name)

@@ -26,7 +26,7 @@ class Settings:
 
     def translator(self) -> Translator:
         """The operator's language. ``ValueError``, one line, for one that there is not."""
-        from .i18n import translator  # noqa: PLC0415 - whoever only remembers says nothing
+        from .i18n import translator
 
         return translator(self.locale, self.timezone, self.state_dir)
 

@@ -20,35 +20,6 @@ MAX_CACHE_BYTES = 16 * 1024 * 1024
 _SCHEMA = 1
 
 
-def recall(state_dir: Path, url: str | None, host: str, procedure: str) -> dict[str, Any]:
-    """What the last concluded run of ``procedure`` on ``host`` remembered; ``{}`` when there was none.
-
-    ``url`` is the history's, ``None`` for the default store in ``state_dir``; another one is always asked itself.
-    Raises :class:`orquestrador_ops.core.errors.HistoryError` when the history has to be asked and cannot answer.
-    """
-    if url is None:
-        cached = read_cache(Path(state_dir), host, procedure)
-        if cached is not None:
-            return cached
-        if not (Path(state_dir) / STORE).exists():
-            return {}
-    from .store import open_history  # noqa: PLC0415 - the import this module exists to avoid
-
-    with open_history(Path(state_dir), url) as history:
-        return history.recall(host, procedure)
-
-
-def remember(state_dir: Path, url: str | None, host: str, procedure: str, memory: dict[str, Any]) -> None:
-    """Store ``memory`` in the history (and its copy). ``History.conclude`` does this together with the run record.
-
-    Raises :class:`orquestrador_ops.core.errors.HistoryError`.
-    """
-    from .store import open_history  # noqa: PLC0415
-
-    with open_history(Path(state_dir), url) as history:
-        history.remember(host, procedure, memory)
-
-
 def cache_path(state_dir: Path, host: str, procedure: str) -> Path:
     """Where the copy of a memory lies; neither name can lead out of ``state_dir``."""
     return state_dir / "memory" / safe_name(host) / f"{safe_name(procedure)}.json"

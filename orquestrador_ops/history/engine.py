@@ -18,14 +18,13 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import sqlalchemy as sa
+from orquestrador.core.messages import msg
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 
-from module_utils.orquestrador.core.messages import msg
-
-from . import schema
 from ..core.errors import HistoryError
 from ..core.files import locked
+from . import schema
 from .rows import as_json
 
 T = TypeVar("T")
@@ -153,7 +152,7 @@ class Database:
         """Insert ``row``, or replace its columns where ``key`` is taken; inside :meth:`write`."""
         new = {name: value for name, value in row.items() if name not in key}
         if self._engine.dialect.name in {"mysql", "mariadb"}:
-            from sqlalchemy.dialects import mysql  # noqa: PLC0415 - the default store needs none of it
+            from sqlalchemy.dialects import mysql
 
             connection.execute(mysql.insert(table).values(row).on_duplicate_key_update(new))
         elif self._sqlite:
@@ -198,9 +197,9 @@ class Database:
         with self._migration_lock(url):
             if self._revision() == schema.REVISION:
                 return  # another process was quicker
-            from alembic import command  # noqa: PLC0415 - half a second, only when there is something to migrate
-            from alembic.config import Config  # noqa: PLC0415
-            from alembic.util import CommandError  # noqa: PLC0415
+            from alembic import command
+            from alembic.config import Config
+            from alembic.util import CommandError
 
             config = Config()
             config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))

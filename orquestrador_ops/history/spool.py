@@ -16,8 +16,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
-from module_utils.orquestrador.core.messages import msg
-from module_utils.orquestrador.core.types import Message
+from orquestrador.core.messages import msg
+from orquestrador.core.types import Message
 
 from ..core.errors import HistoryError
 from ..core.files import locked, private_dir
@@ -158,7 +158,7 @@ def replay(store: History, state_dir: Path) -> int:
 
 
 def _read(stream: BinaryIO, end: int) -> Iterator[list[dict[str, Any]]]:
-    from . import schema  # noqa: PLC0415
+    from . import schema
 
     known = {column.name for column in schema.samples.columns} - {"id"}
     rows: list[dict[str, Any]] = []
@@ -186,9 +186,9 @@ def _is_time(value: Any) -> bool:
 
 
 def _store(store: History, connection: sa.Connection, rows: list[dict[str, Any]]) -> int:
-    import sqlalchemy as sa  # noqa: PLC0415
+    import sqlalchemy as sa
 
-    from . import schema  # noqa: PLC0415
+    from . import schema
 
     table = schema.samples
     done = 0

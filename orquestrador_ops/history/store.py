@@ -6,7 +6,6 @@ Instants go in as ISO 8601 or epoch seconds and are kept as epoch seconds; recor
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
@@ -14,63 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from orquestrador.core.messages import msg
 
-from module_utils.orquestrador.core.messages import msg
-
-from . import packed_samples as packed, schema
-from .engine import Database
 from ..core.errors import HistoryError
-from ..core.files import private_dir
 from ..core.i18n import epoch, iso
-from .baseline import STORE, cache, drop_cache
+from . import packed_samples as packed
+from . import schema
+from .baseline import cache, drop_cache
+from .engine import Database
 from .rows import jsonable, memory_row, moved_on, name_of_run, sample_row, text
 
-__all__ = ["History", "HistoryError", "open_history"]
-
 _RUN_TIMES = ("started_at", "deadline", "ended_at")
-
-
-def open_history(state_dir: Path, url: str | None = None) -> History:
-    """Open the default store ``<state_dir>/history.sqlite3``, or the one at ``url``; create and migrate as needed.
-
-    Raises :class:`HistoryError`.
-    """
-    if url is not None:
-        return _with_what_waited(History(url), state_dir)
-    try:
-        private_dir(Path(state_dir))
-    except OSError as error:
-        raise HistoryError(
-            msg(
-                "history store in {path}: cannot create the directory: give this user write access, "
-                "or set ops_state_dir to a directory that has it ({reason})",
-                path=str(state_dir),
-                reason=error.strerror,
-            )
-        ) from error
-    store = (Path(state_dir) / STORE).resolve()
-    with contextlib.suppress(OSError):  # said better when it is opened
-        os.close(os.open(store, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))  # SQLite would make it 0644
-    url_of_file = sa.URL.create("sqlite", database=str(store))
-    return _with_what_waited(History(url_of_file, state_dir=Path(state_dir)), state_dir)
-
-
-def _with_what_waited(store: History, state_dir: Path) -> History:
-    """``store`` with the samples that it could not take before; what it still cannot take waits on."""
-    from . import spool  # noqa: PLC0415 - which needs this
-
-    if spool.waiting(state_dir):
-        with contextlib.suppress(HistoryError):  # whoever goes on to write is told
-            spool.replay(store, state_dir)
-    return store
-
-
-def warm() -> None:
-    """Load what the first connection of a process loads: forked workers inherit it from a parent that called this."""
-    engine = sa.create_engine("sqlite://")
-    with engine.connect() as connection:
-        connection.execute(sa.select(schema.runs.c.run_id).where(sa.false()).with_only_columns(sa.literal(1)))
-    engine.dispose()
 
 
 class History(Database):

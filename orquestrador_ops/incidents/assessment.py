@@ -6,14 +6,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from module_utils.orquestrador.core.messages import msg
-from module_utils.orquestrador.core.types import Message
+from orquestrador.core.messages import msg
+from orquestrador.core.types import Message
 
+from ..core.i18n import epoch
+from ..reports.labels import STEP_WORDS
 from . import breaker
 from .breaker import Limits
-from ..core.i18n import epoch
 from .store import entry
-from ..reports.view import STEP_WORDS
 
 HEALTHY, BROKEN, UNREACHABLE, UNKNOWN = "healthy", "broken", "unreachable", "unknown"
 SEVERITIES = {"offline": "critical", "performance": "high", "disk": "high", "database": "medium"}
@@ -200,7 +200,7 @@ def _tried(case: Case, emergency: Mapping[str, Any]) -> tuple[list[Message], lis
 
 
 def _title(case: Case, step: str) -> Message | str:
-    from ..procedures.catalog import ROUTINES  # noqa: PLC0415 - of no use to a healthy host
+    from ..procedures.catalog import ROUTINES
 
     plan = ROUTINES.get(case.procedure)
     return next((one.title for one in plan.steps if one.id == step), step) if plan else step

@@ -11,12 +11,11 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
+from orquestrador.core.messages import msg, plain
+from orquestrador.core.types import Message
 
-from module_utils.orquestrador.core.messages import msg, plain
-from module_utils.orquestrador.core.types import Message
-
-from ..history import schema
 from ..core.i18n import Translator, iso
+from ..history import schema
 
 if TYPE_CHECKING:
     from ..history.store import History

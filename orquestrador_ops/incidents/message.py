@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from module_utils.orquestrador.core.messages import msg
-from module_utils.orquestrador.core.redact import scrub_text
+from orquestrador.core.messages import msg
+from orquestrador.core.redact import scrub_text
 
-from . import store as incidents
 from ..core.i18n import Translator, epoch
 from ..core.text import clean
+from . import store as incidents
 
 if TYPE_CHECKING:
-    from .escalation import Level
+    from .matrix import Level
 
 MAX_LINES = 8
 MAX_LINE = 300

@@ -13,8 +13,8 @@ import time
 from collections.abc import Mapping
 from typing import Any
 
-from module_utils.orquestrador.core.messages import msg
-from module_utils.orquestrador.core.types import Message
+from orquestrador.core.messages import msg
+from orquestrador.core.types import Message
 
 LIMIT_S = 10.0
 _STATUS = re.compile(r"error ?[=:] ?(\d{3})\b")
@@ -42,7 +42,7 @@ def deliver(
     if not addresses:
         return {}
     try:
-        import apprise  # noqa: PLC0415 - a third of a second, for messages only
+        import apprise
     except ImportError:
         missing = msg("Apprise is not installed: install it into the project's environment")
         return dict.fromkeys(addresses, missing)

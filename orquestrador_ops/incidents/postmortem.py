@@ -6,19 +6,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from module_utils.orquestrador.core.messages import msg
-from module_utils.orquestrador.core.redact import scrub_text
+from orquestrador.core.messages import msg
+from orquestrador.core.redact import scrub_text
 
-from . import store as incidents
-from ..reports import writer as report
 from ..core.files import private_dir, safe_name, write_atomic
 from ..core.i18n import Translator, epoch
 from ..core.text import clean
+from ..reports import writer as report
+from . import store as incidents
 from .message import ALERTS, SEVERITIES
 
 if TYPE_CHECKING:
-    from ..history.store import History
     from ..core.settings import Settings
+    from ..history.store import History
 
 MAX_SAMPLES = 100_000
 # How far before its detection the last good probe is looked for.

@@ -11,19 +11,20 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from module_utils.orquestrador.core.messages import msg
-from module_utils.orquestrador.core.types import Message
+from orquestrador.core.messages import msg
+from orquestrador.core.types import Message
 
-from . import breaker, escalation, store as incidents, maintenance, postmortem
+from . import breaker, escalation, maintenance, postmortem
+from . import store as incidents
+from .assessment import HEALTHY, SEVERITIES, UNKNOWN, Case, Finding, read
 from .breaker import Breaker
 from .escalation import Desk, Told
-from .assessment import HEALTHY, SEVERITIES, UNKNOWN, Case, Finding, read
-from .store import Incident, entry
 from .message import ALERTS
+from .store import Incident, entry
 
 if TYPE_CHECKING:
-    from ..history.store import History
     from ..core.settings import Settings
+    from ..history.store import History
 
 __all__ = ["Case", "Finding", "Settled", "ended", "gate", "read", "settle", "unrecorded"]
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from module_utils.orquestrador.core.messages import msg
-from module_utils.orquestrador.core.types import Message
+from orquestrador.core.messages import msg
+from orquestrador.core.types import Message
 
-from .step_rules import Facts
 from .catalog import PLAYBOOKS, ROUTINES, TITLES, Routine, Step
+from .step_rules import Facts
 
 __all__ = [
     "PLAYBOOKS",

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from . import view as views
 from ..core.i18n import Translator
 from ..core.text import ascii_only, clean, columns, cut, wrap
+from . import view as views
 
 MIN_WIDTH = 40
 _SGR = {"good": "32", "warn": "33", "bad": "31", "unknown": "35", "bold": "1", "dim": "2"}

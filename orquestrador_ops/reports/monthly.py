@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ..core.text import clean
 from . import evidence
 from .evidence import Block, block
-from ..core.text import clean
+from .labels import check_word, overall_word
 
 if TYPE_CHECKING:
     from ..core.i18n import Translator
@@ -86,8 +87,6 @@ def _uptime(record: Mapping[str, Any], snapshot: Mapping[str, Any], left: Mappin
 
 
 def _health(verdict: Mapping[str, Any], tr: Translator) -> Block:
-    from .view import check_word, overall_word  # noqa: PLC0415 - the view imports this module
-
     rows = [
         [
             check_word(check, tr),

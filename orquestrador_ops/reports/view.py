@@ -11,62 +11,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from module_utils.orquestrador.core.messages import msg
-
-from ..procedures import outcome as routines
 from ..core.i18n import Translator, parse_time
 from ..core.text import clean
+from ..procedures import outcome as routines
+from . import labels
 
 SCHEMA = 1
 PROJECT = Path(__file__).resolve().parents[2]
-
-STEP_WORDS = {
-    "ok": msg("OK"),
-    "changed": msg("DONE"),
-    "skipped": msg("SKIPPED"),
-    "warn": msg("ATTENTION"),
-    "unknown": msg("UNKNOWN"),
-    "failed": msg("FAILED"),
-}
-_CHECK_WORDS = {"ok": msg("OK"), "warn": msg("ATTENTION"), "critical": msg("CRITICAL"), "unknown": msg("UNKNOWN")}
-_OVERALL_WORDS = {
-    "healthy": msg("HEALTHY"),
-    "degraded": msg("DEGRADED"),
-    "critical": msg("CRITICAL"),
-    "unknown": msg("UNKNOWN"),
-}
-_OUTCOME_WORDS = {
-    "met": msg("expected result met"),
-    "not_met": msg("expected result NOT met"),
-    "unreachable": msg("host could not be reached"),
-    "error": msg("the run failed"),
-}
-_COLLECTORS = {
-    "pm2": msg("PM2"),
-    "port": msg("Port"),
-    "http": msg("HTTP"),
-    "database": msg("Database"),
-    "resources": msg("Resources"),
-    "logs": msg("Logs"),
-    "files": msg("Critical files"),
-    "runner": msg("Probe"),
-}
-# How a status looks: one tone for colours and symbols in every layout.
-_TONES = {
-    "ok": "good",
-    "changed": "good",
-    "healthy": "good",
-    "met": "good",
-    "warn": "warn",
-    "degraded": "warn",
-    "skipped": "warn",
-    "failed": "bad",
-    "critical": "bad",
-    "not_met": "bad",
-    "error": "bad",
-    "unreachable": "bad",
-}
-SYMBOLS = {"good": "✔", "warn": "!", "bad": "✘", "unknown": "?"}
 
 
 def build(
@@ -117,7 +68,7 @@ class _View:
             "run_id": clean(record.get("run_id")),
             "check_mode": bool(record.get("check_mode")),
             "overall": self.overall(procedure),
-            "outcome": self.status(str(record.get("outcome") or "error"), _OUTCOME_WORDS),
+            "outcome": self.status(str(record.get("outcome") or "error"), labels.OUTCOME_WORDS),
             "failure": self.words(record.get("failure") or record.get("message")),
             "started": tr.time(record.get("started_at")) if record.get("started_at") else "",
             "since": self.since(),
@@ -137,27 +88,27 @@ class _View:
 
     def overall(self, procedure: str) -> dict[str, str]:
         if routines.observes(procedure):
-            return self.status(str(self.verdict.get("overall") or "unknown"), _OVERALL_WORDS)
+            return self.status(str(self.verdict.get("overall") or "unknown"), labels.OVERALL_WORDS)
         statuses = [str(step.get("status")) for step in _mappings(self.record.get("steps"))]
-        known = [status for status in statuses if status in STEP_WORDS]
-        return self.status(routines.worst(known) if known else "unknown", STEP_WORDS)
+        known = [status for status in statuses if status in labels.STEP_WORDS]
+        return self.status(routines.worst(known) if known else "unknown", labels.STEP_WORDS)
 
     def words(self, message: Any) -> str:
         several = message if isinstance(message, list) else [message]
         return clean("; ".join(self.tr.message(one) for one in several))
 
     def status(self, status: str, words: Mapping[str, Any]) -> dict[str, str]:
-        tone = _TONES.get(status, "unknown")
+        tone = labels.TONES.get(status, "unknown")
         return {
             "status": clean(status),
             "tone": tone,
-            "symbol": SYMBOLS[tone],
+            "symbol": labels.SYMBOLS[tone],
             "word": self.words(words.get(status, words.get("unknown", status))),
         }
 
     def step(self, number: int, step: Mapping[str, Any]) -> dict[str, Any]:
         status = str(step.get("status"))
-        shown = self.status(status, STEP_WORDS)
+        shown = self.status(status, labels.STEP_WORDS)
         if status == "changed" and self.record.get("check_mode"):
             shown["word"] = self.tr.t("WOULD CHANGE")
         return {
@@ -177,7 +128,7 @@ class _View:
         check = self.checks.get(name)
         if check is None:
             return {
-                **self.status("unknown", _CHECK_WORDS),
+                **self.status("unknown", labels.CHECK_WORDS),
                 "id": clean(name),
                 "title": clean(name),
                 "observed": self.tr.t("not observed"),
@@ -186,7 +137,7 @@ class _View:
                 "source": "",
             }
         return {
-            **self.status(str(check.get("status")), _CHECK_WORDS),
+            **self.status(str(check.get("status")), labels.CHECK_WORDS),
             "id": clean(name),
             "title": self.words(check.get("title")),
             "observed": self.words(check.get("observed")),
@@ -198,7 +149,7 @@ class _View:
     def finding(self, finding: Mapping[str, Any]) -> dict[str, str]:
         collector = str(finding.get("collector"))
         return {
-            "collector": self.words(_COLLECTORS.get(collector, collector)),
+            "collector": self.words(labels.COLLECTORS.get(collector, collector)),
             "code": clean(finding.get("code")),
             "text": self.words(finding.get("message")),
             "hint": self.words(finding.get("hint")),
@@ -210,7 +161,7 @@ class _View:
             return tr.t("The history does not answer: when this routine last ran is not known.")
         if not previous:
             return tr.t("No earlier run of this routine on this host is on record.")
-        outcome = self.status(str(previous.get("outcome")), _OUTCOME_WORDS)["word"]
+        outcome = self.status(str(previous.get("outcome")), labels.OUTCOME_WORDS)["word"]
         return clean(
             tr.t(
                 "Since the last run of this routine: {started_at} ({outcome})",
@@ -272,7 +223,7 @@ class _View:
     def sections(self, procedure: str, steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
         if procedure != "monthly" or not self.snapshot:
             return []
-        from . import monthly as sections  # noqa: PLC0415 - the daily routine has none
+        from . import monthly as sections
 
         return sections.monthly(self.record, self.snapshot, self.verdict, steps, self.tr)
 
@@ -280,7 +231,7 @@ class _View:
         left = _mappings(self.record.get("steps"))
         if not any(_mapping(step.get("evidence")) for step in left):
             return []
-        from . import evidence  # noqa: PLC0415 - the daily routine has none
+        from . import evidence
 
         return evidence.blocks(left, [f"{step['number']}. {step['title']}" for step in steps], self.tr)
 
@@ -362,16 +313,6 @@ class _View:
         ]
         columns = [tr.t("File"), tr.t("Exists"), tr.t("Copy is current"), tr.t("Newest copy")]
         return self.table("files", tr.t("Critical files when the run began"), columns, rows)
-
-
-def overall_word(verdict: Mapping[str, Any], tr: Translator) -> str:
-    """How a verdict calls the whole, in the operator's language."""
-    return clean(tr.message(_OVERALL_WORDS.get(str(verdict.get("overall")), _OVERALL_WORDS["unknown"])))
-
-
-def check_word(check: Mapping[str, Any], tr: Translator) -> str:
-    """How a check's status is called, in the operator's language."""
-    return clean(tr.message(_CHECK_WORDS.get(str(check.get("status")), _CHECK_WORDS["unknown"])))
 
 
 def _mapping(value: Any) -> Mapping[str, Any]:

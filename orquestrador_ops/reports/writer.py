@@ -84,7 +84,7 @@ _templates: dict[tuple[str, str], Template] = {}
 
 
 def _environment(fmt: str, tr: Translator) -> Environment:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # noqa: PLC0415 - the checklist needs none
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),

@@ -105,7 +105,7 @@ class Conclusion:
 
 def judged_by(run: RunDict) -> tuple[str, ...]:
     """Variables of the inventory that the steps of a run are judged by."""
-    from ..procedures import outcome as routines  # noqa: PLC0415 - opening a run must not pay for it
+    from ..procedures import outcome as routines
 
     return routines.judged(run["procedure"])
 
@@ -137,8 +137,8 @@ def conclude(
     Raises:
         ValueError: unknown locale or timezone.
     """
-    from ..reports import checklist  # noqa: PLC0415 - opening a run must not pay for them
-    from ..procedures import outcome as routines  # noqa: PLC0415 - opening a run must not pay for them
+    from ..procedures import outcome as routines
+    from ..reports import checklist
 
     tr = kept.translator()
     snapshot, verdict = probe.get("snapshot"), probe.get("verdict")
@@ -182,11 +182,11 @@ def _verdict_before(results: dict[str, dict[str, Any]]) -> dict[str, Any] | None
 
 def _planned_restart(host: str, snapshot: dict[str, Any] | None, kept: Settings) -> str | None:
     """When the application was last restarted by us; ``None`` as well when the history can't be asked."""
-    from ..history import store as history  # noqa: PLC0415 - SQLAlchemy is dear, and few procedures ask
+    from ..history import access
 
     app = ((snapshot or {}).get("pm2") or {}).get("app") or {}
     try:
-        with history.open_history(kept.state_dir, kept.history_url) as store:
+        with access.open_history(kept.state_dir, kept.history_url) as store:
             return store.last_planned_restart(host, str(app.get("name", "")))
     except OSError:
         return None  # recording the run says why
@@ -205,10 +205,10 @@ class _Told:
     problems: list[str] = field(default_factory=list)
 
     def into_history(self, kept: Settings) -> None:
-        from ..history import store as history, rows  # noqa: PLC0415 - SQLAlchemy is dear, and only needed here
-        from ..procedures import outcome as routines  # noqa: PLC0415 - SQLAlchemy is dear, and only needed here
+        from ..history import access, rows
+        from ..procedures import outcome as routines
 
-        with history.open_history(kept.state_dir, kept.history_url) as store:
+        with access.open_history(kept.state_dir, kept.history_url) as store:
             previous = store.last_run(self.record["host"], self.record["procedure"])
             self.record["previous_run"] = rows.name_of_run(previous)
             days = routines.routine(self.record["procedure"]).period_days
@@ -225,15 +225,14 @@ class _Told:
         """Keep the run's sample until the history can be written; ``error``, and where the sample is."""
         if self.snapshot is None:
             return error
-        from ..history import rows  # noqa: PLC0415
-        from ..history import spool  # noqa: PLC0415
+        from ..history import rows, spool
 
         run = self.record
         row = rows.sample_row(run["host"], self.snapshot, self.verdict, run["procedure"], run["run_id"])
         return spool.keep(kept.state_dir, [row], error)
 
     def report(self, kept: Settings) -> None:
-        from ..reports import writer as report  # noqa: PLC0415
+        from ..reports import writer as report
 
         if self.reports:
             return
@@ -247,7 +246,7 @@ class _Told:
 
 def _sla_report(kept: Settings, host: str, days: float) -> str | None:
     """The newest report of service levels of a routine's period, which lies beside its own; ``None`` where none was."""
-    from ..core.files import safe_name  # noqa: PLC0415
+    from ..core.files import safe_name
 
     directory = kept.state_dir / "reports" / safe_name(host)
     names = [f"latest-sla-{kind}.html" for kind in (("week", "month") if days <= 7 else ("month",))]
@@ -282,12 +281,13 @@ def failure_line(conclusion: Conclusion) -> str:
 
 def preload() -> None:
     """Import and compile what :func:`conclude` and the judging of an observation need."""
-    from module_utils.orquestrador.health import evaluate as judge  # noqa: F401, PLC0415
+    from orquestrador.health import evaluate as judge  # noqa: F401
 
-    from ..reports import checklist, writer as report  # noqa: F401, PLC0415
-    from ..history import store as history  # noqa: F401, PLC0415
-    from ..core import i18n  # noqa: F401, PLC0415
-    from ..procedures import outcome as routines  # noqa: F401, PLC0415
+    from ..core import i18n
+    from ..history import access
+    from ..procedures import outcome as routines  # noqa: F401
+    from ..reports import checklist  # noqa: F401
+    from ..reports import writer as report
 
-    history.warm()
+    access.warm()
     report.warm(i18n.translator())

@@ -10,13 +10,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from module_utils.orquestrador.core.messages import msg
-from module_utils.orquestrador.core.types import Message
+from orquestrador.core.messages import msg
+from orquestrador.core.types import Message
 
-from ..incidents import escalation, store as incidents, maintenance
+from ..incidents import escalation, maintenance
+from ..incidents import store as incidents
 from ..incidents.escalation import Desk, Told
-from ..incidents.store import Incident, entry
 from ..incidents.message import ALERTS
+from ..incidents.store import Incident, entry
 from .evaluate import burn_rate as burn
 
 if TYPE_CHECKING:

@@ -8,16 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from module_utils.orquestrador.core.messages import msg
-from module_utils.orquestrador.core.types import Message
+from orquestrador.core.messages import msg
+from orquestrador.core.types import Message
 
 from . import alerts
 from .evaluate import measure
 from .evaluate.objectives import Objectives
 
 if TYPE_CHECKING:
-    from ..incidents.escalation import Desk
     from ..history.store import History
+    from ..incidents.escalation import Desk
 
 Document = Mapping[str, Any]
 
@@ -62,8 +62,8 @@ def settle(
         orquestrador_ops.core.errors.HistoryError: the history cannot be read or written.
         OSError: the metrics cannot be written.
     """
-    from .export import openmetrics  # noqa: PLC0415
-    from .data import rollups  # noqa: PLC0415
+    from .data import rollups
+    from .export import openmetrics
 
     done = Outcome()
     for host, documents in found.items():

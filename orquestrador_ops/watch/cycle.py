@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from module_utils.orquestrador.core.messages import msg
-from module_utils.orquestrador.core.types import Message
+from orquestrador.core.messages import msg
+from orquestrador.core.types import Message
 
 from ..core import i18n, text
-from . import decisions as watch, lock as watch_lock
 from ..core.errors import HistoryError
 from ..core.settings import Settings
+from . import decisions as watch
+from . import lock as watch_lock
 
 MAX_LINES = 40
 MAX_NUMBER = 10**6
@@ -91,17 +92,17 @@ def begin(cycle: Cycle, kept: Settings, *, pid: int, due: object, check_mode: bo
 
 def _taken(cycle: Cycle, kept: Settings) -> tuple[int | None, bool]:
     """The row that a shared history has of a cycle, ``None`` where another has one; whether the history answered."""
-    from ..history import store as history  # noqa: PLC0415 - dear, see above
+    from ..history import access
 
     try:
-        with history.open_history(kept.state_dir, kept.history_url) as store:
+        with access.open_history(kept.state_dir, kept.history_url) as store:
             return _begun(store, cycle), True
     except OSError:
         return None, False  # hosts are looked at all the same: what was seen is kept, and nobody acts (see record)
 
 
 def _begun(store: Any, cycle: Cycle) -> int | None:
-    from . import store as watch_store  # noqa: PLC0415 - dear
+    from . import store as watch_store
 
     found: int | None = watch_store.begin(
         store, key=cycle.key, owner=cycle.owner, hosts=len(cycle.hosts), budget_s=cycle.budget_s
@@ -112,10 +113,10 @@ def _begun(store: Any, cycle: Cycle) -> int | None:
 def _counted(cycle: Cycle, kept: Settings, outcome: str, why: Message, check_mode: bool) -> int | None:
     if check_mode:
         return None
-    from ..history import store as history  # noqa: PLC0415 - dear
-    from . import store as watch_store  # noqa: PLC0415 - dear
+    from ..history import access
+    from . import store as watch_store
 
-    with history.open_history(kept.state_dir, kept.history_url) as store:
+    with access.open_history(kept.state_dir, kept.history_url) as store:
         data = {"key": cycle.key, "owner": cycle.owner, "why": why}
         return watch_store.note(store, outcome, hosts=len(cycle.hosts), data=data)
 
@@ -137,8 +138,8 @@ def record(
         OSError: the history cannot be read or written: nobody may act then, because nobody could count it. What was
             seen is kept aside until it can (:mod:`orquestrador_ops.history.spool`).
     """
-    from . import store as watch_store  # noqa: PLC0415 - loaded while the first host was being observed
-    from ..history import spool  # noqa: PLC0415
+    from ..history import spool
+    from . import store as watch_store
 
     rows = watch_store.rows_of(_samples(seen))
     try:
@@ -169,12 +170,11 @@ def _recorded(
     started: float,
     check_mode: bool,
 ) -> Recorded:
-    from ..history import store as history  # noqa: PLC0415 - loaded while the first host was being observed
-    from . import store as watch_store  # noqa: PLC0415 - loaded while the first host was being observed
-    from ..history import spool  # noqa: PLC0415
+    from ..history import access, spool
+    from . import store as watch_store
 
     tr = kept.translator()
-    with history.open_history(kept.state_dir, kept.history_url) as store:
+    with access.open_history(kept.state_dir, kept.history_url) as store:
         decisions = _decisions(store, cycle, seen)
         recorded = Recorded(decisions, _lines(decisions, tr), number)
         if check_mode:
@@ -191,7 +191,7 @@ def _recorded(
 
 def _note(store: Any, cycle: Cycle, kept: Settings, recorded: Recorded, hosts: int, started: float) -> None:
     """Give the cycle its row, with what it decided."""
-    from . import store as watch_store  # noqa: PLC0415
+    from . import store as watch_store
 
     if recorded.number is None and kept.history_url is not None:
         # The history did not answer when the cycle began: another controller may have one by now, and acts.
@@ -213,18 +213,18 @@ def task_of(seen: Mapping[str, Any], decision: watch.Decision) -> dict[str, Any]
 
 def budgets() -> dict[str, int]:
     """Seconds that each procedure may take that a verdict or a diagnosis can call for."""
-    from ..procedures import outcome as routines  # noqa: PLC0415 - loaded while the first host was being observed
+    from ..procedures import outcome as routines
 
     return {name: routines.routine(name).budget_s for name in routines.PLAYBOOKS}
 
 
 def finish(kept: Settings, number: int, ended: Mapping[str, str]) -> None:
     """A cycle that had something to do is over. ``ended``: by host, how (see :func:`orquestrador_ops.watch.decisions.ended`)."""
-    from ..history import store as history  # noqa: PLC0415 - dear
-    from . import store as watch_store  # noqa: PLC0415 - dear
+    from ..history import access
+    from . import store as watch_store
 
     acted = sum(how in ("recovered", "failed", "unreachable") for how in ended.values())
-    with history.open_history(kept.state_dir, kept.history_url) as store:
+    with access.open_history(kept.state_dir, kept.history_url) as store:
         watch_store.finish(store, number, acted=acted, data={"ended": dict(ended)})
 
 
@@ -249,7 +249,7 @@ _ENDS: Mapping[str, Message] = {
 
 
 def _decisions(store: Any, cycle: Cycle, seen: Mapping[str, Mapping[str, Any]]) -> dict[str, watch.Decision]:
-    from . import store as watch_store  # noqa: PLC0415
+    from . import store as watch_store
 
     incidents = watch_store.open_incidents(store)
     found: dict[str, watch.Decision] = {}
@@ -268,7 +268,7 @@ def _decisions(store: Any, cycle: Cycle, seen: Mapping[str, Mapping[str, Any]]) 
 
 def _maintenance(store: Any, host: str) -> Mapping[str, Any] | None:
     """The open maintenance window of a host."""
-    from ..incidents import maintenance  # noqa: PLC0415 - only for hosts that are not well
+    from ..incidents import maintenance
 
     return maintenance.active(store, host, time.time())
 

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from module_utils.orquestrador.core.messages import msg
-from module_utils.orquestrador.core.types import CRITICAL, DEGRADED, HEALTHY, UNKNOWN, Message
+from orquestrador.core.messages import msg
+from orquestrador.core.types import CRITICAL, DEGRADED, HEALTHY, UNKNOWN, Message
 
 from ..core.i18n import parse_time
 
@@ -30,7 +30,7 @@ Decision = dict[str, Any]
 
 def key_of(sources: Iterable[str], hosts: Iterable[str]) -> str:
     """What makes two cycles the same watch: the inventory and the hosts it is of."""
-    import hashlib  # noqa: PLC0415 - once a cycle
+    import hashlib
 
     text = "\n".join([*sorted(map(str, sources)), "", *sorted(map(str, hosts))])
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
@@ -107,9 +107,9 @@ def asked(http: Any, url: str, limit_s: float) -> dict[str, Any]:
 
 def unanswered(url: str) -> dict[str, Any]:
     """What :func:`asked` would have said had it come back: a name that is not resolved in time, say."""
-    from urllib.parse import urlsplit  # noqa: PLC0415 - on the rare way only
+    from urllib.parse import urlsplit
 
-    from module_utils.orquestrador.app.health_endpoint import shown_url  # noqa: PLC0415
+    from orquestrador.app.health_endpoint import shown_url
 
     shown = shown_url(urlsplit(url))
     reason = msg("{url} did not answer completely in time", url=shown)

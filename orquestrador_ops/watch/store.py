@@ -10,9 +10,9 @@ from typing import Any
 import sqlalchemy as sa
 
 from ..history import schema
+from ..history.rows import memory_row, sample_row
 from ..history.store import History
 from ..incidents.store import SERVICE_LEVEL
-from ..history.rows import memory_row, sample_row
 from .decisions import DONE, RUNNING
 
 SOURCE = "watch"

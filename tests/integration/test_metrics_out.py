@@ -18,10 +18,11 @@ import monitors
 import pytest
 import yaml
 
-from orquestrador_ops.sla.export import artefacts, grafana, openmetrics, openslo
-from orquestrador_ops.sla.evaluate import burn_rate as burn, readings
 from orquestrador_ops.sla.data import periods
+from orquestrador_ops.sla.evaluate import burn_rate as burn
+from orquestrador_ops.sla.evaluate import readings
 from orquestrador_ops.sla.evaluate.objectives import Objectives
+from orquestrador_ops.sla.export import artefacts, grafana, openmetrics, openslo
 
 FILES = artefacts.COMMITTED
 RULES = FILES / "prometheus" / "orquestrador.rules.yml"

@@ -16,10 +16,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-from orquestrador.mysql.clients import PRODUCTS, find, find_dumper
 from orquestrador.backup.database import back_up
 from orquestrador.backup.store import backups
 from orquestrador.backup.verify import verify
+from orquestrador.mysql.clients import PRODUCTS, find, find_dumper
 from orquestrador.mysql.throwaway_server import throwaway_server
 
 OURS = {"zstd", "age"}

@@ -15,7 +15,8 @@ import subprocess
 import time
 from pathlib import Path
 
-from module_utils.orquestrador.logs import rates as log_rate
+from orquestrador.logs import rates as log_rate
+
 from tools.bench.common import CannotMeasureError, say, table
 
 MB = 1_000_000

@@ -19,11 +19,12 @@ from typing import Any
 import sqlalchemy as sa
 
 from orquestrador_ops.history import schema
-from orquestrador_ops.watch import store as watch_store
-from orquestrador_ops.history.store import History, open_history
+from orquestrador_ops.history.access import open_history
+from orquestrador_ops.history.store import History
 from orquestrador_ops.sla.data import store as stores
 from orquestrador_ops.sla.evaluate.evaluate import evaluate
 from orquestrador_ops.sla.evaluate.objectives import Objectives
+from orquestrador_ops.watch import store as watch_store
 from tests.unit.ops.sla import known
 from tools.bench.common import CannotMeasureError, captured, say, table
 

@@ -7,11 +7,11 @@ import shlex
 import shutil
 from typing import Any, NamedTuple, Union
 
-from ..system import long_command
-from .dist import DeployError, Dist, digest, size
 from ..core.messages import msg
 from ..core.redact import load_secrets
 from ..core.types import Message
+from ..system import long_command
+from .dist import DeployError, Dist, digest, size
 
 PACKAGE_MANAGERS = ("npm", "npx", "pnpm", "yarn", "corepack")
 
@@ -68,7 +68,7 @@ def require(argv: list[str], app_dir: str) -> None:
 
 
 def _user() -> str:
-    from ..pm2.daemon import user_name  # noqa: PLC0415 - for a failure only
+    from ..system.procfs import user_name
 
     return user_name(os.geteuid())
 

@@ -11,17 +11,17 @@ import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Optional, cast
 
-from . import health_endpoint as http_health
-from ..pm2 import daemon as pm2
-from ..system import ports as port
-from ..system.isolate import apart
-from ..mysql.clients import BackupError
+from ..core.errors import BackupError
 from ..core.jsonable import clean
 from ..core.messages import msg
-from ..system.identity import Owner
 from ..core.redact import scrub_text
-from ..system.command import Completed
 from ..core.types import Finding, Message, Pm2State
+from ..pm2 import daemon as pm2
+from ..system import ports as port
+from ..system.command import Completed
+from ..system.identity import Owner
+from ..system.isolate import apart
+from . import health_endpoint as http_health
 
 POLL_S = 0.25
 QUICK_POLL_S = 0.1

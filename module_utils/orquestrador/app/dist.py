@@ -27,10 +27,10 @@ import time
 from collections.abc import Iterator
 from typing import Any, Optional
 
-from ..system.long_command import end_marked
 from ..core.messages import msg
-from ..system.command import run
 from ..core.types import Message
+from ..system.command import run
+from ..system.long_command import end_marked
 
 FORMAT = 1
 DIR_MODE, FILE_MODE = 0o700, 0o600

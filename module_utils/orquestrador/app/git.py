@@ -14,8 +14,8 @@ from typing import Any, NamedTuple, Optional
 
 from ..core.messages import msg
 from ..core.redact import scrub_text
-from ..system.command import MAX_OUTPUT_BYTES, Completed, run
 from ..core.types import Message
+from ..system.command import MAX_OUTPUT_BYTES, Completed, run
 
 LISTED = 20  # paths of each kind in the evidence
 COMMITS = 5

@@ -152,7 +152,7 @@ def _open(parts: SplitResult, deadline: float) -> socket.socket:
 
 
 def _open_tls(plain: socket.socket, host: str, deadline: float) -> socket.socket:
-    import ssl  # noqa: PLC0415 - 5 ms that plain HTTP does without
+    import ssl
 
     class DeadlineTls(ssl.SSLSocket):
         def read(self, *args: Any, **kwargs: Any) -> Any:
@@ -212,7 +212,7 @@ def request(parts: SplitResult, deadline: float) -> Reply:
 
     Never raises: ``Reply.error`` names what went wrong.
     """
-    import http.client  # noqa: PLC0415 - imported by the collector's thread, beside the others' waiting
+    import http.client
 
     began = time.monotonic()
     connection = http.client.HTTPConnection(parts.hostname or "", parts.port)

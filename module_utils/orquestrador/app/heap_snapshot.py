@@ -22,9 +22,9 @@ import struct
 import time
 from typing import Any, Optional
 
-from ..system import signals
-from ..mysql.clients import BackupError
+from ..core.errors import BackupError
 from ..core.messages import msg
+from ..system import signals
 from ..system.tcp_owner import listeners_of
 
 LOOPBACK = "127.0.0.1"

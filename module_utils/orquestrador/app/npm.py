@@ -21,8 +21,8 @@ from urllib.parse import unquote, urlsplit
 
 from ..core.messages import msg
 from ..core.redact import scrub_text
-from ..system.command import Completed, run
 from ..core.types import Message
+from ..system.command import Completed, run
 from ..system.whole_file import write_whole
 
 LISTED = 100  # packages in the evidence

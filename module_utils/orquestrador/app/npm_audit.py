@@ -14,11 +14,11 @@ import shutil
 import stat
 from typing import Any, NamedTuple, Optional
 
-from ..system.dated_copies import copy_all
 from ..core.messages import msg
-from .npm import DEPENDENCIES, Npm, NpmError, installed, one_line
 from ..core.types import Message
+from ..system.dated_copies import copy_all
 from ..system.whole_file import write_whole
+from .npm import DEPENDENCIES, Npm, NpmError, installed, one_line
 
 SEVERITIES = ("info", "low", "moderate", "high", "critical")  # from least to worst
 NEVER = "none"

@@ -17,14 +17,15 @@ import time
 from typing import Any, NamedTuple, Optional
 from urllib.parse import SplitResult
 
-from ..pm2 import axon, daemon as pm2
-from . import health_endpoint as http_health
-from ..system import signals, tcp_owner
-from .dist import DeployError, Dist
 from ..core.messages import msg
-from .prober import Prober
-from ..system.command import start
 from ..core.types import Message
+from ..pm2 import axon
+from ..pm2 import daemon as pm2
+from ..system import signals, tcp_owner
+from ..system.command import start
+from . import health_endpoint as http_health
+from .dist import DeployError, Dist
+from .prober import Prober
 
 CLUSTER, FORK = "cluster", "fork"
 ONLINE = "online"
@@ -372,7 +373,7 @@ class Reload:
 
 def ask_process(o: Options, pid: int, deadline: float) -> tuple[bool, Optional[Message]]:
     """Ask for the health over one connection: whether ``pid`` has accepted it, and what is wrong with its answer."""
-    import http.client  # noqa: PLC0415 - as http_health does
+    import http.client
 
     kind = http.client.HTTPSConnection if o.url.scheme == "https" else http.client.HTTPConnection
     timeout = max(min(deadline - time.monotonic(), 5.0), 0.1)

@@ -11,12 +11,12 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple, Optional, Union
 
-from ..system import long_command
-from .build import arguments, require
-from .dist import DeployError
 from ..core.messages import msg
 from ..core.redact import load_secrets, scrub_text
 from ..core.types import Message
+from ..system import long_command
+from .build import arguments, require
+from .dist import DeployError
 
 REPORT_MODE, DIR_MODE = 0o640, 0o750
 MAX_COUNT = 10**7

@@ -15,29 +15,15 @@ import time
 from collections.abc import Collection
 from typing import Any, NamedTuple, Optional
 
-from ..mysql.clients import BackupError, need
-from .database import check_recipient
-from .store import (
-    FILE_MODE,
-    FORMAT,
-    MAX_MANIFEST,
-    PARTIAL,
-    SUFFIXES,
-    Lock,
-    backups,
-    choose,
-    ensure_directory,
-    free_bytes,
-    locked,
-    new_id,
-    replace_manifest,
-    seconds_of,
-    sha256_of,
-    stamp,
-    sweep,
-)
+from ..core.errors import BackupError
+from ..core.messages import msg, plain
+from ..core.types import Message
+from ..mysql.clients import need
+from ..system.files import FILE_MODE, Lock, free_bytes, locked, new_id, seconds_of, sha256_of, stamp
 from ..system.pipeline import Pipeline, Worker, write_all
+from .database import check_recipient
 from .sink import Sink, commit, no_room
+from .store import FORMAT, MAX_MANIFEST, PARTIAL, SUFFIXES, backups, choose, ensure_directory, replace_manifest, sweep
 from .tree import (
     SHOWN,
     Packer,
@@ -52,8 +38,6 @@ from .tree import (
     some,
     walk,
 )
-from ..core.messages import msg, plain
-from ..core.types import Message
 
 KIND = "code"
 GROWTH = 1.25  # a backup may be this much larger than the one before it

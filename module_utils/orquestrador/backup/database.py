@@ -15,26 +15,16 @@ import subprocess
 import time
 from typing import Any, NamedTuple, Optional
 
-from ..mysql import structure as backup_structure, state as database
-from ..mysql.clients import PRODUCTS, BackupError, Dumper, find_dumper, need
-from .store import (
-    FILE_MODE,
-    FORMAT,
-    PARTIAL,
-    SUFFIX,
-    Lock,
-    backups,
-    ensure_directory,
-    free_bytes,
-    locked,
-    new_id,
-    stamp,
-    sweep,
-)
+from ..core.errors import BackupError
+from ..core.messages import msg
+from ..mysql import state as database
+from ..mysql import structure as backup_structure
+from ..mysql.clients import PRODUCTS, Dumper, find_dumper, need
+from ..mysql.dump_scanner import DumpScanner
+from ..system.files import FILE_MODE, Lock, free_bytes, locked, new_id, stamp
 from ..system.pipeline import Pipeline, Worker, teed
 from .sink import Sink, commit, no_room
-from ..mysql.dump_scanner import DumpScanner
-from ..core.messages import msg
+from .store import FORMAT, PARTIAL, SUFFIX, backups, ensure_directory, sweep
 
 CONNECT_TIMEOUT_S = 10.0
 GROWTH = 1.25  # a backup may be this much larger than the one before it

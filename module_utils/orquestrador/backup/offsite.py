@@ -15,13 +15,15 @@ import time
 from collections.abc import Iterable
 from typing import Any, NamedTuple, Optional
 
-from ..mysql.clients import BackupError, need
-from .store import FILE_MODE, locked, read_manifest, replace_manifest, sha256_of, stamp, sync_directory
-from ..system.pipeline import Pipeline, pieces
-from .retention import survey
+from ..core.errors import BackupError
 from ..core.messages import msg, plain
 from ..core.redact import scrub_text
 from ..core.types import Message
+from ..mysql.clients import need
+from ..system.files import FILE_MODE, locked, sha256_of, stamp, sync_directory
+from ..system.pipeline import Pipeline, pieces
+from .retention import survey
+from .store import read_manifest, replace_manifest
 
 CONTROLLER = "controller"
 MAX_ANSWER = 16 * 1024 * 1024

@@ -18,14 +18,16 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple, Optional
 
 from ..app.control import Application
-from ..mysql.clients import BackupError, need
-from .database import back_up
-from .store import Lock, backups, choose, free_bytes, locked, sha256_of, stamp, sweep, sync_directory, write_manifest
-from ..mysql.load import Admin, Loader, Server, inspect, opens, release
-from ..system.pipeline import Pipeline, write_all
-from ..mysql.dump_scanner import DumpScanner
+from ..core.errors import BackupError
 from ..core.messages import msg
 from ..core.types import Message
+from ..mysql.clients import need
+from ..mysql.dump_scanner import DumpScanner
+from ..mysql.load import Admin, Loader, Server, inspect, opens, release
+from ..system.files import Lock, free_bytes, locked, sha256_of, stamp, sync_directory
+from ..system.pipeline import Pipeline, write_all
+from .database import back_up
+from .store import backups, choose, sweep, write_manifest
 
 JOURNAL = ".restore.json"
 ROOM = 1.25  # of the size that the tables had, for what loading them takes

@@ -14,16 +14,18 @@ import time
 from collections.abc import Collection
 from typing import Any, NamedTuple, Optional
 
-from . import switch as backup_switch
-from ..system import dated_copies as critical_files
-from ..mysql.clients import BackupError, need
-from .code import KIND, Limits, back_up, check_file, check_identity, check_place, read_back
-from .database import check_recipient
-from .store import backups, choose, free_bytes, locked, stamp
-from .sink import no_room
-from .tree import STAGE, Listing, differing, leading_out, left_out, look, shown, signatures, some, top, walk
+from ..core.errors import BackupError
 from ..core.messages import msg
 from ..core.types import Message
+from ..mysql.clients import need
+from ..system import dated_copies as critical_files
+from ..system.files import free_bytes, locked, stamp
+from . import switch as backup_switch
+from .code import KIND, Limits, back_up, check_file, check_identity, check_place, read_back
+from .database import check_recipient
+from .sink import no_room
+from .store import backups, choose
+from .tree import STAGE, Listing, differing, leading_out, left_out, look, shown, signatures, some, top, walk
 
 SHOWN_CHANGES = 100  # names in the difference that is shown
 

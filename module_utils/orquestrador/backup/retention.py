@@ -16,10 +16,11 @@ from calendar import timegm
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Optional
 
-from ..mysql.clients import BackupError
-from .store import locked, read_manifest, sync_directory
+from ..core.errors import BackupError
 from ..core.messages import msg
 from ..core.types import Message
+from ..system.files import locked, sync_directory
+from .store import read_manifest
 
 DAY_S = 86400.0
 AHEAD_S = 300.0  # a backup further in the future than this was made by another clock

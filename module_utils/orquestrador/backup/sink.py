@@ -7,10 +7,11 @@ import hashlib
 import os
 from typing import Any
 
-from .store import PARTIAL, free_bytes, sync_directory, write_manifest
-from ..system.pipeline import Pipeline, pieces, write_all
 from ..core.messages import msg
 from ..core.types import Message
+from ..system.files import free_bytes, sync_directory
+from ..system.pipeline import Pipeline, pieces, write_all
+from .store import PARTIAL, write_manifest
 
 LOOK_EVERY = 8 * 1024 * 1024  # bytes written between two looks at the free space
 

@@ -9,49 +9,26 @@ partial files, which the next one removes. One run at a time per directory, by a
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
-import hashlib
 import json
 import os
 import re
-import secrets
-import time
-from calendar import timegm
-from collections.abc import Iterator
 from typing import Any, Optional
 
-from ..mysql.clients import BackupError
+from ..core.errors import BackupError
 from ..core.messages import msg
+from ..system.files import (
+    DIR_MODE,
+    FILE_MODE,
+    sync_directory,
+)
 
 FORMAT = 1
-DIR_MODE, FILE_MODE = 0o700, 0o600
 # Of the data's file, by the manifest's kind.
 SUFFIXES = {"database": ".sql.zst.age", "code": ".tar.zst.age"}
 SUFFIX = SUFFIXES["database"]
 PARTIAL = ".partial-"
-SCRATCH = ".verify-"
-LOCK = ".lock"
 MAX_MANIFEST = 64 * 1024 * 1024
 _ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}")
-
-
-def new_id(now: float) -> str:
-    """``<UTC>-<short>``: sorts by time."""
-    return f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(now))}-{secrets.token_hex(3)}"
-
-
-def stamp(now: float) -> str:
-    """ISO 8601 in UTC, to the second."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now))
-
-
-def seconds_of(moment: str) -> float:
-    """Seconds since 1970 of a :func:`stamp`; of anything else the present ones."""
-    try:
-        return float(timegm(time.strptime(moment, "%Y-%m-%dT%H:%M:%SZ")))
-    except ValueError:
-        return time.time()
 
 
 def ensure_directory(path: str) -> None:
@@ -64,69 +41,6 @@ def ensure_directory(path: str) -> None:
             msg("{path} can't be used for backups: {reason}: make it the application user's", path=path,
                 reason=error.strerror or type(error).__name__)
         ) from error  # fmt: skip
-
-
-class Lock:
-    """One run at a time in a directory. What it writes into the lock's file tells others who it is and how far."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        self._told = 0.0
-
-    def tell(self, every_s: float = 0.0, **facts: Any) -> None:
-        """Write who holds it, at most every ``every_s`` seconds; readers tell the progress from it."""
-        now = time.monotonic()
-        if now - self._told < every_s:
-            return
-        self._told = now
-        data = json.dumps({"pid": os.getpid(), **facts}).encode()
-        with contextlib.suppress(OSError):  # a full disk must not stop who is about to free it
-            os.pwrite(self._descriptor, data, 0)
-            os.ftruncate(self._descriptor, len(data))
-
-
-@contextlib.contextmanager
-def locked(directory: str, action: str, now: float) -> Iterator[Lock]:
-    """Hold the directory; :class:`BackupError` naming the holder when another run does."""
-    try:
-        descriptor = os.open(os.path.join(directory, LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise BackupError(msg("{path} can't be locked: {reason}", path=directory, reason=reason)) from error
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise BackupError(_busy(directory, descriptor)) from None
-        lock = Lock(descriptor)
-        lock.tell(action=action, since_at=stamp(now))
-        yield lock
-    finally:
-        os.close(descriptor)
-
-
-def _busy(directory: str, descriptor: int) -> Any:
-    holder: dict[str, Any] = {}
-    with contextlib.suppress(OSError, ValueError):
-        read = json.loads(os.pread(descriptor, 4096, 0))
-        holder = read if isinstance(read, dict) else {}
-    return msg(
-        "another run ({action}, process {pid}, since {since_at}, {done_bytes} so far) is at work in {path}: wait",
-        action=str(holder.get("action", "unknown")),
-        pid=str(holder.get("pid", "unknown")),
-        since_at=str(holder.get("since_at", "")),
-        done_bytes=int(holder.get("bytes", 0)) if isinstance(holder.get("bytes", 0), int) else 0,
-        path=directory,
-    )
-
-
-def sync_directory(path: str) -> None:
-    """Make renames in a directory last."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def sweep(directory: str, kind: str = "database") -> list[str]:
@@ -216,20 +130,3 @@ def choose(directory: str, wanted: str, kind: str = "database") -> dict[str, Any
     raise BackupError(
         msg("there is no backup {wanted} in {path}: look at what is there", wanted=wanted, path=directory)
     )
-
-
-def sha256_of(path: str) -> str:
-    """SHA-256 of a file."""
-    digest = hashlib.sha256()
-    with open(path, "rb", buffering=0) as file:
-        while True:
-            block = file.read(1 << 20)
-            if not block:
-                return digest.hexdigest()
-            digest.update(block)
-
-
-def free_bytes(path: str) -> int:
-    """What an ordinary user may still write there."""
-    figures = os.statvfs(path)
-    return figures.f_bavail * figures.f_frsize

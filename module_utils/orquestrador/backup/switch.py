@@ -23,11 +23,11 @@ import stat
 from collections.abc import Collection
 from typing import Any, Callable, Optional
 
-from ..mysql.clients import BackupError
-from .store import sync_directory
-from .tree import STAGE, is_stage, left_out
+from ..core.errors import BackupError
 from ..core.messages import msg
 from ..system.command import fork
+from ..system.files import sync_directory
+from .tree import STAGE, is_stage, left_out
 
 NEW, OLD, JOURNAL = "new", "old", "journal.json"
 SWITCH_S = 60.0  # renames take no time; a sick disk takes any

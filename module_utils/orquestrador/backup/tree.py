@@ -18,9 +18,9 @@ import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import IO, Any, Callable, NamedTuple
 
-from ..mysql.clients import BackupError
-from ..system.pipeline import write_all
+from ..core.errors import BackupError
 from ..core.messages import msg
+from ..system.pipeline import write_all
 
 Listing = dict[str, list[Any]]
 

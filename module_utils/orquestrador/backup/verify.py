@@ -14,14 +14,16 @@ import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from ..mysql import structure as backup_structure
-from ..mysql.clients import PRODUCTS, BackupError, Product, find, find_dumper, need
-from .store import Lock, choose, locked, replace_manifest, seconds_of, sha256_of, stamp, sweep
-from ..system.pipeline import Pipeline, Worker, pieces, teed, write_all
-from ..mysql.dump_scanner import CodeFilter, DumpScanner, Ending
+from ..core.errors import BackupError
 from ..core.messages import msg, plain
+from ..mysql import structure as backup_structure
+from ..mysql.clients import PRODUCTS, Product, find, find_dumper, need
+from ..mysql.dump_scanner import CodeFilter, DumpScanner, Ending
 from ..mysql.scratch_schema import ACCOUNT, METHOD, scratch_schema, sweep_schemas
 from ..mysql.throwaway_server import NoServerError, Place, sweep_servers, throwaway_server
+from ..system.files import Lock, locked, seconds_of, sha256_of, stamp
+from ..system.pipeline import Pipeline, Worker, pieces, teed, write_all
+from .store import choose, replace_manifest, sweep
 
 SHOWN = 5
 METHODS = ("auto", "throwaway_server", METHOD)

@@ -13,23 +13,29 @@ from typing import Any, Callable, NamedTuple, Optional, Union, cast
 # this program into does not let in.
 import http.client  # noqa: F401 isort: skip
 
-from ..health import arguments, evaluate as judge, probe as observe
-from ..system import dated_copies as critical_files, ports as port, signals
-from ..mysql import state as database
-from .diagnosis import diagnose as diagnosis
-from .clues import host as emergency_clues, database as emergency_database_clues, load as emergency_load
-from ..pm2 import orphans as emergency_orphans
 from ..app import health_endpoint as http_health
-from ..logs import errors as logs
-from ..core import redact
-from ..system.isolate import apart
 from ..app.control import Application, Settings
-from ..mysql.clients import BackupError
+from ..core import redact
+from ..core.errors import BackupError
 from ..core.jsonable import clean
-from ..system.identity import Owner
-from ..system.resources import process_state
-from ..system.command import run
 from ..core.types import Message, Pm2State
+from ..health import arguments
+from ..health import evaluate as judge
+from ..health import probe as observe
+from ..logs import errors as logs
+from ..mysql import state as database
+from ..pm2 import orphans as emergency_orphans
+from ..system import dated_copies as critical_files
+from ..system import ports as port
+from ..system import signals
+from ..system.command import run
+from ..system.identity import Owner
+from ..system.isolate import apart
+from ..system.resources import process_state
+from .clues import database as emergency_database_clues
+from .clues import host as emergency_clues
+from .clues import load as emergency_load
+from .diagnosis import diagnose as diagnosis
 
 LOADED = (critical_files, database, http_health, logs, redact)
 # What an observation may take of the budget.

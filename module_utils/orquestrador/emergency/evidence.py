@@ -15,17 +15,17 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any, Optional
 
-from ..mysql import state as database
-from .clues import database as emergency_database_clues
-from ..pm2 import orphans as emergency_orphans
 from ..app import git as git_integrity
 from ..core import redact
-from .context import Scene
 from ..core.jsonable import clean
 from ..core.messages import msg
+from ..core.types import Message
+from ..mysql import state as database
+from ..pm2 import orphans as emergency_orphans
 from ..system.identity import Owner
 from ..system.process_table import look
-from ..core.types import Message
+from .clues import database as emergency_database_clues
+from .context import Scene
 
 WINDOW_S = 0.2
 SESSIONS_S, GIT_S, FILES_S = 2.0, 2.0, 1.0

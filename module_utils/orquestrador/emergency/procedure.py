@@ -17,21 +17,27 @@ import time
 from collections.abc import Iterable
 from typing import Any, Callable, Optional
 
-from .ladders import (
-    database as emergency_database,
-    disk as emergency_disk,
-    offline as emergency_offline,
-    performance as emergency_performance,
-)
-from . import evidence as emergency_evidence
-from ..system import supervisor as emergency_guard
+from ..core.errors import BackupError
+from ..core.messages import msg, plain
+from ..core.types import Message
 from ..lease import lease_file as lease
-from ..mysql.clients import BackupError
+from ..system import supervisor as emergency_guard
+from ..system.identity import Owner
+from . import evidence as emergency_evidence
 from .arguments import AUTO
 from .context import OBSERVE_S, Rung, Scene, Step
-from ..core.messages import msg, plain
-from ..system.identity import Owner
-from ..core.types import Message
+from .ladders import (
+    database as emergency_database,
+)
+from .ladders import (
+    disk as emergency_disk,
+)
+from .ladders import (
+    offline as emergency_offline,
+)
+from .ladders import (
+    performance as emergency_performance,
+)
 
 # By procedure, what gives the rungs for a scene.
 LADDERS: dict[str, Callable[[Scene], Iterable[Rung]]] = {

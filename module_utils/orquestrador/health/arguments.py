@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
-from .expectations import limits_of
 from ..core.ranges import out_of_range
+from .expectations import limits_of
 
 ARGUMENT_SPEC: dict[str, Any] = {
     "app_name": {"type": "str", "required": True},

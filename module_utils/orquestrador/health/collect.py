@@ -19,11 +19,12 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, Optional, cast
 from urllib.parse import urlsplit
 
-from ..pm2 import daemon as pm2
-from ..system import ports as port, resources
 from ..core.jsonable import clean
 from ..core.messages import msg
 from ..core.types import SNAPSHOT_SCHEMA, Finding, Message, Pm2State, PortState, Snapshot
+from ..pm2 import daemon as pm2
+from ..system import ports as port
+from ..system import resources
 
 # In the order of the snapshot.
 COLLECTORS = ("pm2", "port", "http", "database", "resources", "logs", "files")
@@ -163,14 +164,14 @@ class Probe:
         yield late
 
     def _import(self) -> None:
-        from ..mysql import state as database  # noqa: F401, PLC0415 - see phases
-        from ..app import health_endpoint as http_health  # noqa: F401, PLC0415 - see phases
-        from ..logs import errors as logs  # noqa: F401, PLC0415 - see phases
-        from ..core import redact  # noqa: F401, PLC0415 - see phases
+        from ..app import health_endpoint as http_health  # noqa: F401
+        from ..core import redact  # noqa: F401
+        from ..logs import errors as logs  # noqa: F401
+        from ..mysql import state as database
 
         # http.client does without ssl, which only https needs and then imports itself.
         with database.absent("ssl") if self._options.app_health_url.startswith("http:") else contextlib.nullcontext():
-            import http.client  # noqa: F401, PLC0415 - see phases
+            import http.client  # noqa: F401
         # What is wrong with either is met again, and named, by the collector.
         with contextlib.suppress(database.DatabaseError, ImportError):
             defaults, _ = database.read_defaults(self._options.mysql_defaults_file)
@@ -196,7 +197,7 @@ class Probe:
         return resources.collect(options.disk_paths, self._wait_for_pids, timeout_s=seconds, limits=limits)
 
     def _database(self, seconds: float) -> tuple[Any, list[Finding]]:
-        from ..mysql import state as database  # noqa: PLC0415 - see phases
+        from ..mysql import state as database
 
         options = self._options
         return database.collect(
@@ -209,7 +210,7 @@ class Probe:
         return port.collect(number, timeout_s=seconds, host=host, known=options.port_owners)
 
     def _http(self, seconds: float) -> tuple[Any, list[Finding]]:
-        from ..app import health_endpoint as http_health  # noqa: PLC0415 - see phases
+        from ..app import health_endpoint as http_health
 
         options = self._options
         return http_health.collect(
@@ -220,7 +221,7 @@ class Probe:
         )
 
     def _logs(self, seconds: float) -> tuple[Any, list[Finding]]:
-        from ..logs import errors as logs  # noqa: PLC0415 - see phases
+        from ..logs import errors as logs
 
         options = self._options
         state, memory, findings = logs.collect(
@@ -234,7 +235,7 @@ class Probe:
         return state, findings
 
     def _files(self, _seconds: float) -> tuple[Any, list[Finding]]:
-        from ..system import dated_copies as critical_files  # noqa: PLC0415 - see phases
+        from ..system import dated_copies as critical_files
 
         return critical_files.inspect(list(self._options.critical_files), str(self._options.critical_dest))
 
@@ -271,7 +272,7 @@ def collect(options: Options, memory: Optional[Mapping[str, Any]] = None) -> tup
         **{name: states.get(name) for name in COLLECTORS},
         "errors": sorted(findings, key=lambda item: order.get(item["collector"], len(order))),
     }
-    from ..core import redact  # noqa: PLC0415 - see Probe.phases
+    from ..core import redact
 
     secrets = redact.load_secrets(options.app_env_file)
     scrubbed = redact.scrub(clean(snapshot), secrets)

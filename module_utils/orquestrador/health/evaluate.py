@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any, cast
 
-from . import verdict
 from ..core.jsonable import clean
+from . import verdict
 
 
 def judge(params: dict[str, Any], observed: dict[str, Any]) -> dict[str, Any]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from . import collect
 from ..core.jsonable import clean
+from . import collect
 
 PATHS = ("app_dir", "app_env_file", "pm2_home", "mysql_defaults_file", "critical_dest")
 

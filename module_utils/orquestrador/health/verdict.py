@@ -8,8 +8,6 @@ from __future__ import annotations
 
 from typing import Any, Callable, Optional
 
-from .expectations import limits_of
-from .expectations import number as _number
 from ..core.messages import msg
 from ..core.types import (
     CHECK_IDS,
@@ -25,6 +23,8 @@ from ..core.types import (
     Snapshot,
     Verdict,
 )
+from .expectations import limits_of
+from .expectations import number as _number
 
 MIB = 1024 * 1024
 

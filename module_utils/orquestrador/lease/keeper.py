@@ -21,9 +21,9 @@ import time
 from collections.abc import Iterator
 from typing import Any, Callable, Optional
 
-from . import lease_file as lease
 from ..core.messages import msg, plain
 from ..system.command import fork
+from . import lease_file as lease
 
 # Ansible's argument specification of whoever works under a lease that its procedure has taken.
 OPTION: dict[str, Any] = {

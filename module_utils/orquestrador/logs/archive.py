@@ -22,15 +22,16 @@ from datetime import datetime
 from typing import Any, NamedTuple, Optional
 from zoneinfo import ZoneInfo
 
-from . import tarball
-from ..pm2 import daemon as pm2
-from ..mysql.clients import BackupError
-from ..backup.store import locked, new_id, sync_directory
-from .rotation import FREE, HELD, KEPT, SPOOL, Inode, Rotated, held, inode, parse, rotated, rotated_name, writers
-from .reopen import Daemon, look, normal, reopen
-from .tarball import ArchiveError, Measure, Stop
+from ..core.errors import BackupError
 from ..core.messages import msg
 from ..core.types import Message
+from ..pm2 import daemon as pm2
+from ..system import procfs as _procfs
+from ..system.files import locked, new_id, sync_directory
+from . import tarball
+from .reopen import Daemon, look, normal, reopen
+from .rotation import FREE, HELD, KEPT, SPOOL, Inode, Rotated, held, inode, parse, rotated, rotated_name, writers
+from .tarball import ArchiveError, Measure, Stop
 
 DIR_MODE = 0o750
 KEPT_S = 25 * 3600.0  # the probe counts errors of a day
@@ -297,7 +298,7 @@ class _Run:
                 "{path} belongs to {user}, so that nobody can tell whether it is being written: it was renamed and goes"
                 " into the next archive",
                 path=item.log,
-                user=pm2.user_name(info.st_uid),
+                user=_procfs.user_name(info.st_uid),
             )
         )
         return False

@@ -25,9 +25,9 @@ from datetime import datetime, timezone
 from typing import Any, Optional, Protocol
 
 from ..core import redact
-from .events import LINE_TIMESTAMP, MAX_LINE, QUIET, EventParser, line_time
 from ..core.messages import msg
 from ..core.types import Finding, LogState, Message
+from .events import LINE_TIMESTAMP, MAX_LINE, QUIET, EventParser, line_time
 
 CHUNK = 1 << 20
 HEAD = 256

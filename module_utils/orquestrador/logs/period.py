@@ -16,11 +16,11 @@ import time
 from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple
 
-from . import tarball as log_tarball
-from .rotation import KEPT, parse
-from .errors import collect
 from ..core.messages import msg
 from ..core.types import Finding
+from . import tarball as log_tarball
+from .errors import collect
+from .rotation import KEPT, parse
 
 DAY_S = 86400
 

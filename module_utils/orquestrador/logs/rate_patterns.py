@@ -13,9 +13,9 @@ from calendar import timegm
 from datetime import datetime
 from typing import NamedTuple, Optional
 
-from .events import line_time
 from ..core.messages import msg
 from ..core.types import Message
+from .events import line_time
 
 MAX_PATTERN = 2000
 _STATUS = rb"[1-5]\d\d"

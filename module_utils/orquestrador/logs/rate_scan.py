@@ -18,9 +18,9 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any, Optional
 
+from ..system.command import fork
 from .events import ANSI, FUTURE_S, MAX_LINE
 from .rate_patterns import Pattern, when
-from ..system.command import fork
 
 HOUR_S = 3600
 BLOCK = 256 * 1024  # fits the processor's cache, where scanning is fastest

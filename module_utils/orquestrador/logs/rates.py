@@ -22,17 +22,17 @@ import time
 import zlib
 from typing import Any, Callable, NamedTuple, Optional
 
-from . import tarball as log_tarball
+from ..core.errors import BackupError
+from ..core.messages import msg
+from ..core.types import Finding, LogState, Message
+from ..system.identity import Owner
 from ..system.isolate import apart
-from ..mysql.clients import BackupError
-from .rotation import KEPT, parse, rotated_name
+from . import tarball as log_tarball
+from .errors import Collection, Parser, collect, expanded, known_memory
 from .period import unpack, unread
 from .rate_patterns import Pattern, PatternError, compiled, when
 from .rate_scan import HOUR_S, REQUESTS, Hours, RateParser, by_two
-from .errors import Collection, Parser, collect, expanded, known_memory
-from ..core.messages import msg
-from ..system.identity import Owner
-from ..core.types import Finding, LogState, Message
+from .rotation import KEPT, parse, rotated_name
 
 VERSION = 1
 ALONE = 32 * 1024 * 1024  # less is read as quickly by one

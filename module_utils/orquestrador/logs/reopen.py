@@ -14,11 +14,12 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Optional
 
-from ..pm2 import axon, daemon as pm2
-from .rotation import HELD, held, inode, times_open
 from ..core.messages import msg
-from ..pm2.bus import Bus, Spoken, missing
 from ..core.types import Message
+from ..pm2 import axon
+from ..pm2 import daemon as pm2
+from ..pm2.bus import Bus, Spoken, missing
+from .rotation import HELD, held, inode, times_open
 
 RPC_S = 3.0
 POLL_S = 0.005

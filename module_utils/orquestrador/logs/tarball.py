@@ -20,9 +20,9 @@ import zlib
 from collections.abc import Iterator
 from typing import IO, Any, NamedTuple, Optional
 
-from ..backup.store import sync_directory
 from ..core.messages import msg
 from ..core.types import Message
+from ..system.files import sync_directory
 
 FORMAT, KIND = 1, "logs"
 MANIFEST = "manifest.json"

@@ -17,8 +17,8 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple, Optional
 from urllib.parse import unquote, urlsplit
 
-from . import state as database
 from ..core import redact
+from . import state as database
 
 MAX_ENV_BYTES = 1 << 18
 # Names that applications give their settings, in order of preference.

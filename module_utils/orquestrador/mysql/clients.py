@@ -8,22 +8,14 @@ import shutil
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Optional
 
+from ..core.errors import BackupError
 from ..core.messages import msg
 from ..system.command import run
-from ..core.types import Message
 
 VERSION_TIMEOUT_S = 10.0
 WRITE_BYTES = 1 << 18
 _MARIADB = re.compile(r"(?:from|Distrib) (\d+)\.(\d+)(?:\.\d+)?[\w.]*-MariaDB", re.I)
 _MYSQL = re.compile(r"(?:Ver|Distrib) (\d+)\.(\d+)\.\d+")
-
-
-class BackupError(Exception):
-    """A backup or its proof can't go on; carries the one line for the operator."""
-
-    def __init__(self, message: Message) -> None:
-        super().__init__(message["text"])
-        self.message = message
 
 
 class Option(NamedTuple):

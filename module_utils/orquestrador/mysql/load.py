@@ -14,13 +14,15 @@ from calendar import timegm
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Optional
 
-from . import structure as backup_structure, state as database
-from .clients import PRODUCTS, BackupError, Product, find, find_dumper, need
-from ..system.pipeline import Pipeline, pieces, write_all
-from .dump_scanner import DumpScanner
+from ..core.errors import BackupError
 from ..core.messages import msg
-from ..system.identity import Owner
 from ..core.redact import scrub_text
+from ..system.identity import Owner
+from ..system.pipeline import Pipeline, pieces, write_all
+from . import state as database
+from . import structure as backup_structure
+from .clients import PRODUCTS, Product, find, find_dumper, need
+from .dump_scanner import DumpScanner
 
 CONNECT_TIMEOUT_S = 10.0
 LOCK_WAIT_S = 60  # that a statement of ours waits for others to let go of a table

@@ -17,10 +17,10 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Optional
 
-from . import state as database
 from ..core.messages import msg
 from ..core.redact import scrub_text
 from ..core.types import Message
+from . import state as database
 
 CONNECT_TIMEOUT_S = 10.0
 ANSWER_GRACE_S = 5.0  # a statement that was ended has that long to say so

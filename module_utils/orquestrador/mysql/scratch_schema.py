@@ -13,10 +13,11 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from . import state as database
-from .clients import PRODUCTS, BackupError
-from ..backup.store import FILE_MODE, free_bytes
+from ..core.errors import BackupError
 from ..core.messages import msg
+from ..system.files import FILE_MODE, free_bytes
+from . import state as database
+from .clients import PRODUCTS
 from .throwaway_server import GROWTH, Place, create_schema
 
 METHOD = "scratch_schema"

@@ -14,8 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Optional
 
 from ..core import redact
-from ..system.resources import process_state
 from ..system.command import run
+from ..system.resources import process_state
 
 # Where servers write their errors when nothing else is said: Debian and Ubuntu, Red Hat, MariaDB.
 ERROR_LOGS = (

@@ -254,7 +254,7 @@ def import_pymysql(lean: bool) -> Any:
     Raises ``ImportError`` when there is no PyMySQL.
     """
     with absent("cryptography", "ssl") if lean and "pymysql" not in sys.modules else contextlib.nullcontext():
-        import pymysql  # noqa: PLC0415 - 10 ms or more, beside the other collectors' waiting
+        import pymysql
     return pymysql
 
 

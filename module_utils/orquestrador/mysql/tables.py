@@ -10,11 +10,12 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from . import state as database, sessions as database_sessions
-from .clients import BackupError
-from .optimize import quoted
+from ..core.errors import BackupError
 from ..core.messages import msg
 from ..core.redact import scrub_text
+from . import sessions as database_sessions
+from . import state as database
+from .optimize import quoted
 
 REPAIRABLE = frozenset(("myisam", "aria", "archive", "csv"))
 SOUND, REPAIRED, DAMAGED, MISSING, UNCHECKED = "sound", "repaired", "damaged", "missing", "unchecked"

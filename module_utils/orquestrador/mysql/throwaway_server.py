@@ -17,13 +17,14 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, Optional
 
-from . import state as database
-from ..system import signals
-from .clients import PRODUCTS, BackupError, Product, find, need
-from ..backup.store import SCRATCH, free_bytes
-from ..system.pipeline import Pipeline
+from ..core.errors import BackupError
 from ..core.messages import msg
+from ..system import signals
 from ..system.command import run
+from ..system.files import SCRATCH, free_bytes
+from ..system.pipeline import Pipeline
+from . import state as database
+from .clients import PRODUCTS, Product, find, need
 
 START_S, GONE_S = 60.0, 10.0
 GROWTH = 3.0  # of the tables' size: restored tables, their undo and redo

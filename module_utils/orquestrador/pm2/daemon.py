@@ -21,15 +21,15 @@ import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Optional
 
-from . import axon
 from ..core.messages import msg
-from ..system.command import run
 from ..core.types import Application, Finding, Message, Pm2State, Process
+from ..system.command import run
+from ..system.procfs import DAEMON_TITLE, read_rss, user_name
+from . import axon
 
 ONLINE, DEAD, MISSING, FOREIGN, UNRESPONSIVE = "online", "dead", "missing", "foreign", "unresponsive"
 
 # PM2 sets its title to this (lib/Daemon.js).
-DAEMON_TITLE = re.compile(r"^PM2 v[^:]{0,40}: God Daemon \(([^)]{1,4000})\)")
 # The RPC answers in milliseconds; what is left of the collector's time belongs to the fallback.
 RPC_SHARE = 0.4
 MAX_TEXT = 300
@@ -180,14 +180,6 @@ def summarise(processes: Sequence[Process], name: str) -> Optional[Application]:
 # --- I/O: whose daemon is it, and does it answer ------------------------------------------------------------------
 
 
-def user_name(uid: int) -> str:
-    """The name of ``uid``, or the number itself when it has none."""
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except (KeyError, OSError):
-        return str(uid)
-
-
 def _title(pid: int, proc: str) -> Optional[str]:
     """The title of a process, ``None`` when there is no such process, empty when it may not be read."""
     try:
@@ -229,15 +221,6 @@ def daemon_pid(home: str, proc: str = "/proc") -> Optional[int]:
     if title is None or (title and "pm2" not in title.lower()):
         return None
     return pid
-
-
-def read_rss(pid: int, proc: str = "/proc") -> Optional[int]:
-    """Resident memory of a process in bytes, ``None`` when it can't be read."""
-    try:
-        with open(f"{proc}/{pid}/statm", "rb") as file:
-            return int(file.read(200).split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError, IndexError):
-        return None
 
 
 class Answer(NamedTuple):

@@ -10,7 +10,7 @@ import os
 from collections.abc import Iterable, Mapping
 from typing import Any, Optional
 
-from .daemon import DAEMON_TITLE
+from ..system.procfs import DAEMON_TITLE
 from ..system.resources import process_parent
 
 MAX_ENVIRONMENT = 256 * 1024

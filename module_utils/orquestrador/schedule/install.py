@@ -8,11 +8,11 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, Optional
 
-from . import plan as schedule
 from ..core.messages import msg
 from ..system.command import Completed, run
-from .plan import ScheduleError
 from ..system.whole_file import write_whole
+from . import plan as schedule
+from .plan import ScheduleError
 
 COMMAND_S = 30.0
 MAX_UNIT_BYTES = 1024 * 1024

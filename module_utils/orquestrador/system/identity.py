@@ -15,7 +15,7 @@ import pwd
 from collections.abc import Iterator
 from typing import Optional
 
-from ..mysql.clients import BackupError
+from ..core.errors import BackupError
 from ..core.messages import msg
 from .command import Completed, run
 

@@ -10,7 +10,7 @@ import signal
 import time
 from typing import Any, Callable
 
-from ..mysql.clients import BackupError
+from ..core.errors import BackupError
 from ..core.messages import msg
 from .identity import Owner
 

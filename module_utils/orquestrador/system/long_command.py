@@ -19,8 +19,8 @@ from typing import NamedTuple, Optional
 
 from ..core import redact
 from . import signals
-from ..pm2.daemon import DAEMON_TITLE
 from .command import start
+from .procfs import DAEMON_TITLE
 
 MARK = "ORQUESTRADOR_OPS_RUN"
 HEAD_BYTES = 64 * 1024

@@ -16,11 +16,11 @@ from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Optional
 
-from ..mysql.clients import BackupError
+from ..core.errors import BackupError
 from ..core.messages import msg
 from ..core.redact import scrub_text
-from .command import start
 from ..core.types import Message
+from .command import start
 
 CHUNK = 1 << 18
 PIPE_BYTES = 1 << 20  # the most that an ordinary user may ask for

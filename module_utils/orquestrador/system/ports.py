@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, Optional
 
 from ..core.messages import msg
-from ..pm2.daemon import user_name
-from .command import run
 from ..core.types import Finding, Listener, Pm2State, PortState
+from .command import run
+from .procfs import user_name
 
 LISTEN = "0A"  # state TCP_LISTEN in /proc/net/tcp, include/net/tcp_states.h
 # linux/netlink.h, linux/sock_diag.h

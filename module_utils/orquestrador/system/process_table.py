@@ -7,8 +7,8 @@ import time
 from collections.abc import Collection
 from typing import Any, Optional
 
-from ..pm2.daemon import read_rss, user_name
 from .ports import read_command
+from .procfs import read_rss, user_name
 from .resources import cpu_times, host_percent, process_cpu_s, process_parent
 
 TOP = 8

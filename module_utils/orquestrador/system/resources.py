@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Optional
 
 from ..core.messages import msg
-from ..pm2.daemon import read_rss
 from ..core.types import Finding, Message, ResourceState
+from .procfs import read_rss
 
 # A burst must not raise an alert: what exceeds the limit in the short window is measured once more over this one.
 LONG_INTERVAL_S = 1.0

@@ -16,8 +16,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Callable, NamedTuple, Optional
 
 from ..core.messages import msg
-from ..pm2.daemon import user_name
 from ..core.types import Message
+from .procfs import user_name
 
 END_WAIT_S, KILL_WAIT_S = 3.0, 1.0
 

@@ -17,9 +17,9 @@ import time
 from collections.abc import Iterator
 from typing import Any, Callable, NamedTuple, Optional
 
-from . import signals
 from ..core.jsonable import clean
-from ..pm2.daemon import DAEMON_TITLE
+from . import signals
+from .procfs import DAEMON_TITLE
 from .resources import process_parent
 
 GRACE_S = 2.0

@@ -29,7 +29,7 @@ def hosts(ctx: typer.Context, incomplete: str) -> list[str]:
 
 def incidents(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
     """Open incidents, with what they are."""
-    from . import status as looking  # noqa: PLC0415
+    from . import status as looking
 
     with contextlib.suppress(Refused, OSError):
         named = ctx.params.get("state_dir")

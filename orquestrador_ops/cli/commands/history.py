@@ -11,15 +11,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
-from module_utils.orquestrador.core.messages import msg
+from orquestrador.core.messages import msg
 
-from ...history import store as history
-from ...sla.exchange import transfer as exchange
-from ...sla.data import periods, rollups
 from ...core.text import clean
+from ...history import access
+from ...sla.data import periods, rollups
+from ...sla.exchange import transfer as exchange
+from ..words import Refused, said, t
 from . import status as looking
 from .sla import translator
-from ..words import Refused, said, t
 
 Document = dict[str, Any]
 
@@ -81,7 +81,7 @@ def read(state_dir: Path, file: str, *, host: str | None, named: str | None) -> 
     """
     source = sys.stdin.buffer if file == STANDARD else Path(file).expanduser()
     zone = translator().zone_name()
-    with history.open_history(state_dir, os.environ.get("OPS_HISTORY_URL") or None) as store:
+    with access.open_history(state_dir, os.environ.get("OPS_HISTORY_URL") or None) as store:
         done = exchange.import_file(store, source, fmt=named or "auto", host=host, timezone=zone)
     rejected = [{"line": one["line"], "reason": said(one["reason"])} for one in done["rejected"]]
     return {"schema": SCHEMA, "file": file, **done, "rejected": rejected}

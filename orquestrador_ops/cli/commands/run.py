@@ -10,17 +10,17 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from module_utils.orquestrador.core.messages import msg
-from module_utils.orquestrador.core.types import Message
+from orquestrador.core.messages import msg
+from orquestrador.core.types import Message
 
-from ..runner import extra_vars as extras
 from .. import project
-from . import render as showing
+from ..runner import extra_vars as extras
 from ..runner.execute import Request, Result, keep
 from ..runner.execute import run as execute
 from ..runner.progress import Lines, Live, Plain, Silent
 from ..runner.signals import Asked, Signals
 from ..words import Refused, said, t, translator
+from . import render as showing
 
 GRACE_S = 15.0
 ESCALATE = "escalate"
@@ -121,7 +121,7 @@ def run(request: Request, *, as_json: bool) -> int:
 def settle(result: Result, signals: Asked) -> None:
     """Record what did not conclude itself, tell people of what hung, and keep what became of it."""
     if result.status in {"timeout", "interrupted"}:
-        from ..runner import record as recording  # noqa: PLC0415 - SQLAlchemy is dear, and a run records itself
+        from ..runner import record as recording
 
         result.problems.extend(recording.record(result))
         if result.status == "timeout" and not result.request.check:

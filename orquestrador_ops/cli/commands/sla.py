@@ -16,17 +16,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from module_utils.orquestrador.core.messages import msg
+from orquestrador.core.messages import msg
 
 from ...core import i18n
 from ...core.errors import HistoryError, SlaError
 from ...sla import alerts
-from ...sla.evaluate import measure
-from ...sla.report import summary
 from ...sla.data import store as stores
+from ...sla.evaluate import measure
 from ...sla.evaluate.objectives import Objectives
-from . import status as looking
+from ...sla.report import summary
 from ..words import Refused, locale_of
+from . import status as looking
 
 if TYPE_CHECKING:
     from ...history.store import History
@@ -97,7 +97,7 @@ def status_of(documents: Iterable[Mapping[str, Any]]) -> int:
 
 def export(directory: Path, given: Sequence[str], gap_s: float | None) -> Document:
     """Write rules, dashboards and OpenSLO documents; ``{schema, directory, files}``."""
-    from ...sla.export import artefacts  # noqa: PLC0415
+    from ...sla.export import artefacts
 
     wanted = overridden(Objectives(), given, gap_s)
     files = artefacts.write(directory.expanduser().resolve(), wanted, timezone=translator().zone_name())
@@ -106,7 +106,7 @@ def export(directory: Path, given: Sequence[str], gap_s: float | None) -> Docume
 
 def metrics(asked: Asked, names: Sequence[str], output: Path | None, *, openmetrics: bool = False) -> str:
     """The figures as text for a scraper; with ``output`` written there, and nothing to print."""
-    from ...sla.export import openmetrics as writer  # noqa: PLC0415
+    from ...sla.export import openmetrics as writer
 
     tr, at = translator(), time.time()
     wanted = [_period(dataclasses.replace(asked, period=name), at, tr) for name in names]
@@ -142,7 +142,7 @@ def overridden(held: Objectives, given: Sequence[str], gap_s: float | None) -> O
 
 
 def _objectives(values: Mapping[str, Any]) -> Objectives:
-    from ...sla.evaluate import objectives  # noqa: PLC0415
+    from ...sla.evaluate import objectives
 
     return objectives.of({f"sla_{name}": value for name, value in values.items()}, lambda value: value)
 
@@ -200,6 +200,6 @@ def _remembered(store: History, host: str) -> Objectives:
 
 
 def _written(measured: measure.Measured, state_dir: Path, tr: i18n.Translator) -> dict[str, str]:
-    from ...sla.report import page  # noqa: PLC0415 - charts are dear
+    from ...sla.report import page
 
     return page.write(measured.document, reports_dir=state_dir / "reports", tr=tr, facts=measured.facts)

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from . import completion
 from ..options import Json, StateDir, show_document, state_of
 from ..words import t
+from . import completion
 
 sla_app = typer.Typer(
     help=t("What was promised, what was measured, and what is left of the error budget.")
@@ -63,8 +63,8 @@ def sla(
 ) -> None:
     if ctx.invoked_subcommand is not None:
         return
-    from . import sla as service  # noqa: PLC0415 - numpy and SQLAlchemy are dear
-    from . import sla_table  # noqa: PLC0415
+    from . import sla as service
+    from . import sla_table
 
     asked = service.Asked(state_of(state_dir), host, period, start, end, tuple(objective or ()), gap)
     found = service.evaluate(asked, report=report)
@@ -79,7 +79,7 @@ def export(
     gap: Gap = None,
     as_json: Json = False,
 ) -> None:
-    from . import sla as service  # noqa: PLC0415
+    from . import sla as service
 
     document = service.export(directory, tuple(objective or ()), gap)
     show_document(document, document["files"], as_json)
@@ -101,7 +101,7 @@ def metrics(
     gap: Gap = None,
     state_dir: StateDir = None,
 ) -> None:
-    from . import sla as service  # noqa: PLC0415
+    from . import sla as service
 
     asked = service.Asked(state_of(state_dir), host, None, None, None, tuple(objective or ()), gap)
     typer.echo(service.metrics(asked, tuple(period or ("day", "month")), output, openmetrics=openmetrics), nl=False)
@@ -117,7 +117,7 @@ def history_export(
     state_dir: StateDir = None,
     as_json: Json = False,
 ) -> None:
-    from . import history as histories  # noqa: PLC0415
+    from . import history as histories
 
     done = histories.export(state_of(state_dir), file, host=host, start=start, end=end, named=format_)
     if file != "-":
@@ -134,7 +134,7 @@ def history_import(
     state_dir: StateDir = None,
     as_json: Json = False,
 ) -> None:
-    from . import history as histories  # noqa: PLC0415
+    from . import history as histories
 
     done = histories.read(state_of(state_dir), file, host=host, named=format_)
     show_document(done, histories.imported(done), as_json)
@@ -148,7 +148,7 @@ def roll_up(
     state_dir: StateDir = None,
     as_json: Json = False,
 ) -> None:
-    from . import history as histories  # noqa: PLC0415
+    from . import history as histories
 
     done = histories.roll_up(state_of(state_dir), raw_days=raw_days, fine_days=fine_days)
     show_document(done, histories.rolled_up(done), as_json)

@@ -9,9 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ...core.i18n import Translator
+from ...core.text import ascii_only, clean, columns
 from ...sla.report import summary as words_of
 from ...sla.report.words import Words
-from ...core.text import ascii_only, clean, columns
 from .sla import translator
 
 Document = Mapping[str, Any]
@@ -50,7 +50,7 @@ def _host(document: Document, tr: Translator) -> Iterator[str]:
 
 
 def _burning(document: Document) -> list[Any]:
-    from ...sla import alerts  # noqa: PLC0415
+    from ...sla import alerts
 
     return alerts.lines_of([document])
 
@@ -60,7 +60,7 @@ _OPTIONAL = ("days", "coverage", "interval")
 
 
 def _table(document: Document, words: Words) -> Iterator[str]:
-    from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
+    from rich.console import Console
 
     terminal = Console(highlight=False)
     for left_out in range(len(_OPTIONAL) + 1):
@@ -75,9 +75,9 @@ def _width(line: str) -> int:
 
 
 def _drawn(document: Document, words: Words, left_out: Sequence[str], *, colour: bool) -> list[str]:
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
 
     tr = words.tr
     heads = {

@@ -14,15 +14,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from module_utils.orquestrador.core.messages import msg
+from orquestrador.core.messages import msg
 
-from ...history import store as histories
-from ...incidents import store as incidents, maintenance
-from ...runs import lifecycle as runs
+from ...core.text import clean
+from ...history import access
+from ...history.baseline import STORE
+from ...incidents import maintenance
+from ...incidents import store as incidents
 from ...incidents.breaker import Limits, close, not_closed
 from ...incidents.store import Incident
-from ...history.baseline import STORE
-from ...core.text import clean
+from ...runs import lifecycle as runs
 from .. import queries as records
 from ..words import Refused, said
 
@@ -45,7 +46,7 @@ def open_history(state_dir: Path) -> History:
             msg("nothing is on record in {path} yet: run a procedure, or name another with --state-dir",
                 path=str(state_dir)), 1,
         )  # fmt: skip
-    return histories.open_history(state_dir, url)
+    return access.open_history(state_dir, url)
 
 
 def _document(**content: Any) -> Document:
@@ -107,7 +108,7 @@ def incident_of(state_dir: Path, number: int) -> Document:
         told = incidents.told(store, number) if found else []
     if found is None:
         raise Refused(msg("There is no incident {number}: list them with runbook incidents", number=number), 1)
-    from ...incidents import postmortem  # noqa: PLC0415 - templates are dear
+    from ...incidents import postmortem
 
     data = found["data"]
     path = postmortem.path_of(found, state_dir)
@@ -200,7 +201,7 @@ def _without_host(found: Document) -> Document:
 
 def open_numbers(state_dir: Path) -> Iterable[tuple[int, str]]:
     """Numbers of open incidents and what they are, for completion; nothing where it cannot be told cheaply."""
-    import sqlite3  # noqa: PLC0415 - a tenth of what the store's own library takes to load
+    import sqlite3
 
     store = state_dir / STORE
     if os.environ.get("OPS_HISTORY_URL") or not store.exists():

@@ -16,13 +16,14 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ..runner import terminate as ending
-from . import run as running, render as showing
+from ..runner.events import Tally
 from ..runner.execute import Request, Result
 from ..runner.execute import run as execute
 from ..runner.progress import Lines, Silent, text_of
 from ..runner.signals import Asked, Patient, Signals
-from ..runner.events import Tally
 from ..words import t, translator
+from . import render as showing
+from . import run as running
 
 # How long a cycle may go on after SIGTERM, before it is ended as well.
 TERM_BOUND_S = 60.0

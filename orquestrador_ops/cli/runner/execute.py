@@ -19,16 +19,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from module_utils.orquestrador.system import long_command
-from module_utils.orquestrador.core.messages import msg, plain
-from module_utils.orquestrador.core.types import Message
+from orquestrador.core.messages import msg, plain
+from orquestrador.core.types import Message
+from orquestrador.system import long_command
 
-from ...runs import lifecycle as runs
 from ...core.files import locked, private_dir, write_atomic
-from . import terminate as ending
-from .signals import Asked
-from .events import HostRun, Tally
+from ...runs import lifecycle as runs
 from ..words import Refused
+from . import terminate as ending
+from .events import HostRun, Tally
+from .signals import Asked
 
 SCHEMA = 1
 TICK_S = 0.1
@@ -216,9 +216,9 @@ class _Execution:
         return True
 
     def _prepared(self) -> Any:
-        from ansible_runner.config.runner import RunnerConfig  # noqa: PLC0415 - dear, and only runs need it
-        from ansible_runner.exceptions import AnsibleRunnerException  # noqa: PLC0415
-        from ansible_runner.runner import Runner  # noqa: PLC0415
+        from ansible_runner.config.runner import RunnerConfig
+        from ansible_runner.exceptions import AnsibleRunnerException
+        from ansible_runner.runner import Runner
 
         request, result = self._request, self._result
         env = private_dir(result.artifacts / "env")

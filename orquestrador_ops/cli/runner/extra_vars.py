@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from module_utils.orquestrador.core.messages import msg
+from orquestrador.core.messages import msg
 
 from ..words import Refused
 
@@ -57,7 +57,7 @@ def _mapping(text: str) -> dict[str, Any]:
     try:
         value = json.loads(text)
     except ValueError:
-        import yaml  # noqa: PLC0415 - nearly always JSON
+        import yaml
 
         try:
             value = yaml.safe_load(text)

@@ -9,8 +9,8 @@ import threading
 from collections.abc import Mapping
 from typing import IO, TYPE_CHECKING, Any
 
-from .events import Tally
 from ..words import t, translator
+from .events import Tally
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -94,8 +94,8 @@ class Live(Silent):
     """On a terminal: what is done with its time above, what goes on and what is left of the budget below."""
 
     def __init__(self, *, brief: bool, stream: IO[str] | None = None) -> None:
-        from rich.console import Console  # noqa: PLC0415 - only a terminal needs it
-        from rich.live import Live as RichLive  # noqa: PLC0415
+        from rich.console import Console
+        from rich.live import Live as RichLive
 
         self._brief = brief
         self._console = Console(file=stream or sys.stdout, highlight=False, markup=False, emoji=False, soft_wrap=True)
@@ -145,12 +145,12 @@ class Live(Silent):
         self._held = ""
 
     def _print(self, text: str) -> None:
-        from rich.text import Text  # noqa: PLC0415
+        from rich.text import Text
 
         self._live.console.print(Text.from_ansi(text))
 
     def _bottom(self, elapsed_s: float, allowed_s: float, grace_s: float) -> Text:
-        from rich.text import Text  # noqa: PLC0415
+        from rich.text import Text
 
         left_s = allowed_s - elapsed_s
         name, began_s = self._now

@@ -7,13 +7,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-from module_utils.orquestrador.core.messages import msg
-from module_utils.orquestrador.core.types import Message
+from orquestrador.core.messages import msg
+from orquestrador.core.types import Message
 
-from ...incidents import breaker, store as incidents
-from ...runs import lifecycle as runs
-from ...history.store import History, open_history
 from ...core.i18n import epoch
+from ...history.access import open_history
+from ...history.store import History
+from ...incidents import breaker
+from ...incidents import store as incidents
+from ...runs import lifecycle as runs
 from .. import queries as records
 from .execute import Result, unconcluded
 

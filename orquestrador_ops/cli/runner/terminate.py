@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from module_utils.orquestrador.system import long_command
+from orquestrador.system import long_command
 
 # A Unix socket's path may take 108 characters; OpenSSH appends 17 while it connects, Ansible's name for one takes 10.
 MAX_SOCKET_DIR = 70

@@ -16,13 +16,12 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
+from orquestrador.core.messages import msg
 
-from module_utils.orquestrador.core.messages import msg
-
-from ...history import schema
 from ...core.errors import HistoryError
-from ...history.store import History
+from ...history import schema
 from ...history.packed_samples import DAY_S, HOUR_S
+from ...history.store import History
 from . import series as samples
 from .series import INSIDE_GOOD, INSIDE_SEEN, OUTSIDE_GOOD, OUTSIDE_SEEN, Series
 
@@ -93,7 +92,7 @@ def _unpacked(host: str, packed: Sequence[Any]) -> Series:
 
 def damaged(host: str, start_at: float) -> HistoryError:
     """What is said of packed samples that can't be read."""
-    from ...core.i18n import iso  # noqa: PLC0415
+    from ...core.i18n import iso
 
     return HistoryError(
         msg(

@@ -13,8 +13,7 @@ from datetime import UTC, date, datetime, timedelta, tzinfo
 
 import numpy as np
 from numpy.typing import NDArray
-
-from module_utils.orquestrador.core.messages import msg
+from orquestrador.core.messages import msg
 
 from ...core.errors import SlaError
 from ...core.i18n import parse_time, translator

@@ -20,8 +20,8 @@ import sqlalchemy as sa
 from numpy.typing import NDArray
 
 from ...history import schema
-from ...history.store import History
 from ...history.packed_samples import DAY_S, HOUR_S
+from ...history.store import History
 from . import blocks, histogram
 from .cells import Cells, cells, empty
 from .facts import planned

@@ -11,8 +11,8 @@ import numpy as np
 import sqlalchemy as sa
 
 from ...history import schema
-from ...history.store import History
 from ...history.packed_samples import DAY_S, HOUR_S
+from ...history.store import History
 from . import blocks, rollups
 from . import spans as stretches
 from .cells import Cells, added, cells

@@ -13,16 +13,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-
-from module_utils.orquestrador.core.messages import msg
-from module_utils.orquestrador.core.types import Message
+from orquestrador.core.messages import msg
+from orquestrador.core.types import Message
 
 from ..data import series as samples
 from ..data import spans
-from .objectives import Objectives
 from ..data.series import Series
 from ..data.spans import Spans
 from ..data.timeline import seen
+from .objectives import Objectives
 
 HOUR_S = 3600
 MIN_BAD_SHORT = 2  # in the short window: one lost probe never fires

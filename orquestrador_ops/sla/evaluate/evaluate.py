@@ -1,7 +1,7 @@
 """From facts to one document per host and period: objective, measured value, interval, budget and verdict of each SLA.
 
 Definitions, formulas and units: ``docs/sla.md``. Everything here is pure; the document holds plain numbers, ``None``
-where something is not known, and messages (:mod:`module_utils.orquestrador.core.messages`) for people.
+where something is not known, and messages (:mod:`orquestrador.core.messages`) for people.
 """
 
 from __future__ import annotations
@@ -12,18 +12,17 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-
-from module_utils.orquestrador.core.messages import msg
-from module_utils.orquestrador.core.types import Message
+from orquestrador.core.messages import msg
+from orquestrador.core.types import Message
 
 from ...core.i18n import iso
 from ..data import histogram, spans
-from . import recovery, success
 from ..data.cells import Cells, Figures, grouped, picked
 from ..data.facts import Facts, bounds, day_edges, edges, hour_edges, planned
-from .objectives import Objectives
 from ..data.spans import Spans, Timeline
 from ..data.timeline import clip
+from . import recovery, success
+from .objectives import Objectives
 
 __all__ = ["SCHEMA", "Facts", "edges", "evaluate", "planned"]
 

@@ -7,18 +7,19 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from module_utils.orquestrador.core.messages import msg
+from orquestrador.core.messages import msg
 
 from ...core.errors import SlaError
 from ...core.i18n import epoch
-from . import burn_rate as burn, readings
 from ..data import cells, periods, series, spans, timeline
-from . import evaluate as evaluation
 from ..data import facts as facts_of
 from ..data import store as stores
 from ..data.facts import Facts
-from .objectives import Objectives
 from ..data.periods import Period
+from . import burn_rate as burn
+from . import evaluate as evaluation
+from . import readings
+from .objectives import Objectives
 from .readings import Reading
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from module_utils.orquestrador.core.messages import msg
+from orquestrador.core.messages import msg
 
 from ...core.errors import SlaError
 
@@ -72,7 +72,7 @@ def _read(field: str, name: str, value: object) -> float:
 
 def _threshold(name: str, value: object, number: float | None) -> float:
     """A latency that histograms can tell: they know what lies below their edges, and nothing between two of them."""
-    from ..data import histogram  # noqa: PLC0415 - numpy, which most readers of objectives need not load
+    from ..data import histogram
 
     if number is not None and histogram.is_edge(number):
         return number

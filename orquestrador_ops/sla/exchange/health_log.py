@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, tzinfo
 
-from module_utils.orquestrador.core.messages import msg
+from orquestrador.core.messages import msg
 
-from .lines import Found, Numbered, Rejected
 from ..data.series import INSIDE_GOOD, INSIDE_SEEN
+from .lines import Found, Numbered, Rejected
 
 LINE = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) \[(INFO|WARNING|ERROR)\] (.*\S)")
 _SUMMARY = re.compile(r"(?:Sistema|System|Status)\s*:", re.I)

@@ -24,21 +24,20 @@ from typing import Any, BinaryIO, TextIO
 
 import numpy as np
 import sqlalchemy as sa
+from orquestrador.core.messages import msg
+from orquestrador.core.types import Message
 
-from module_utils.orquestrador.core.messages import msg
-from module_utils.orquestrador.core.types import Message
-
-from ...history import schema
 from ...core.errors import HistoryError, SlaError
-from ...history.store import History
 from ...core.i18n import translator
+from ...history import schema
 from ...history.packed_samples import DAY_S, HOUR_S
+from ...history.store import History
 from ..data import blocks
-from . import health_log
 from ..data import series as samples
-from .lines import COLUMNS, Reader, Rejected, Sample, from_csv, from_json, host_of
 from ..data.series import Series
 from ..data.store import hosts
+from . import health_log
+from .lines import COLUMNS, Reader, Rejected, Sample, from_csv, from_json, host_of
 
 MAX_REJECTED = 1000  # told one by one; the others are counted
 _BATCH = 200_000  # samples in memory

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from ...core.files import write_atomic
 from ...core.i18n import DEFAULT_TIMEZONE
-from . import grafana, openslo, prometheus, rule_tests
 from ..evaluate.objectives import Objectives
+from . import grafana, openslo, prometheus, rule_tests
 
 COMMITTED = Path(__file__).resolve().parents[3] / "roles" / "sla" / "files"
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from module_utils.orquestrador.core.messages import msg
-from module_utils.orquestrador.core.types import Message
+from orquestrador.core.messages import msg
+from orquestrador.core.types import Message
 
 from ...core.i18n import Translator, translator
 from ..evaluate import burn_rate as burn

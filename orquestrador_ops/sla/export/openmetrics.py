@@ -22,14 +22,13 @@ from typing import TYPE_CHECKING, Any
 
 from ...core.files import write_atomic
 from ...core.i18n import epoch
+from ..evaluate.readings import LATENCY_EDGES
 
 if TYPE_CHECKING:
     from ..evaluate.readings import Reading
 
 MODE = 0o644  # node_exporter is another user
 CALENDAR = ("day", "week", "month", "quarter", "year")  # of these there are counters
-# Upper edges of the buckets, in seconds. The objective's 0.2 is one of them.
-LATENCY_EDGES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 RECENT_S = 300  # the shortest window that alerts look at
 VERDICTS = ("met", "missed", "unproven", "no_data")
 # What is measured by the uptime's own probes has no events of its own: one outage would be alerted three times.

@@ -10,9 +10,8 @@ from __future__ import annotations
 from typing import Any
 
 import yaml
-
-from module_utils.orquestrador.core.messages import msg
-from module_utils.orquestrador.core.types import Message
+from orquestrador.core.messages import msg
+from orquestrador.core.types import Message
 
 from ...core.i18n import DEFAULT_TIMEZONE, translator
 from ..evaluate import burn_rate as burn

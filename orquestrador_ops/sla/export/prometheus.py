@@ -18,9 +18,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import yaml
-
-from module_utils.orquestrador.core.messages import msg
-from module_utils.orquestrador.core.types import Message
+from orquestrador.core.messages import msg
+from orquestrador.core.types import Message
 
 from ...core.i18n import translator
 from ..evaluate import burn_rate as burn

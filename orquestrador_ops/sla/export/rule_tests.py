@@ -14,8 +14,8 @@ from typing import Any
 import yaml
 
 from ..evaluate import burn_rate as burn
-from . import prometheus
 from ..evaluate.objectives import Objectives
+from . import prometheus
 
 PATH = "prometheus/orquestrador.tests.yml"
 HOST = "web-01"

@@ -157,7 +157,7 @@ def plot(name: str, chart: Plot, title: str, description: str) -> Markup:
 
 def strip(name: str, chart: Strip, title: str, description: str) -> Markup:
     """A strip of time per row as SVG, the first row on top."""
-    from matplotlib.collections import PolyCollection  # noqa: PLC0415
+    from matplotlib.collections import PolyCollection
 
     rows = max(len(chart.rows), 1)
     with _style():
@@ -199,11 +199,11 @@ def levels(top: float, bottom: float = 0.0, most: int = 5) -> list[float]:
 
 
 def _style() -> Any:
-    import logging  # noqa: PLC0415
+    import logging
 
     # It tells of its font cache, which is nothing to an operator.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
-    import matplotlib as mpl  # noqa: PLC0415 - half a second that only reports pay
+    import matplotlib as mpl
 
     return mpl.rc_context(_RC)
 
@@ -214,8 +214,8 @@ def _canvas(tall: float, left: Sequence[str], legend: Sequence[str], *, around: 
     How wide text will be is known to the browser alone; so it is reckoned, rather than measured with a font that will
     not be used.
     """
-    from matplotlib.backends.backend_svg import FigureCanvasSVG  # noqa: PLC0415
-    from matplotlib.figure import Figure  # noqa: PLC0415
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
 
     above = 4 + 16 * math.ceil(len(legend) / _columns(legend)) if legend else 6
     below = 23

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, tzinfo
 from typing import Any
 
-from module_utils.orquestrador.core.messages import msg
+from orquestrador.core.messages import msg
 
 from ...core.i18n import epoch
 

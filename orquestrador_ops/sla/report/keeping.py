@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ...core.i18n import Translator
-from ..evaluate import measure
-from . import page
 from ..data import periods
+from ..evaluate import measure
 from ..evaluate.measure import Measured
 from ..evaluate.objectives import Objectives
+from . import page
 
 if TYPE_CHECKING:
     from ...history.store import History

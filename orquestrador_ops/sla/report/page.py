@@ -8,9 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...reports import writer as report
 from ...core.files import link_latest, private_dir, safe_name, write_atomic
 from ...core.i18n import Translator
+from ...reports import writer as report
 from . import charts, sheet
 
 if TYPE_CHECKING:

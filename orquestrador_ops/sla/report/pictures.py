@@ -5,19 +5,17 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from module_utils.orquestrador.core.messages import msg
+from orquestrador.core.messages import msg
 
 from ...core.i18n import epoch
 from ...core.text import clean
-from . import calendar, charts
 from ..data import periods, spans
 from ..data.facts import planned
 from ..evaluate.objectives import Objectives
-
-if TYPE_CHECKING:
-    from .sheet import _Sheet
+from . import calendar, charts
+from .context import ReportContext
 
 DAY_S = 86400.0
 MAX_ROWS = 500  # of a table of stretches
@@ -31,7 +29,7 @@ Values = list[float | None]
 class Pictures:
     """Charts of one sheet: ``{id, title, summary, svg, table}`` each, ``None`` where there is nothing to draw."""
 
-    def __init__(self, sheet: _Sheet) -> None:
+    def __init__(self, sheet: ReportContext) -> None:
         self.sheet, self.tr, self.words = sheet, sheet.tr, sheet.words
         self.days = [day for day in sheet.days if epoch(day.get("from")) is not None]
         # A day by its hours, every other period by its days.

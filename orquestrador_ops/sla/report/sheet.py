@@ -11,19 +11,18 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from module_utils.orquestrador.core.messages import msg
+from orquestrador.core.messages import msg
 
-from ...procedures import catalog as plans
 from ...core.i18n import Translator, epoch
 from ...core.text import clean
+from ...procedures import catalog as plans
 from . import calendar, excellence, pictures
-from .levels import SYMBOLS, VERDICTS, Levels, mapping, number
-from .words import Stretch, Words, at_home, stretch
+from .context import Doc, ReportContext, mappings
+from .levels import SYMBOLS, VERDICTS, mapping, number
 
 if TYPE_CHECKING:
     from ..data.facts import Facts
 
-Doc = Mapping[str, Any]
 
 MAX_COPIES = 100  # listed one by one
 
@@ -78,22 +77,7 @@ def signed(sign: str, word: str, tone: str) -> dict[str, str]:
     return cell(f"{sign} {word}", tone)
 
 
-class _Sheet:
-    def __init__(self, document: Doc, tr: Translator, facts: Facts | None) -> None:
-        period = mapping(document.get("period"))
-        self.document, self.facts, self.period = document, facts, period
-        self.tr = at_home(tr, period.get("timezone") or tr.zone_name())
-        self.words = Words(self.tr)
-        self.levels = Levels(self.words)
-        self.stretch: Stretch = stretch(period, self.tr)
-        self.start, self.end = epoch(period["from"]) or 0.0, epoch(period["to"]) or 0.0
-        until = epoch(period.get("until"))
-        self.until = self.end if until is None else min(max(until, self.start), self.end)
-        self.days, self.hours = _mappings(document.get("days")), _mappings(document.get("hours"))
-        self.slas = _mappings(document.get("slas"))
-        begun = [(epoch(run.get("started_at")), run) for run in _mappings(getattr(facts, "runs", None))]
-        self.runs = [run for at, run in begun if at is not None and self.start <= at < self.end]
-
+class _Sheet(ReportContext):
     def all(self) -> dict[str, Any]:
         tr = self.tr
         name = clean(self.words.period(self.stretch))
@@ -187,7 +171,7 @@ class _Sheet:
         wanted = tr.t("Objective") if goal is None else tr.t("Objective: {goal_s}", goal_s=goal)
         columns = [tr.t("Began"), tr.t("Recovered"), tr.t("Took"), wanted, tr.t("Detected after"),
                    tr.t("Acknowledged after"), tr.t("Acted after"), tr.t("Procedure")]  # fmt: skip
-        rows = [self.incident(row, goal) for row in _mappings(self.document.get("incidents"))]
+        rows = [self.incident(row, goal) for row in mappings(self.document.get("incidents"))]
         return self.table("incidents", tr.t("Incidents"), columns, rows, tr.t("No incident in this period."))
 
     def incident(self, row: Doc, goal: float | None) -> list[dict[str, str]]:
@@ -228,7 +212,7 @@ class _Sheet:
         """How fast the error budget burns, where the document says so."""
         tr = self.tr
         rows = []
-        for rate in _mappings(self.document.get("burn")):
+        for rate in mappings(self.document.get("burn")):
             pair = [f"{tr.number(value, 2)}×" if (value := number(rate.get(name))) is not None else ""
                     for name in ("long_burn", "short_burn", "factor")]  # fmt: skip
             windows = [tr.value("_s", rate.get(name)) for name in ("long_s", "short_s")]
@@ -284,7 +268,7 @@ class _Sheet:
                 cell(tr.time(row.get("to")), "when"),
                 cell(row.get("reason") or ""),
             ]
-            for row in _mappings(self.document.get("maintenance"))
+            for row in mappings(self.document.get("maintenance"))
         ]
         columns = [tr.t("From"), tr.t("To"), tr.t("Reason")]
         return self.table("maintenance", tr.t("Maintenance windows"), columns, rows, "")
@@ -317,7 +301,7 @@ class _Sheet:
         groups = []
         for cadence, items in mapping(self.document.get("metrics")).items():
             rows = []
-            for item in _mappings(items):
+            for item in mappings(items):
                 tone, word = _METRICS.get(str(item.get("status")), _METRICS["unknown"])
                 rows.append({
                     "title": clean(tr.message(item.get("title") or item.get("id"))),
@@ -365,7 +349,3 @@ class _Sheet:
             return self.end
         moment = datetime.fromtimestamp(self.until, self.tr.zone)
         return moment.replace(hour=0, minute=0, second=0, microsecond=0, fold=0).timestamp()
-
-
-def _mappings(value: Any) -> list[Mapping[str, Any]]:
-    return [item for item in value if isinstance(item, Mapping)] if isinstance(value, list | tuple) else []

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible.module_utils.orquestrador.core import types
 from ansible.module_utils.orquestrador.health import arguments as arguments_of_probe
 from ansible.module_utils.orquestrador.health import collect as probe
 from ansible.module_utils.orquestrador.health import probe as observe
-from ansible.module_utils.orquestrador.core import types
 from ansible.module_utils.testing import patch_module_args
 
 from tests.unit.fakes import servers

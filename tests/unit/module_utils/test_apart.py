@@ -7,11 +7,10 @@ import pwd
 import time
 
 import pytest
-
-from module_utils.orquestrador.system.isolate import apart
-from module_utils.orquestrador.mysql.clients import BackupError
-from module_utils.orquestrador.core.messages import msg, plain
-from module_utils.orquestrador.system.identity import Owner
+from orquestrador.core.errors import BackupError
+from orquestrador.core.messages import msg, plain
+from orquestrador.system.identity import Owner
+from orquestrador.system.isolate import apart
 
 
 @pytest.fixture

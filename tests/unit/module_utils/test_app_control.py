@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from module_utils.orquestrador.app import control as app_control, health_endpoint as http_health
-from module_utils.orquestrador.pm2 import daemon as pm2
-from module_utils.orquestrador.system import ports as port
-from module_utils.orquestrador.app.control import Application, Settings
-from module_utils.orquestrador.mysql.clients import BackupError
-from module_utils.orquestrador.core.messages import msg
-from module_utils.orquestrador.system.identity import Owner
-from module_utils.orquestrador.system.command import Completed
+from orquestrador.app import control as app_control
+from orquestrador.app import health_endpoint as http_health
+from orquestrador.app.control import Application, Settings
+from orquestrador.core.errors import BackupError
+from orquestrador.core.messages import msg
+from orquestrador.pm2 import daemon as pm2
+from orquestrador.system import ports as port
+from orquestrador.system.command import Completed
+from orquestrador.system.identity import Owner
 
 ME = pwd.getpwuid(os.geteuid()).pw_name
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pytest
-
-from module_utils.orquestrador.mysql import clients
-from module_utils.orquestrador.backup.database import check_recipient
+from orquestrador.backup.database import check_recipient
+from orquestrador.core import errors as _errors
+from orquestrador.mysql import clients
 
 PUBLIC = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
 
@@ -56,11 +56,11 @@ def test_public_key_is_accepted() -> None:
     "key", ["", "age1", PUBLIC[:-1], PUBLIC + "q", PUBLIC.upper(), f"{PUBLIC}\n-o/etc/passwd", "-r"]
 )
 def test_anything_else_is_refused(key: str) -> None:
-    with pytest.raises(clients.BackupError, match="no public key"):
+    with pytest.raises(_errors.BackupError, match="no public key"):
         check_recipient(key)
 
 
 def test_private_key_is_refused_without_being_quoted() -> None:
-    with pytest.raises(clients.BackupError, match="is a private key") as caught:
+    with pytest.raises(_errors.BackupError, match="is a private key") as caught:
         check_recipient("AGE-SECRET-KEY-1QQPZRY9X8")
     assert "QQPZ" not in str(caught.value.message)

@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from module_utils.orquestrador.backup import offsite as copying
-from module_utils.orquestrador.mysql.clients import BackupError
-from module_utils.orquestrador.core.messages import plain
+from orquestrador.backup import offsite as copying
+from orquestrador.core.errors import BackupError
+from orquestrador.core.messages import plain
 
 ID, NEWER = "20260102T030405Z-0a1b2c", "20260103T030405Z-0a1b2c"
 

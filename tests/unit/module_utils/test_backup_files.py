@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from module_utils.orquestrador.backup import store as files
-from module_utils.orquestrador.mysql.clients import BackupError
-from module_utils.orquestrador.core.messages import plain
+from orquestrador.backup import store as files
+from orquestrador.core.errors import BackupError
+from orquestrador.core.messages import plain
+from orquestrador.system import files as _files
 
 ID = "20260102T030405Z-0a1b2c"
 NEWER = "20260103T030405Z-0a1b2c"
@@ -102,29 +102,29 @@ def test_manifest_is_replaced_at_once_and_private(tmp_path: Path) -> None:
 
 
 def test_second_run_is_refused_and_told_who_is_at_work(tmp_path: Path) -> None:
-    with files.locked(str(tmp_path), "database_backup", 0.0) as lock:
+    with _files.locked(str(tmp_path), "database_backup", 0.0) as lock:
         lock.tell(action="database_backup", since_at="1970-01-01T00:00:00Z", bytes=42)
-        with pytest.raises(BackupError) as caught, files.locked(str(tmp_path), "database_verify", 1.0):
+        with pytest.raises(BackupError) as caught, _files.locked(str(tmp_path), "database_verify", 1.0):
             pass
     told = plain(caught.value.message)
     assert f"process {os.getpid()}" in told
     assert "database_backup" in told
     assert "42" in told
-    with files.locked(str(tmp_path), "database_verify", 1.0):
+    with _files.locked(str(tmp_path), "database_verify", 1.0):
         pass
 
 
 @pytest.mark.parametrize("text", ["", "garbage", "[]", '{"bytes": "many"}'])
 def test_a_lock_file_of_garbage_still_refuses(tmp_path: Path, text: str) -> None:
-    with files.locked(str(tmp_path), "database_backup", 0.0):
-        (tmp_path / files.LOCK).write_text(text)
-        with pytest.raises(BackupError), files.locked(str(tmp_path), "database_backup", 0.0):
+    with _files.locked(str(tmp_path), "database_backup", 0.0):
+        (tmp_path / _files.LOCK).write_text(text)
+        with pytest.raises(BackupError), _files.locked(str(tmp_path), "database_backup", 0.0):
             pass
 
 
 def test_names_sort_by_time() -> None:
-    assert files.new_id(0) < files.new_id(86400) < files.new_id(4e9)
-    assert files.new_id(0).startswith("19700101T000000Z-")
+    assert _files.new_id(0) < _files.new_id(86400) < _files.new_id(4e9)
+    assert _files.new_id(0).startswith("19700101T000000Z-")
 
 
 def test_each_kind_of_backup_has_its_own_ending_and_is_no_other_kind(tmp_path: Path) -> None:

@@ -9,8 +9,7 @@ import threading
 from pathlib import Path
 
 import pytest
-
-from module_utils.orquestrador.system import pipeline as backup_pipe
+from orquestrador.system import pipeline as backup_pipe
 
 
 def pass_on(data: bytes, size: int) -> tuple[bytes, bytes]:
@@ -70,7 +69,7 @@ def test_a_pipe_that_nobody_reads_is_told_of() -> None:
 
 def test_work_ends_when_nobody_reads_what_it_prints() -> None:
     program = (
-        "import time; from module_utils.orquestrador import backup_pipe; backup_pipe.end_on_signals();"
+        "import time; from orquestrador import backup_pipe; backup_pipe.end_on_signals();"
         " print('ready', flush=True); time.sleep(30)"
     )
     root = Path(__file__).resolve().parents[3]

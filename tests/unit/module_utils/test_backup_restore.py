@@ -7,14 +7,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from module_utils.orquestrador.mysql import load as backup_load
-from module_utils.orquestrador.backup import restore_database as backup_restore
-from module_utils.orquestrador.mysql.clients import BackupError
-from module_utils.orquestrador.backup.store import SUFFIX
-from module_utils.orquestrador.mysql.load import Server
-from module_utils.orquestrador.backup.restore_database import Wanted
-from module_utils.orquestrador.core.messages import plain
+from orquestrador.backup import restore_database as backup_restore
+from orquestrador.backup.restore_database import Wanted
+from orquestrador.backup.store import SUFFIX
+from orquestrador.core.errors import BackupError
+from orquestrador.core.messages import plain
+from orquestrador.mysql import load as backup_load
+from orquestrador.mysql.load import Server
 
 MIB = 1024 * 1024
 

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from module_utils.orquestrador.backup import retention
-from module_utils.orquestrador.mysql.clients import BackupError
-from module_utils.orquestrador.backup.store import SUFFIXES, locked
-from module_utils.orquestrador.core.messages import plain
+from orquestrador.backup import retention
+from orquestrador.backup.store import SUFFIXES
+from orquestrador.core.errors import BackupError
+from orquestrador.core.messages import plain
+from orquestrador.system.files import locked
 
 DAY = 86400.0
 NOW = 1_800_000_000.0

@@ -7,8 +7,7 @@ import hashlib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from module_utils.orquestrador.mysql.dump_scanner import CodeFilter, DumpScanner
+from orquestrador.mysql.dump_scanner import CodeFilter, DumpScanner
 
 END = b"-- Dump completed on 2026-01-02  3:04:05\n"
 

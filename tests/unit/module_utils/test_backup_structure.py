@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from module_utils.orquestrador.mysql import structure
+from orquestrador.mysql import structure
 
 cells = st.one_of(st.none(), st.text(max_size=5), st.binary(max_size=5), st.integers())
 

@@ -6,10 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
-
-from module_utils.orquestrador.backup import switch as switching
-from module_utils.orquestrador.mysql.clients import BackupError
-from module_utils.orquestrador.core.messages import plain
+from orquestrador.backup import switch as switching
+from orquestrador.core.errors import BackupError
+from orquestrador.core.messages import plain
 
 ID = "20260102T030405Z-0a1b2c"
 OLD = {"same": "old", "changed": "old", "gone": "old", "folder/x": "old", "logs/l": "kept", "turned/d": "old"}

@@ -12,10 +12,9 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from module_utils.orquestrador.backup import tree
-from module_utils.orquestrador.mysql.clients import BackupError
-from module_utils.orquestrador.core.messages import plain
+from orquestrador.backup import tree
+from orquestrador.core.errors import BackupError
+from orquestrador.core.messages import plain
 
 
 @pytest.fixture(autouse=True)

@@ -95,7 +95,7 @@ def test_a_collector_is_told_less_time_than_it_gets() -> None:
 
 def test_a_process_ends_although_a_collector_hangs() -> None:
     program = (
-        "import threading; from module_utils.orquestrador.health.collect import run_side_by_side as run;"
+        "import threading; from orquestrador.health.collect import run_side_by_side as run;"
         "run([{'pm2': lambda s: threading.Event().wait(60)}], each_s=0.1, whole_s=1); print('done')"
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, timeout=20, check=True)

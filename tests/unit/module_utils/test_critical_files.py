@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.orquestrador.system import dated_copies as critical_files
 from ansible.module_utils.orquestrador.core.messages import plain
+from ansible.module_utils.orquestrador.system import dated_copies as critical_files
 
 NOW = 1_762_000_000.0
 

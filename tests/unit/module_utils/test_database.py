@@ -377,7 +377,7 @@ def test_a_missing_driver_is_a_finding(options: Path) -> None:
 @pytest.mark.parametrize(("lean", "loaded"), [(True, "False False"), (False, "True True")])
 def test_the_lean_import_keeps_cryptography_and_ssl_out_and_leaves_no_trace(lean: bool, loaded: str) -> None:
     program = (
-        "import sys; from module_utils.orquestrador import database as d;"
+        "import sys; from orquestrador import database as d;"
         f"d.import_pymysql(lean={lean});"
         "print(*(name in sys.modules for name in ('cryptography', 'ssl'))); import cryptography, ssl"
     )

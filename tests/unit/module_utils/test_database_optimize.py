@@ -8,10 +8,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from module_utils.orquestrador.mysql import optimize as optimise
-from module_utils.orquestrador.mysql.optimize import Limits, Said, Table
-from module_utils.orquestrador.core.messages import plain
+from orquestrador.core.messages import plain
+from orquestrador.mysql import optimize as optimise
+from orquestrador.mysql.optimize import Limits, Said, Table
 
 MB = 1 << 20
 LIMITS = Limits(min_free_bytes=64 * MB, min_free_ratio=0.2, everything=False, lock_wait_s=5, timeout_s=900.0)

@@ -8,8 +8,9 @@ from typing import Any
 
 import pymysql
 import pytest
+from orquestrador.mysql import sessions as database_sessions
+from orquestrador.mysql import state as database
 
-from module_utils.orquestrador.mysql import state as database, sessions as database_sessions
 from tests.unit.fakes import servers
 
 

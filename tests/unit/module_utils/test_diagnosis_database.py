@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from module_utils.orquestrador.emergency.diagnosis import diagnose as diagnosis, database as diagnosis_database
-from module_utils.orquestrador.emergency.ladders import database as emergency_database
-from module_utils.orquestrador.core.messages import plain
+from orquestrador.core.messages import plain
+from orquestrador.emergency.diagnosis import database as diagnosis_database
+from orquestrador.emergency.diagnosis import diagnose as diagnosis
+from orquestrador.emergency.ladders import database as emergency_database
 
 ALERT = {"procedure": "database", "checks": [], "reasons": []}
 UP: dict[str, Any] = {"database": {"reachable": True}}

@@ -5,9 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-
-from module_utils.orquestrador.emergency.diagnosis.diagnose import diagnose
-from module_utils.orquestrador.core.messages import plain
+from orquestrador.core.messages import plain
+from orquestrador.emergency.diagnosis.diagnose import diagnose
 
 GIB = 1024**3
 

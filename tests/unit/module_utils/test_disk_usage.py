@@ -6,7 +6,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from module_utils.orquestrador.system.disk_usage import deleted_open, survey
+from orquestrador.system.disk_usage import deleted_open, survey
 
 MIB = 1024 * 1024
 

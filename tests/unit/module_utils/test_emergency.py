@@ -12,14 +12,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-
-from module_utils.orquestrador.emergency import procedure as emergency
-from module_utils.orquestrador.lease import lease_file as lease
-from module_utils.orquestrador.emergency.procedure import _any_rung, _cut_short, _Result
-from module_utils.orquestrador.emergency.context import EmergencyError, Rung, Step
-from module_utils.orquestrador.core.messages import msg, plain
-from module_utils.orquestrador.system.identity import Owner
-from module_utils.orquestrador.core.types import Message
+from orquestrador.core.messages import msg, plain
+from orquestrador.core.types import Message
+from orquestrador.emergency import procedure as emergency
+from orquestrador.emergency.context import EmergencyError, Rung, Step
+from orquestrador.emergency.procedure import _any_rung, _cut_short, _Result
+from orquestrador.lease import lease_file as lease
+from orquestrador.system.identity import Owner
 
 ME = Owner(pwd.getpwuid(os.geteuid()).pw_name)
 

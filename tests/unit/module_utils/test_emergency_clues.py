@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from module_utils.orquestrador.emergency.clues import host as emergency_clues
+from orquestrador.emergency.clues import host as emergency_clues
 
 NOW = 1_790_000_000.0
 

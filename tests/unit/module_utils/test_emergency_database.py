@@ -6,9 +6,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-
-from module_utils.orquestrador.emergency.ladders import database as emergency_database, offline as emergency_offline
-from module_utils.orquestrador.core.messages import plain
+from orquestrador.core.messages import plain
+from orquestrador.emergency.ladders import database as emergency_database
+from orquestrador.emergency.ladders import offline as emergency_offline
 
 ONLINE = {"daemon": "online", "app": {"statuses": {"online": 1}}}
 STOPPED = {"daemon": "online", "app": {"statuses": {"stopped": 1}}}

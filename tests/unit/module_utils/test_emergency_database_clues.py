@@ -8,15 +8,20 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from module_utils.orquestrador.mysql import (
+from orquestrador.emergency.clues import database as clues
+from orquestrador.mysql import (
     app_login as database_login,
+)
+from orquestrador.mysql import (
     service as database_service,
+)
+from orquestrador.mysql import (
     sessions as database_sessions,
+)
+from orquestrador.mysql import (
     tables as database_tables,
 )
-from module_utils.orquestrador.system import tcp_owner
-from module_utils.orquestrador.emergency.clues import database as clues
+from orquestrador.system import tcp_owner
 
 NOW = 1_700_000_000.0  # 2023-11-14 22:13:20 UTC
 

@@ -12,10 +12,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from module_utils.orquestrador.emergency import evidence as emergency_evidence
-from module_utils.orquestrador.emergency.evidence import Record, changed_files, last_events, summary
-from module_utils.orquestrador.system.identity import Owner
+from orquestrador.emergency import evidence as emergency_evidence
+from orquestrador.emergency.evidence import Record, changed_files, last_events, summary
+from orquestrador.system.identity import Owner
 
 ME = Owner(pwd.getpwuid(os.geteuid()).pw_name)
 

@@ -11,9 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from module_utils.orquestrador.system import supervisor as emergency_guard
-from module_utils.orquestrador.system.supervisor import Watched
+from orquestrador.system import supervisor as emergency_guard
+from orquestrador.system.supervisor import Watched
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -23,7 +22,7 @@ def isolated(body: str, tmp_path: Path) -> str:
     script = (
         "import os, signal, subprocess, sys, time\n"
         "from pathlib import Path\n"
-        "from module_utils.orquestrador.system.supervisor import watch\n"
+        "from orquestrador.system.supervisor import watch\n"
         f"tmp = Path({str(tmp_path)!r})\n{body}\n"
     )
     done = subprocess.run(
@@ -64,7 +63,7 @@ def test_what_became_of_the_worker(body: str, expected: Any, tmp_path: Path) -> 
 
 def test_the_last_word_counts_although_the_worker_ends_while_nobody_looks(tmp_path: Path) -> None:
     body = (
-        "from module_utils.orquestrador import emergency_guard\n"
+        "from orquestrador import emergency_guard\n"
         "gone = emergency_guard._gone\n"
         "def late(pid):\n    os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)\n    return gone(pid)\n"
         "emergency_guard._gone = late\n"

@@ -9,11 +9,10 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from module_utils.orquestrador.emergency.diagnosis import diagnose as diagnosis
-from module_utils.orquestrador.emergency.ladders import offline as emergency_offline
-from module_utils.orquestrador.pm2 import orphans as emergency_orphans
-from module_utils.orquestrador.emergency.ladders.offline import APPROVALS, LADDERS
+from orquestrador.emergency.diagnosis import diagnose as diagnosis
+from orquestrador.emergency.ladders import offline as emergency_offline
+from orquestrador.emergency.ladders.offline import APPROVALS, LADDERS
+from orquestrador.pm2 import orphans as emergency_orphans
 
 ONLINE = {"instances": 1, "online": 1, "statuses": {"online": 1}, "pids": [7]}
 STRANGER = {"pid": 9, "command": "python3", "user": "nobody", "of_app": False}

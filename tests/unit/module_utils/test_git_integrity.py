@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from module_utils.orquestrador.app import git as integrity
-from module_utils.orquestrador.core.messages import plain
+from orquestrador.app import git as integrity
+from orquestrador.core.messages import plain
 
 
 def record(*parts: str) -> bytes:

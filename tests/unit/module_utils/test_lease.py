@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.orquestrador.lease import lease_file as lease
 from ansible.module_utils.orquestrador.core.messages import plain
+from ansible.module_utils.orquestrador.lease import lease_file as lease
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -395,8 +395,8 @@ def test_a_full_disk_is_one_line_and_leaves_what_was(
 PREAMBLE = """
 import sys
 sys.path.insert(0, ".")
-from module_utils.orquestrador import lease
-from module_utils.orquestrador.messages import plain
+from orquestrador import lease
+from orquestrador.messages import plain
 path, run_id = sys.argv[1], sys.argv[2]
 wanted = lease.request(run_id=run_id, owner="ana@one", procedure="backup", ttl_s=float(sys.argv[3]))
 def take():

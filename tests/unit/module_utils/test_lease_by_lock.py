@@ -8,10 +8,9 @@ import subprocess
 from pathlib import Path
 
 import pytest
-
-from module_utils.orquestrador.app import heap_snapshot
-from module_utils.orquestrador.lease import lease_file as lease
-from module_utils.orquestrador.core.messages import msg, plain
+from orquestrador.app import heap_snapshot
+from orquestrador.core.messages import msg, plain
+from orquestrador.lease import lease_file as lease
 
 
 def wanted(run_id: str) -> lease.Request:

@@ -17,17 +17,17 @@ from typing import Any
 
 import pytest
 import yaml
-
-from module_utils.orquestrador.lease import lease_file as lease, keeper as lease_keeper
-from module_utils.orquestrador.core.messages import plain
+from orquestrador.core.messages import plain
+from orquestrador.lease import keeper as lease_keeper
+from orquestrador.lease import lease_file as lease
 
 ROOT = Path(__file__).resolve().parents[3]
 ME = pwd.getpwuid(os.geteuid()).pw_name
 # A module as those of the library are, without Ansible: what it prints last is why it ended.
 MODULE = """
 import sys, time
-from module_utils.orquestrador import lease, lease_keeper
-from module_utils.orquestrador.backup_pipe import end_on_signals
+from orquestrador import lease, lease_keeper
+from orquestrador.backup_pipe import end_on_signals
 path, run_id, ttl_s, user = sys.argv[1:5]
 end_on_signals()
 try:

@@ -15,14 +15,18 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ansible.module_utils.orquestrador.core.messages import plain
 from ansible.module_utils.orquestrador.logs import (
     archive as log_archive,
+)
+from ansible.module_utils.orquestrador.logs import (
     rotation as log_files,
+)
+from ansible.module_utils.orquestrador.logs import (
     tarball as log_tarball,
 )
 from ansible.module_utils.orquestrador.logs.archive import Options, archive
 from ansible.module_utils.orquestrador.logs.reopen import Daemon
-from ansible.module_utils.orquestrador.core.messages import plain
 
 DAY = 86400.0
 

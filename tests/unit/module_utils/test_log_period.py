@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from module_utils.orquestrador.logs import archive as log_archive, period as log_period
+from orquestrador.logs import archive as log_archive
+from orquestrador.logs import period as log_period
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC).timestamp()
 DAY = 86400

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from module_utils.orquestrador.logs import archive as log_archive, rates as log_rate, rate_scan as log_rate_scan
-from module_utils.orquestrador.logs.rate_patterns import PatternError
+from orquestrador.logs import archive as log_archive
+from orquestrador.logs import rate_scan as log_rate_scan
+from orquestrador.logs import rates as log_rate
+from orquestrador.logs.rate_patterns import PatternError
 
 NOW = datetime(2026, 11, 22, 12, 30, tzinfo=UTC).timestamp()
 HOUR = 3600

@@ -14,9 +14,8 @@ from unittest import mock
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from module_utils.orquestrador.logs import rate_patterns as patterns
-from module_utils.orquestrador.logs import rate_scan as scan
+from orquestrador.logs import rate_patterns as patterns
+from orquestrador.logs import rate_scan as scan
 
 NOW = datetime(2026, 11, 22, 12, 30, tzinfo=UTC).timestamp()
 HOUR = 3600

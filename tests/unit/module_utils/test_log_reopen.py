@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.orquestrador.pm2 import axon
 from ansible.module_utils.orquestrador.logs import reopen as log_reopen
-from ansible.module_utils.orquestrador.logs.rotation import FREE, HELD, held, parse, rotated_name
 from ansible.module_utils.orquestrador.logs.reopen import Daemon, Stream, reopen, streams
+from ansible.module_utils.orquestrador.logs.rotation import FREE, HELD, held, parse, rotated_name
+from ansible.module_utils.orquestrador.pm2 import axon
 from ansible.module_utils.orquestrador.pm2.bus import Spoken, frames, missing, spoken
 from hypothesis import given
 from hypothesis import strategies as st

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.orquestrador.logs import errors as logs
 from ansible.module_utils.orquestrador.core.messages import plain
+from ansible.module_utils.orquestrador.logs import errors as logs
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

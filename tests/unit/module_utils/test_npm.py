@@ -9,9 +9,8 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from module_utils.orquestrador.app import npm, npm_audit
-from module_utils.orquestrador.core.messages import plain
+from orquestrador.app import npm, npm_audit
+from orquestrador.core.messages import plain
 
 COUNTS = {"info": 0, "low": 0, "moderate": 0, "high": 0, "critical": 0}
 JSON = st.recursive(

@@ -14,17 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from module_utils.orquestrador.mysql.clients import BackupError
-from module_utils.orquestrador.system.identity import Owner
+from orquestrador.core.errors import BackupError
+from orquestrador.system.identity import Owner
 
 PROJECT = Path(__file__).resolve().parents[3]
 SCRIPT = """
 import json, os, stat, subprocess, sys, tempfile, time
-from module_utils.orquestrador import backup_switch, long_command, pm2_reload, runner
-from module_utils.orquestrador.apart import apart
-from module_utils.orquestrador.backup_pipe import Pipeline
-from module_utils.orquestrador.owner import Owner
+from orquestrador import backup_switch, long_command, pm2_reload, runner
+from orquestrador.apart import apart
+from orquestrador.backup_pipe import Pipeline
+from orquestrador.owner import Owner
 
 owner = Owner("nobody")
 ids = ["cat", "/proc/self/status"]
@@ -97,8 +96,8 @@ print(json.dumps(found))
 """
 ABANDONED = """
 import codecs, json, os, socket, sys, time
-from module_utils.orquestrador import collect
-from module_utils.orquestrador.emergency_scene import Scene
+from orquestrador import collect
+from orquestrador.emergency_scene import Scene
 from orquestrador_ops import emergencies
 
 for name in ("ascii", "idna"):  # nobody may be unable to load what this Python has not loaded yet

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.orquestrador.pm2 import axon, daemon as pm2
+from ansible.module_utils.orquestrador.pm2 import axon
+from ansible.module_utils.orquestrador.pm2 import daemon as pm2
 from hypothesis import given
 from hypothesis import strategies as st
 

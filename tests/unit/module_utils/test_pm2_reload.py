@@ -9,13 +9,14 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
-from ansible.module_utils.orquestrador.app import reload as pm2_reload, prober
-from ansible.module_utils.orquestrador.system import tcp_owner
+from ansible.module_utils.orquestrador.app import prober
+from ansible.module_utils.orquestrador.app import reload as pm2_reload
 from ansible.module_utils.orquestrador.app.dist import Dist
 from ansible.module_utils.orquestrador.app.health_endpoint import Reply
-from ansible.module_utils.orquestrador.core.messages import plain
-from ansible.module_utils.orquestrador.app.reload import Options, Worker
 from ansible.module_utils.orquestrador.app.prober import Asked
+from ansible.module_utils.orquestrador.app.reload import Options, Worker
+from ansible.module_utils.orquestrador.core.messages import plain
+from ansible.module_utils.orquestrador.system import tcp_owner
 from hypothesis import given
 from hypothesis import strategies as st
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.orquestrador.pm2 import daemon as pm2
 from ansible.module_utils.orquestrador.system import ports as port
+from ansible.module_utils.orquestrador.system import procfs as _procfs
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -152,7 +152,7 @@ def test_an_owner_that_can_not_be_looked_into_is_a_finding(tmp_path: Path, monke
     monkeypatch.setattr(port, "_ask_sudo", lambda _port, _timeout: [])
     state, findings = port.collect(3001, timeout_s=1, proc=str(proc_with_table(tmp_path)))
     assert [item["code"] for item in findings] == ["owner_unknown"]
-    assert (state["pid"], state["listeners"][0]["user"]) == (None, pm2.user_name(1000))
+    assert (state["pid"], state["listeners"][0]["user"]) == (None, _procfs.user_name(1000))
 
 
 def test_sudo_names_the_owner_where_it_may(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

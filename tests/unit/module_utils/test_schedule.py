@@ -12,10 +12,10 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-
-from module_utils.orquestrador.schedule import plan as schedule, install as schedule_install
-from module_utils.orquestrador.system.command import Completed
-from module_utils.orquestrador.schedule.plan import Context, Job, ScheduleError
+from orquestrador.schedule import install as schedule_install
+from orquestrador.schedule import plan as schedule
+from orquestrador.schedule.plan import Context, Job, ScheduleError
+from orquestrador.system.command import Completed
 
 CONTEXT = Context("/srv/ops", "/srv/ops/.venv/bin/ansible-playbook", ["-i", "hosts.yml"], {"OPS_STATE_DIR": "/var/ops"})
 DAILY = Job("daily", "playbooks/routine/daily.yml", schedule.DAILY, "09:00", limit_s=900)

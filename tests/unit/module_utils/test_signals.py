@@ -17,13 +17,13 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from orquestrador.app.control import Application, Settings
+from orquestrador.core.errors import BackupError
+from orquestrador.core.messages import plain
+from orquestrador.emergency.ladders import offline as emergency_offline
+from orquestrador.system import signals
+from orquestrador.system.identity import Owner
 
-from module_utils.orquestrador.emergency.ladders import offline as emergency_offline
-from module_utils.orquestrador.system import signals
-from module_utils.orquestrador.app.control import Application, Settings
-from module_utils.orquestrador.mysql.clients import BackupError
-from module_utils.orquestrador.core.messages import plain
-from module_utils.orquestrador.system.identity import Owner
 from tests.unit.fakes import servers
 
 ME = os.geteuid()

@@ -7,11 +7,11 @@ import time
 from pathlib import Path
 
 import pytest
-from ansible.module_utils.orquestrador.system import long_command
 from ansible.module_utils.orquestrador.app import suite as test_suite
 from ansible.module_utils.orquestrador.app.dist import DeployError
-from ansible.module_utils.orquestrador.core.messages import plain
 from ansible.module_utils.orquestrador.app.suite import Counts, Suite, parse_counts, run_suite
+from ansible.module_utils.orquestrador.core.messages import plain
+from ansible.module_utils.orquestrador.system import long_command
 from hypothesis import given
 from hypothesis import strategies as st
 

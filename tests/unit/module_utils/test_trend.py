@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
-from module_utils.orquestrador.emergency.trend import MIB, Limits, Sample, bad, fit, growth, judge
+from orquestrador.emergency.trend import MIB, Limits, Sample, bad, fit, growth, judge
 
 LIMITS = Limits(latency_ms=2000, cpu_percent=80, memory_bytes=500 * MIB)
 finite = st.floats(-1e9, 1e9, allow_nan=False)

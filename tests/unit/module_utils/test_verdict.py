@@ -7,9 +7,9 @@ import json
 from typing import Any
 
 import pytest
-from ansible.module_utils.orquestrador.health import expectations, verdict
 from ansible.module_utils.orquestrador.core.messages import msg, plain
 from ansible.module_utils.orquestrador.core.types import CHECK_IDS
+from ansible.module_utils.orquestrador.health import expectations, verdict
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from orquestrador.core.types import CHECK_IDS
 
-from module_utils.orquestrador.core.types import CHECK_IDS
 from orquestrador_ops.procedures import outcome as routines
 from orquestrador_ops.reports import view
 

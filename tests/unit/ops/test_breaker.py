@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orquestrador_ops.history.access import open_history
+from orquestrador_ops.history.store import History
 from orquestrador_ops.incidents import breaker
 from orquestrador_ops.incidents.breaker import CLOSED, HALF_OPEN, OPEN, Limits
-from orquestrador_ops.history.store import History, open_history
 
 NOW = 1_780_000_000.0
 LIMITS = Limits(3, 3600, 1800)

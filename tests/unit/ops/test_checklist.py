@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orquestrador_ops.reports import checklist, view
-from orquestrador_ops.procedures import outcome as routines
 from orquestrador_ops.core.i18n import translator
 from orquestrador_ops.core.text import columns
+from orquestrador_ops.procedures import outcome as routines
+from orquestrador_ops.reports import checklist, view
 
 Run = tuple[dict[str, Any], dict[str, Any] | None, dict[str, Any] | None]
 PT, EN = translator("pt_BR"), translator("en")

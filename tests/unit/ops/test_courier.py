@@ -15,11 +15,12 @@ from typing import Any
 
 import pytest
 import yaml
+from orquestrador.health import arguments
+from orquestrador.health.expectations import DEFAULTS
 
-from module_utils.orquestrador.health import arguments
-from module_utils.orquestrador.health.expectations import DEFAULTS
+from orquestrador_ops.adapters import payload as courier
+from orquestrador_ops.adapters import probe as observation
 from orquestrador_ops.core import catalogs
-from orquestrador_ops.adapters import payload as courier, probe as observation
 
 
 def parameters(path: Path, **changes: Any) -> dict[str, Any]:

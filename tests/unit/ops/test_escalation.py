@@ -11,14 +11,17 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from orquestrador.core.messages import msg
 
-from module_utils.orquestrador.core.messages import msg
-from orquestrador_ops.incidents import escalation, store as incidents, maintenance, notify
-from orquestrador_ops.incidents.escalation import ONGOING, RECOVERED, ChannelsError, Desk, Plan, plan_of
-from orquestrador_ops.history.store import History, open_history
 from orquestrador_ops.core.i18n import epoch, translator
-from orquestrador_ops.incidents.store import IncidentError
+from orquestrador_ops.history.access import open_history
+from orquestrador_ops.history.store import History
+from orquestrador_ops.incidents import escalation, maintenance, matrix, notify
+from orquestrador_ops.incidents import store as incidents
+from orquestrador_ops.incidents.escalation import ONGOING, RECOVERED, Desk
+from orquestrador_ops.incidents.matrix import ChannelsError, Plan, plan_of
 from orquestrador_ops.incidents.message import Wording
+from orquestrador_ops.incidents.store import IncidentError
 
 ROOT = Path(__file__).resolve().parents[3]
 DEFAULTS = yaml.safe_load((ROOT / "roles/escalation/defaults/main.yml").read_text())
@@ -61,7 +64,7 @@ def store(tmp_path: Path) -> Iterator[History]:
 
 
 def desk(store: History, now: float = NOW, channels: Any = CHANNELS) -> Desk:
-    return Desk(store, plan_of(MATRIX, RULES, lambda: escalation.addresses_of(channels)), TR, now)
+    return Desk(store, plan_of(MATRIX, RULES, lambda: matrix.addresses_of(channels)), TR, now)
 
 
 def opened(store: History, level: str = "L2", at: float = NOW, host: str = "web-01") -> dict[str, Any]:
@@ -127,7 +130,7 @@ def test_what_is_no_matrix_is_named_in_one_line(matrix: Any, rules: Any, said: s
 @given(st.recursive(st.none() | st.integers() | st.text(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)))
 def test_any_channels_are_understood_or_refused(value: Any) -> None:
     try:
-        found = escalation.addresses_of(value)
+        found = matrix.addresses_of(value)
     except ChannelsError:
         return
     assert all(isinstance(one, str) for several in found.values() for one in several)

@@ -10,9 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from test_report import MARKDOWN, Page, Run
 
-from orquestrador_ops.reports import evidence, writer as report
-from orquestrador_ops.procedures import outcome as routines
 from orquestrador_ops.core.i18n import translator
+from orquestrador_ops.procedures import outcome as routines
+from orquestrador_ops.reports import evidence
+from orquestrador_ops.reports import writer as report
 
 PT, EN = translator("pt_BR"), translator("en")
 

@@ -21,11 +21,13 @@ from sqlalchemy.dialects import mysql
 from sqlalchemy.schema import CreateIndex, CreateTable
 
 import orquestrador_ops
-from orquestrador_ops.history import baseline as memory, schema
 from orquestrador_ops.core.errors import HistoryError
-from orquestrador_ops.history.store import History, open_history
 from orquestrador_ops.core.i18n import translator
+from orquestrador_ops.history import access, schema
+from orquestrador_ops.history import baseline as memory
+from orquestrador_ops.history.access import open_history
 from orquestrador_ops.history.rows import moved_on
+from orquestrador_ops.history.store import History
 
 PACKAGE = Path(orquestrador_ops.__file__).parent
 Run = tuple[dict[str, Any], dict[str, Any] | None, dict[str, Any] | None]
@@ -143,7 +145,7 @@ def test_conclusion_is_all_or_nothing(tmp_path: Path, healthy: Run) -> None:
             history.conclude(record, snapshot, verdict, {"n": 2})
         assert (history.runs(), history.samples("web-01")) == ([], [])
     # The copy must not outlive what it copies.
-    assert memory.recall(tmp_path, None, "web-01", "daily") == {"n": 1}
+    assert access.recall(tmp_path, None, "web-01", "daily") == {"n": 1}
 
 
 def test_unreachable_host_leaves_no_sample_and_keeps_the_memory(tmp_path: Path, healthy: Run, unreachable: Run) -> None:
@@ -191,7 +193,7 @@ def test_values_json_does_not_know_are_stored(tmp_path: Path, healthy: Run) -> N
             "path": "/x",
             "nested": [{"inf": None}],
         }
-    assert memory.recall(tmp_path, None, "web-01", "daily")["nan"] is None
+    assert access.recall(tmp_path, None, "web-01", "daily")["nan"] is None
 
 
 def test_last_run_leaves_out_check_mode(tmp_path: Path, healthy: Run) -> None:
@@ -383,13 +385,13 @@ def test_ten_processes_create_and_fill_one_store(tmp_path: Path) -> None:
 
 
 def test_memory_of_nothing_is_empty_and_creates_nothing(tmp_path: Path) -> None:
-    assert memory.recall(tmp_path / "var", None, "h", "daily") == {}
+    assert access.recall(tmp_path / "var", None, "h", "daily") == {}
     assert not (tmp_path / "var").exists()
 
 
 @pytest.mark.parametrize("damage", ["remove", "empty", "half", "binary", "list", "other host", "other schema", "huge"])
 def test_damaged_copy_falls_back_to_the_history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, damage: str) -> None:
-    memory.remember(tmp_path, None, "h", "daily", {"n": 1})
+    access.remember(tmp_path, None, "h", "daily", {"n": 1})
     path = memory.cache_path(tmp_path, "h", "daily")
     whole = path.read_bytes()
     if damage == "remove":
@@ -408,14 +410,14 @@ def test_damaged_copy_falls_back_to_the_history(tmp_path: Path, monkeypatch: pyt
         }[damage]
         assert spoiled != whole
         path.write_bytes(spoiled)
-    assert memory.recall(tmp_path, None, "h", "daily") == {"n": 1}
+    assert access.recall(tmp_path, None, "h", "daily") == {"n": 1}
 
 
 def test_copy_serves_without_the_database_library(tmp_path: Path) -> None:
-    memory.remember(tmp_path, None, "h", "daily", {"n": 1})
+    access.remember(tmp_path, None, "h", "daily", {"n": 1})
     script = (
         "import sys, pathlib, json; from orquestrador_ops import memory, routines, checklist, view, i18n;"
-        "print(json.dumps(memory.recall(pathlib.Path(sys.argv[1]), None, 'h', 'daily')));"
+        "print(json.dumps(access.recall(pathlib.Path(sys.argv[1]), None, 'h', 'daily')));"
         "print(sorted({'sqlalchemy', 'alembic', 'babel', 'jinja2', 'rich'} & set(sys.modules)))"
     )
     done = subprocess.run(
@@ -432,29 +434,29 @@ def test_copy_serves_without_the_database_library(tmp_path: Path) -> None:
 
 def test_other_stores_are_always_asked(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path / 'elsewhere.sqlite3'}"
-    memory.remember(tmp_path, url, "h", "daily", {"n": 1})
+    access.remember(tmp_path, url, "h", "daily", {"n": 1})
     memory.cache(tmp_path, url, "h", "daily", {"n": 2})
     assert not (tmp_path / "memory").exists()
     memory.cache(tmp_path, None, "h", "daily", {"n": 3})
-    assert memory.recall(tmp_path, url, "h", "daily") == {"n": 1}
+    assert access.recall(tmp_path, url, "h", "daily") == {"n": 1}
 
 
 def test_copy_is_private(tmp_path: Path) -> None:
-    memory.remember(tmp_path, None, "h", "daily", {"n": 1})
+    access.remember(tmp_path, None, "h", "daily", {"n": 1})
     path = memory.cache_path(tmp_path, "h", "daily")
     assert path.stat().st_mode & 0o777 == 0o600
     assert path.parent.stat().st_mode & 0o777 == 0o700
 
 
 def test_copy_that_cannot_be_removed_stops_the_change(tmp_path: Path) -> None:
-    memory.remember(tmp_path, None, "h", "daily", {"n": 1})
+    access.remember(tmp_path, None, "h", "daily", {"n": 1})
     path = memory.cache_path(tmp_path, "h", "daily")
     path.unlink()
     path.mkdir()  # unlink refuses a directory, for root too
     with pytest.raises(HistoryError, match="cannot be replaced"):
-        memory.remember(tmp_path, None, "h", "daily", {"n": 2})
+        access.remember(tmp_path, None, "h", "daily", {"n": 2})
     path.rmdir()
-    assert memory.recall(tmp_path, None, "h", "daily") == {"n": 1}
+    assert access.recall(tmp_path, None, "h", "daily") == {"n": 1}
 
 
 def test_store_opened_before_a_fork_serves_both_sides(tmp_path: Path) -> None:
@@ -507,7 +509,7 @@ def test_own_restarts_reach_every_memory_of_the_host_once(tmp_path: Path) -> Non
         moved = {"restarts": {"count": 3, "by_id": {"0": 3}}}
         for procedure in ("daily", "watch"):
             assert history.recall("h", procedure) == moved
-            assert memory.recall(tmp_path, None, "h", procedure) == moved
+            assert access.recall(tmp_path, None, "h", procedure) == moved
             assert memory.read_cache(tmp_path, "h", procedure) == moved
         assert history.recall("other", "daily")["restarts"]["count"] == 2
         assert history.recall("new", "daily") == {"restarts": {"count": 1, "by_id": {"0": 1}}}

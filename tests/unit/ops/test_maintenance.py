@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orquestrador_ops.incidents import maintenance
-from orquestrador_ops.history.store import History, open_history
 from orquestrador_ops.core.i18n import epoch, translator
+from orquestrador_ops.history.access import open_history
+from orquestrador_ops.history.store import History
+from orquestrador_ops.incidents import maintenance
 from orquestrador_ops.incidents.maintenance import WindowError
 
 NOW = 1_780_000_000.0

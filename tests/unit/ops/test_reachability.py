@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from orquestrador.core.messages import plain
 
-from module_utils.orquestrador.core.messages import plain
-from orquestrador_ops.adapters import emergency as emergencies, probe as observation, reachability
+from orquestrador_ops.adapters import emergency as emergencies
+from orquestrador_ops.adapters import probe as observation
+from orquestrador_ops.adapters import reachability
 
 CHANGED = """Failed to connect to the host via ssh: @@@@@@@@
 @    WARNING: REMOTE HOST IDENTIFICATION HAS CHANGED!     @

@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from jinja2 import Environment, UndefinedError
 from markdown_it import MarkdownIt
 
-from orquestrador_ops.reports import writer as report
 from orquestrador_ops.core.i18n import translator
 from orquestrador_ops.core.text import clean
+from orquestrador_ops.reports import writer as report
 from tests.unit.fakes.pages import Page
 
 Run = tuple[dict[str, Any], dict[str, Any] | None, dict[str, Any] | None]

@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from orquestrador.core.messages import msg
+from orquestrador.core.types import CHECK_IDS
 
-from module_utils.orquestrador.core.messages import msg
-from module_utils.orquestrador.core.types import CHECK_IDS
-from orquestrador_ops.procedures import catalog as plans, outcome as routines
-from orquestrador_ops.reports import view
 from orquestrador_ops.core.i18n import translator
+from orquestrador_ops.procedures import catalog as plans
+from orquestrador_ops.procedures import outcome as routines
+from orquestrador_ops.reports import view
 
 Make = Callable[..., dict[str, Any]]
 FILES_OK = {"files": {"current": True, "missing": [], "files": []}}

@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
-from orquestrador_ops.history import store as history, baseline as memory
 from orquestrador_ops.adapters import probe as observation
-from orquestrador_ops.procedures import catalog as plans, outcome as routines
-from orquestrador_ops.runs import lifecycle as runs
 from orquestrador_ops.core import settings
 from orquestrador_ops.core.settings import Settings
+from orquestrador_ops.history import access
+from orquestrador_ops.procedures import catalog as plans
+from orquestrador_ops.procedures import outcome as routines
+from orquestrador_ops.runs import lifecycle as runs
 
 
 def opened(**changes: Any) -> dict[str, Any]:
@@ -73,7 +74,7 @@ def test_a_met_run_is_recorded_reported_and_remembered(tmp_path: Path, probe: di
     run = opened()
     conclusion = concluded(run, {**probe, "memory": {"logs": {"x": 1}}}, tmp_path)
     assert conclusion.met, conclusion.checklist
-    assert memory.recall(tmp_path, None, "web-01", "daily") == {"logs": {"x": 1}}
+    assert access.recall(tmp_path, None, "web-01", "daily") == {"logs": {"x": 1}}
     with sqlite3.connect(tmp_path / "history.sqlite3") as store:
         assert store.execute("SELECT run_id, outcome, operator FROM runs").fetchall() == [(run["run_id"], "met", "ana")]
         assert store.execute("SELECT count(*) FROM samples").fetchone() == (1,)
@@ -122,7 +123,7 @@ def test_a_routine_of_a_period_names_the_report_of_its_service_levels(
 def test_check_mode_leaves_the_memory_to_the_next_real_run(tmp_path: Path, probe: dict[str, Any]) -> None:
     concluded(opened(), {**probe, "memory": {"offset": 1}}, tmp_path)
     concluded(opened(check_mode=True), {**probe, "memory": {"offset": 2}}, tmp_path)
-    assert memory.recall(tmp_path, None, "web-01", "daily") == {"offset": 1}
+    assert access.recall(tmp_path, None, "web-01", "daily") == {"offset": 1}
 
 
 def test_an_unreachable_host_is_reported_and_keeps_its_memory(tmp_path: Path, probe: dict[str, Any]) -> None:
@@ -132,7 +133,7 @@ def test_an_unreachable_host_is_reported_and_keeps_its_memory(tmp_path: Path, pr
     assert not conclusion.met
     assert conclusion.record["outcome"] == "unreachable"
     assert "no route" in conclusion.checklist
-    assert memory.recall(tmp_path, None, "web-01", "daily") == {"offset": 1}
+    assert access.recall(tmp_path, None, "web-01", "daily") == {"offset": 1}
 
 
 def test_a_failed_step_is_named_in_one_line(tmp_path: Path, probe: dict[str, Any]) -> None:
@@ -275,6 +276,6 @@ def test_a_start_that_a_recorded_restart_explains_is_no_fault(
 
     assert step()["status"] == "warn"
     restarted = datetime.fromisoformat(probe["snapshot"]["taken_at"]) - timedelta(seconds=3590)
-    with history.open_history(tmp_path) as store:
+    with access.open_history(tmp_path) as store:
         store.record_planned_restart("web-01", app["name"], at=restarted.isoformat())
     assert step()["status"] == "ok"

@@ -12,15 +12,18 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
+from orquestrador.core.messages import msg
 
-from module_utils.orquestrador.core.messages import msg
-from orquestrador_ops.incidents import breaker, escalation, store as incidents, maintenance, notify, settlement
 from orquestrador_ops.adapters import arguments as cases
-from orquestrador_ops.incidents.breaker import Limits
-from orquestrador_ops.incidents.escalation import Desk, plan_of
-from orquestrador_ops.history.store import History, open_history
 from orquestrador_ops.core.i18n import translator
 from orquestrador_ops.core.settings import Settings
+from orquestrador_ops.history.access import open_history
+from orquestrador_ops.history.store import History
+from orquestrador_ops.incidents import breaker, escalation, maintenance, matrix, notify, settlement
+from orquestrador_ops.incidents import store as incidents
+from orquestrador_ops.incidents.breaker import Limits
+from orquestrador_ops.incidents.escalation import Desk
+from orquestrador_ops.incidents.matrix import plan_of
 from orquestrador_ops.incidents.settlement import Case
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -342,7 +345,7 @@ def test_channels_are_asked_for_when_somebody_is_told_and_what_vault_says_is_kep
         raise RuntimeError("json://secret of the vault")
 
     ask = cases.channels({"escalation_channels": "{{ x }}"}, template)
-    with pytest.raises(escalation.ChannelsError) as caught:
+    with pytest.raises(matrix.ChannelsError) as caught:
         ask()
     assert "secret" not in translator("en", "UTC").message(caught.value.message)
     assert cases.channels({}, template)() == {}

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from orquestrador.app import health_endpoint as http_health
+from orquestrador.core.messages import plain
 
-from module_utils.orquestrador.app import health_endpoint as http_health
-from module_utils.orquestrador.core.messages import plain
 from orquestrador_ops.watch import decisions as watch
 
 Verdict = Callable[..., dict[str, Any]]

@@ -12,10 +12,14 @@ from typing import Any
 
 import pytest
 
-from orquestrador_ops.history import baseline as memory
-from orquestrador_ops.watch import decisions as watch, cycle as watch_cycle, lock as watch_lock, store as watch_store
-from orquestrador_ops.history.store import History, open_history
 from orquestrador_ops.core.settings import Settings
+from orquestrador_ops.history import access
+from orquestrador_ops.history.access import open_history
+from orquestrador_ops.history.store import History
+from orquestrador_ops.watch import cycle as watch_cycle
+from orquestrador_ops.watch import decisions as watch
+from orquestrador_ops.watch import lock as watch_lock
+from orquestrador_ops.watch import store as watch_store
 
 Verdict = Callable[..., dict[str, Any]]
 
@@ -63,7 +67,7 @@ def test_a_cycle_is_recorded_whole(kept: Settings, make_verdict: Verdict) -> Non
         assert len(store.samples("host-042")) == 1
         assert store.recall("host-042", "watch")["n"] == 42
         (row,) = watch_store.cycles(store)
-    assert memory.recall(kept.state_dir, None, "host-042", "watch")["n"] == 42, "the copy says the same"
+    assert access.recall(kept.state_dir, None, "host-042", "watch")["n"] == 42, "the copy says the same"
     assert (row["outcome"], row["hosts"], row["acted"], row["data"]["healthy"]) == ("done", 100, 0, 100)
 
 

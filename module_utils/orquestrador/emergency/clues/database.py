@@ -14,14 +14,22 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Optional
 
+from ...core import redact
+from ...mysql import (
+    app_login as database_login,
+)
+from ...mysql import (
+    service as database_service,
+)
+from ...mysql import (
+    sessions as database_sessions,
+)
 from ...mysql import (
     state as database,
-    app_login as database_login,
-    service as database_service,
-    sessions as database_sessions,
+)
+from ...mysql import (
     tables as database_tables,
 )
-from ...core import redact
 from ...system import tcp_owner
 
 # An error that is older belongs to another trouble.

@@ -12,9 +12,10 @@ import time
 from collections.abc import Sequence
 from typing import Any, Optional
 
-from . import database as emergency_database_clues, load as emergency_load
 from ...core import redact
 from ...system.resources import process_state
+from . import database as emergency_database_clues
+from . import load as emergency_load
 
 TAIL_BYTES, TAIL_LINES = 32 * 1024, 20
 # An error that is older than this is of another trouble.

@@ -15,7 +15,7 @@ from ...core.messages import msg
 from .scenario import Scenario
 
 if TYPE_CHECKING:
-    from .diagnose import Scene
+    from .scenario import Scene
 
 # Of all connections: from here on whoever has them is the one who exhausted them.
 MOST = 0.5

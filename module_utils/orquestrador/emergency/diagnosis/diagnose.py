@@ -10,10 +10,12 @@ from __future__ import annotations
 import re
 from typing import Any, Callable, Optional
 
-from . import database as diagnosis_database, disk as diagnosis_disk, performance as diagnosis_performance
 from ...core.messages import msg
-from .scenario import Scenario
-from ...core.types import CRITICAL, OK
+from ...core.types import OK
+from . import database as diagnosis_database
+from . import disk as diagnosis_disk
+from . import performance as diagnosis_performance
+from .scenario import Scenario, Scene
 
 # Alert → severity, as the operational playbook calls its three alerts.
 SEVERITIES = {"offline": "critical", "performance": "high", "disk": "high", "database": "medium", "none": "none"}
@@ -78,33 +80,6 @@ def _alert(verdict: dict[str, Any], clues: dict[str, Any]) -> str:
     if alert == "database" and clues.get("env_missing") and statuses.get("mysql.reachable") == OK:
         return "offline"
     return alert
-
-
-class Scene:
-    """Snapshot, verdict and clues, with nothing assumed about what is in them."""
-
-    def __init__(self, snapshot: dict[str, Any], verdict: dict[str, Any], clues: dict[str, Any]) -> None:
-        self.snapshot, self.clues = snapshot, clues
-        self.statuses = {str(c.get("id")): str(c.get("status")) for c in _list(verdict.get("checks"))}
-        self.pm2 = _dict(snapshot.get("pm2"))
-        self.app = _dict(self.pm2.get("app"))
-        self.states = {str(name): int(count) for name, count in _dict(self.app.get("statuses")).items()}
-        self.port = _dict(snapshot.get("port"))
-        self.http = _dict(snapshot.get("http"))
-        self.database = _dict(snapshot.get("database"))
-        self.resources = _dict(snapshot.get("resources"))
-
-    def bad(self, check: str) -> bool:
-        """Whether a check is critical."""
-        return self.statuses.get(check) == CRITICAL
-
-    def last_error(self) -> str:
-        """The newest error event of the application's logs, as it was logged; empty when there is none."""
-        return str(self.clues.get("last_error") or "")
-
-    def foreign_listener(self) -> Optional[dict[str, Any]]:
-        """Who listens on the application's port without being the application."""
-        return next((x for x in _list(self.port.get("listeners")) if x.get("of_app") is False), None)
 
 
 # --- offline ---------------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from ...core.messages import msg
 from .scenario import Scenario
 
 if TYPE_CHECKING:
-    from .diagnose import Scene
+    from .scenario import Scene
 
 # From here on a program that has to write can't.
 FULL_PERCENT = 99.5

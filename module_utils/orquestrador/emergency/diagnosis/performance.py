@@ -13,7 +13,7 @@ from ...core.messages import msg
 from .scenario import Scenario
 
 if TYPE_CHECKING:
-    from .diagnose import Scene
+    from .scenario import Scene
 
 # What a process has to take of one processor to be called heavy, while the host has none left.
 HEAVY_PERCENT = 25.0

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, Optional
+from typing import Any, NamedTuple, Optional
 
-from ...core.types import Message
+from ...core.types import CRITICAL, Message
 
 
 class Scenario(NamedTuple):
@@ -14,3 +14,38 @@ class Scenario(NamedTuple):
     reasons: list[Message]
     proposals: list[Message]
     level: Optional[str] = None
+
+
+class Scene:
+    """Snapshot, verdict and clues, with nothing assumed about what is in them."""
+
+    def __init__(self, snapshot: dict[str, Any], verdict: dict[str, Any], clues: dict[str, Any]) -> None:
+        self.snapshot, self.clues = snapshot, clues
+        self.statuses = {str(c.get("id")): str(c.get("status")) for c in _list(verdict.get("checks"))}
+        self.pm2 = _dict(snapshot.get("pm2"))
+        self.app = _dict(self.pm2.get("app"))
+        self.states = {str(name): int(count) for name, count in _dict(self.app.get("statuses")).items()}
+        self.port = _dict(snapshot.get("port"))
+        self.http = _dict(snapshot.get("http"))
+        self.database = _dict(snapshot.get("database"))
+        self.resources = _dict(snapshot.get("resources"))
+
+    def bad(self, check: str) -> bool:
+        """Whether a check is critical."""
+        return self.statuses.get(check) == CRITICAL
+
+    def last_error(self) -> str:
+        """The newest error event of the application's logs, as it was logged; empty when there is none."""
+        return str(self.clues.get("last_error") or "")
+
+    def foreign_listener(self) -> Optional[dict[str, Any]]:
+        """Who listens on the application's port without being the application."""
+        return next((x for x in _list(self.port.get("listeners")) if x.get("of_app") is False), None)
+
+
+def _dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+def _list(value: Any) -> list[Any]:
+    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []

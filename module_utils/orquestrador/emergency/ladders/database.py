@@ -13,22 +13,28 @@ import time
 from collections.abc import Iterable
 from typing import Any, Optional
 
+from ...core.errors import BackupError
+from ...core.messages import msg
+from ...core.types import Message
+from ...mysql import (
+    service as database_service,
+)
+from ...mysql import (
+    sessions as database_sessions,
+)
 from ...mysql import (
     state as database,
-    service as database_service,
-    sessions as database_sessions,
+)
+from ...mysql import (
     tables as database_tables,
 )
-from ..diagnosis import diagnose as diagnosis
-from ..clues import database as emergency_database_clues
-from . import offline as emergency_offline
 from ...system import signals
-from ...system.isolate import apart
-from ...mysql.clients import BackupError
-from ..context import CLUES_S, EmergencyError, Rung, Scene, signalled
-from ...core.messages import msg
 from ...system.command import run
-from ...core.types import Message
+from ...system.isolate import apart
+from ..clues import database as emergency_database_clues
+from ..context import CLUES_S, EmergencyError, Rung, Scene, signalled
+from ..diagnosis import diagnose as diagnosis
+from . import offline as emergency_offline
 
 # By scenario, what is done to the server, in order; a rung is climbed only while the server still needs it.
 SERVER: dict[str, tuple[str, ...]] = {

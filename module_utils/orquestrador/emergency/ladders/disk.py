@@ -15,14 +15,14 @@ from collections.abc import Iterator
 from typing import Any, Callable, NamedTuple, Optional
 
 from ...backup import retention as backup_retention
-from ...system import disk_usage, resources
-from ...logs import tarball as log_tarball
-from ...mysql.clients import BackupError
-from ...backup.store import locked
-from ..context import EmergencyError, Rung, Scene
-from ...health.expectations import limits_of
+from ...core.errors import BackupError
 from ...core.messages import msg
 from ...core.types import Message
+from ...health.expectations import limits_of
+from ...logs import tarball as log_tarball
+from ...system import disk_usage, resources
+from ...system.files import locked
+from ..context import EmergencyError, Rung, Scene
 
 SURVEY_S = 10.0
 FREE_S = 30.0

@@ -6,13 +6,13 @@ import time
 from typing import Any, Optional
 
 from ...app import health_endpoint as http_health
+from ...core.messages import msg
+from ...core.types import Message
+from ...health.expectations import limits_of
 from ...system import resources
+from ...system.procfs import read_rss
 from .. import trend
 from ..context import Scene
-from ...health.expectations import limits_of
-from ...core.messages import msg
-from ...pm2.daemon import read_rss
-from ...core.types import Message
 
 INTERVAL_S = 10.0
 # A short observation takes its samples more often: a trend needs some.

@@ -12,13 +12,14 @@ from collections.abc import Sequence
 from typing import Any, Callable, Optional
 
 from ...app import dist as app_dist
-from ...pm2 import orphans as emergency_orphans
-from ...system import ports as port, signals
-from ..context import HALTED, EmergencyError, Rung, Scene, signalled
 from ...core.messages import msg
-from ...system.resources import process_cpu_s, process_state
-from ...system.command import run
 from ...core.types import Listener, Message
+from ...pm2 import orphans as emergency_orphans
+from ...system import ports as port
+from ...system import signals
+from ...system.command import run
+from ...system.resources import process_cpu_s, process_state
+from ..context import HALTED, EmergencyError, Rung, Scene, signalled
 
 # By scenario, the rungs in order.
 LADDERS: dict[str, tuple[str, ...]] = {

@@ -10,17 +10,20 @@ from __future__ import annotations
 import time
 from typing import Any, Callable, Optional
 
-from ..diagnosis import diagnose as diagnosis, performance as diagnosis_performance
-from ..clues import load as emergency_load
-from . import observation as emergency_watch
-from ...app import heap_snapshot, health_endpoint as http_health, reload as pm2_reload
-from ...system.isolate import apart
+from ...app import health_endpoint as http_health
+from ...app import heap_snapshot
+from ...app import reload as pm2_reload
 from ...app.dist import DeployError, Dist
-from ...mysql.clients import BackupError
-from ..context import EmergencyError, Rung, Scene
-from ...health.expectations import limits_of
+from ...core.errors import BackupError
 from ...core.messages import msg
 from ...core.types import Message
+from ...health.expectations import limits_of
+from ...system.isolate import apart
+from ..clues import load as emergency_load
+from ..context import EmergencyError, Rung, Scene
+from ..diagnosis import diagnose as diagnosis
+from ..diagnosis import performance as diagnosis_performance
+from . import observation as emergency_watch
 
 # The alert has to be there still, this much later: a burst of requests is nobody's emergency.
 SECOND_LOOK_S = 5.0

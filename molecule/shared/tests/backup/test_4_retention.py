@@ -140,7 +140,7 @@ def test_backups_are_copied_to_the_controller_once(machine: Machine, run: Entry,
 
 
 def _base64(path: Path) -> str:
-    import base64  # noqa: PLC0415
+    import base64
 
     return base64.b64encode(path.read_bytes()).decode()
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orquestrador_ops.cli.runner import extra_vars as extras
 from orquestrador_ops.cli import project, words
+from orquestrador_ops.cli.runner import extra_vars as extras
 from orquestrador_ops.cli.words import Refused
 
 

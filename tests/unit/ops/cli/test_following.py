@@ -17,13 +17,15 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from orquestrador.system import long_command
 
-from module_utils.orquestrador.system import long_command
-from orquestrador_ops.cli.runner import terminate as ending, execute, remote_terminate as on_host
 from orquestrador_ops.cli.commands import watch as watching
+from orquestrador_ops.cli.runner import execute
+from orquestrador_ops.cli.runner import remote_terminate as on_host
+from orquestrador_ops.cli.runner import terminate as ending
+from orquestrador_ops.cli.runner.events import Tally
 from orquestrador_ops.cli.runner.progress import Lines, Live, Plain
 from orquestrador_ops.cli.runner.signals import Patient, Signals
-from orquestrador_ops.cli.runner.events import Tally
 
 
 def event(kind: str, stdout: str = "", **data: Any) -> dict[str, Any]:

@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from orquestrador.core.messages import msg
 
-from module_utils.orquestrador.core.messages import msg
 from orquestrador_ops import cli
-from orquestrador_ops.incidents import store as incidents, maintenance
-from orquestrador_ops.cli.commands import status as looking
 from orquestrador_ops.cli import words
-from orquestrador_ops.history.store import open_history
+from orquestrador_ops.cli.commands import status as looking
+from orquestrador_ops.history.access import open_history
+from orquestrador_ops.incidents import maintenance
+from orquestrador_ops.incidents import store as incidents
 
 RUN = {"procedure": "daily", "host": "web-01", "operator": "ana", "check_mode": False, "budget_s": 300.0}
 

@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from orquestrador_ops.incidents import breaker, store as incidents
-from orquestrador_ops.cli.runner import record as recording
 from orquestrador_ops.cli import queries as records
 from orquestrador_ops.cli.commands import run as running
+from orquestrador_ops.cli.runner import record as recording
+from orquestrador_ops.cli.runner.events import HostRun, Task
 from orquestrador_ops.cli.runner.execute import Request, Result
 from orquestrador_ops.cli.runner.signals import Signals
-from orquestrador_ops.cli.runner.events import HostRun, Task
-from orquestrador_ops.history.store import open_history
+from orquestrador_ops.history.access import open_history
+from orquestrador_ops.incidents import breaker
+from orquestrador_ops.incidents import store as incidents
 
 
 @pytest.fixture

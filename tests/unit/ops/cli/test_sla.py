@@ -16,11 +16,11 @@ import numpy as np
 import pytest
 
 from orquestrador_ops import cli
+from orquestrador_ops.cli import words
 from orquestrador_ops.cli.commands import sla as service
 from orquestrador_ops.cli.commands import sla_table
-from orquestrador_ops.cli import words
-from orquestrador_ops.history.store import open_history
 from orquestrador_ops.core.i18n import epoch
+from orquestrador_ops.history.access import open_history
 from orquestrador_ops.history.baseline import STORE
 from orquestrador_ops.sla.data import series as samples
 from orquestrador_ops.sla.data import store as stores

@@ -15,7 +15,8 @@ from pathlib import Path
 import pymysql
 import pytest
 
-from orquestrador_ops.history.store import History, open_history
+from orquestrador_ops.history.access import open_history
+from orquestrador_ops.history.store import History
 
 _NUMBERS = itertools.count(1)
 

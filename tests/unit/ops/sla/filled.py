@@ -10,10 +10,10 @@ import numpy as np
 from orquestrador_ops.history.store import History
 from orquestrador_ops.sla.data import series as samples
 from orquestrador_ops.sla.data import store as stores
-from orquestrador_ops.sla.evaluate.evaluate import evaluate
-from orquestrador_ops.sla.evaluate.objectives import Objectives
 from orquestrador_ops.sla.data.periods import Period, between
 from orquestrador_ops.sla.data.series import Series
+from orquestrador_ops.sla.evaluate.evaluate import evaluate
+from orquestrador_ops.sla.evaluate.objectives import Objectives
 
 DAY, HOUR = 86400.0, 3600.0
 MONDAY = 1_780_272_000.0  # 2026-06-01T00:00:00Z

@@ -17,11 +17,11 @@ import numpy as np
 from orquestrador_ops.sla.data import periods
 from orquestrador_ops.sla.data import series as samples
 from orquestrador_ops.sla.data.cells import cells
-from orquestrador_ops.sla.evaluate.evaluate import Facts, edges, evaluate, planned
-from orquestrador_ops.sla.evaluate.objectives import Objectives
 from orquestrador_ops.sla.data.periods import Period
 from orquestrador_ops.sla.data.series import INSIDE_GOOD, INSIDE_SEEN, OUTSIDE_GOOD, OUTSIDE_SEEN, Series
 from orquestrador_ops.sla.data.timeline import timeline
+from orquestrador_ops.sla.evaluate.evaluate import Facts, edges, evaluate, planned
+from orquestrador_ops.sla.evaluate.objectives import Objectives
 
 ZONE = "America/Sao_Paulo"
 HOST = "web-01"

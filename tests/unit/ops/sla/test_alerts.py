@@ -9,14 +9,17 @@ from typing import Any
 import pytest
 import yaml
 
-from orquestrador_ops.incidents import store as incidents, maintenance, notify, settlement
-from orquestrador_ops.watch import store as watch_store
-from orquestrador_ops.incidents.breaker import Limits
-from orquestrador_ops.incidents.escalation import Desk, plan_of
-from orquestrador_ops.history.store import History, open_history
 from orquestrador_ops.core.i18n import translator
 from orquestrador_ops.core.settings import Settings
+from orquestrador_ops.history.access import open_history
+from orquestrador_ops.history.store import History
+from orquestrador_ops.incidents import maintenance, notify, settlement
+from orquestrador_ops.incidents import store as incidents
+from orquestrador_ops.incidents.breaker import Limits
+from orquestrador_ops.incidents.escalation import Desk
+from orquestrador_ops.incidents.matrix import plan_of
 from orquestrador_ops.sla import alerts
+from orquestrador_ops.watch import store as watch_store
 
 ROOT = Path(__file__).resolve().parents[4]
 DEFAULTS = yaml.safe_load((ROOT / "roles/escalation/defaults/main.yml").read_text())

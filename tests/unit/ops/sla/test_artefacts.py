@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 import yaml
 
-from orquestrador_ops.sla.export import artefacts, grafana, openmetrics, openslo, prometheus, rule_tests
 from orquestrador_ops.sla.evaluate import burn_rate as burn
 from orquestrador_ops.sla.evaluate.objectives import Objectives
 from orquestrador_ops.sla.evaluate.readings import Latency, Look, Reading
+from orquestrador_ops.sla.export import artefacts, grafana, openmetrics, openslo, prometheus, rule_tests
 
 DEFAULT = Objectives()
 OTHER = Objectives(uptime=0.99, response=0.9, error_rate=0.02, recovery_s=600, response_ms=500, burn_min_bad=5)

@@ -13,13 +13,14 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from orquestrador_ops.history import packed_samples as packed, schema
-from orquestrador_ops.watch import store as watch_store
 from orquestrador_ops.cli import queries as records
 from orquestrador_ops.core.errors import HistoryError
+from orquestrador_ops.history import packed_samples as packed
+from orquestrador_ops.history import schema
 from orquestrador_ops.history.store import History
 from orquestrador_ops.sla.data import blocks, series
 from orquestrador_ops.sla.data import store as stores
+from orquestrador_ops.watch import store as watch_store
 from tests.unit.ops.sla.conftest import Opener
 from tests.unit.ops.sla.filled import DAY, HOUR, MONDAY, made
 
@@ -158,7 +159,7 @@ def test_what_a_row_says_was_seen(ok: bool, checks: dict[str, str], public: Any,
 def _write(opener_args: tuple[str | None, str], part: int) -> None:
     from pathlib import Path
 
-    from orquestrador_ops.history.store import open_history
+    from orquestrador_ops.history.access import open_history
 
     url, state = opener_args
     whole = made(MONDAY, 2000, 10.0)

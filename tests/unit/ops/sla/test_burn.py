@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from orquestrador.core.messages import plain
 
-from module_utils.orquestrador.core.messages import plain
-from orquestrador_ops.sla.evaluate import burn_rate as burn
-from orquestrador_ops.sla.data import spans
 from orquestrador_ops.sla.data import series as samples
-from orquestrador_ops.sla.evaluate.objectives import Objectives
+from orquestrador_ops.sla.data import spans
 from orquestrador_ops.sla.data.series import Series
+from orquestrador_ops.sla.evaluate import burn_rate as burn
+from orquestrador_ops.sla.evaluate.objectives import Objectives
 
 NOW = 10_000_000.0
 OURS = Objectives()

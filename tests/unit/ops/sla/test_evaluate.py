@@ -18,11 +18,11 @@ from orquestrador_ops.core.i18n import epoch
 from orquestrador_ops.sla.data import periods
 from orquestrador_ops.sla.data import series as samples
 from orquestrador_ops.sla.data.cells import cells
-from orquestrador_ops.sla.evaluate.evaluate import Facts, edges, evaluate, planned
-from orquestrador_ops.sla.evaluate.objectives import Objectives
 from orquestrador_ops.sla.data.periods import Period
 from orquestrador_ops.sla.data.series import Series
 from orquestrador_ops.sla.data.timeline import timeline
+from orquestrador_ops.sla.evaluate.evaluate import Facts, edges, evaluate, planned
+from orquestrador_ops.sla.evaluate.objectives import Objectives
 from tests.unit.ops.sla import known
 from tests.unit.ops.sla.strategies import END, FLAGS, GAP_S, SAMPLES, START, STRETCHES, Sample, series, states
 

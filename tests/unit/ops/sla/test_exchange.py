@@ -16,15 +16,16 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from orquestrador.core.messages import plain
 
-from module_utils.orquestrador.core.messages import plain
-from orquestrador_ops.watch import store as watch_store
 from orquestrador_ops.core.errors import HistoryError, SlaError
-from orquestrador_ops.history.store import History, open_history
-from orquestrador_ops.sla.exchange import transfer as exchange
+from orquestrador_ops.history.access import open_history
+from orquestrador_ops.history.store import History
 from orquestrador_ops.sla.data import series
 from orquestrador_ops.sla.data import store as stores
 from orquestrador_ops.sla.data.store import roll_up
+from orquestrador_ops.sla.exchange import transfer as exchange
+from orquestrador_ops.watch import store as watch_store
 from tests.unit.ops.sla.filled import DAY, MONDAY, made
 from tests.unit.ops.sla.test_blocks import look
 

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from orquestrador_ops.history.store import open_history
 from orquestrador_ops.core.i18n import epoch, translator
-from orquestrador_ops.sla.report import keeping
-from orquestrador_ops.sla.evaluate import measure
+from orquestrador_ops.history.access import open_history
 from orquestrador_ops.sla.data import periods, series
 from orquestrador_ops.sla.data import store as stores
+from orquestrador_ops.sla.evaluate import measure
 from orquestrador_ops.sla.evaluate.objectives import Objectives
+from orquestrador_ops.sla.report import keeping
 
 MIDNIGHT = epoch("2026-01-06T00:00:00+00:00") or 0.0
 

@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orquestrador_ops.sla.data import cells, histogram, series
-from orquestrador_ops.sla.export import openmetrics
 from orquestrador_ops.sla.evaluate import readings
+from orquestrador_ops.sla.export import openmetrics
 
 LEVEL: dict[str, Any] = {
     "id": "uptime",
@@ -214,7 +214,7 @@ def test_the_sum_of_response_times_is_right_to_the_width_of_a_bucket() -> None:
     found = readings.latency(histogram.count(latencies))
     assert found is not None
     assert found.sum_s == pytest.approx(latencies.sum() / 1000, rel=0.025)
-    assert list(found.below) == [int((latencies < edge * 1000).sum()) for edge in openmetrics.LATENCY_EDGES]
+    assert list(found.below) == [int((latencies < edge * 1000).sum()) for edge in readings.LATENCY_EDGES]
 
 
 @pytest.mark.parametrize("by", [("availability", "outside"), ("error_rate", "logs")])

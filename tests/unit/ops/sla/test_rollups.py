@@ -11,13 +11,13 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from orquestrador_ops.history import schema
-from orquestrador_ops.watch import store as watch_store
 from orquestrador_ops.core.errors import HistoryError
+from orquestrador_ops.history import schema
 from orquestrador_ops.history.store import History
 from orquestrador_ops.sla.data import blocks, rollups, series
 from orquestrador_ops.sla.data import store as stores
 from orquestrador_ops.sla.data.store import roll_up
+from orquestrador_ops.watch import store as watch_store
 from tests.unit.ops.sla import known
 from tests.unit.ops.sla.conftest import Opener
 from tests.unit.ops.sla.filled import DAY, HOUR, MONDAY, document, made, rounded

@@ -15,11 +15,11 @@ import pytest
 from markdown_it import MarkdownIt
 
 from orquestrador_ops.core.i18n import Translator, translator
-from orquestrador_ops.sla.report import page, sheet
 from orquestrador_ops.sla.data import periods
-from orquestrador_ops.sla.report.charts import INKS
 from orquestrador_ops.sla.evaluate.evaluate import Facts, evaluate
 from orquestrador_ops.sla.evaluate.objectives import Objectives
+from orquestrador_ops.sla.report import page, sheet
+from orquestrador_ops.sla.report.charts import INKS
 from tests.unit.fakes.pages import Page
 
 PT, EN = translator("pt_BR"), translator("en")

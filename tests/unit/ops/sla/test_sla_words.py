@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orquestrador_ops.core.i18n import translator
-from orquestrador_ops.sla.report import calendar, charts, pictures, sheet
 from orquestrador_ops.sla.data import periods, spans
+from orquestrador_ops.sla.report import calendar, charts, pictures, sheet
 from orquestrador_ops.sla.report.words import Stretch, Words, stretch
 from tests.unit.fakes.pages import Page
 

@@ -19,15 +19,17 @@ from typing import Any
 
 import pytest
 
-from orquestrador_ops.runs import lifecycle as runs
-from orquestrador_ops.watch import decisions as watch, cycle as watch_cycle, store as watch_store
 from orquestrador_ops.core.errors import HistoryError
-from orquestrador_ops.history.store import open_history
-from orquestrador_ops.history.rows import sample_row
 from orquestrador_ops.core.settings import Settings
-from orquestrador_ops.sla.data import blocks
 from orquestrador_ops.history import spool
+from orquestrador_ops.history.access import open_history
+from orquestrador_ops.history.rows import sample_row
+from orquestrador_ops.runs import lifecycle as runs
+from orquestrador_ops.sla.data import blocks
 from orquestrador_ops.sla.data import store as stores
+from orquestrador_ops.watch import cycle as watch_cycle
+from orquestrador_ops.watch import decisions as watch
+from orquestrador_ops.watch import store as watch_store
 from tests.unit.ops.sla.filled import DAY, MONDAY
 from tests.unit.ops.sla.test_blocks import look
 

@@ -13,15 +13,17 @@ import pytest
 import sqlalchemy as sa
 
 import orquestrador_ops
-from orquestrador_ops.incidents import store as incidents, maintenance
-from orquestrador_ops.history import schema
-from orquestrador_ops.watch import store as watch_store
 from orquestrador_ops.core.errors import HistoryError
-from orquestrador_ops.history.store import History, open_history
+from orquestrador_ops.history import schema
+from orquestrador_ops.history.access import open_history
+from orquestrador_ops.history.store import History
+from orquestrador_ops.incidents import maintenance
+from orquestrador_ops.incidents import store as incidents
 from orquestrador_ops.sla.data import periods
 from orquestrador_ops.sla.data import store as stores
 from orquestrador_ops.sla.evaluate.evaluate import evaluate
 from orquestrador_ops.sla.evaluate.objectives import Objectives
+from orquestrador_ops.watch import store as watch_store
 from tests.unit.ops.sla import known
 from tests.unit.ops.sla.conftest import Opener
 from tests.unit.ops.sla.filled import ALL_GOOD, DAY, HOUR, MONDAY, document, made, rounded
