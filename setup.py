@@ -7,7 +7,7 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "module_utils")]
 
 from orquestrador_ops.core import compiled  # noqa: E402 - found by the line above
 
@@ -18,7 +18,7 @@ class BuildCatalogs(build_py):
     def run(self) -> None:
         """Called by setuptools."""
         super().run()
-        for po in (ROOT if self.editable_mode else Path(self.build_lib)).glob("orquestrador_ops/locale/*/*/*.po"):
+        for po in (ROOT if self.editable_mode else Path(self.build_lib)).glob("orquestrador_ops/core/locale/*/*/*.po"):
             compiled.write(po)
 
 

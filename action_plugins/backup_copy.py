@@ -12,11 +12,11 @@ from typing import Any
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "module_utils"))
 
 from orquestrador.backup.offsite import CONTROLLER, remarks
 from orquestrador.core.messages import plain
-
 from orquestrador_ops.adapters import fetch as fetching
 from orquestrador_ops.core import settings
 

@@ -10,15 +10,16 @@ from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
 from ansible.plugins.loader import action_loader
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "module_utils"))
 
 from orquestrador_ops.adapters import emergency as emergencies
-from orquestrador_ops.adapters import payload as courier
+from orquestrador_ops.adapters import payload
 from orquestrador_ops.adapters import probe as observation
 from orquestrador_ops.core import settings
 
 # Built here, in the controlling process: every forked worker inherits it.
-courier.program(courier.EMERGENCY)
+payload.payload(payload.EMERGENCY)
 PROBE = action_loader.get("health_probe", class_only=True)
 
 AUTO = "auto"
@@ -70,7 +71,9 @@ class ActionModule(PROBE):  # type: ignore[misc, valid-type]
             return {"failed": True, "changed": False, "unusable": True, "msg": problem, "failures": []}
         check_mode = bool(self._task.check_mode)
         limit_s = params["budget_s"] + emergencies.RESERVE_S
-        result: dict[str, Any] = self._carry(courier.EMERGENCY, python, limit_s, params=params, check_mode=check_mode)
+        result: dict[str, Any] = self._run_payload(
+            payload.EMERGENCY, python, limit_s, params=params, check_mode=check_mode
+        )
         if "module_stderr" in result:
             host = str(variables.get("inventory_hostname", ""))
             result["failures"] = [observation.why_not(result, host, str(result["msg"]))]

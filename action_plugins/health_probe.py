@@ -11,16 +11,17 @@ from ansible import constants as C
 from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ansible.plugins.action import ActionBase
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "module_utils"))
 
-from orquestrador_ops.adapters import payload as courier
+from orquestrador_ops.adapters import payload
 from orquestrador_ops.adapters import probe as observation
 from orquestrador_ops.core import settings
 from orquestrador_ops.history import access
 from orquestrador_ops.runs import lifecycle as runs
 
 # Built here, in the controlling process: every forked worker inherits it.
-courier.program()
+payload.payload()
 
 # Options of the controller's half; everything else goes to the host as it is.
 OWN_OPTIONS = ("inventory", "procedure")
@@ -75,7 +76,7 @@ class ActionModule(ActionBase):  # type: ignore[misc]
         if problem is not None:
             return {"failed": True, "unusable": True, "msg": problem}
         percent = observation.cpu_percent(params)
-        answer = self._carry(courier.PROBE, python, params["timeout"], params=params, cpu_percent=percent)
+        answer = self._run_payload(payload.PROBE, python, params["timeout"], params=params, cpu_percent=percent)
         return observation.judged(params, answer)
 
     def _python(self, variables: dict[str, Any]) -> str | None:
@@ -88,7 +89,8 @@ class ActionModule(ActionBase):  # type: ignore[misc]
             return None
         return python
 
-    def _carry(self, cargo: courier.Cargo, python: str, timeout_s: float, **given: Any) -> dict[str, Any]:
-        """What the cargo's call answered over there."""
-        command = courier.command(python, timeout_s)
-        return courier.reply(self._low_level_execute_command(command, in_data=courier.request(cargo, **given)))
+    def _run_payload(self, function: payload.Function, python: str, timeout_s: float, **given: Any) -> dict[str, Any]:
+        """What the function of the host package answered over there."""
+        command = payload.command(python, timeout_s)
+        sent = payload.request(function, **given)
+        return payload.reply(function, self._low_level_execute_command(command, in_data=sent))

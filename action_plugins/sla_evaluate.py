@@ -9,11 +9,11 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "module_utils"))
 
 # Loaded in the controlling process, once: every forked worker inherits numpy and SQLAlchemy.
 from orquestrador.sla import ARGUMENT_SPEC
-
 from orquestrador_ops.core import settings
 from orquestrador_ops.core.i18n import Translator
 from orquestrador_ops.history import access

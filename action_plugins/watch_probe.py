@@ -11,10 +11,10 @@ from typing import Any
 
 from ansible.plugins.loader import action_loader
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "module_utils"))
 
 from orquestrador.app import health_endpoint as http_health
-
 from orquestrador_ops.watch import cycle as watch_cycle
 from orquestrador_ops.watch import decisions as watch
 

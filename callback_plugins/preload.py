@@ -15,7 +15,8 @@ from typing import Any
 from ansible.plugins.callback import CallbackBase
 from ansible.plugins.loader import become_loader, connection_loader, shell_loader
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "module_utils"))
 
 _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None)

@@ -18,6 +18,7 @@ run yamllint yamllint -s .
 run "ruff check" ruff check .
 run "ruff format" ruff format --check --quiet .
 run mypy mypy
+run "import rules" env PYTHONPATH=module_utils:. lint-imports --no-cache
 run "generated documentation" python tools/docs.py check
 run catalogs python -m orquestrador_ops.core.catalogs check
 if wait "$slow"; then echo "  ansible-lint: ok"; else cat "$log"; echo "  ansible-lint: FAILED"; failed=1; fi

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
 from orquestrador.core.messages import msg
 from orquestrador.core.types import Message
 from orquestrador.emergency import arguments as emergency_arguments

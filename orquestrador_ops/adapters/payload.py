@@ -1,15 +1,17 @@
-"""Carry code to a host and bring its answer back, in one exchange and nothing on its disk.
+"""Run a function of the host package on a host: over stdin, in one round trip, without writing to its disk.
 
 Ansible's own way of shipping a module parses every source of it on the controller (0.3 s and more), writes an archive
 on the host and loads the whole of ``AnsibleModule`` there. A probe that has to be as quick as typed commands, and a
-recovery that somebody waits for, can afford none of that: here the package ``module_utils/orquestrador`` goes as it is
-through the standard input of the host's Python, which imports it from memory. What runs is the same code, called by
-the same function as in ``library``. A *cargo* is one such program: what it imports and what it calls.
+recovery that somebody waits for, can afford none of that: here the modules of ``module_utils/orquestrador`` that a
+function imports go through the standard input of the host's Python, which imports them from memory. What runs is the
+same code, called by the same function as in ``library``.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
+import re
 import shlex
 import zlib
 from functools import cache
@@ -17,177 +19,136 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 PACKAGE = Path(__file__).resolve().parents[2] / "module_utils" / "orquestrador"
-
-
-class Cargo(NamedTuple):
-    """What is carried: the modules, which of them is called, and the call, an expression over ``request``."""
-
-    modules: tuple[str, ...]
-    call: str
-
-
-# What observing imports, and nothing more: every host receives and every probe waits for it. The verdict stays here.
-PROBE = Cargo(
-    (
-        "__init__",
-        "axon",
-        "collect",
-        "critical_files",
-        "database",
-        "http_health",
-        "jsonable",
-        "log_events",
-        "logs",
-        "messages",
-        "observe",
-        "pm2",
-        "port",
-        "redact",
-        "resources",
-        "runner",
-        "types",
-    ),
-    'carried("observe").observe(request["params"], request["cpu_percent"])',
-)
-EMERGENCY = Cargo(
-    (
-        "__init__",
-        "apart",
-        "app_control",
-        "app_dist",
-        "arguments",
-        "axon",
-        "backup_clients",
-        "backup_files",
-        "backup_retention",
-        "collect",
-        "critical_files",
-        "database",
-        "database_login",
-        "database_optimize",
-        "database_service",
-        "database_sessions",
-        "database_tables",
-        "diagnosis",
-        "diagnosis_database",
-        "diagnosis_disk",
-        "diagnosis_performance",
-        "disk_usage",
-        "emergency",
-        "emergency_arguments",
-        "emergency_clues",
-        "emergency_database",
-        "emergency_database_clues",
-        "emergency_disk",
-        "emergency_evidence",
-        "emergency_guard",
-        "emergency_load",
-        "emergency_offline",
-        "emergency_orphans",
-        "emergency_performance",
-        "emergency_scene",
-        "emergency_watch",
-        "expectations",
-        "git_integrity",
-        "heap_snapshot",
-        "http_health",
-        "jsonable",
-        "judge",
-        "lease",
-        "log_events",
-        "log_tarball",
-        "logs",
-        "long_command",
-        "messages",
-        "observe",
-        "owner",
-        "pm2",
-        "pm2_reload",
-        "port",
-        "prober",
-        "processes",
-        "ranges",
-        "redact",
-        "resources",
-        "runner",
-        "scenario",
-        "signals",
-        "tcp_owner",
-        "trend",
-        "types",
-        "verdict",
-    ),
-    'carried("emergency").called(carried("emergency_arguments").at_home(request["params"]),'
-    ' check_mode=request["check_mode"])',
-)
 MARK = "orquestrador-observation:"
 # The remote command may last that much longer than the probe says it takes; then it is killed there too.
 GRACE_S = 10
 
+# Imports at any depth: a function that imports late runs over there as well.
+_IMPORT = re.compile(r"^ *from (\.+)([\w.]*) import (\([^)]*\)|[^\n#]*)", re.MULTILINE)
+_TYPES_ONLY = re.compile(r"^if TYPE_CHECKING:\n(?:    .*\n|\n)+", re.MULTILINE)
+
+
+class Function(NamedTuple):
+    """A function of the host package: its module, below ``orquestrador``, and its name there."""
+
+    module: str
+    name: str
+
+
+PROBE = Function("health.probe", "observe")
+EMERGENCY = Function("emergency.procedure", "called")
+
 # Reads the program, which is compressed, by its length. What follows on the standard input is the program's to read:
 # the sources of the package as one JSON object, compressed as well, and the request.
-BOOT = "import sys,zlib;i=sys.stdin.buffer;r=lambda:zlib.decompress(i.read(int(i.readline())));exec(r())"
+BOOT = "import sys,zlib;i=sys.stdin.buffer;r=lambda:i.read(int(i.readline()));exec(zlib.decompress(r()))"
 
-PROGRAM = """
-import json, os, sys
+PROGRAM = f"""
+import hashlib, json, os, sys
 from importlib import import_module
 from importlib.machinery import ModuleSpec
 
-SOURCES = json.loads(r())
+sent = r()
+SOURCES = json.loads(zlib.decompress(sent))
+PACKAGES = {{name[:at] for name in SOURCES for at, dot in enumerate(name) if dot == "."}}
 
-class Carried:
+class Sent:
     def find_spec(self, name, path=None, target=None):
-        if name in SOURCES:
-            return ModuleSpec(name, self, is_package=name == "orquestrador")
+        if name in SOURCES or name in PACKAGES:
+            return ModuleSpec(name, self, is_package=name in PACKAGES)
     def create_module(self, spec):
         return None
     def exec_module(self, module):
         name = module.__name__
-        exec(compile(SOURCES[name], "<" + name + ">", "exec"), module.__dict__)
+        exec(compile(SOURCES.get(name, ""), "<" + name + ">", "exec"), module.__dict__)
 
-sys.meta_path.insert(0, Carried())
+def place(trace):
+    # Where it happened in code of ours. Never the text of an error: it may quote whatever was being read.
+    found = "?"
+    while trace is not None:
+        code = trace.tb_frame.f_code
+        if code.co_filename.startswith("<orquestrador"):
+            found = code.co_filename[1:-1] + ":" + str(trace.tb_lineno)
+        trace = trace.tb_next
+    return found
+
+sys.meta_path.insert(0, Sent())
 try:
-    carried = lambda name: import_module("orquestrador." + name)
     request = json.load(i)
-    result = CALL
+    function = getattr(import_module("orquestrador." + request["module"]), request["function"])
+    result = function(**request["arguments"])
 except Exception as error:
-    result = {"failed": True, "msg": type(error).__name__ + ": " + str(error)}
-os.write(1, (MARK + json.dumps(result) + "\\n").encode())
+    result = {{"failed": True, "msg": type(error).__name__ + " in " + place(error.__traceback__)}}
+answer = {{"digest": hashlib.sha256(sent).hexdigest(), "result": result}}
+os.write(1, ({MARK!r} + json.dumps(answer) + "\\n").encode())
 os._exit(0)  # a collector that hangs must not hold up the end
 """
 
 
+class Payload(NamedTuple):
+    """What is sent before the request, the same for every host, and the digest of the sources in it."""
+
+    data: bytes
+    digest: str
+
+
 @cache
-def program(cargo: Cargo = PROBE) -> bytes:
-    """The compressed program, the same for every host; built once, inherited by forked workers."""
-    sources = {
-        "orquestrador" if path.stem == "__init__" else f"orquestrador.{path.stem}": path.read_text(encoding="utf-8")
-        for path in (PACKAGE / f"{name}.py" for name in cargo.modules)
-    }
-    return _packed(f"MARK = {MARK!r}\n" + PROGRAM.replace("CALL", cargo.call)) + _packed(json.dumps(sources))
+def payload(function: Function = PROBE) -> Payload:
+    """The payload of a function; built once, inherited by forked workers."""
+    sources = zlib.compress(json.dumps(sources_of(function.module)).encode(), 3)
+    program = zlib.compress(PROGRAM.encode(), 3)
+    return Payload(_framed(program) + _framed(sources), hashlib.sha256(sources).hexdigest())
 
 
-def _packed(text: str) -> bytes:
-    data = zlib.compress(text.encode(), 1)
+def sources_of(root: str) -> dict[str, str]:
+    """Full name → text of a module and of all that it imports; empty ones, as most packages have, are left out."""
+    found: dict[str, str] = {}
+    waiting = [root]
+    while waiting:
+        name = waiting.pop()
+        path = PACKAGE.joinpath(*name.split(".")) if name else PACKAGE
+        is_package = path.is_dir()
+        file = path / "__init__.py" if is_package else path.with_suffix(".py")
+        full = f"orquestrador.{name}".rstrip(".")
+        if full in found or not file.is_file():
+            continue
+        found[full] = text = file.read_text(encoding="utf-8")
+        package = name if is_package else name.rpartition(".")[0]
+        if name:
+            waiting.append(name.rpartition(".")[0])
+        waiting += _imported(package.split(".") if package else [], text)
+    return {name: text for name, text in found.items() if text}
+
+
+def _imported(package: list[str], text: str) -> list[str]:
+    """What ``text`` in ``package`` imports of the host package: modules, and names that may be modules."""
+    found = []
+    for dots, module, names in _IMPORT.findall(_TYPES_ONLY.sub("", text)):
+        base = package[: len(package) - len(dots) + 1]
+        target = ".".join([*base, module] if module else base)
+        found.append(target)
+        found += [f"{target}.{name}".lstrip(".") for name in re.findall(r"(\w+)(?: as \w+)?", names)]
+    return found
+
+
+def _framed(data: bytes) -> bytes:
     return b"%d\n%s" % (len(data), data)
 
 
 def command(python: str, timeout_s: float) -> str:
-    """The shell command that receives the program, bounded on the host.
-
-    ``-I``: a command starts in the login's directory, and with ``become`` this is root. Nothing that lies there or in a
-    home, and no variable, may say what is imported.
-    """
-    return f"cd / && timeout -k 5 {int(timeout_s) + GRACE_S} {shlex.quote(python)} -I -c {shlex.quote(BOOT)}"
+    """The shell command that receives a payload, bounded on the host."""
+    limit = int(timeout_s) + GRACE_S
+    # Isolated and in /: nothing of whoever logs in is imported, and root may be who runs this.
+    return f"cd / && timeout -k 5 {limit} {shlex.quote(python)} -I -c {shlex.quote(BOOT)}"
 
 
-def request(cargo: Cargo, **given: Any) -> bytes:
-    """What goes through standard input: the program, the sources, the arguments."""
-    return program(cargo) + json.dumps(given).encode()
+def request(function: Function, **arguments: Any) -> bytes:
+    """What goes through standard input: the payload, then which function is called with which arguments."""
+    called = {"module": function.module, "function": function.name, "arguments": arguments}
+    return payload(function).data + json.dumps(called).encode()
 
 
-def reply(returned: dict[str, Any]) -> dict[str, Any]:
-    """The observation out of what a command returned (``{rc, stdout, stderr}``).
+def reply(function: Function, returned: dict[str, Any]) -> dict[str, Any]:
+    """The function's result out of what a command returned (``{rc, stdout, stderr}``).
 
     Anything else, a host without Python say, becomes ``{failed, msg, module_stderr}`` as Ansible would have it.
     """
@@ -197,11 +158,16 @@ def reply(returned: dict[str, Any]) -> dict[str, Any]:
                 answer = json.loads(line[len(MARK) :])
             except ValueError:
                 break
-            return answer if isinstance(answer, dict) else _nothing(returned)
-    return _nothing(returned)
+            if not isinstance(answer, dict) or not isinstance(answer.get("result"), dict):
+                break
+            if answer.get("digest") != payload(function).digest:
+                return {"failed": True, "msg": "the host ran other code than it was sent: see what is between"}
+            result: dict[str, Any] = answer["result"]
+            return result
+    return _no_answer(returned)
 
 
-def _nothing(returned: dict[str, Any]) -> dict[str, Any]:
+def _no_answer(returned: dict[str, Any]) -> dict[str, Any]:
     status = returned.get("rc")
     why = "it did not end in time" if status in (124, 137) else f"status {status}"
     # Without a word on standard error the reason has to speak for itself.

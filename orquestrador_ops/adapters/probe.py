@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+
 from orquestrador.core.messages import msg
 from orquestrador.core.types import Message
 from orquestrador.health import arguments as probe_arguments

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 import typer.core
+
 from orquestrador.core.messages import msg
 
 from .commands import completion

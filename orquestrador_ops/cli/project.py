@@ -15,7 +15,7 @@ from typing import Any
 
 from orquestrador.core.messages import msg
 
-from ..core import settings
+from ..core import places
 from ..procedures import catalog as plans
 from .words import Refused, no_project
 
@@ -106,7 +106,7 @@ def find(environ: Mapping[str, str] = os.environ, start: Path | None = None) -> 
         candidates = [here, *here.parents]
     except OSError:  # the working directory is gone
         candidates = []
-    for root in (*candidates, settings.PROJECT):
+    for root in (*candidates, places.PROJECT):
         if _is_project(root):
             return Project(root)
     raise no_project()

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from . import compiled
-from .settings import default_state_dir
+from .places import default_state_dir
 
 LOCALE_DIR = Path(__file__).parent / "locale"
 DOMAIN = "orquestrador"

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .places import default_state_dir
+
 if TYPE_CHECKING:
     from .i18n import Translator
-
-PROJECT = Path(__file__).resolve().parents[2]
-DEFAULT_STATE_DIR = PROJECT / "var"
 
 
 @dataclass(frozen=True)
@@ -29,11 +27,6 @@ class Settings:
         from .i18n import translator
 
         return translator(self.locale, self.timezone, self.state_dir)
-
-
-def default_state_dir() -> Path:
-    """The environment's ``OPS_STATE_DIR``, else ``var/`` of the project."""
-    return Path(os.environ.get("OPS_STATE_DIR") or DEFAULT_STATE_DIR).expanduser().resolve()
 
 
 def of(variables: Mapping[str, Any], template: Callable[[Any], Any]) -> Settings:

@@ -18,9 +18,10 @@ from types import TracebackType
 from typing import Any, Self, TypeVar
 
 import sqlalchemy as sa
-from orquestrador.core.messages import msg
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+
+from orquestrador.core.messages import msg
 
 from ..core.errors import HistoryError
 from ..core.files import locked

@@ -66,8 +66,8 @@ samples = sa.Table(
     sa.Index(None, "run_id", unique=True),
 )
 
-# Raw samples of one hour (UTC) of one host, packed: see orquestrador_ops.sla.data.series. A sample is either here or a row
-# of samples; one that is in both is the same one.
+# Raw samples of one hour (UTC) of one host, packed: see orquestrador_ops.sla.data.series. A sample is either here or a
+# row of samples; one that is in both is the same one.
 sample_blocks = sa.Table(
     "sample_blocks",
     metadata,
@@ -80,8 +80,8 @@ sample_blocks = sa.Table(
     sa.Column("data", _BYTES, nullable=False),
 )
 
-# What is left of one day (UTC) of one host once its samples are gone: see orquestrador_ops.sla.data.rollups. Where there is
-# a row, it alone speaks for the day.
+# What is left of one day (UTC) of one host once its samples are gone: see orquestrador_ops.sla.data.rollups. Where
+# there is a row, it alone speaks for the day.
 sample_rollups = sa.Table(
     "sample_rollups",
     metadata,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+
 from orquestrador.core.messages import msg
 
 from ..core.errors import HistoryError
@@ -197,7 +198,7 @@ class History(Database):
     def samples(
         self, host: str, *, since: object = None, until: object = None, limit: int = 10_000
     ) -> list[dict[str, Any]]:
-        """Samples of ``host``, oldest first; ``at`` is epoch seconds. Of old ones less is known: see :mod:`.packed_samples`."""
+        """Samples of ``host``, oldest first; ``at`` is epoch seconds. Old ones are packed (:mod:`.packed_samples`)."""
         start, end = epoch(since), epoch(until)
         return self.read(lambda connection: packed.listed(connection, host, start, end, limit))
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
+
 from orquestrador.core.messages import msg
 from orquestrador.core.types import Message
 

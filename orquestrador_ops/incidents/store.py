@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
+
 from orquestrador.core.messages import msg, plain
 from orquestrador.core.types import Message
 

@@ -1,7 +1,8 @@
 """Error budgets that burn: an incident for each burn rate that fires, people told by the matrix, and its end.
 
-An alert is one of the rates of :mod:`.evaluate.burn_rate` of one host. What fired already is remembered with the procedure ``sla``:
-an incident is opened once and closed when its rate has fallen, whatever the state of the host meanwhile.
+An alert is one of the rates of :mod:`.evaluate.burn_rate` of one host. What fired already is remembered with the
+procedure ``sla``: an incident is opened once and closed when its rate has fallen, whatever the state of the host
+meanwhile.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ def would(store: History, host: str, rates: Sequence[Mapping[str, Any]], before:
 def settle(desk: Desk, host: str, rates: Sequence[Mapping[str, Any]], before: Mapping[str, Any]) -> Settled:
     """Open, bring up to date and close the incidents of a host's burn rates, and tell who has to know.
 
-    ``before`` is the state of the last time, ``{}`` at first. Raises :class:`orquestrador_ops.core.errors.HistoryError`.
+    ``before`` is the state of the last time, ``{}`` at first. Raises ``HistoryError``.
     """
     state, events = burn.transitions(before, rates)
     done = Settled(dict(state))

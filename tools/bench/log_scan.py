@@ -16,7 +16,6 @@ import time
 from pathlib import Path
 
 from orquestrador.logs import rates as log_rate
-
 from tools.bench.common import CannotMeasureError, say, table
 
 MB = 1_000_000

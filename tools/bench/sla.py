@@ -25,7 +25,7 @@ from orquestrador_ops.sla.data import store as stores
 from orquestrador_ops.sla.evaluate.evaluate import evaluate
 from orquestrador_ops.sla.evaluate.objectives import Objectives
 from orquestrador_ops.watch import store as watch_store
-from tests.unit.ops.sla import known
+from tests.unit.controller.sla import known
 from tools.bench.common import CannotMeasureError, captured, say, table
 
 HOST, HOSTS, DAY = "web-01", 100, 86400.0
@@ -37,7 +37,7 @@ from pathlib import Path
 def peak():  # not getrusage: that remembers the process which this one was forked from
     return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 begun, before = time.perf_counter(), peak()
-from orquestrador_ops.history import open_history
+from orquestrador_ops.history.access import open_history
 from orquestrador_ops.sla import periods, store
 from orquestrador_ops.sla.evaluate import evaluate
 from orquestrador_ops.sla.objectives import Objectives

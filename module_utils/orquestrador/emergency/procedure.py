@@ -1,9 +1,9 @@
 """One emergency procedure on its host, in one go: observe, diagnose, keep evidence, act gently first, prove each step.
 
 Everything happens on the host, in a process with a deadline of its own that a second one watches
-(:mod:`..system.supervisor`): a recovery that has begun does not depend on a controller that may be gone, and never runs on
-for longer than its budget. A *procedure* (``emergency_offline`` and its siblings) gives the ladder for a diagnosis;
-this module climbs it.
+(:mod:`..system.supervisor`): a recovery that has begun does not depend on a controller that may be gone, and never
+runs on for longer than its budget. A *procedure* (:mod:`.ladders.offline` and its siblings) gives the ladder for a
+diagnosis; this module climbs it.
 
 Order: observe → diagnose → lease → evidence → rungs. Nothing is touched before the lease is had and the evidence kept,
 and nothing at all when the application is well, or when another procedure is what the verdict calls for.
@@ -24,7 +24,7 @@ from ..lease import lease_file as lease
 from ..system import supervisor as emergency_guard
 from ..system.identity import Owner
 from . import evidence as emergency_evidence
-from .arguments import AUTO
+from .arguments import AUTO, at_home
 from .context import OBSERVE_S, Rung, Scene, Step
 from .ladders import (
     database as emergency_database,
@@ -74,7 +74,7 @@ def called(params: dict[str, Any], *, check_mode: bool = False) -> dict[str, Any
     """:func:`run` as a module does it: what can't be begun is a failure in one line."""
     os.umask(0o077)
     try:
-        return run(params, check_mode=check_mode)
+        return run(at_home(params), check_mode=check_mode)
     except BackupError as error:
         return {"failed": True, "changed": False, "msg": plain(error.message), "failures": [error.message]}
 

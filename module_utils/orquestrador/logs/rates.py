@@ -4,7 +4,7 @@ Requests and failed ones (5xx) come from the logs that a pattern finds requests 
 the probe counts them (one stack trace is one error). A request that fails mostly leaves both, so they are not added up:
 the errors of an hour are the more numerous of the two.
 
-Files are followed as the probe follows them (see :mod:`.errors`): by inode and head, over rotation, truncation and lines
+Files are followed as the probe follows them (:mod:`.errors`): by inode and head, over rotation, truncation and lines
 that are written in pieces. Hours of which something is missing are not given at all, because a count that is too low
 looks like a good rate; they come with the next call, once they were read.
 """

@@ -39,7 +39,7 @@ class Stream(NamedTuple):
 
 
 class Daemon(NamedTuple):
-    """What is known of PM2: its state as in :mod:`..pm2.daemon`, its pid, its streams, and what is to be said about it."""
+    """What is known of PM2: its state as in :mod:`..pm2.daemon`, its pid, its streams, and what there is to say."""
 
     state: str
     pid: int

@@ -1,8 +1,8 @@
 """Run a command so that it can neither hang, nor flood, nor leave children behind.
 
 Whatever this package starts, it starts by :func:`start` or :func:`fork`, and who comes of it is for good whom this
-process is at that moment. A process of root that works as the application's user (:mod:`.identity`) has root's real user
-id still: a child that kept it would have a way back to root, and that user a say in what the child does.
+process is at that moment. A process of root that works as the application's user (:mod:`.identity`) has root's real
+user id still: a child that kept it would have a way back to root, and that user a say in what the child does.
 """
 
 from __future__ import annotations

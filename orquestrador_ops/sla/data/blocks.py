@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import sqlalchemy as sa
 from numpy.typing import NDArray
+
 from orquestrador.core.messages import msg
 
 from ...core.errors import HistoryError

@@ -13,6 +13,7 @@ from datetime import UTC, date, datetime, timedelta, tzinfo
 
 import numpy as np
 from numpy.typing import NDArray
+
 from orquestrador.core.messages import msg
 
 from ...core.errors import SlaError

@@ -48,7 +48,7 @@ def write_series(store: History, host: str, samples: Series, source: str) -> int
     """Store many samples; how many are new. Doing it again changes nothing.
 
     They go into packed hours, which keep no ``source``: a sample is what was seen, whoever saw it. Those of days that
-    are rolled up already are left out (:func:`orquestrador_ops.sla.data.blocks.add` tells which). Raises ``HistoryError``.
+    are rolled up already are left out (:func:`.blocks.add` tells which). Raises ``HistoryError``.
     """
     del source
     return blocks.add(store, host, samples).stored

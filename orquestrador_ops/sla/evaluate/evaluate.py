@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
 from orquestrador.core.messages import msg
 from orquestrador.core.types import Message
 

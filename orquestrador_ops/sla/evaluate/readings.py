@@ -69,7 +69,7 @@ def reading(host: str, cells: Cells, recent: Series, *, backup_proven_at: float 
 
 
 def latency(counts: NDArray[np.int64]) -> Latency | None:
-    """A histogram of the buckets of :mod:`..data.histogram` in the few that leave the house; ``None`` for an empty one."""
+    """A histogram of :mod:`..data.histogram` in the few buckets that leave the house; ``None`` for an empty one."""
     count = int(counts.sum())
     if not count:
         return None

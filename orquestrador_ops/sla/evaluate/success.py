@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+
 from orquestrador.core.messages import msg
 from orquestrador.core.types import Message
 

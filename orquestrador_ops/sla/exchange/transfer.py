@@ -24,6 +24,7 @@ from typing import Any, BinaryIO, TextIO
 
 import numpy as np
 import sqlalchemy as sa
+
 from orquestrador.core.messages import msg
 from orquestrador.core.types import Message
 

@@ -1,6 +1,7 @@
 """Files for other systems that are made from the objectives: rules, their tests, dashboards, OpenSLO documents.
 
-Those of the default objectives stand in ``roles/sla/files``; ``python -m orquestrador_ops.sla.export.artefacts`` writes them.
+Those of the default objectives stand in ``roles/sla/files``, written by
+``python -m orquestrador_ops.sla.export.artefacts``.
 """
 
 from __future__ import annotations

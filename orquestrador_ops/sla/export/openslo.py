@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import yaml
+
 from orquestrador.core.messages import msg
 from orquestrador.core.types import Message
 

@@ -18,6 +18,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import yaml
+
 from orquestrador.core.messages import msg
 from orquestrador.core.types import Message
 

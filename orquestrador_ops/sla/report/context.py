@@ -1,4 +1,4 @@
-"""What every part of a report of service levels reads: the document's parts, its words and the borders of the period."""
+"""What every part of a report of service levels reads: parts of the document, its words, borders of the period."""
 
 from __future__ import annotations
 

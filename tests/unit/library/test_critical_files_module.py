@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible.module_utils.orquestrador.lease import lease_file as lease_utils
 from ansible.module_utils.testing import patch_module_args
 
+from orquestrador.lease import lease_file as lease_utils
 from tests.unit.fakes.loading import load
 
 

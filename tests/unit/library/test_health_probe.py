@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 import yaml
-from ansible.module_utils.orquestrador.core import types
-from ansible.module_utils.orquestrador.health import arguments as arguments_of_probe
-from ansible.module_utils.orquestrador.health import collect as probe
-from ansible.module_utils.orquestrador.health import probe as observe
 from ansible.module_utils.testing import patch_module_args
 
+from orquestrador.core import types
+from orquestrador.health import arguments as arguments_of_probe
+from orquestrador.health import collect as probe
+from orquestrador.health import probe as observe
 from tests.unit.fakes import servers
 from tests.unit.fakes.loading import load
 

@@ -1,7 +1,7 @@
 """The application does not run, or does not answer: reload → restart → start from its file → PM2's saved list.
 
-Which of these make sense depends on what is behind it (:mod:`..diagnosis.diagnose`): a process that hangs can't be reloaded, one
-that PM2 does not know can't be restarted, one that a syntax error ends is not started a fifth time.
+Which of these make sense depends on what is behind it (:mod:`..diagnosis.diagnose`): a process that hangs can't be
+reloaded, one that PM2 does not know can't be restarted, one that a syntax error ends is not started a fifth time.
 """
 
 from __future__ import annotations

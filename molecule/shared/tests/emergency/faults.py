@@ -43,11 +43,12 @@ systemctl is-active --quiet mysql mariadb || systemctl start mysql 2>/dev/null |
 """
 _ACQUIRE = """
 import json, os, sys
-os.makedirs(sys.argv[1] + "/orquestrador")
 for name, text in json.load(sys.stdin).items():
-    open(f"{sys.argv[1]}/orquestrador/{name}.py", "w").write(text)
+    path = f"{sys.argv[1]}/orquestrador/{name}"
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    open(path, "w").write(text)
 sys.path.insert(0, sys.argv[1])
-from orquestrador import lease
+from orquestrador.lease import lease_file as lease
 wanted = {"run_id": "other-run", "owner": "somebody@elsewhere", "procedure": sys.argv[3], "ttl_s": float(sys.argv[4])}
 lease.acquire(sys.argv[2], lease.request(**wanted))
 """
@@ -180,12 +181,12 @@ class Faults:
     def hold_lease(self, procedure: str, seconds: int = 600) -> None:
         """Another run has the host: taken as that run would, by the program that is on the host."""
         folder = PROJECT / "module_utils" / "orquestrador"
-        names = ("__init__", "lease", "messages", "types", "jsonable")
+        sources = [path for package in ("core", "lease") for path in (folder / package).glob("*.py")]
         run = f"python3 -c {shlex.quote(_ACQUIRE)} $d {STATE}/lease.json {procedure} {seconds}"
         self.machine.out(
             f"d=$(mktemp -d) && {run} && rm -r $d",
             user=USER,
-            stdin=json.dumps({name: (folder / f"{name}.py").read_text() for name in names}),
+            stdin=json.dumps({path.relative_to(folder).as_posix(): path.read_text() for path in sources}),
         )
 
     # ---- and back

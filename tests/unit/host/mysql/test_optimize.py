@@ -1,0 +1,154 @@
+"""When a rebuild pays, and what the server's answers mean."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from orquestrador.core.messages import plain
+from orquestrador.mysql import optimize as optimise
+from orquestrador.mysql.optimize import Limits, Said, Table
+
+MB = 1 << 20
+LIMITS = Limits(min_free_bytes=64 * MB, min_free_ratio=0.2, everything=False, lock_wait_s=5, timeout_s=900.0)
+ROWS = [
+    ("message", "BASE TABLE", "InnoDB", 100 * MB, 20 * MB, 80 * MB),
+    (b"aiModel", b"BASE TABLE".decode(), "InnoDB", 16384, 16384, 0),
+    ("seen", "VIEW", None, None, None, None),
+    ("kept", "BASE TABLE", "MEMORY", 10, 0, 0),
+]
+
+
+def table(size: int, free: int, **changes: Any) -> Table:
+    return Table("t", "t", "BASE TABLE", "InnoDB", size, free)._replace(**changes)
+
+
+@pytest.mark.parametrize(
+    ("size", "free", "changes", "pays"),
+    [
+        (200 * MB, 64 * MB, {}, True),
+        (200 * MB, 64 * MB - 1, {}, False),
+        (1000 * MB, 199 * MB, {}, False),  # much, but little of it
+        (1000 * MB, 200 * MB, {}, True),
+        (200 * MB, 200 * MB, {"shared": True}, False),  # what is free belongs to others too
+        (0, 0, {}, False),
+    ],
+)
+def test_a_rebuild_pays_where_much_of_the_file_is_free(
+    size: int, free: int, changes: dict[str, Any], pays: bool
+) -> None:
+    assert optimise.pays(table(size, free, **changes), LIMITS) is pays
+    assert optimise.pays(table(size, free, **changes), LIMITS._replace(everything=True))
+
+
+@pytest.mark.parametrize(
+    ("listed", "any_case", "name", "similar", "unfit"),
+    [
+        ("message", False, "message", None, None),
+        ("aiModel", False, "aiModel", None, None),
+        ("aimodel", False, None, "aiModel", "missing"),
+        ("aimodel", True, "aiModel", None, None),
+        ("nowhere", True, None, None, "missing"),
+        ("seen", False, "seen", None, "view"),
+        ("kept", False, "kept", None, "unsupported"),
+    ],
+)
+def test_a_listed_table_is_found_by_its_name(
+    listed: str, any_case: bool, name: str | None, similar: str | None, unfit: str | None
+) -> None:
+    found = optimise.described(listed, ROWS, any_case=any_case)
+    assert (found.name, found.similar, optimise.unfit(found)) == (name, similar, unfit)
+
+
+def test_a_table_is_as_large_as_what_it_holds_and_what_is_free() -> None:
+    found = optimise.described("message", ROWS, any_case=False)
+    assert (found.size_bytes, found.free_bytes) == (200 * MB, 80 * MB)
+
+
+@pytest.mark.parametrize(
+    ("said", "state"),
+    [
+        (
+            [
+                Said("note", "Table does not support optimize, doing recreate + analyze instead"),
+                Said("status", "OK"),
+            ],
+            "optimized",
+        ),
+        ([Said("status", "Table is already up to date")], "optimized"),
+        ([Said("error", "Table 'a.b' doesn't exist"), Said("status", "Operation failed")], "missing"),
+        ([Said("error", "Lock wait timeout exceeded; try restarting"), Said("status", "Operation failed")], "locked"),
+        ([Said("error", "Query execution was interrupted"), Said("status", "Operation failed")], "timed_out"),
+        ([Said("error", "The table is full"), Said("status", "Operation failed")], "failed"),
+        ([Said("error", "odd"), Said("status", "OK")], "failed"),
+        ([Said("status", "Operation failed")], "failed"),
+        ([], "failed"),
+    ],
+)
+def test_an_answer_is_believed_by_its_errors_and_its_status(said: list[Said], state: str) -> None:
+    assert optimise.outcome_of(said)[0] == state
+
+
+@given(st.lists(st.builds(Said, st.sampled_from(["note", "error", "status", "warning"]), st.text())))
+def test_any_answer_has_a_meaning_and_only_a_status_makes_it_good(said: list[Said]) -> None:
+    state, reason = optimise.outcome_of(said)
+    assert len(reason) <= 200
+    if state == "optimized":
+        assert any(row.kind == "status" for row in said)
+        assert not any(row.kind == "error" for row in said)
+
+
+@given(st.text())
+def test_a_quoted_name_can_not_leave_its_quotes(name: str) -> None:
+    quoted = optimise.quoted(name)
+    assert quoted[0] == quoted[-1] == "`"
+    assert "`" not in quoted[1:-1].replace("``", "")
+
+
+def entry(state: str, name: str = "t", before: int = 0, after: int = 0) -> dict[str, Any]:
+    return {"table": name, "state": state, "before_bytes": before, "after_bytes": after, "engine": "InnoDB"}
+
+
+@pytest.mark.parametrize(
+    ("states", "changed", "status", "failures"),
+    [
+        (["not_needed"], False, None, 0),
+        (["optimized", "not_needed"], True, None, 0),
+        (["would_optimize"], True, None, 0),
+        (["optimized", "missing"], True, "warn", 0),
+        (["view", "shared"], False, "warn", 0),
+        (["unsupported"], False, None, 0),
+        (["optimized", "locked", "missing"], True, "failed", 1),
+        (["no_room", "timed_out", "failed"], False, "failed", 3),
+        ([], False, None, 0),
+    ],
+)
+def test_the_worst_table_gives_the_status(states: list[str], changed: bool, status: str | None, failures: int) -> None:
+    result = optimise.summary([entry(state) for state in states], LIMITS)
+    assert (result["changed"], result.get("status"), len(result["failures"])) == (changed, status, failures)
+
+
+def test_what_was_given_back_is_added_up() -> None:
+    entries = [entry("optimized", before=10, after=4), entry("optimized", before=3, after=5), entry("locked", before=9)]
+    assert optimise.summary(entries, LIMITS)["evidence"]["reclaimed_bytes"] == 6
+
+
+def test_who_is_known_by_another_case_is_named() -> None:
+    message = optimise.message_of({**entry("missing", "aimodel"), "similar": "aiModel"}, LIMITS)
+    assert plain(message) == "There is no table aimodel, but aiModel: correct mysql_optimize_tables"
+
+
+def test_a_server_that_does_not_run_is_told_in_a_line(tmp_path: Path) -> None:
+    socket = str(tmp_path / "mysqld.sock")
+    with pytest.raises(optimise.OptimizeError) as raised:
+        optimise.optimize(["t"], schema="app", defaults_file="", socket=socket, limits=LIMITS, check_mode=False)
+    assert plain(raised.value.message) == f"The database server at {socket} can't be asked about app: no_socket"
+
+
+def test_room_is_looked_for_where_the_tables_lie(tmp_path: Path) -> None:
+    assert optimise.room(str(tmp_path), "app")
+    assert optimise.room(str(tmp_path / "nowhere"), "app") is None
