@@ -16,21 +16,6 @@ description:
   - C(controller) is done by the action plugin of the same name, which fetches the files over the connection that
     Ansible has, as streams (with C(become), in pieces of a few megabytes).
 options:
-  places:
-    description: The directories.
-    type: list
-    elements: dict
-    required: true
-    suboptions:
-      kind:
-        description: Kind of the backups in it.
-        type: str
-        choices: [database, code]
-        required: true
-      path:
-        description: The directory; one that does not exist has no backups.
-        type: path
-        required: true
   to:
     description:
       - Empty for no copy, C(controller), C(rclone:<remote>:<path>), C(rsync:<destination>), or the absolute path of a
@@ -68,41 +53,12 @@ options:
     description: Seconds that it may take.
     type: float
     default: 3600
-  lease:
-    description:
-      - The lease of the host that the procedure has, renewed for as long as the module works. Without it nothing is
-        done; when it is lost the module ends in its orderly way. Not used in check mode.
-    type: dict
-    suboptions:
-      path:
-        description: The lease file.
-        type: path
-        required: true
-      run_id:
-        description: The run that has it.
-        type: str
-        required: true
-      ttl_s:
-        description: Seconds for which it is renewed.
-        type: float
-        required: true
-      user:
-        description: The user whose file it is.
-        type: str
-        required: true
 attributes:
   check_mode:
     description: Can run in check mode; asks the destination what it has and copies nothing.
-    support: full
   diff_mode:
     description: RV(copied) says what is copied.
-    support: none
-  platform:
-    description: Where it runs.
-    support: full
-    platforms: posix
-author:
-  - Orquestrador Ops
+extends_documentation_fragment: [orquestrador, orquestrador.lease, orquestrador.places]
 """
 
 EXAMPLES = r"""

@@ -15,21 +15,6 @@ description:
     the manifest; other names and links are not touched.
   - Copies elsewhere are not deleted.
 options:
-  places:
-    description: The directories.
-    type: list
-    elements: dict
-    required: true
-    suboptions:
-      kind:
-        description: Kind of the backups in it.
-        type: str
-        choices: [database, code]
-        required: true
-      path:
-        description: The directory; one that does not exist has no backups.
-        type: path
-        required: true
   days:
     description: Days that a backup is kept.
     type: int
@@ -38,41 +23,13 @@ options:
     description: Verified backups that are kept whatever their age.
     type: int
     default: 3
-  lease:
-    description:
-      - The lease of the host that the procedure has, renewed for as long as the module works. Without it nothing is
-        done; when it is lost the module ends in its orderly way. Not used in check mode.
-    type: dict
-    suboptions:
-      path:
-        description: The lease file.
-        type: path
-        required: true
-      run_id:
-        description: The run that has it.
-        type: str
-        required: true
-      ttl_s:
-        description: Seconds for which it is renewed.
-        type: float
-        required: true
-      user:
-        description: The user whose file it is.
-        type: str
-        required: true
 attributes:
   check_mode:
     description: Can run in check mode; says what would be deleted and deletes nothing.
-    support: full
   diff_mode:
     description: Shows the ids that are deleted.
     support: full
-  platform:
-    description: Where it runs.
-    support: full
-    platforms: posix
-author:
-  - Orquestrador Ops
+extends_documentation_fragment: [orquestrador, orquestrador.lease, orquestrador.places]
 """
 
 EXAMPLES = r"""

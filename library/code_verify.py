@@ -11,62 +11,10 @@ description:
     lists, which is the source as it was read. Nothing is written but the proof, into the manifest.
   - A backup that was proven before and is found damaged loses that mark.
   - Needs pipelining, or Ansible would write the private key into a file on the host.
-options:
-  dest:
-    description: Directory of the backups of code.
-    type: path
-    required: true
-  backup:
-    description: The backup, by its id, by its file, or C(latest).
-    type: str
-    default: latest
-  identity:
-    description: Private key of age.
-    type: str
-    required: true
-  timeout:
-    description: Seconds that it may take.
-    type: float
-    default: 3600
-  stall:
-    description: Seconds without a byte after which it is ended.
-    type: float
-    default: 300
-  lease:
-    description:
-      - The lease of the host that the procedure has, renewed for as long as the module works. Without it nothing is
-        done; when it is lost the module ends in its orderly way. Not used in check mode.
-    type: dict
-    suboptions:
-      path:
-        description: The lease file.
-        type: path
-        required: true
-      run_id:
-        description: The run that has it.
-        type: str
-        required: true
-      ttl_s:
-        description: Seconds for which it is renewed.
-        type: float
-        required: true
-      user:
-        description: The user whose file it is.
-        type: str
-        required: true
 attributes:
   check_mode:
     description: Can run in check mode; looks for the backup and the programs only.
-    support: full
-  diff_mode:
-    description: There is nothing to compare.
-    support: none
-  platform:
-    description: Where it runs.
-    support: full
-    platforms: posix
-author:
-  - Orquestrador Ops
+extends_documentation_fragment: [orquestrador, orquestrador.lease, orquestrador.backup, orquestrador.backup_read]
 """
 
 EXAMPLES = r"""

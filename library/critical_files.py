@@ -70,18 +70,10 @@ options:
         type: bool
         default: false
 attributes:
-  check_mode:
-    description: Can run in check mode and tell what would change without changing it.
-    support: full
   diff_mode:
     description: Shows names and SHA-256 digests, never contents, because the files hold secrets.
     support: full
-  platform:
-    description: Where it runs.
-    support: full
-    platforms: posix
-author:
-  - Orquestrador Ops
+extends_documentation_fragment: [orquestrador]
 """
 
 EXAMPLES = r"""

@@ -19,8 +19,6 @@ description:
 options:
   dest:
     description: Directory of the database's backups, created when missing.
-    type: path
-    required: true
   name:
     description: Schema to back up.
     type: str
@@ -29,61 +27,16 @@ options:
     description: Option file with the credential, mode 0600.
     type: path
     required: true
-  recipient:
-    description: Public key of age.
-    type: str
-    required: true
-  reserve_bytes:
-    description: Free space that a backup must leave, in bytes; it is ended when there is less.
-    type: int
-    default: 1073741824
-  timeout:
-    description: Seconds that it may take.
-    type: float
-    default: 3600
-  stall:
-    description: Seconds without a byte after which it is ended.
-    type: float
-    default: 300
   level:
     description: Level of the compression, from 1 to 19; the first is as small as gzip's and costs half of the third.
     type: int
     default: 1
-  lease:
-    description:
-      - The lease of the host that the procedure has, renewed for as long as the module works. Without it nothing is
-        done; when it is lost the module ends in its orderly way. Not used in check mode.
-    type: dict
-    suboptions:
-      path:
-        description: The lease file.
-        type: path
-        required: true
-      run_id:
-        description: The run that has it.
-        type: str
-        required: true
-      ttl_s:
-        description: Seconds for which it is renewed.
-        type: float
-        required: true
-      user:
-        description: The user whose file it is.
-        type: str
-        required: true
 attributes:
   check_mode:
     description: Can run in check mode; asks the database and looks for room and programs, and writes nothing.
-    support: full
   diff_mode:
     description: There is nothing to compare; each run makes a backup of its own.
-    support: none
-  platform:
-    description: Where it runs.
-    support: full
-    platforms: posix
-author:
-  - Orquestrador Ops
+extends_documentation_fragment: [orquestrador, orquestrador.lease, orquestrador.backup, orquestrador.backup_write]
 """
 
 EXAMPLES = r"""

@@ -18,13 +18,8 @@ description:
     commands. With O(admin_defaults_file) it may run as O(app_user).
   - Needs pipelining, or Ansible would write the private key into a file on the host.
 options:
-  dest:
-    description: Directory of the database's backups.
-    type: path
-    required: true
   backup:
     description: The backup, by its id, by its file, or C(latest), the newest that is no safety backup.
-    type: str
     default: ''
   name:
     description: Database that is replaced.
@@ -38,14 +33,8 @@ options:
     description: Whether a backup that was not proven is restored.
     type: bool
     default: false
-  identity:
-    description: Private key of age.
-    type: str
-    required: true
   recipient:
     description: Public key of age, for the safety backup.
-    type: str
-    required: true
   defaults_file:
     description: Option file of the account that makes the safety backup.
     type: path
@@ -57,22 +46,8 @@ options:
   admin_defaults_file:
     description: Option file of an account that may restore, instead of the socket.
     type: path
-  reserve_bytes:
-    description: Free space that has to be left, in bytes.
-    type: int
-    default: 1073741824
   timeout:
     description: Seconds that restoring may take, and putting back as many again.
-    type: float
-    default: 3600
-  stall:
-    description: Seconds without a byte after which it is ended.
-    type: float
-    default: 300
-  app_name:
-    description: Name of the application in PM2.
-    type: str
-    required: true
   app_user:
     description: User that owns the application, its PM2 and the backups.
     type: str
@@ -93,14 +68,6 @@ options:
     description: Seconds that the application may take to stop, to start, and to be healthy.
     type: float
     default: 60
-  pm2_home:
-    description: Home of PM2.
-    type: path
-    required: true
-  pm2_command:
-    description: How PM2 is called.
-    type: str
-    default: pm2
   status_expected:
     description: What the health address gives as C(status).
     type: str
@@ -109,41 +76,11 @@ options:
     description: What the health address gives as C(database).
     type: str
     default: connected
-  lease:
-    description:
-      - The lease of the host that the procedure has, renewed for as long as the module works. Without it nothing is
-        done; when it is lost the module ends in its orderly way. Not used in check mode.
-    type: dict
-    suboptions:
-      path:
-        description: The lease file.
-        type: path
-        required: true
-      run_id:
-        description: The run that has it.
-        type: str
-        required: true
-      ttl_s:
-        description: Seconds for which it is renewed.
-        type: float
-        required: true
-      user:
-        description: The user whose file it is.
-        type: str
-        required: true
 attributes:
   check_mode:
     description: Can run in check mode; looks at all that could be in the way, and changes nothing.
-    support: full
-  diff_mode:
-    description: There is nothing to compare.
-    support: none
-  platform:
-    description: Where it runs.
-    support: full
-    platforms: posix
-author:
-  - Orquestrador Ops
+extends_documentation_fragment: [orquestrador, orquestrador.lease, orquestrador.backup, orquestrador.backup_read,
+  orquestrador.backup_write, orquestrador.pm2]
 """
 
 EXAMPLES = r"""

@@ -18,20 +18,10 @@ description:
     owners of views; the manifest says so.
   - Needs pipelining, or Ansible would write the private key into a file on the host.
 options:
-  dest:
-    description: Directory of the database's backups.
-    type: path
-    required: true
   backup:
     description:
       - The backup, by its id, by its file, or C(latest). Empty for one that should have been made just before, which
         fails except in check mode.
-    type: str
-    default: latest
-  identity:
-    description: Private key of age.
-    type: str
-    required: true
   method:
     description:
       - Where it is restored. C(auto) is a throwaway server, and a scratch schema of the server in production only where
@@ -53,48 +43,11 @@ options:
     type: int
     default: 1073741824
   timeout:
-    description: Seconds that it may take.
-    type: float
     default: 7200
-  stall:
-    description: Seconds without a byte after which it is ended.
-    type: float
-    default: 300
-  lease:
-    description:
-      - The lease of the host that the procedure has, renewed for as long as the module works. Without it nothing is
-        done; when it is lost the module ends in its orderly way. Not used in check mode.
-    type: dict
-    suboptions:
-      path:
-        description: The lease file.
-        type: path
-        required: true
-      run_id:
-        description: The run that has it.
-        type: str
-        required: true
-      ttl_s:
-        description: Seconds for which it is renewed.
-        type: float
-        required: true
-      user:
-        description: The user whose file it is.
-        type: str
-        required: true
 attributes:
   check_mode:
     description: Can run in check mode; looks for the backup and the programs only.
-    support: full
-  diff_mode:
-    description: There is nothing to compare.
-    support: none
-  platform:
-    description: Where it runs.
-    support: full
-    platforms: posix
-author:
-  - Orquestrador Ops
+extends_documentation_fragment: [orquestrador, orquestrador.lease, orquestrador.backup, orquestrador.backup_read]
 """
 
 EXAMPLES = r"""

@@ -2,7 +2,6 @@
 """One emergency procedure on its host, in one go."""
 
 DOCUMENTATION = r"""
----
 module: emergency
 short_description: Observe, diagnose, keep evidence, recover gently first, and prove each step
 description:
@@ -151,16 +150,7 @@ options:
 attributes:
   check_mode:
     description: Can run in check mode; observes, diagnoses and tells each rung that would be climbed, in order.
-    support: full
-  diff_mode:
-    description: There is nothing to compare.
-    support: none
-  platform:
-    description: Where it runs.
-    support: full
-    platforms: posix
-author:
-  - Orquestrador Ops
+extends_documentation_fragment: [orquestrador]
 """
 
 EXAMPLES = r"""

@@ -40,8 +40,6 @@ options:
     default: ''
   dest:
     description: Directory of the backups of code; with C(critical), of the copies.
-    type: path
-    required: true
   source:
     description: Directory to restore, with C(code).
     type: path
@@ -55,7 +53,7 @@ options:
     type: str
   recipient:
     description: Public key of age for the safety backup, with C(code).
-    type: str
+    required: false
   unverified:
     description: Whether a backup that was not proven is restored.
     type: bool
@@ -87,53 +85,13 @@ options:
     type: list
     elements: str
     default: []
-  reserve_bytes:
-    description: Free space that it must leave, in bytes.
-    type: int
-    default: 1073741824
-  timeout:
-    description: Seconds that it may take.
-    type: float
-    default: 3600
-  stall:
-    description: Seconds without a byte after which it is ended.
-    type: float
-    default: 300
-  lease:
-    description:
-      - The lease of the host that the procedure has, renewed for as long as the module works. Without it nothing is
-        done; when it is lost the module ends in its orderly way. Not used in check mode.
-    type: dict
-    suboptions:
-      path:
-        description: The lease file.
-        type: path
-        required: true
-      run_id:
-        description: The run that has it.
-        type: str
-        required: true
-      ttl_s:
-        description: Seconds for which it is renewed.
-        type: float
-        required: true
-      user:
-        description: The user whose file it is.
-        type: str
-        required: true
 attributes:
   check_mode:
     description: Can run in check mode; lists what would be added, changed and removed, and changes nothing.
-    support: full
   diff_mode:
     description: Shows names, never contents, because the files hold secrets.
     support: full
-  platform:
-    description: Where it runs.
-    support: full
-    platforms: posix
-author:
-  - Orquestrador Ops
+extends_documentation_fragment: [orquestrador, orquestrador.lease, orquestrador.backup, orquestrador.backup_write]
 """
 
 EXAMPLES = r"""

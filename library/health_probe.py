@@ -14,10 +14,6 @@ description:
     C(snapshot.errors). It fails only when its arguments can't be used.
   - Never changes anything, and never returns a secret.
 options:
-  app_name:
-    description: Name of the application in PM2; all processes of this name are the application.
-    type: str
-    required: true
   app_user:
     description: User that runs the application and owns its PM2 daemon.
     type: str
@@ -39,14 +35,8 @@ options:
       - File with the environment of the application, whose secret values are removed from everything returned.
       - By default C(.env) in O(app_dir).
     type: path
-  pm2_home:
-    description: PM2's home, the directory of C(rpc.sock).
-    type: path
-    required: true
   pm2_command:
     description: How C(pm2) is called when the daemon lives and its socket does not answer properly.
-    type: str
-    default: pm2
   mysql_defaults_file:
     description:
       - Option file with a section C([client]) that gives user, password, and socket or host and port.
@@ -127,20 +117,13 @@ options:
     default: {}
 attributes:
   check_mode:
-    description: Can run in check mode and return changed status prediction without modifying target.
-    support: full
-  diff_mode:
-    description: Will return details on what has changed, or would in check mode, when in diff mode.
-    support: none
+    description: Can run in check mode; it changes nothing in either mode.
   platform:
-    description: Target OS on which it can be operated.
-    support: full
     platforms: linux
 requirements:
   - Python >= 3.9
   - PyMySQL
-author:
-  - Orquestrador Ops
+extends_documentation_fragment: [orquestrador, orquestrador.pm2]
 """
 
 EXAMPLES = r"""

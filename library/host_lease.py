@@ -50,16 +50,10 @@ options:
 attributes:
   check_mode:
     description: Takes and gives back nothing; RV(note) says who holds the lease and what would happen.
-    support: full
   diff_mode:
     description: Shows who had the lease before and who has it after.
     support: full
-  platform:
-    description: Where it runs.
-    support: full
-    platforms: posix
-author:
-  - Orquestrador Ops
+extends_documentation_fragment: [orquestrador]
 """
 
 EXAMPLES = r"""

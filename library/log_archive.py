@@ -40,18 +40,8 @@ options:
     type: list
     elements: str
     default: []
-  app_name:
-    description: Name of the application in PM2.
-    type: str
-    required: true
-  pm2_home:
-    description: Directory of the PM2 daemon.
-    type: path
-    required: true
   pm2_command:
     description: The PM2 command, to ask a daemon that does not answer on its socket.
-    type: str
-    default: pm2
   flush:
     description:
       - Archive what PM2 keeps for itself, logs of processes that it has no more and, when it does not run, its own
@@ -86,41 +76,10 @@ options:
     description: Archives that are kept however old they are.
     type: int
     default: 3
-  lease:
-    description:
-      - The lease of the host that the procedure has, renewed for as long as the module works. Without it nothing is
-        done; when it is lost the module ends in its orderly way. Not used in check mode.
-    type: dict
-    suboptions:
-      path:
-        description: The lease file.
-        type: path
-        required: true
-      run_id:
-        description: The run that has it.
-        type: str
-        required: true
-      ttl_s:
-        description: Seconds for which it is renewed.
-        type: float
-        required: true
-      user:
-        description: The user whose file it is.
-        type: str
-        required: true
 attributes:
   check_mode:
     description: Can run in check mode; names the logs and the archives to remove, and changes nothing.
-    support: full
-  diff_mode:
-    description: There is nothing to compare.
-    support: none
-  platform:
-    description: Where it runs.
-    support: full
-    platforms: posix
-author:
-  - Orquestrador Ops
+extends_documentation_fragment: [orquestrador, orquestrador.lease, orquestrador.pm2]
 """
 
 EXAMPLES = r"""

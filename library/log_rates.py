@@ -65,16 +65,7 @@ options:
 attributes:
   check_mode:
     description: Can run in check mode; it changes nothing in either mode.
-    support: full
-  diff_mode:
-    description: There is nothing to compare.
-    support: none
-  platform:
-    description: Where it runs.
-    support: full
-    platforms: posix
-author:
-  - Orquestrador Ops
+extends_documentation_fragment: [orquestrador]
 """
 
 EXAMPLES = r"""

@@ -14,10 +14,6 @@ description:
     it is told, and nothing is installed to mend it.
   - Run it as the user who owns O(path).
 options:
-  path:
-    description: Directory of the project.
-    type: path
-    required: true
   fail_level:
     description: Severity from which a vulnerability fails the step; below it, C(high) and worse are a warning.
     type: str
@@ -41,53 +37,14 @@ options:
     description: Seconds that the repair may take.
     type: float
     default: 600
-  command:
-    description: The npm command.
-    type: str
-    default: npm
-  registry:
-    description: Registry to ask; empty for the one that npm is configured for.
-    type: str
-    default: ''
   timeout:
     description: Seconds that an audit may take.
-    type: float
-    default: 120
-  lease:
-    description:
-      - The lease of the host that the procedure has, renewed for as long as the module works. Without it nothing is
-        done; when it is lost the module ends in its orderly way. Not used in check mode.
-    type: dict
-    suboptions:
-      path:
-        description: The lease file.
-        type: path
-        required: true
-      run_id:
-        description: The run that has it.
-        type: str
-        required: true
-      ttl_s:
-        description: Seconds for which it is renewed.
-        type: float
-        required: true
-      user:
-        description: The user whose file it is.
-        type: str
-        required: true
 attributes:
   check_mode:
     description: Can run in check mode; audits, and says that it would repair.
-    support: full
   diff_mode:
     description: There is nothing to compare; packages that changed are in RV(evidence).
-    support: none
-  platform:
-    description: Where it runs.
-    support: full
-    platforms: posix
-author:
-  - Orquestrador Ops
+extends_documentation_fragment: [orquestrador, orquestrador.lease, orquestrador.npm]
 """
 
 EXAMPLES = r"""

@@ -12,61 +12,14 @@ description:
     of the installed packages, or because the registry gives nothing about any of them, the result is C(unknown).
   - Run it as the user who owns O(path).
 options:
-  path:
-    description: Directory of the project.
-    type: path
-    required: true
   dest:
     description: Directory of the list.
     type: path
     required: true
-  command:
-    description: The npm command.
-    type: str
-    default: npm
-  registry:
-    description: Registry to ask; empty for the one that npm is configured for.
-    type: str
-    default: ''
-  timeout:
-    description: Seconds that it may take.
-    type: float
-    default: 120
-  lease:
-    description:
-      - The lease of the host that the procedure has, renewed for as long as the module works. Without it nothing is
-        done; when it is lost the module ends in its orderly way. Not used in check mode.
-    type: dict
-    suboptions:
-      path:
-        description: The lease file.
-        type: path
-        required: true
-      run_id:
-        description: The run that has it.
-        type: str
-        required: true
-      ttl_s:
-        description: Seconds for which it is renewed.
-        type: float
-        required: true
-      user:
-        description: The user whose file it is.
-        type: str
-        required: true
 attributes:
   check_mode:
     description: Can run in check mode; asks, and writes no list.
-    support: full
-  diff_mode:
-    description: There is nothing to compare.
-    support: none
-  platform:
-    description: Where it runs.
-    support: full
-    platforms: posix
-author:
-  - Orquestrador Ops
+extends_documentation_fragment: [orquestrador, orquestrador.lease, orquestrador.npm]
 """
 
 EXAMPLES = r"""

@@ -17,18 +17,6 @@ description:
   - Nothing is reloaded while the application is not healthy, because nothing could be proven.
   - Run it as the application's user, under the lease of the host.
 options:
-  app_name:
-    description: Name of the application in PM2.
-    type: str
-    required: true
-  pm2_home:
-    description: Directory of the PM2 daemon.
-    type: path
-    required: true
-  pm2_command:
-    description: The PM2 command.
-    type: str
-    default: pm2
   url:
     description: Health endpoint of the application itself, without a proxy in between.
     type: str
@@ -63,41 +51,10 @@ options:
     description: What the health answer says of C(database) when it is good.
     type: str
     default: connected
-  lease:
-    description:
-      - The lease of the host that the procedure has, renewed for as long as the module works. Without it nothing is
-        done; when it is lost the module ends in its orderly way. Not used in check mode.
-    type: dict
-    suboptions:
-      path:
-        description: The lease file.
-        type: path
-        required: true
-      run_id:
-        description: The run that has it.
-        type: str
-        required: true
-      ttl_s:
-        description: Seconds for which it is renewed.
-        type: float
-        required: true
-      user:
-        description: The user whose file it is.
-        type: str
-        required: true
 attributes:
   check_mode:
     description: Can run in check mode; looks at PM2 and the application, and reloads nothing.
-    support: full
-  diff_mode:
-    description: There is nothing to compare.
-    support: none
-  platform:
-    description: Where it runs.
-    support: full
-    platforms: posix
-author:
-  - Orquestrador Ops
+extends_documentation_fragment: [orquestrador, orquestrador.lease, orquestrador.pm2]
 """
 
 EXAMPLES = r"""

@@ -85,21 +85,15 @@ options:
     type: path
     default: ''
 attributes:
-  check_mode:
-    description: Can run in check mode and return changed status prediction without modifying target.
-    support: full
   diff_mode:
     description: Will return details on what has changed, or would in check mode, when in diff mode.
     support: full
   platform:
-    description: Target OS on which it can be operated.
-    support: full
     platforms: linux
 requirements:
   - Python >= 3.9
   - systemd, or cron
-author:
-  - Orquestrador Ops
+extends_documentation_fragment: [orquestrador]
 """
 
 EXAMPLES = r"""

@@ -64,15 +64,9 @@ options:
 attributes:
   check_mode:
     description: Evaluates in the same way and writes nothing.
-    support: full
-  diff_mode:
-    description: There is nothing to compare.
-    support: none
   platform:
     description: The controller.
-    support: full
-author:
-  - Orquestrador Ops
+extends_documentation_fragment: [orquestrador]
 """
 
 EXAMPLES = r"""

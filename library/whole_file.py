@@ -28,16 +28,9 @@ options:
 attributes:
   check_mode:
     description: Can run in check mode and tell whether the file would be written.
-    support: full
   diff_mode:
     description: Shows nothing, because the content may be a secret.
-    support: none
-  platform:
-    description: Where it runs.
-    support: full
-    platforms: posix
-author:
-  - Orquestrador Ops
+extends_documentation_fragment: [orquestrador]
 """
 
 EXAMPLES = r"""

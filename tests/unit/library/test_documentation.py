@@ -9,10 +9,13 @@ from typing import Any
 import pytest
 import yaml
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.plugins.loader import fragment_loader
+from ansible.utils.plugin_docs import get_docstring
 
 from tests.unit.fakes.loading import load
 
-LIBRARY = Path(__file__).resolve().parents[3] / "library"
+ROOT = Path(__file__).resolve().parents[3]
+LIBRARY = ROOT / "library"
 MODULES = sorted(path.stem for path in LIBRARY.glob("*.py") if not path.stem.startswith("_"))
 COMPARED = ("type", "elements", "required", "choices", "default", "aliases")
 
@@ -39,18 +42,24 @@ def name_of(module: ModuleType) -> str:
     return module.__name__.rpartition(".")[2]
 
 
+@pytest.fixture
+def documented(module: ModuleType) -> dict[str, Any]:
+    """The documentation of the module with what its fragments add, put together as ansible-doc does."""
+    fragment_loader.add_directory(str(ROOT / "doc_fragments"))
+    found: dict[str, Any] = get_docstring(str(LIBRARY / f"{name_of(module)}.py"), fragment_loader, is_module=True)[0]
+    return found
+
+
 def test_there_are_modules() -> None:
     assert "health_probe" in MODULES
 
 
-def test_options_are_those_of_the_specification(module: ModuleType) -> None:
-    documented = yaml.safe_load(module.DOCUMENTATION)
+def test_options_are_those_of_the_specification(module: ModuleType, documented: dict[str, Any]) -> None:
     assert documented["module"] == name_of(module)
     assert described(documented["options"], "suboptions") == described(module.ARGUMENT_SPEC, "options")
 
 
-def test_everything_is_described(module: ModuleType) -> None:
-    documented = yaml.safe_load(module.DOCUMENTATION)
+def test_everything_is_described(documented: dict[str, Any]) -> None:
     assert documented["short_description"]
     assert not documented["short_description"].endswith(".")
     assert {"check_mode", "diff_mode", "platform"} <= set(documented["attributes"])

@@ -11,13 +11,16 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit.fakes.loading import load
+
 ROOT = Path(__file__).resolve().parents[3]
-PARTS = ("action_plugins", "ansible.cfg", "callback_plugins", "filter_plugins", "inventory", "library", "module_utils",
-         "orquestrador_ops", "playbooks", "pyproject.toml", "roles")  # fmt: skip
-# As ansible-playbook, but the project's own installation is not to be found.
-PLAYBOOK = (
+PARTS = ("action_plugins", "ansible.cfg", "callback_plugins", "doc_fragments", "filter_plugins", "inventory", "library",
+         "module_utils", "orquestrador_ops", "playbooks", "pyproject.toml", "roles")  # fmt: skip
+# As ansible-playbook and ansible-doc, but the project's own installation is not to be found.
+PLAYBOOK, DOC = (
     "import sys; sys.meta_path[:] = [one for one in sys.meta_path if 'editable' not in str(one)];"
-    "from ansible.cli.playbook import main; main()"
+    f"from ansible.cli.{command} import main; main()"
+    for command in ("playbook", "doc")
 )
 
 
@@ -77,3 +80,21 @@ def test_commands_run_from_it(checkout: Path, tmp_path: Path) -> None:
     )
     assert "Traceback" not in done.stdout + done.stderr
     assert "execute um procedimento" in done.stderr  # nothing is on record yet, said in the operator's language
+
+
+def test_ansible_doc_shows_every_option_in_it(checkout: Path, tmp_path: Path) -> None:
+    """Those that a module shares with others are in its documentation as well: ``ansible.cfg`` says where they are."""
+    names = sorted(path.stem for path in (checkout / "library").glob("*.py"))
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "PYTHON"))}
+    done = subprocess.run(
+        [sys.executable, "-c", DOC, "-t", "module", "--json", *names],
+        cwd=checkout,
+        env={**environment, "ANSIBLE_HOME": str(tmp_path / "ansible")},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    shown = {name: set(module["doc"]["options"]) for name, module in json.loads(done.stdout).items()}
+    assert shown == {name: set(load(f"library/{name}.py").ARGUMENT_SPEC) for name in names}

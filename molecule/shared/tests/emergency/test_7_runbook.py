@@ -132,8 +132,8 @@ def hanging(runbook: Runbook, tmp_path: Path) -> Callable[..., Runbook]:
     def make(*, budget_s: int, stubborn: bool = False) -> Runbook:
         project = tmp_path / "project"
         (project / "playbooks" / "test").mkdir(parents=True)
-        for name in ("roles", "library", "module_utils", "action_plugins", "callback_plugins", "filter_plugins",
-                     "orquestrador_ops", "playbooks/monitoring"):  # fmt: skip
+        for name in ("roles", "library", "module_utils", "action_plugins", "callback_plugins", "doc_fragments",
+                     "filter_plugins", "orquestrador_ops", "playbooks/monitoring"):  # fmt: skip
             (project / name).symlink_to(PROJECT / name)
         (project / "ansible.cfg").write_bytes((PROJECT / "ansible.cfg").read_bytes())
         hang = HANG.format(
