@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from orquestrador.core.messages import msg
 from orquestrador.core.types import Message
+from orquestrador.health.checks import CHECK_IDS
 
 from . import step_rules as judges
 from .step_rules import Facts, Judged, Snapshot
@@ -58,6 +59,8 @@ class Routine:
     observes: bool = True
     proof: tuple[str, ...] = ()
 
+
+_RUNNING = ("port.open", "http.status", "app.status", "app.database")
 
 DAILY = Routine(
     procedure="daily",
@@ -108,7 +111,7 @@ BOOTSTRAP = Routine(
             "application",
             msg("The application after the preparation"),
             "pontos-criticos",
-            ("port.open", "http.status", "app.status", "app.database"),
+            _RUNNING,
         ),
     ),
 )
@@ -187,8 +190,6 @@ VERIFY_CODE = Routine(
     ),
 )
 
-_RUNNING = ("port.open", "http.status", "app.status", "app.database")
-
 RESTORE = Routine(
     procedure="restore",
     title=msg("Restore of a backup"),
@@ -231,7 +232,7 @@ RELOAD = Routine(
             "application",
             msg("The application after the reload"),
             "rotina-mensal",
-            ("pm2.daemon", "pm2.online", "port.open", "http.status", "app.status", "app.database"),
+            ("pm2.daemon", "pm2.online", *_RUNNING),
         ),
     ),
 )
@@ -283,23 +284,7 @@ WEEKLY = Routine(
             "health_check",
             msg("Health check"),
             "rotina-semanal",
-            (
-                "pm2.daemon",
-                "pm2.online",
-                "pm2.restarts",
-                "port.open",
-                "http.status",
-                "http.latency",
-                "app.status",
-                "app.database",
-                "mysql.reachable",
-                "mysql.connections",
-                "memory.app",
-                "cpu.app",
-                "host.memory",
-                "host.disk",
-                "logs.errors",
-            ),
+            CHECK_IDS,
             overall=True,
         ),
     ),

@@ -14,24 +14,6 @@ SNAPSHOT_SCHEMA = 1
 OK, WARN, UNKNOWN, CRITICAL = "ok", "warn", "unknown", "critical"
 HEALTHY, DEGRADED = "healthy", "degraded"
 
-CHECK_IDS = (
-    "pm2.daemon",
-    "pm2.online",
-    "pm2.restarts",
-    "port.open",
-    "http.status",
-    "http.latency",
-    "app.status",
-    "app.database",
-    "mysql.reachable",
-    "mysql.connections",
-    "memory.app",
-    "cpu.app",
-    "host.memory",
-    "host.disk",
-    "logs.errors",
-)
-
 
 class Message(TypedDict):
     """An untranslated sentence: see :mod:`.messages`."""
@@ -176,7 +158,7 @@ class Snapshot(TypedDict):
 
 
 class Check(TypedDict):
-    id: str  # one of CHECK_IDS
+    id: str  # one of health.checks.CHECK_IDS
     title: Message
     status: str  # ok | warn | critical | unknown
     observed: Message

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from orquestrador.core.types import CHECK_IDS
+from orquestrador.health.checks import CHECK_IDS
 from orquestrador_ops.procedures import outcome as routines
 from orquestrador_ops.reports import view
 from tests.unit.fakes.histories import mysql_url, opener, server, store

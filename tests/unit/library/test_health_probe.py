@@ -13,10 +13,10 @@ import pytest
 import yaml
 from ansible.module_utils.testing import patch_module_args
 
-from orquestrador.core import types
 from orquestrador.health import arguments as arguments_of_probe
 from orquestrador.health import collect as probe
 from orquestrador.health import probe as observe
+from orquestrador.health.checks import CHECK_IDS
 from tests.unit.fakes import servers
 from tests.unit.fakes.loading import load
 
@@ -65,7 +65,7 @@ def test_a_host_is_observed_and_judged(
         status, result = run(module, capsys, arguments(tmp_path, port, _ansible_check_mode=check))
         again = run(module, capsys, arguments(tmp_path, port, memory=result["memory"]))[1]
     assert (status, result["changed"]) == (0, False)
-    assert [item["id"] for item in result["verdict"]["checks"]] == list(types.CHECK_IDS)
+    assert [item["id"] for item in result["verdict"]["checks"]] == list(CHECK_IDS)
     assert (
         set(yaml.safe_load(module.RETURN))
         == {"snapshot", "verdict", "memory"}
@@ -93,7 +93,7 @@ def test_a_host_with_nothing_on_it_is_no_failure(
     assert status == 0
     assert result["verdict"]["overall"] == "critical"
     assert "internal" not in {item["code"] for item in result["snapshot"]["errors"]}
-    assert len(result["verdict"]["checks"]) == len(types.CHECK_IDS)
+    assert len(result["verdict"]["checks"]) == len(CHECK_IDS)
 
 
 @pytest.mark.parametrize(

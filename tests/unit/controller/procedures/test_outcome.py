@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orquestrador.core.messages import msg
-from orquestrador.core.types import CHECK_IDS
+from orquestrador.health.checks import CHECK_IDS
 from orquestrador_ops.core.i18n import translator
 from orquestrador_ops.procedures import catalog as plans
 from orquestrador_ops.procedures import outcome as routines

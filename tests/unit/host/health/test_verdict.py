@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orquestrador.core.messages import msg, plain
-from orquestrador.core.types import CHECK_IDS
 from orquestrador.health import expectations, verdict
+from orquestrador.health.checks import CHECK_IDS
 
 MIB = 1024 * 1024
 CHAPTERS = {
