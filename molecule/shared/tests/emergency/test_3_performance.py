@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,9 +27,13 @@ ACTED = [*LOOKED, "second_look", "flush", "restart", "observed"]
 @pytest.fixture
 def burner(machine: Machine) -> Iterator[int]:
     """Somebody else's program that takes all processors, whatever else wants them; its process id."""
-    spin = "for i in $(seq $(nproc)); do (while :; do :; done) & done; wait"
-    machine.out(f"systemd-run --quiet --uid=nobody -p Nice=-10 --unit=burner sh -c '{spin}'")
-    taken = "ps -u nobody -o comm=,cputimes= | awk '$1 == \"sh\" {s += $2} END {print s + 0}'"
+    # One process of many threads: beside other work its share stays that of one program that keeps a host busy.
+    spin = "[threading.Thread(target=burn).start() for _ in range(4 * os.cpu_count())]"
+    program = (
+        f"import hashlib, os, threading\nburn = lambda: [hashlib.sha256(bytes(1 << 24)) for _ in iter(int, 1)]\n{spin}"
+    )
+    machine.out(f"systemd-run --quiet --uid=nobody -p Nice=-10 --unit=burner python3 -c {shlex.quote(program)}")
+    taken = "ps -u nobody -o comm=,cputimes= | awk '$1 ~ /^python3/ {s += $2} END {print s + 0}'"
     machine.wait("the burner to be busy", lambda: int(machine.out(taken)) >= 2)
     yield int(machine.out("systemctl show -p MainPID --value burner"))
     machine.out("systemctl stop burner")
