@@ -3,46 +3,42 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+import sys
+from pathlib import Path
+from typing import Any, ClassVar
 
 from ansible.errors import AnsibleError
-from ansible.plugins.action import ActionBase
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "module_utils"))
+
+from orquestrador_ops.adapters.base import ControllerAction
 
 IDENTITY = "backup_age_identity"
 _KEY = re.compile(r"AGE-SECRET-KEY-1[02-9AC-HJ-NP-Z]{58}")
 
 
-class ActionModule(ActionBase):  # type: ignore[misc]
-    """Runs on the controller and sends nothing. Fails in one line that never holds the value."""
+class ActionModule(ControllerAction):
+    """Sends nothing to the host. Fails in one line that never holds the value."""
 
-    TRANSFERS_FILES = False
-    _requires_connection = False
-    _supports_check_mode = True
+    ARGUMENTS: ClassVar = {"otherwise": {"type": "str", "default": ""}}
 
-    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
-        super().run(tmp, task_vars)
-        _, arguments = self.validate_argument_spec(argument_spec={"otherwise": {"type": "str", "default": ""}})
-        otherwise = f", or {arguments['otherwise']}" if arguments["otherwise"] else ""
-        problem = self._problem(task_vars or {})
-        if problem is not None:
-            return {"failed": True, "changed": False, "msg": problem + otherwise}
-        # Whatever decides on it: configuration, variables of the host, kept files, the way to become another user.
-        if not self._is_pipelining_enabled(module_style="new"):
-            return {
-                "failed": True,
-                "changed": False,
-                "msg": "without pipelining Ansible would write the private key into a file on the host: switch it on"
-                + otherwise,
-            }
-        return {"changed": False}
+    def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
+        problem = self._problem()
+        if problem is None:
+            return {"changed": False}
+        return self.failed(problem + (f", or {arguments['otherwise']}" if arguments["otherwise"] else ""))
 
-    def _problem(self, variables: dict[str, Any]) -> str | None:
-        if IDENTITY not in variables:
+    def _problem(self) -> str | None:
+        if IDENTITY not in self.variables:
             return f"{IDENTITY} is missing: keep the private key of the backups in Vault"
         try:
-            value = str(self._templar.template(variables[IDENTITY]))
+            value = str(self.template(self.variables[IDENTITY]))
         except AnsibleError:
             return f"{IDENTITY} can't be read: give ansible-playbook the Vault password"
         if not _KEY.fullmatch(value.strip()):
             return f"{IDENTITY} is no private key of age: give what age-keygen printed, AGE-SECRET-KEY-1…"
+        # Whatever decides on it: configuration, variables of the host, kept files, the way to become another user.
+        if not self._is_pipelining_enabled(module_style="new"):
+            return "without pipelining Ansible would write the private key into a file on the host: switch it on"
         return None

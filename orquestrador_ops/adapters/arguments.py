@@ -12,6 +12,7 @@ from ..core.i18n import epoch
 from ..incidents import matrix
 from ..incidents.breaker import Limits
 from ..incidents.settlement import Case
+from . import results
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "procedure": {"type": "str", "required": True},
@@ -30,14 +31,13 @@ CHANNELS = "escalation_channels"
 
 def of(variables: Mapping[str, Any], arguments: Mapping[str, Any], *, now: float, check_mode: bool) -> Case:
     """The case of a host. ``ValueError``, one line, for arguments out of range or a run that was not opened."""
-    run = (variables.get("report_run") or {}).get("run")
+    run = results.of(variables, "run").get("run")
     if not isinstance(run, Mapping):
         raise ValueError("the run was not opened: import the entry point open of role report before")  # noqa: TRY004 - of the playbook
     for name, low in (("max_recoveries", 1), ("window_s", 1), ("cooldown_s", 0)):
         if not low <= arguments[name] < 10**8:
             raise ValueError(f"breaker_{name} is {arguments[name]}: give a number from {low}")
     host = str(variables.get("inventory_hostname", ""))
-    decided = ((variables.get("watch_seen") or {}).get("todo") or {}).get(host) or {}
     return Case(
         host=host,
         procedure=str(arguments["procedure"]),
@@ -48,7 +48,7 @@ def of(variables: Mapping[str, Any], arguments: Mapping[str, Any], *, now: float
         now=now,
         check_mode=check_mode,
         started_at=epoch(run.get("started_at")),
-        waits=bool(arguments["automatic"] and decided.get("waits")),
+        waits=bool(arguments["automatic"] and results.decided(variables, host).get("waits")),
     )
 
 

@@ -62,6 +62,13 @@ def memory_samples(kept: Settings, host: str) -> list[dict[str, float]]:
     return known[-MEMORY_SAMPLES:]
 
 
+def explained(answer: dict[str, Any], host: str) -> dict[str, Any]:
+    """What a host answered, with why it could not where it gave no answer."""
+    if "module_stderr" not in answer:
+        return answer
+    return {**answer, "failures": [observation.why_not(answer, host, str(answer["msg"]))]}
+
+
 def triaged(result: Mapping[str, Any], *, host: str, started: str) -> dict[str, Any]:
     """What a triage came to, in the shape of a probe, with which procedure it is.
 

@@ -2,23 +2,31 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import hashlib
+import itertools
 import os
+import shlex
 import shutil
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from orquestrador.core.messages import msg
+from orquestrador.backup.offsite import CONTROLLER, remarks
+from orquestrador.core.messages import msg, plain
 from orquestrador.core.types import Message
 
 from ..core.files import private_dir, safe_name
 
 CHUNK = 1 << 20
 RESERVE_BYTES = 256 * 1024 * 1024
+RENEWALS = 6  # of a lease, while its procedure fetches
+PIECE_BYTES = 6 * 1024 * 1024  # a multiple of three, so that pieces of base64 need no padding
 
 Fetch = Callable[[str, Path], None]
+Sets = Sequence[Mapping[str, Any]]
 
 
 class FetchError(Exception):
@@ -27,6 +35,104 @@ class FetchError(Exception):
     def __init__(self, message: Message) -> None:
         super().__init__(message["text"])
         self.message = message
+
+
+class Copies:
+    """The backups of a host on the controller: what is here, what had to be fetched, and what could not be."""
+
+    def __init__(self, state_dir: Path, host: str, fetch: Fetch, check_mode: bool) -> None:
+        self._state_dir, self._host, self._fetch, self._check_mode = state_dir, host, fetch, check_mode
+        self._began = time.monotonic()
+        self._found: dict[str, Any] = {
+            "changed": False, "copied": [], "present": [], "copied_bytes": 0, "failures": [],
+        }  # fmt: skip
+
+    def bring(self, sets: Sets) -> list[dict[str, Any]]:
+        """Fetch the data that is missing; what the host has to note as proven to be here."""
+        proven, found = [], self._found
+        for item in sets:
+            folder = place(self._state_dir, self._host, str(item["kind"]))
+            try:
+                if has(folder, item):
+                    found["present"].append(item["id"])
+                    if item["recorded"]:
+                        continue
+                else:
+                    found["copied"].append(item["id"])
+                    found["copied_bytes"] += item["bytes"]
+                    if not self._check_mode:
+                        fetch_backup(folder, item, self._fetch)
+            except FetchError as error:
+                found["failures"].append(error.message)
+                continue
+            proven.append({name: item[name] for name in ("directory", "kind", "id", "sha256")})
+        found["changed"] = bool(proven)
+        return proven
+
+    def result(self, sets: Sets) -> dict[str, Any]:
+        """Bring the manifests that belong to what is here, and say what was done."""
+        found = self._found
+        if not self._check_mode:
+            self._describe(sets)
+        if found["failures"]:
+            return {**found, "failed": True, "msg": "; ".join(map(plain, found["failures"]))}
+        evidence = {
+            "to": CONTROLLER,
+            "place": str(place(self._state_dir, self._host, "").parent),
+            "copied": found["copied"],
+            "present": len(found["present"]),
+            "copied_bytes": found["copied_bytes"],
+            "took_s": round(time.monotonic() - self._began, 3),
+        }
+        return {**found, "evidence": evidence, "note": remarks(found, CONTROLLER, self._check_mode)}
+
+    def _describe(self, sets: Sets) -> None:
+        here = {*self._found["copied"], *self._found["present"]}
+        for item in sets:
+            folder = place(self._state_dir, self._host, str(item["kind"]))
+            try:
+                if item["id"] in here and (folder / str(item["file"])).is_file():
+                    self._found["changed"] |= fetch_manifest(folder, item, self._fetch)
+            except FetchError as error:
+                self._found["failures"].append(error.message)
+
+
+class Lease:
+    """The host's lease while files are fetched: nobody on the host renews it meanwhile."""
+
+    def __init__(self, lease: Mapping[str, Any] | None, ask: Callable[[dict[str, Any]], Mapping[str, Any]]) -> None:
+        self._lease, self._ask, self._renewed = lease, ask, time.monotonic()
+
+    def __bool__(self) -> bool:
+        return bool(self._lease)
+
+    def renew(self) -> None:
+        """Renew it when it is time. ``OSError`` where it is lost."""
+        if not self._lease or time.monotonic() - self._renewed < float(self._lease["ttl_s"]) / RENEWALS:
+            return
+        done = self._ask({**{name: self._lease[name] for name in ("path", "run_id", "ttl_s")}, "state": "renewed"})
+        if done.get("failed"):
+            raise refused(done.get("msg"))
+        self._renewed = time.monotonic()
+
+
+def pieces(source: str, target: Path, run: Callable[[str], Mapping[str, Any]], lease: Lease) -> None:
+    """Stream a file by commands of the host, as whoever runs them there, and renew the lease in between."""
+    with target.open("wb") as stream:
+        for number in itertools.count():
+            lease.renew()
+            done = run(f"dd if={shlex.quote(source)} bs={PIECE_BYTES} skip={number} count=1 2>/dev/null | base64 -w 0")
+            if done["rc"] != 0:
+                raise refused(done.get("stderr") or done.get("msg") or "the file can't be read")
+            data = base64.b64decode(str(done["stdout"]), validate=False)
+            stream.write(data)
+            if len(data) < PIECE_BYTES:
+                return
+
+
+def refused(reason: object) -> OSError:
+    """Why a file of the host can't be had, as an error of files."""
+    return OSError(0, " ".join(str(reason).split())[:300])
 
 
 def place(state_dir: Path, host: str, kind: str) -> Path:

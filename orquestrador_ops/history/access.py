@@ -47,6 +47,11 @@ def open_history(state_dir: Path, url: str | None = None) -> History:
     return _with_what_waited(History(url_of_file, state_dir=Path(state_dir)), state_dir)
 
 
+def absent(state_dir: Path, url: str | None) -> bool:
+    """Whether there is no history yet: who only looks makes none."""
+    return url is None and not (Path(state_dir) / STORE).exists()
+
+
 def _with_what_waited(store: History, state_dir: Path) -> History:
     """``store`` with the samples that it could not take before; what it still cannot take waits on."""
     if spool.waiting(state_dir):
@@ -77,7 +82,7 @@ def recall(state_dir: Path, url: str | None, host: str, procedure: str) -> dict[
         cached = read_cache(Path(state_dir), host, procedure)
         if cached is not None:
             return cached
-        if not (Path(state_dir) / STORE).exists():
+        if absent(state_dir, url):
             return {}
     with open_history(Path(state_dir), url) as history:
         return history.recall(host, procedure)

@@ -11,11 +11,14 @@ from typing import TYPE_CHECKING, Any
 from orquestrador.core.messages import msg
 from orquestrador.core.types import Message
 
+from ..core.text import clean
 from . import alerts
 from .evaluate import measure
 from .evaluate.objectives import Objectives
+from .report import summary
 
 if TYPE_CHECKING:
+    from ..core.i18n import Translator
     from ..history.store import History
     from ..incidents.escalation import Desk
 
@@ -47,16 +50,14 @@ def settle(
     desk: Desk,
     found: Mapping[str, Sequence[Document]],
     objectives: Mapping[str, Objectives],
+    wanted: Mapping[str, Any],
     *,
-    raw_days: int,
-    fine_days: int,
-    textfile: Path | None,
     timezone: str,
 ) -> Outcome:
     """Alerts of every host, then roll-ups, then metrics.
 
     ``found``: the documents of each host, one for each period, which bears the name that it was asked by, ``month`` for
-    instance; ``objectives``: what they were evaluated against.
+    instance; ``objectives``: what they were evaluated against; ``wanted``: ``{raw_days, fine_days, textfile}``.
 
     Raises:
         orquestrador_ops.core.errors.HistoryError: the history cannot be read or written.
@@ -70,11 +71,12 @@ def settle(
         if documents:
             _alert(desk, host, documents[-1]["burn"], objectives[host], done)
     gap_s = max((one.gap_s for one in objectives.values()), default=Objectives().gap_s)
-    done.rolled_up = rollups.roll_up(desk.store, desk.now, raw_days=raw_days, fine_days=fine_days, gap_s=gap_s)
-    if textfile is not None:
+    days = {name: wanted[name] for name in ("raw_days", "fine_days")}
+    done.rolled_up = rollups.roll_up(desk.store, desk.now, **days, gap_s=gap_s)
+    if wanted["textfile"]:
         readings = [measure.reading(desk.store, host, desk.now, timezone, gap_s) for host in found]
-        openmetrics.write(textfile, [one for documents in found.values() for one in documents], readings)
-        done.textfile = str(textfile)
+        done.textfile = str(wanted["textfile"])
+        openmetrics.write(Path(done.textfile), [one for several in found.values() for one in several], readings)
     return done
 
 
@@ -100,14 +102,43 @@ def _alert(desk: Desk, host: str, rates: Sequence[Document], objectives: Objecti
     done.failed_channels |= set(settled.told.failed)
 
 
-def unread(result: object) -> Message | None:
-    """Why the logs of a host could not be read, by the registered result of that; ``None`` where nobody failed to."""
-    if not isinstance(result, Mapping) or not (result.get("failed") or result.get("unreachable")):
-        return None
-    return msg("Requests and errors of the logs could not be counted, older counts stand: {reason}",
-               reason=" ".join(str(result.get("msg") or "").split())[:200])  # fmt: skip
+def documents(result: Document) -> list[Document]:
+    """What was evaluated for a host, by the registered result of that: one document for each period."""
+    given = result.get("results") or []
+    return [measure.called(one["document"], one.get("asked")) for one in given if one.get("document")]
 
 
-def described(outcome: Outcome) -> list[Message]:
-    """What was done besides alerts, a line each."""
-    return [] if outcome.textfile is None else [msg("Metrics written to {path}", path=outcome.textfile)]
+def lines(
+    outcome: Outcome, found: Mapping[str, Sequence[Document]], logs: Mapping[str, Document], tr: Translator
+) -> list[str]:
+    """What is shown of all hosts; ``logs``: by host, the registered result of counting what the logs tell of."""
+    shown = []
+    for host, several in found.items():
+        notes = [*outcome.notes.get(host, []), *_unread(logs[host])]
+        shown += [*summary.of_host(several, tr), *(f"  {tr.message(note)}" for note in notes)]
+    shown = [clean(line, 400) for line in shown]
+    return shown if outcome.textfile is None else [*shown, tr.t("Metrics written to {path}", path=outcome.textfile)]
+
+
+def _unread(result: Document) -> list[Message]:
+    if not (result.get("failed") or result.get("unreachable")):
+        return []
+    return [msg("Requests and errors of the logs could not be counted, older counts stand: {reason}",
+                reason=" ".join(str(result.get("msg") or "").split())[:200])]  # fmt: skip
+
+
+def result(
+    outcome: Outcome, found: Mapping[str, Sequence[Document]], tr: Translator, *, enforce: bool
+) -> dict[str, Any]:
+    """What the task returns; ``enforce``: it fails where a service level is missed."""
+    missed = {host: line for host, several in found.items() if (line := summary.missed(several, tr))}
+    failure = {"failed": True, "msg": "; ".join(f"{host}: {line}" for host, line in missed.items())}
+    return {
+        "changed": bool(outcome.opened or outcome.closed or outcome.textfile or any(outcome.rolled_up.values())),
+        "opened": outcome.opened,
+        "closed": outcome.closed,
+        "failed_channels": sorted(outcome.failed_channels),
+        "rolled_up": outcome.rolled_up,
+        "missed": missed,
+        **(failure if enforce and missed else {}),
+    }

@@ -219,7 +219,7 @@ def budgets() -> dict[str, int]:
 
 
 def finish(kept: Settings, number: int, ended: Mapping[str, str]) -> None:
-    """A cycle that had something to do is over. ``ended``: by host, how (see :func:`.decisions.ended`)."""
+    """A cycle that had something to do is over. ``ended``: by host, how (``adapters/watching.py``)."""
     from ..history import access
     from . import store as watch_store
 

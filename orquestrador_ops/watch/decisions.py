@@ -61,14 +61,14 @@ def essence(result: Mapping[str, Any]) -> dict[str, Any]:
     snapshot, verdict = result.get("snapshot"), result.get("verdict")
     kept: dict[str, Any] | None = None
     if isinstance(snapshot, Mapping):
-        app = _part(_part(snapshot, "pm2"), "app")
-        http, logs = _part(snapshot, "http"), _part(snapshot, "logs")
+        app = part(part(snapshot, "pm2"), "app")
+        http, logs = part(snapshot, "http"), part(snapshot, "logs")
         kept = {
             "taken_at": snapshot.get("taken_at"),
             "http": {name: http.get(name) for name in ("status", "latency_median_ms")},
             "pm2": {"app": {name: app.get(name) for name in ("memory_bytes", "cpu_percent", "restarts")}},
             "logs": {"errors_day": logs.get("errors_day")},
-            "resources": {"disk": _part(snapshot, "resources").get("disk")},
+            "resources": {"disk": part(snapshot, "resources").get("disk")},
         }
     judged: dict[str, Any] | None = None
     if isinstance(verdict, Mapping):
@@ -268,29 +268,6 @@ _TOLD: Mapping[str, tuple[str, str, Message]] = {
 }
 
 
-def ended(decision: Decision, variables: Mapping[str, Any]) -> str:
-    """How it ended with a host: from what the roles registered for it.
-
-    ``recovered``, ``nothing`` (it was well by then), ``failed``, ``refused`` (another procedure has the host),
-    ``other`` (by then it was another procedure's case), ``held`` (maintenance), ``breaker`` (open), ``unreachable``,
-    ``told``, ``settled``.
-    """
-    if decision["kind"] == SETTLE:
-        return "settled"
-    if decision["kind"] == TELL:
-        return "told"
-    gate, result = _part(variables, "emergency_gate"), _part(variables, "emergency_result")
-    if gate and not gate.get("allowed"):
-        return "held" if gate.get("maintenance") else "breaker"
-    if result.get("unreachable"):
-        return "unreachable"
-    outcome, alert = result.get("outcome"), _part(result, "diagnosis").get("alert")
-    run = _part(_part(variables, "report_run"), "run").get("procedure", decision["procedure"])  # the last one of two
-    if outcome == "refused" and alert not in (None, NONE, run):
-        return "other"
-    return {"healthy": "nothing", "recovered": "recovered", "refused": "refused"}.get(str(outcome), "failed")
-
-
 # Ends after which a cycle's status is not 0.
 NOT_WELL = ("failed", "other", "refused", "breaker", "unreachable", "told")
 
@@ -311,6 +288,12 @@ def worth_a_line(decision: Decision) -> bool:
     return decision["state"] != HEALTHY or decision["then"] is not None
 
 
+def part(whole: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """A part that is a mapping itself; empty where it is anything else: hosts say what they like."""
+    found = whole.get(name)
+    return found if isinstance(found, Mapping) else {}
+
+
 def _critical(verdict: Mapping[str, Any], ids: Iterable[str]) -> bool:
     statuses = {check.get("id"): check.get("status") for check in verdict.get("checks") or []}
     return any(statuses.get(one) == CRITICAL for one in ids)
@@ -321,8 +304,3 @@ def _refused(result: Mapping[str, Any]) -> Message | None:
     if not result.get("failed"):
         return None
     return msg("The probe was not sent: {reason}", reason=str(result.get("msg") or ""))
-
-
-def _part(whole: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    part = whole.get(name)
-    return part if isinstance(part, Mapping) else {}

@@ -41,7 +41,7 @@ def open_history(state_dir: Path) -> History:
     :class:`Refused` where there is none yet: looking makes no store.
     """
     url = os.environ.get("OPS_HISTORY_URL") or None
-    if url is None and not (state_dir / STORE).exists():
+    if access.absent(state_dir, url):
         raise Refused(
             msg("nothing is on record in {path} yet: run a procedure, or name another with --state-dir",
                 path=str(state_dir)), 1,

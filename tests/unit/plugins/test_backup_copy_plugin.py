@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from orquestrador_ops.adapters import fetch as fetching
 from tests.unit.fakes.loading import load
 
 module = load("action_plugins/backup_copy.py")
@@ -20,7 +21,8 @@ class Fetching(module.ActionModule):  # type: ignore[name-defined, misc]
     """The plugin with a host of three pieces behind it."""
 
     def __init__(self, lease: dict[str, Any] | None, *, lost: bool = False, takes_s: float = 0.0) -> None:
-        self._lease, self._renewed, self._variables = lease, time.monotonic(), {}
+        self.variables: dict[str, Any] = {}
+        self._lease = fetching.Lease(lease, lambda wanted: self.module("host_lease", wanted))
         self._connection = SimpleNamespace(become=None, fetch_file=lambda *_: self.asked.append("whole"))
         self._left, self._lost, self._takes_s = 3, lost, takes_s
         self.asked: list[Any] = []
@@ -28,7 +30,7 @@ class Fetching(module.ActionModule):  # type: ignore[name-defined, misc]
     def _low_level_execute_command(self, _command: str) -> dict[str, Any]:
         time.sleep(self._takes_s)
         self._left -= 1
-        data = b"x" * (module.PIECE_BYTES if self._left else 1)
+        data = b"x" * (fetching.PIECE_BYTES if self._left else 1)
         return {"rc": 0, "stdout": base64.b64encode(data).decode()}
 
     def _execute_module(self, **given: Any) -> dict[str, Any]:
@@ -40,7 +42,7 @@ def test_the_lease_is_renewed_between_pieces_when_it_is_time(tmp_path: Path) -> 
     slow, quick = Fetching(LEASE, takes_s=0.11), Fetching({**LEASE, "ttl_s": 600})
     for one in (slow, quick):
         one._fetch("/backup", tmp_path / "copy")
-        assert (tmp_path / "copy").stat().st_size == 2 * module.PIECE_BYTES + 1
+        assert (tmp_path / "copy").stat().st_size == 2 * fetching.PIECE_BYTES + 1
     assert slow.asked == [("host_lease", "renewed", "mine")] * 2
     assert quick.asked == []
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).resolve().parents[3]
 PACKAGES = ("module_utils/orquestrador", "orquestrador_ops")
 MAX_MODULES = 16
+MAX_PLUGIN_LINES = 60
+PLUGINS = sorted((ROOT / "action_plugins").glob("*.py"))
 SLOW = ("sqlalchemy", "numpy", "jinja2", "matplotlib", "babel", "rich", "alembic", "apprise")
 
 
@@ -30,8 +35,27 @@ def test_every_folder_of_modules_is_a_package() -> None:
     assert [str(folder) for folder in folders if not (folder / "__init__.py").is_file()] == []
 
 
-def test_opening_and_closing_a_run_loads_nothing_slow_by_itself() -> None:
-    code = f"import sys, orquestrador_ops.runs.lifecycle; print([n for n in {SLOW!r} if n in sys.modules])"
+def test_action_plugins_leave_what_there_is_to_decide_to_the_packages() -> None:
+    counted = {path.name: len(path.read_text(encoding="utf-8").splitlines()) for path in PLUGINS}
+    assert len(counted) > 10
+    assert {name: lines for name, lines in counted.items() if lines > MAX_PLUGIN_LINES} == {}
+
+
+def test_no_action_plugin_needs_another() -> None:
+    others = {path.stem for path in PLUGINS} | {"ansible.plugins.loader"}
+    for path in PLUGINS:
+        nodes = list(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+        named = {one.name for node in nodes if isinstance(node, ast.Import) for one in node.names}
+        named |= {str(node.module) for node in nodes if isinstance(node, ast.ImportFrom)}
+        assert not named & others, path.name
+
+
+@pytest.mark.parametrize(
+    ("module", "unwanted"), [("runs.lifecycle", SLOW), ("cli.app", ("ansible", "orquestrador_ops.adapters"))]
+)
+def test_what_is_waited_for_loads_nothing_that_it_can_do_without(module: str, unwanted: tuple[str, ...]) -> None:
+    """Opening and closing a run, and the command line."""
+    code = f"import sys, orquestrador_ops.{module}; print([n for n in {unwanted!r} if n in sys.modules])"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
     )

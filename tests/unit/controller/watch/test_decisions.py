@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from orquestrador.app import health_endpoint as http_health
 from orquestrador.core.messages import plain
+from orquestrador_ops.adapters import watching
 from orquestrador_ops.watch import decisions as watch
 
 Verdict = Callable[..., dict[str, Any]]
@@ -142,7 +143,7 @@ def test_what_is_seen_from_outside_counts_as_one_look(make_verdict: Verdict) -> 
     ],
 )
 def test_how_it_ended(kind: str, variables: dict[str, Any], expected: str) -> None:
-    assert watch.ended({"kind": kind, "procedure": "offline"}, variables) == expected
+    assert watching.ended({"kind": kind, "procedure": "offline"}, variables) == expected
     assert expected in watch.NOT_WELL or expected in ("settled", "held", "recovered", "nothing")
 
 

@@ -1,0 +1,99 @@
+"""What all action plugins have in common: how a task begins, what it can ask for, and how it fails."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from ansible.plugins.action import ActionBase
+
+from ..core.settings import Settings
+from ..core.settings import of as settings_of
+from ..history import access
+from . import results
+
+if TYPE_CHECKING:
+    from ..history.store import History
+
+Result = dict[str, Any]
+
+
+class ControllerAction(ActionBase):  # type: ignore[misc]
+    """A task that runs on the controller: a plugin says what it takes, and does its work in :meth:`act`."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = False
+    _supports_check_mode = True
+
+    # Checked before anything is done; ``None`` where the module on the host checks them.
+    ARGUMENTS: ClassVar[Mapping[str, Any] | None] = None
+    EXCLUSIVE: ClassVar[tuple[tuple[str, str], ...]] = ()
+    # What becomes a failure in one line, and the line.
+    FAILS: ClassVar[tuple[type[Exception], ...]] = ()
+    FAILURE: ClassVar[str] = "{error}"
+
+    def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> Result:
+        super().run(tmp, task_vars)
+        self.variables = task_vars or {}
+        self.host = str(self.variables.get("inventory_hostname", ""))
+        self.check_mode = bool(self._task.check_mode)
+        arguments = dict(self._task.args)
+        if self.ARGUMENTS is not None:
+            _, arguments = self.validate_argument_spec(self.ARGUMENTS, mutually_exclusive=self.EXCLUSIVE)
+        try:
+            return self.act(arguments)
+        except self.FAILS as error:
+            return self.failed(error)
+
+    def act(self, arguments: dict[str, Any]) -> Result:
+        """Do the task's work; what it returns is the task's result."""
+        raise NotImplementedError
+
+    def failed(self, error: object) -> Result:
+        """The result of a task that ``error`` ended."""
+        return {"failed": True, "changed": False, "msg": self.FAILURE.format(error=error)}
+
+    def in_words(self, error: Exception) -> str:
+        """An error in the operator's language; in English where that is what is wrong."""
+        try:
+            return self.settings.translator().message(getattr(error, "message", str(error)))
+        except ValueError:
+            return str(error)
+
+    @property
+    def no_history(self) -> bool:
+        """Whether there is no history yet: a task that only looks makes none."""
+        return access.absent(self.settings.state_dir, self.settings.history_url)
+
+    @cached_property
+    def settings(self) -> Settings:
+        """Where the controller keeps things and how it speaks."""
+        return settings_of(self.variables, self.template)
+
+    def template(self, value: Any) -> Any:
+        """A value of a variable with its templates resolved."""
+        return self._templar.template(value)
+
+    def result(self, part: str) -> Result:
+        """What an earlier task registered for this host: see :mod:`.results`."""
+        return dict(results.of(self.variables, part))
+
+    def hosts(self) -> dict[str, Mapping[str, Any]]:
+        """The variables of every host of the play as they are: templating them takes longer than asking the hosts."""
+        known = self.variables["hostvars"]
+        return {str(host): known.raw_get(host) for host in self.variables.get("ansible_play_hosts_all") or ()}
+
+    def open_history(self) -> History:
+        """The history, to be used in a ``with``. Raises :class:`orquestrador_ops.core.errors.HistoryError`."""
+        return access.open_history(self.settings.state_dir, self.settings.history_url)
+
+    def module(self, name: str, arguments: Mapping[str, Any]) -> Result:
+        """Have the host run a module in Ansible's own way."""
+        done: Result = self._execute_module(module_name=name, module_args=arguments, task_vars=self.variables)
+        return done
+
+    def show(self, lines: Iterable[str]) -> None:
+        """Say something on the terminal."""
+        for line in lines:
+            self._display.display(line)

@@ -1,0 +1,89 @@
+"""What the watch takes from Ansible: whose cycle it is, what two looks at a host come to, how it ended with it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from ..runs import lifecycle as runs
+from ..watch import cycle as watch_cycle
+from ..watch import decisions as watch
+from . import results
+
+# Names are resolved without a limit of their own: then the answer is not waited for any longer.
+GRACE_S = 1.0
+# What the last look says besides its essence: whoever concludes or acts goes on with it.
+KEPT = ("memory", "started_at", "ended_at", "run_id", "owner")
+
+Seen = dict[str, Any]
+Looks = tuple[Seen, Seen | None]
+
+
+def cycle_of(variables: Mapping[str, Any], template: Callable[[Any], Any]) -> watch_cycle.Cycle:
+    """What a cycle is of, from the variables of the host that speaks for all. ``ValueError``, one line."""
+
+    def number(name: str, low: float = 0) -> float:
+        return watch_cycle.number(name, template(variables[name]), low)
+
+    return watch_cycle.Cycle(
+        sources=tuple(map(str, variables.get("ansible_inventory_sources") or ())),
+        hosts=tuple(map(str, variables.get("ansible_play_hosts_all") or ())),
+        owner=runs.lease_owner(),
+        budget_s=runs.budget_of(template(variables["report_budget_s"])),
+        late_s=number("watch_late_s"),
+        patience=int(number("watch_unreachable_cycles", 1)),
+    )
+
+
+def both(inside: Callable[[], Seen], http: Any, url: str, limit_s: float) -> Looks:
+    """What is seen inside and, at the same time, at the address for users: ``None`` where there is none."""
+    if not url:
+        return inside(), None
+    answer: list[Seen] = []
+    asking = threading.Thread(target=lambda: answer.append(watch.asked(http, url, limit_s)), daemon=True)
+    asking.start()
+    result = inside()
+    asking.join(limit_s + GRACE_S)
+    return result, answer[0] if answer else watch.unanswered(url)
+
+
+def confirmed(look: Callable[[], Looks], confirm_s: float) -> Seen:
+    """The result of a look, and of a second one ``confirm_s`` later where the first found a failure."""
+    first, public = look()
+    found = watch.trouble(first, public)
+    seen = {**watch.essence(first), "public": public}
+    if found in (watch.FAILING, watch.OUTSIDE):
+        time.sleep(confirm_s)
+        second, public = look()
+        now = watch.trouble(second, public)
+        blip = [] if now is not None else watch.reasons({**seen, "trouble": found})
+        seen = {**watch.essence(second), "public": public, "first_look": seen, "blip": blip}
+        first, found = second, now
+    kept: Seen = {name: first[name] for name in KEPT if name in first}
+    failed: Seen = {"failed": True, "msg": first.get("msg")} if first.get("failed") else {}
+    return {"changed": False, **seen, **kept, "trouble": found, **failed}
+
+
+def ended(decision: watch.Decision, variables: Mapping[str, Any]) -> str:
+    """How it ended with a host: from what the roles registered for it.
+
+    ``recovered``, ``nothing`` (it was well by then), ``failed``, ``refused`` (another procedure has the host),
+    ``other`` (by then it was another procedure's case), ``held`` (maintenance), ``breaker`` (open), ``unreachable``,
+    ``told``, ``settled``.
+    """
+    if decision["kind"] == watch.SETTLE:
+        return "settled"
+    if decision["kind"] == watch.TELL:
+        return "told"
+    gate, result = results.of(variables, "gate"), results.of(variables, "emergency")
+    if gate and not gate.get("allowed"):
+        return "held" if gate.get("maintenance") else "breaker"
+    if result.get("unreachable"):
+        return "unreachable"
+    outcome, alert = result.get("outcome"), watch.part(result, "diagnosis").get("alert")
+    run = watch.part(results.of(variables, "run"), "run")  # the last one of two
+    if outcome == "refused" and alert not in (None, watch.NONE, run.get("procedure", decision["procedure"])):
+        return "other"
+    return {"healthy": "nothing", "recovered": "recovered", "refused": "refused"}.get(str(outcome), "failed")
