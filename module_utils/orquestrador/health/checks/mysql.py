@@ -43,7 +43,7 @@ def reachable(view: View) -> Result:
     if database["reachable"]:
         answered = msg("answers in {latency_ms}", latency_ms=number(database.get("latency_ms")))
         return Result(OK, answered, evidence=evidence)
-    if error in _UNSEEN:
+    if str(error) in _UNSEEN:
         return unseen(view, "database", error)
     hint = msg("See whether the database service runs, start it, then look at its error log")
     if error == "too_many_connections":
