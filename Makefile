@@ -74,6 +74,10 @@ prometheus: $(STAMP) ## Service levels and rules against Prometheus itself, unpa
 molecule: $(STAMP) ## Integration tests on real machines (SCENARIOS="default backup")
 	@tools/molecule.sh $(SCENARIOS)
 
+.PHONY: check
+check: lint unit ## What a push has to pass: lint, unit tests and the scenario default
+	@tools/molecule.sh default
+
 .PHONY: test
 test: $(STAMP) ## Everything CI runs
 	@tools/test.sh

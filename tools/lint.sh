@@ -14,11 +14,15 @@ run() {
   shift
   if "$@"; then echo "  $name: ok"; else echo "  $name: FAILED"; failed=1; fi
 }
+import_rules() { # it draws a picture before it says anything
+  local said
+  said=$(PYTHONPATH=module_utils:. lint-imports --no-cache 2>&1) || { echo "$said"; return 1; }
+}
 run yamllint yamllint -s .
 run "ruff check" ruff check .
 run "ruff format" ruff format --check --quiet .
 run mypy mypy
-run "import rules" env PYTHONPATH=module_utils:. lint-imports --no-cache
+run "import rules" import_rules
 run "generated documentation" python tools/docs.py check
 run catalogs python -m orquestrador_ops.core.catalogs check
 if wait "$slow"; then echo "  ansible-lint: ok"; else cat "$log"; echo "  ansible-lint: FAILED"; failed=1; fi

@@ -2,7 +2,7 @@
 
 Messages from managed hosts (:mod:`orquestrador.core.messages`) name the unit of an argument by the ending of
 its name. Only two locales are needed, both with few rules, so numbers are written here rather than with Babel, whose
-import costs more than a whole checklist takes to render; Babel makes the catalogs (:mod:`orquestrador_ops.compiled`).
+import costs more than a whole checklist takes to render; Babel makes the catalogs (:mod:`.compiled`).
 """
 
 from __future__ import annotations

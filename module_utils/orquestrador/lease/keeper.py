@@ -4,7 +4,7 @@ A lease is taken for minutes, so that a controller that is killed frees its host
 renews it. That is the work of a process of its own, which has none of the module's files open and, where the module is
 root, nothing of root's: a thread would share the module's user ids, which it changes. It goes on for as long as the
 module has its pipe, that is also while a module whose controller is gone puts back what it had begun
-(``backup_pipe.end_on_signals``), and ends with it, however that happens.
+(:func:`..system.pipeline.end_on_signals`), and ends with it, however that happens.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ def test_project_is_found_from_below_and_by_name(checkout: Path, tmp_path: Path)
 def test_project_that_is_none_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(Refused, match=r"OPS_PROJECT is .*: there is no ansible\.cfg"):
         project.find({"OPS_PROJECT": str(tmp_path)})
-    monkeypatch.setattr(project.settings, "PROJECT", tmp_path)
+    monkeypatch.setattr(project.places, "PROJECT", tmp_path)
     with pytest.raises(Refused, match="name it in OPS_PROJECT"):
         project.find({}, tmp_path)
 
