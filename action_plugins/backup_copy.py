@@ -26,7 +26,7 @@ class ActionModule(ControllerAction):
         answer = self.module("backup_copy", arguments)
         if arguments.get("to") != CONTROLLER or "sets" not in answer:
             return answer
-        self._lease = fetching.Lease(arguments.get("lease"), lambda wanted: self.module("host_lease", wanted))
+        self._begin(arguments.get("lease"))
         copies = fetching.Copies(self.settings.state_dir, str(arguments["host"]), self._fetch, self.check_mode)
         proven = copies.bring(answer["sets"])
         if proven and not self.check_mode:
@@ -35,13 +35,16 @@ class ActionModule(ControllerAction):
                 return answer
         return copies.result(answer["sets"])
 
+    def _begin(self, lease: dict[str, Any] | None) -> None:
+        self._renew = fetching.renewing(lease, lambda wanted: self.module("host_lease", wanted)) if lease else None
+
     def _fetch(self, source: str, target: Path) -> None:
         """Stream a file of the host; under a lease, or as another user than the connection's, piece by piece."""
         try:
-            if self._connection.become is None and not self._lease:
+            if self._connection.become is None and self._renew is None:
                 self._connection.fetch_file(source, str(target))
             else:
-                fetching.pieces(source, target, self._low_level_execute_command, self._lease)
+                fetching.pieces(source, target, self._low_level_execute_command, self._renew or (lambda: None))
         except AnsibleConnectionFailure:
             raise
         except AnsibleError as error:

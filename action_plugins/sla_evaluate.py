@@ -29,7 +29,7 @@ class ActionModule(ControllerAction):
         given = {f"sla_{name}": value for name, value in (arguments["objectives"] or {}).items()}
         wanted = objectives.of({**self.variables, **given}, self.template)
         host = arguments["host"] or self.host
-        return service_levels.evaluate(arguments, wanted, self.settings, tr, host=host, check_mode=self.check_mode)
+        return service_levels.evaluate(arguments, wanted, self.settings, tr, host, self.check_mode)
 
     def failed(self, error: Any) -> dict[str, Any]:
         host = self._task.args.get("host")

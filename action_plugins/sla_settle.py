@@ -45,7 +45,7 @@ class ActionModule(ControllerAction):
                 if self.check_mode:
                     outcome = settle.would(store, found)
                 else:
-                    outcome = settle.settle(desk, found, wanted, arguments, timezone=self.settings.timezone)
+                    outcome = settle.settle(desk, found, wanted, arguments, self.settings.timezone)
         self.show(settle.lines(outcome, found, {host: results.of(one, "log_rates") for host, one in known.items()}, tr))
         return settle.result(outcome, found, tr, enforce=arguments["enforce"])
 

@@ -43,9 +43,8 @@ class Copies:
     def __init__(self, state_dir: Path, host: str, fetch: Fetch, check_mode: bool) -> None:
         self._state_dir, self._host, self._fetch, self._check_mode = state_dir, host, fetch, check_mode
         self._began = time.monotonic()
-        self._found: dict[str, Any] = {
-            "changed": False, "copied": [], "present": [], "copied_bytes": 0, "failures": [],
-        }  # fmt: skip
+        lists: dict[str, Any] = {name: [] for name in ("copied", "present", "failures")}
+        self._found = {**lists, "changed": False, "copied_bytes": 0}
 
     def bring(self, sets: Sets) -> list[dict[str, Any]]:
         """Fetch the data that is missing; what the host has to note as proven to be here."""
@@ -97,30 +96,27 @@ class Copies:
                 self._found["failures"].append(error.message)
 
 
-class Lease:
-    """The host's lease while files are fetched: nobody on the host renews it meanwhile."""
+def renewing(lease: Mapping[str, Any], ask: Callable[[dict[str, Any]], Mapping[str, Any]]) -> Callable[[], None]:
+    """Renews the host's lease when it is time: nobody on the host does meanwhile. ``OSError`` where it is lost."""
+    renewed = time.monotonic()
 
-    def __init__(self, lease: Mapping[str, Any] | None, ask: Callable[[dict[str, Any]], Mapping[str, Any]]) -> None:
-        self._lease, self._ask, self._renewed = lease, ask, time.monotonic()
-
-    def __bool__(self) -> bool:
-        return bool(self._lease)
-
-    def renew(self) -> None:
-        """Renew it when it is time. ``OSError`` where it is lost."""
-        if not self._lease or time.monotonic() - self._renewed < float(self._lease["ttl_s"]) / RENEWALS:
+    def renew() -> None:
+        nonlocal renewed
+        if time.monotonic() - renewed < float(lease["ttl_s"]) / RENEWALS:
             return
-        done = self._ask({**{name: self._lease[name] for name in ("path", "run_id", "ttl_s")}, "state": "renewed"})
+        done = ask({**{name: lease[name] for name in ("path", "run_id", "ttl_s")}, "state": "renewed"})
         if done.get("failed"):
             raise refused(done.get("msg"))
-        self._renewed = time.monotonic()
+        renewed = time.monotonic()
+
+    return renew
 
 
-def pieces(source: str, target: Path, run: Callable[[str], Mapping[str, Any]], lease: Lease) -> None:
-    """Stream a file by commands of the host, as whoever runs them there, and renew the lease in between."""
+def pieces(source: str, target: Path, run: Callable[[str], Mapping[str, Any]], renew: Callable[[], None]) -> None:
+    """Stream a file by commands of the host, as whoever runs them there, and renew a lease in between."""
     with target.open("wb") as stream:
         for number in itertools.count():
-            lease.renew()
+            renew()
             done = run(f"dd if={shlex.quote(source)} bs={PIECE_BYTES} skip={number} count=1 2>/dev/null | base64 -w 0")
             if done["rc"] != 0:
                 raise refused(done.get("stderr") or done.get("msg") or "the file can't be read")

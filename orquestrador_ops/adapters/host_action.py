@@ -45,10 +45,9 @@ class ProbeAction(HostAction):
 
     def look(self, arguments: dict[str, Any]) -> Result:
         """Hand over what is remembered of the last run, and survive a host that cannot be reached."""
-        own = {name: arguments.get(name) for name in OWN_OPTIONS}
+        inventory, procedure = (arguments.get(name) for name in OWN_OPTIONS)
         arguments = {name: value for name, value in arguments.items() if name not in OWN_OPTIONS}
-        procedure = own["procedure"]
-        if own["inventory"]:
+        if inventory:
             # Two dozen arguments of a line each would be as many templates to compile for every host, and most values
             # are plain: only those that are templates cost anything here.
             arguments = {**self.template(observation.from_inventory(self.variables)), **arguments}

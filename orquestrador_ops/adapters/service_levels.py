@@ -9,18 +9,13 @@ from typing import Any
 from ..core.i18n import Translator
 from ..core.settings import Settings
 from ..history import access
-from ..sla.evaluate import measure, objectives
+from ..sla.evaluate import measure
+from ..sla.evaluate.objectives import Objectives
 from ..sla.report import summary
 
 
 def evaluate(
-    arguments: Mapping[str, Any],
-    wanted: objectives.Objectives,
-    kept: Settings,
-    tr: Translator,
-    *,
-    host: str,
-    check_mode: bool,
+    arguments: Mapping[str, Any], wanted: Objectives, kept: Settings, tr: Translator, host: str, check_mode: bool
 ) -> dict[str, Any]:
     """Evaluate what the task's ``arguments`` ask for; in check mode nothing is written.
 
@@ -41,15 +36,8 @@ def evaluate(
             if arguments["report"] and not check_mode:
                 from ..sla.report import keeping
 
-                reports = keeping.keep(
-                    store,
-                    found,
-                    wanted,
-                    asked=asked,
-                    reports_dir=kept.state_dir / "reports",
-                    tr=tr,
-                    every_s=arguments["report_every_s"],
-                )
+                place, every_s = kept.state_dir / "reports", arguments["report_every_s"]
+                reports = keeping.keep(store, found, wanted, asked=asked, reports_dir=place, tr=tr, every_s=every_s)
     word = measure.verdict(found.document)
     return {
         "changed": bool(reports),

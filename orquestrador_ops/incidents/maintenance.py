@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -125,42 +124,6 @@ def open_windows(store: History, host: str | None, now: float) -> list[dict[str,
     if host is not None:
         query = query.where(table.c.host == host)
     return [_shown(dict(row)) for row in store.read(lambda connection: connection.execute(query).mappings().all())]
-
-
-def asked(
-    store: History,
-    host: str,
-    wanted: Mapping[str, Any],
-    *,
-    tr: Callable[[], Translator],
-    operator: str,
-    run_id: str | None,
-    check_mode: bool,
-) -> tuple[bool, list[Message], list[dict[str, Any]]]:
-    """Do what an operator asked for, ``{state, reason, until, max_h}``: whether anything changed, what to say of it,
-    and the windows that are open then. Without a ``state`` only the last.
-
-    Raises :class:`WindowError`; ``ValueError`` for an operator's language or zone that there is not.
-    """
-    now, none = time.time(), [msg("No maintenance window is open")]
-    if wanted["state"] == "open":
-        window = begin(
-            store,
-            host=host,
-            reason=wanted["reason"],
-            ends_at=until(wanted["until"], now, tr()),
-            operator=operator,
-            max_h=wanted["max_h"],
-            now=now,
-            run_id=run_id,
-            check_mode=check_mode,
-        )
-        return True, [described(window)], [window]
-    if wanted["state"] == "close":
-        closed = end(store, host, now, check_mode=check_mode)
-        return bool(closed), [msg("Closed: {what}", what=described(one)) for one in closed] or none, []
-    found = open_windows(store, host, now)
-    return False, [described(one) for one in found] or none, found
 
 
 def active(store: History, host: str, now: float) -> dict[str, Any] | None:

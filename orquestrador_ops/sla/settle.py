@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..incidents.escalation import Desk
 
 Document = Mapping[str, Any]
+Found = Mapping[str, Sequence[Document]]  # by host, one for each period
 
 
 @dataclass
@@ -37,7 +38,7 @@ class Outcome:
     textfile: str | None = None
 
 
-def would(store: History, found: Mapping[str, Sequence[Document]]) -> Outcome:
+def would(store: History, found: Found) -> Outcome:
     """What :func:`settle` would do about alerts; nothing is written."""
     done = Outcome()
     for host, documents in found.items():
@@ -47,12 +48,7 @@ def would(store: History, found: Mapping[str, Sequence[Document]]) -> Outcome:
 
 
 def settle(
-    desk: Desk,
-    found: Mapping[str, Sequence[Document]],
-    objectives: Mapping[str, Objectives],
-    wanted: Mapping[str, Any],
-    *,
-    timezone: str,
+    desk: Desk, found: Found, objectives: Mapping[str, Objectives], wanted: Mapping[str, Any], timezone: str
 ) -> Outcome:
     """Alerts of every host, then roll-ups, then metrics.
 
@@ -108,9 +104,7 @@ def documents(result: Document) -> list[Document]:
     return [measure.called(one["document"], one.get("asked")) for one in given if one.get("document")]
 
 
-def lines(
-    outcome: Outcome, found: Mapping[str, Sequence[Document]], logs: Mapping[str, Document], tr: Translator
-) -> list[str]:
+def lines(outcome: Outcome, found: Found, logs: Mapping[str, Document], tr: Translator) -> list[str]:
     """What is shown of all hosts; ``logs``: by host, the registered result of counting what the logs tell of."""
     shown = []
     for host, several in found.items():
@@ -127,9 +121,7 @@ def _unread(result: Document) -> list[Message]:
                 reason=" ".join(str(result.get("msg") or "").split())[:200])]  # fmt: skip
 
 
-def result(
-    outcome: Outcome, found: Mapping[str, Sequence[Document]], tr: Translator, *, enforce: bool
-) -> dict[str, Any]:
+def result(outcome: Outcome, found: Found, tr: Translator, *, enforce: bool) -> dict[str, Any]:
     """What the task returns; ``enforce``: it fails where a service level is missed."""
     missed = {host: line for host, several in found.items() if (line := summary.missed(several, tr))}
     failure = {"failed": True, "msg": "; ".join(f"{host}: {line}" for host, line in missed.items())}
