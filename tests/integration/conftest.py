@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-# Histories whose figures are known are those of the unit tests.
-sys.path.insert(0, str(ROOT / "tests" / "unit" / "ops" / "sla"))
 
 
 @pytest.fixture(scope="session")

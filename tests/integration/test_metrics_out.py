@@ -13,8 +13,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import known
-import monitors
 import pytest
 import yaml
 
@@ -23,6 +21,8 @@ from orquestrador_ops.sla.evaluate import burn_rate as burn
 from orquestrador_ops.sla.evaluate import readings
 from orquestrador_ops.sla.evaluate.objectives import Objectives
 from orquestrador_ops.sla.export import artefacts, grafana, openmetrics, openslo
+from tests.integration import monitors
+from tests.unit.controller.sla import known
 
 FILES = artefacts.COMMITTED
 RULES = FILES / "prometheus" / "orquestrador.rules.yml"

@@ -14,8 +14,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import known
-import monitors
 import numpy as np
 import pytest
 
@@ -25,6 +23,8 @@ from orquestrador_ops.sla.data.cells import cells
 from orquestrador_ops.sla.evaluate import burn_rate as burn
 from orquestrador_ops.sla.evaluate.evaluate import Facts, edges, evaluate
 from orquestrador_ops.sla.evaluate.objectives import Objectives
+from tests.integration import monitors
+from tests.unit.controller.sla import known
 
 LATE_S = 5.0
 FIGURES = ("value", "worst", "best", "coverage")
