@@ -122,7 +122,8 @@ def sources_of(root: str) -> dict[str, str]:
 def _imported(package: list[str], text: str) -> list[str]:
     """What ``text`` in ``package`` imports of the host package: modules, and names that may be modules."""
     found = []
-    for dots, module, names in _IMPORT.findall(_TYPES_ONLY.sub("", text)):
+    needed = _TYPES_ONLY.sub("", text) if "TYPE_CHECKING" in text else text
+    for dots, module, names in _IMPORT.findall(needed):
         base = package[: len(package) - len(dots) + 1]
         target = ".".join([*base, module] if module else base)
         found.append(target)

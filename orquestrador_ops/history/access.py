@@ -11,7 +11,6 @@ from orquestrador.core.messages import msg
 
 from ..core.errors import HistoryError
 from ..core.files import private_dir
-from . import spool
 from .baseline import STORE, read_cache
 
 if TYPE_CHECKING:
@@ -54,6 +53,8 @@ def absent(state_dir: Path, url: str | None) -> bool:
 
 def _with_what_waited(store: History, state_dir: Path) -> History:
     """``store`` with the samples that it could not take before; what it still cannot take waits on."""
+    from . import spool
+
     if spool.waiting(state_dir):
         with contextlib.suppress(HistoryError):  # whoever goes on to write is told
             spool.replay(store, state_dir)
