@@ -65,7 +65,7 @@ def warm() -> None:
     """Load what the first connection of a process loads: forked workers inherit it from a parent that called this."""
     import sqlalchemy as sa
 
-    from . import schema
+    from . import schema, spool, store  # noqa: F401 - loaded here, they are there in every worker
 
     engine = sa.create_engine("sqlite://")
     with engine.connect() as connection:
