@@ -13,7 +13,6 @@ import contextlib
 import functools
 import json
 import os
-import pwd
 import select
 import signal
 import threading
@@ -23,6 +22,7 @@ from typing import Any, Callable, Optional
 
 from ..core.messages import msg, plain
 from ..system.command import fork
+from ..system.identity import Owner
 from . import lease_file as lease
 
 # Ansible's argument specification of whoever works under a lease that its procedure has taken.
@@ -170,10 +170,7 @@ def _child(user: str, work: Callable[[int, int], None], asked: int, said: int) -
                     os.close(descriptor)
         os.umask(0o077)
         if os.getuid() == 0:
-            entry = pwd.getpwnam(user)
-            os.initgroups(user, entry.pw_gid)
-            os.setresgid(entry.pw_gid, entry.pw_gid, entry.pw_gid)
-            os.setresuid(entry.pw_uid, entry.pw_uid, entry.pw_uid)
+            Owner(user).become()
         work(asked, said)
     finally:
         os._exit(0)
