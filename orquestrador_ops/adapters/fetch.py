@@ -17,12 +17,12 @@ from typing import Any
 from orquestrador.backup.offsite import CONTROLLER, remarks
 from orquestrador.core.messages import msg, plain
 from orquestrador.core.types import Message
+from orquestrador.lease.keeper import RENEWALS
 
 from ..core.files import private_dir, safe_name
 
 CHUNK = 1 << 20
 RESERVE_BYTES = 256 * 1024 * 1024
-RENEWALS = 6  # of a lease, while its procedure fetches
 PIECE_BYTES = 6 * 1024 * 1024  # a multiple of three, so that pieces of base64 need no padding
 
 Fetch = Callable[[str, Path], None]
