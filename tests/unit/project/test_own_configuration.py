@@ -84,6 +84,13 @@ def test_one_that_names_them_beside_others_is_taken(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_a_checkout_whose_directories_are_links_is_one(tmp_path: Path) -> None:
+    for name in ("ansible.cfg", "playbooks", *FOLDERS):
+        (tmp_path / name).symlink_to(ROOT / name)
+    done = checked(tmp_path, playbook=tmp_path / "playbooks" / "routine" / "daily.yml")
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("playbook", PLAYBOOKS, ids=lambda path: path.stem)
 def test_every_playbook_asks_first(playbook: Path) -> None:
     first = next(play["tasks"][0] for play in yaml.safe_load(playbook.read_text(encoding="utf-8")) if "tasks" in play)
