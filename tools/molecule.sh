@@ -47,12 +47,13 @@ END
 
 # One scenario from nothing to nothing; its output goes where its caller says, its summary into a file.
 one() {
-  local scenario=$1 result="var/molecule/$1.xml" start=$SECONDS status=0 database tests word
+  local scenario=$1 result="var/molecule/$1.xml" start=$SECONDS status=0 settings tests word
   rm -f "$result"
   echo "== Scenario $scenario"
   # Beforehand, because Molecule shows a task's output only when the task has ended, and an image takes minutes.
-  database=$(sed -n 's/^ *LAB_DATABASE: *//p' "molecule/$scenario/molecule.yml")
-  LAB_NAME="orquestrador-test-$scenario" LAB_DATABASE=$database molecule/shared/lab.sh build || status=$?
+  settings=$(sed -nE 's/^ +(LAB_[A-Z_]+): *"?([a-z0-9]+)"?$/\1=\2/p' .config/molecule/config.yml "molecule/$scenario/molecule.yml")
+  # shellcheck disable=SC2086 # one word each; of two the scenario's, which comes last
+  env $settings LAB_NAME="orquestrador-test-$scenario" molecule/shared/lab.sh build || status=$?
   if [ "$status" -eq 0 ]; then molecule test -s "$scenario" || status=$?; fi
   tests=$(counts "$result") || status=$((status == 0 ? 1 : status))
   if [ "$status" -eq 0 ]; then word=ok; else word=FAILED; fi

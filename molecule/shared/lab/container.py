@@ -7,6 +7,7 @@ import hashlib
 import io
 import os
 import re
+import string
 import subprocess
 import tarfile
 import time
@@ -25,7 +26,7 @@ APP_SOURCE = "/opt/app-src"
 INSTALLED = "/var/lib/orquestrador-lab/installed"
 LABELS = "orquestrador."
 PM2_UNIT = f"pm2-{ACCOUNT}.service"
-# hosts.yml and ssh_config are written by the integration tests, which know how they reach the lab.
+ACCESS = ("hosts.yml", "ssh_config")
 STATE_FILES = (
     "id_ed25519",
     "id_ed25519.pub",
@@ -35,8 +36,7 @@ STATE_FILES = (
     "vault-password",
     "install.log",
     "database-version",
-    "hosts.yml",
-    "ssh_config",
+    *ACCESS,
 )
 SKIPPED = {"node_modules", "dist", "logs", ".git", "__pycache__", "backups", "reports", ".env"}
 
@@ -89,6 +89,18 @@ def ensure_keys(settings: Settings) -> None:
     line = f"[127.0.0.1]:{settings.ssh_port} {kind} {public}\n"
     if not settings.known_hosts.exists() or settings.known_hosts.read_text() != line:
         settings.known_hosts.write_text(line)
+
+
+def write_access(settings: Settings) -> None:
+    """Write how the lab is reached: an inventory, and a configuration of ssh for whoever does not use Ansible."""
+    for name in ACCESS:
+        template = string.Template((SHARED / "templates" / name).read_text(encoding="utf-8"))
+        text = template.substitute(
+            name=settings.name, ssh_port=settings.ssh_port, app_port=settings.app_port, state=settings.state
+        )
+        handle = os.open(settings.state / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
 
 
 def host_key(settings: Settings) -> Path:
