@@ -67,6 +67,8 @@ def _up(settings: Settings, podman: Podman, name: str) -> None:
     if found is None:
         shell.say(f"creating container {settings.name} ({settings.database})")
         container.create(settings, podman, name)
+        if settings.prepared:
+            container.renew_home(settings, podman)
     container.inject_keys(settings, podman)
     if not running:
         shell.say(f"starting {settings.name}")

@@ -145,6 +145,20 @@ def inject_keys(settings: Settings, podman: Podman) -> None:
     podman.run("cp", "-a=true", "-", f"{settings.name}:/", stdin=_tar(files), timeout=60)
 
 
+def renew_home(settings: Settings, podman: Podman) -> None:
+    """Copy the account's home within the container that was created and not started yet.
+
+    A directory of an image can't be renamed by whoever runs on an overlay ("Invalid cross-device link"); one that was
+    made in the container can, as on any server.
+    """
+    home = podman.run("mount", settings.name).stdout.strip() + f"/home/{ACCOUNT}"
+    script = 'cp -a "$1" "$1.new" && rm -rf "$1" && mv "$1.new" "$1"'
+    try:
+        shell.run(shell.elevated(["sh", "-c", script, "sh", home]), timeout=120)
+    finally:
+        podman.run("umount", settings.name)
+
+
 def resumable(found: dict[str, Any]) -> bool:
     """Whether the container is in a state that `start` can take on; anything else is created anew."""
     return found["State"]["Status"] in ("running", "created", "configured", "exited", "stopped", "initialized")
