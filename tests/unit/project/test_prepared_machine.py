@@ -174,3 +174,24 @@ def test_all_that_ansible_takes_from_the_checkout_decides(prepared: ModuleType) 
     assert named - {"inventory/lab"} <= set(prepared.DECIDING)
     assert len(named) > 6
     assert all((ROOT / name).exists() for name in prepared.DECIDING)
+
+
+def test_directories_of_the_home_are_made_anew_before_the_machine_starts(
+    prepared: ModuleType, lab: Any, tmp_path: Path
+) -> None:
+    """On an overlay those of the image could not be renamed."""
+    deep = tmp_path / "home" / "flavio" / "webapp" / "dist"
+    deep.mkdir(parents=True)
+    (deep / "index.js").write_text("x")
+    (deep / "index.js").chmod(0o640)
+    (deep.parent / "link").symlink_to("dist")
+    before = {path: path.lstat() for path in (tmp_path / "home").rglob("*")}
+    images = Images()
+    images.run = lambda *args, **_: images.asked.append(args) or SimpleNamespace(stdout=f"{tmp_path}\n")  # type: ignore
+    prepared.container.renew_home(lab, images)
+    after = {path: path.lstat() for path in (tmp_path / "home").rglob("*")}
+    assert {path: (found.st_mode, found.st_mtime_ns) for path, found in after.items()} == {
+        path: (found.st_mode, found.st_mtime_ns) for path, found in before.items()
+    }
+    assert not {found.st_ino for found in after.values()} & {found.st_ino for found in before.values()}
+    assert images.asked == [("mount", lab.name), ("umount", lab.name)]
