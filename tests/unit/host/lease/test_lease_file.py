@@ -526,13 +526,14 @@ def end(running: list[subprocess.Popen[str]]) -> None:
         process.communicate(timeout=10)
 
 
+@pytest.mark.parametrize("count", [20, pytest.param(150, marks=pytest.mark.exhaust)])
 @pytest.mark.parametrize("before", ["free", "expired", "damaged"])
-def test_of_twenty_processes_exactly_one_wins(path: Path, before: str) -> None:
+def test_of_many_processes_exactly_one_wins(path: Path, before: str, count: int) -> None:
     if before != "free":
         lease.acquire(str(path), wanted("run-old", ttl_s=1), clock=lambda: lease.Moment(WALL, 1.0, BOOT))
     if before == "damaged":
         path.write_text("{")
-    running = processes("when-told", 20, path, 60)
+    running = processes("when-told", count, path, 60)
     try:
         assert {line(process) for process in running} == {"ready"}
         for process in running:  # all of them wait for this
