@@ -42,8 +42,9 @@ def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for locale in catalogs.TRANSLATED:
         place = tmp_path / locale / "LC_MESSAGES"
         place.mkdir(parents=True)
-        source = catalogs.po_path(locale)
-        (place / source.name).write_bytes(source.read_bytes())
+        for domain in (i18n.DOMAIN, i18n.FORMER):
+            source = catalogs.po_path(locale, domain)
+            (place / source.name).write_bytes(source.read_bytes())
     monkeypatch.setattr(i18n, "LOCALE_DIR", tmp_path)
     return catalogs.po_path("pt_BR")
 
