@@ -27,6 +27,7 @@ PYTHON = (
     "tools",
 )
 TASKS = ("playbooks", "roles")
+NO_TASKS = {"defaults", "files", "meta", "templates", "vars"}
 _PART = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _TASK_NAME = re.compile(r"^\s*- name: +(.+?)\s*$")
 
@@ -43,7 +44,7 @@ def files(paths: list[str]) -> Iterator[Path]:
     for top in (Path(path).resolve() for path in paths) if paths else (ROOT / name for name in (*PYTHON, *TASKS)):
         for path in sorted(top.rglob("*")) if top.is_dir() else [top]:
             inner = path.relative_to(ROOT).parts
-            tasks = path.suffix == ".yml" and inner[0] in TASKS and not {"defaults", "files", "meta", "templates", "vars"} & set(inner)
+            tasks = path.suffix == ".yml" and inner[0] in TASKS and not NO_TASKS & set(inner)
             if tasks or (path.suffix == ".py" and "migrations" not in inner):
                 yield path
 
