@@ -10,50 +10,48 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[3]
 PACKAGES = {"orquestrador": ROOT / "module_utils" / "orquestrador", "orquestrador_ops": ROOT / "orquestrador_ops"}
 # Reached through the package's other modules only, so far: a name leaves this list with its first test of its own.
-NOT_YET = set(
-    """
-    orquestrador.app.build
-    orquestrador.backup.code
-    orquestrador.backup.restore_files
-    orquestrador.backup.verify
-    orquestrador.core.module
-    orquestrador.emergency.arguments
-    orquestrador.emergency.diagnosis.performance
-    orquestrador.emergency.ladders.disk
-    orquestrador.emergency.ladders.observation
-    orquestrador.emergency.ladders.performance
-    orquestrador.health.checks.host
-    orquestrador.health.checks.http
-    orquestrador.health.checks.logs
-    orquestrador.health.checks.mysql
-    orquestrador.health.checks.pm2
-    orquestrador.health.evaluate
-    orquestrador.mysql.scratch_schema
-    orquestrador.mysql.throwaway_server
-    orquestrador.sla
-    orquestrador_ops.adapters.base
-    orquestrador_ops.adapters.host_action
-    orquestrador_ops.adapters.service_levels
-    orquestrador_ops.cli.app
-    orquestrador_ops.cli.commands.completion
-    orquestrador_ops.cli.commands.history
-    orquestrador_ops.cli.commands.render
-    orquestrador_ops.cli.commands.sla_app
-    orquestrador_ops.cli.options
-    orquestrador_ops.history.engine
-    orquestrador_ops.incidents.assessment
-    orquestrador_ops.incidents.postmortem
-    orquestrador_ops.reports.labels
-    orquestrador_ops.reports.monthly
-    orquestrador_ops.sla.data.facts
-    orquestrador_ops.sla.evaluate.recovery
-    orquestrador_ops.sla.evaluate.success
-    orquestrador_ops.sla.report.context
-    orquestrador_ops.sla.report.levels
-    orquestrador_ops.sla.report.summary
-    orquestrador_ops.sla.settle
-    """.split()
-)
+NOT_YET = {
+    "orquestrador.app.build",
+    "orquestrador.backup.code",
+    "orquestrador.backup.restore_files",
+    "orquestrador.backup.verify",
+    "orquestrador.core.module",
+    "orquestrador.emergency.arguments",
+    "orquestrador.emergency.diagnosis.performance",
+    "orquestrador.emergency.ladders.disk",
+    "orquestrador.emergency.ladders.observation",
+    "orquestrador.emergency.ladders.performance",
+    "orquestrador.health.checks.host",
+    "orquestrador.health.checks.http",
+    "orquestrador.health.checks.logs",
+    "orquestrador.health.checks.mysql",
+    "orquestrador.health.checks.pm2",
+    "orquestrador.health.evaluate",
+    "orquestrador.mysql.scratch_schema",
+    "orquestrador.mysql.throwaway_server",
+    "orquestrador.sla",
+    "orquestrador_ops.adapters.base",
+    "orquestrador_ops.adapters.host_action",
+    "orquestrador_ops.adapters.service_levels",
+    "orquestrador_ops.cli.app",
+    "orquestrador_ops.cli.commands.completion",
+    "orquestrador_ops.cli.commands.history",
+    "orquestrador_ops.cli.commands.render",
+    "orquestrador_ops.cli.commands.sla_app",
+    "orquestrador_ops.cli.options",
+    "orquestrador_ops.history.engine",
+    "orquestrador_ops.incidents.assessment",
+    "orquestrador_ops.incidents.postmortem",
+    "orquestrador_ops.reports.labels",
+    "orquestrador_ops.reports.monthly",
+    "orquestrador_ops.sla.data.facts",
+    "orquestrador_ops.sla.evaluate.recovery",
+    "orquestrador_ops.sla.evaluate.success",
+    "orquestrador_ops.sla.report.context",
+    "orquestrador_ops.sla.report.levels",
+    "orquestrador_ops.sla.report.summary",
+    "orquestrador_ops.sla.settle",
+}
 
 
 def modules() -> Iterator[str]:
