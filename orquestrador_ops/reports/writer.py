@@ -16,12 +16,10 @@ from typing import TYPE_CHECKING, Any
 from ..core.files import link_latest, private_dir, safe_name, write_atomic
 from ..core.i18n import Translator
 from ..core.text import clean
-from .view import SCHEMA, build
+from .view import SCHEMA
 
 if TYPE_CHECKING:
     from jinja2 import Environment, Template
-
-__all__ = ["FORMATS", "build", "render", "warm", "write"]
 
 FORMATS = ("md", "html", "json")
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -31,7 +29,7 @@ _MD_START = re.compile(r"^(?:(?=[#+=-])|(\d+)(?=[.)](?:\s|$)))")  # a heading, a
 
 
 def render(view: Mapping[str, Any], fmt: str, tr: Translator) -> str:
-    """Lay out ``view`` (of :func:`build`) as ``md``, ``html`` or ``json``; ``ValueError`` for any other format."""
+    """Lay out ``view`` (:func:`.view.build`) as ``md``, ``html`` or ``json``; ``ValueError`` for any other format."""
     if fmt == "json":
         return _json(view)
     if fmt not in FORMATS:
@@ -39,20 +37,13 @@ def render(view: Mapping[str, Any], fmt: str, tr: Translator) -> str:
     return page(f"report.{fmt}.j2", tr).render(view=view)
 
 
-def write(
-    record: Mapping[str, Any],
-    snapshot: Mapping[str, Any] | None,
-    verdict: Mapping[str, Any] | None,
-    *,
-    reports_dir: Path,
-    tr: Translator,
-) -> dict[str, str]:
-    """Write ``<reports_dir>/<host>/<procedure>-<run_id>.{md,html,json}`` and return ``{format: path}``.
+def write(view: Mapping[str, Any], *, reports_dir: Path, tr: Translator) -> dict[str, str]:
+    """Write ``view`` as ``<reports_dir>/<host>/<procedure>-<run_id>.{md,html,json}`` and return ``{format: path}``.
 
     Files are 0600 in directories 0700, whole or absent, and ``latest-<procedure>.<format>`` points at them. Raises
     ``OSError`` when they cannot be written.
     """
-    view = build(record, snapshot, verdict, tr)
+    record = view["data"]["record"]
     directory = private_dir(Path(reports_dir) / safe_name(str(record["host"])))
     procedure = safe_name(str(record["procedure"]))
     written = {}

@@ -168,9 +168,7 @@ def conclude(
             )
         )
         told.report(kept)
-    shown = checklist.render(
-        record, snapshot, verdict, tr, reports=told.reports, colour=colour, width=width, encoding=encoding
-    )
+    shown = checklist.render(told.view, tr, reports=told.reports, colour=colour, width=width, encoding=encoding)
     return Conclusion(record, shown, told.reports, told.problems)
 
 
@@ -201,6 +199,7 @@ class _Told:
     verdict: dict[str, Any] | None
     memory: dict[str, Any] | None
     tr: Translator
+    view: dict[str, Any] = field(default_factory=dict)
     reports: dict[str, str] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
 
@@ -232,13 +231,14 @@ class _Told:
         return spool.keep(kept.state_dir, [row], error)
 
     def report(self, kept: Settings) -> None:
+        from ..reports import view
         from ..reports import writer as report
 
         if self.reports:
             return
+        self.view = view.build(self.record, self.snapshot, self.verdict, self.tr)
         try:
-            directory = kept.state_dir / "reports"
-            self.reports = report.write(self.record, self.snapshot, self.verdict, reports_dir=directory, tr=self.tr)
+            self.reports = report.write(self.view, reports_dir=kept.state_dir / "reports", tr=self.tr)
         except OSError as error:
             self.problems.append(self.tr.t("The report could not be written: {reason}", reason=str(error)))
         self.record["reports"] = self.reports

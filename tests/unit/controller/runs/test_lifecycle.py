@@ -17,6 +17,7 @@ from orquestrador_ops.core.settings import Settings
 from orquestrador_ops.history import access
 from orquestrador_ops.procedures import catalog as plans
 from orquestrador_ops.procedures import outcome as routines
+from orquestrador_ops.reports import view
 from orquestrador_ops.runs import lifecycle as runs
 
 
@@ -81,6 +82,18 @@ def test_a_met_run_is_recorded_reported_and_remembered(tmp_path: Path, probe: di
         reports = json.loads(store.execute("SELECT reports FROM runs").fetchone()[0])
     assert sorted(reports) == ["html", "json", "md"]
     assert all(Path(path).is_file() for path in reports.values())
+
+
+def test_checklist_and_report_show_one_view(
+    tmp_path: Path, probe: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = []
+    build = view.build
+    monkeypatch.setattr(view, "build", lambda *given: built.append(build(*given)) or built[-1])
+    conclusion = concluded(opened(), probe, tmp_path)
+    assert len(built) == 1
+    assert conclusion.reports
+    assert built[0]["title"] in conclusion.checklist
 
 
 def test_the_next_run_names_the_one_before(tmp_path: Path, probe: dict[str, Any]) -> None:
