@@ -16,7 +16,7 @@ from orquestrador.core.types import Message
 
 from . import breaker, escalation, maintenance, postmortem
 from . import store as incidents
-from .assessment import HEALTHY, SEVERITIES, UNKNOWN, Case, Finding, read
+from .assessment import HEALTHY, UNKNOWN, Case, Finding, read
 from .breaker import Breaker
 from .escalation import Desk, Told
 from .message import ALERTS
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ..core.settings import Settings
     from ..history.store import History
 
-__all__ = ["Case", "Finding", "Settled", "ended", "gate", "read", "settle", "unrecorded"]
+__all__ = ["Case", "Finding", "Settled", "gate", "read", "settle", "unrecorded"]
 
 # What a finding calls for besides its scenario: the rules of escalation know these names.
 BREAKER_OPEN, OVER_BUDGET, PERSISTS = "breaker_open", "over_budget", "performance_persists"
@@ -301,38 +301,6 @@ def _over(desk: Desk, case: Case, kept: Settings, done: Settled) -> None:
         except OSError as error:
             done.status = "warn"
             done.notes.append(msg("The draft of the postmortem could not be written: {reason}", reason=str(error)))
-
-
-def ended(store: History, case: Case, why: Message, *, level: str = "L2", respond_within_s: float = 900.0) -> Incident:
-    """A run that had to be ended from outside: its recovery failed, and an incident says so.
-
-    Nobody is told from here, where no channels are known; whoever settles or climbs next does it. Raises
-    :class:`orquestrador_ops.core.errors.HistoryError`.
-    """
-    breaker.settle(
-        store,
-        host=case.host,
-        procedure=case.procedure,
-        run_id=case.run_id,
-        outcome=breaker.FAILED,
-        limits=case.limits,
-        now=case.now,
-    )
-    incident, _ = incidents.report(
-        store,
-        host=case.host,
-        alert=case.procedure,
-        severity=SEVERITIES.get(case.procedure, "high"),
-        at=case.now,
-        run_id=case.run_id,
-        detected_at=case.started_at,
-        facts={"scenario": OVER_BUDGET, "reasons": [why]},
-        entries=[entry(why, case.now)],
-    )
-    if incident["level"] is not None:
-        return incident
-    next_at = case.now + respond_within_s
-    return incidents.change(store, incident["id"], at=case.now, level=level, escalated_to=level, next_at=next_at)
 
 
 def _would(desk: Desk, case: Case, finding: Finding) -> list[Message]:

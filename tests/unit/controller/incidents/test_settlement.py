@@ -19,7 +19,7 @@ from orquestrador_ops.core.i18n import translator
 from orquestrador_ops.core.settings import Settings
 from orquestrador_ops.history.access import open_history
 from orquestrador_ops.history.store import History
-from orquestrador_ops.incidents import breaker, escalation, maintenance, matrix, notify, settlement
+from orquestrador_ops.incidents import breaker, maintenance, matrix, notify, settlement
 from orquestrador_ops.incidents import store as incidents
 from orquestrador_ops.incidents.breaker import Limits
 from orquestrador_ops.incidents.escalation import Desk
@@ -305,19 +305,6 @@ def test_without_a_history_a_person_may_act_and_the_watcher_may_not(automatic: b
     answer = settlement.unrecorded(case(automatic=automatic), "the disk is full")
     assert answer["allowed"] is not automatic
     assert answer["status"] == "warn"
-
-
-def test_a_run_that_was_ended_from_outside_is_told_by_whoever_comes_next(
-    store: History, tmp_path: Path, sent: list[str]
-) -> None:
-    settlement.gate(store, case())
-    for _ in range(2):
-        incident = settlement.ended(store, case(), msg("ended at its budget"))
-    assert (incident["level"], incident["data"]["scenario"], sent) == ("L2", "over_budget", [])
-    assert breaker.look(store, "web-01", "offline", Limits(), NOW).recoveries == 1
-    plan = plan_of(DEFAULTS["escalation_matrix"], DEFAULTS["escalation_rules"], lambda: {"operator": ["json://o"]})
-    escalation.climb(Desk(store, plan, translator("en", "UTC"), NOW + 5))
-    assert len(sent) == 1
 
 
 # -------------------------------------------------------------------- Ansible's side

@@ -19,6 +19,7 @@ from orquestrador_ops.procedures import catalog as plans
 from orquestrador_ops.procedures import outcome as routines
 from orquestrador_ops.reports import view
 from orquestrador_ops.runs import lifecycle as runs
+from tests.unit.fakes.records import record_planned_restart
 
 
 def opened(**changes: Any) -> dict[str, Any]:
@@ -290,5 +291,5 @@ def test_a_start_that_a_recorded_restart_explains_is_no_fault(
     assert step()["status"] == "warn"
     restarted = datetime.fromisoformat(probe["snapshot"]["taken_at"]) - timedelta(seconds=3590)
     with access.open_history(tmp_path) as store:
-        store.record_planned_restart("web-01", app["name"], at=restarted.isoformat())
+        record_planned_restart(store, "web-01", app["name"], at=restarted.isoformat())
     assert step()["status"] == "ok"
