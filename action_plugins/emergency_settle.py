@@ -13,6 +13,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "module_utils"))
 from orquestrador.core.messages import msg
 from orquestrador_ops.adapters import arguments as cases
 from orquestrador_ops.adapters.base import ControllerAction
+from orquestrador_ops.core.errors import reason_of
 from orquestrador_ops.incidents import escalation, settlement
 
 
@@ -33,6 +34,6 @@ class ActionModule(ControllerAction):
                 desk = escalation.Desk(store, plan, tr, now, case.run_id, arguments["limit_s"])
                 return settlement.settle(desk, case, self.settings, **results).result()
         except OSError as error:
-            reason = getattr(error, "message", str(error))
+            reason = reason_of(error)
             note = msg("Nothing was recorded and nobody was told: {reason}", reason=reason)
             return {"changed": False, "status": "failed", "note": [note]}

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from orquestrador.backup.offsite import CONTROLLER, remarks
+from orquestrador.core.errors import OperatorError
 from orquestrador.core.messages import msg, plain
-from orquestrador.core.types import Message
 from orquestrador.lease.keeper import RENEWALS
 
 from ..core.files import private_dir, safe_name
@@ -29,12 +29,8 @@ Fetch = Callable[[str, Path], None]
 Sets = Sequence[Mapping[str, Any]]
 
 
-class FetchError(Exception):
-    """A backup could not be fetched; ``message`` says why."""
-
-    def __init__(self, message: Message) -> None:
-        super().__init__(message["text"])
-        self.message = message
+class FetchError(OperatorError):
+    """A backup could not be fetched."""
 
 
 class Copies:

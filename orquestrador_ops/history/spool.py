@@ -17,9 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from orquestrador.core.messages import msg
-from orquestrador.core.types import Message
 
-from ..core.errors import HistoryError
+from ..core.errors import HistoryError, reason_of
 from ..core.files import locked, private_dir
 from .rows import as_json
 
@@ -51,7 +50,7 @@ def waiting(state_dir: Path) -> bool:
 def keep(state_dir: Path, rows: Iterable[Mapping[str, Any]], error: OSError) -> HistoryError:
     """Put rows of ``samples`` aside because of ``error``; returns what to raise instead, in one line that says so."""
     kept = list(rows)
-    reason: str | Message = getattr(error, "message", None) or str(error)
+    reason = reason_of(error)
     if not kept:
         return HistoryError(msg("{reason}", reason=reason))
     path = str(path_of(state_dir))

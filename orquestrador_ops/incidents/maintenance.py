@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from orquestrador.core.messages import msg, plain
+from orquestrador.core.errors import OperatorError
+from orquestrador.core.messages import msg
 from orquestrador.core.types import Message
 
 from ..core.i18n import Translator, iso
@@ -26,12 +27,8 @@ _AHEAD = re.compile(r"\+(?=\d)(?:(\d{1,4})d)?(?:(\d{1,5})h)?(?:(\d{1,6})m(?:in)?
 _TIMES = ("starts_at", "ends_at", "ended_at")
 
 
-class WindowError(ValueError):
-    """A window that can't be; ``message`` says why and what to do."""
-
-    def __init__(self, message: Message) -> None:
-        super().__init__(plain(message))
-        self.message = message
+class WindowError(OperatorError, ValueError):
+    """A window that can't be."""
 
 
 def until(text: str, now: float, tr: Translator) -> float:

@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from ..core.errors import reason_of
+
 if TYPE_CHECKING:
     from ..core.i18n import Translator
     from ..core.settings import Settings
@@ -161,12 +163,8 @@ def conclude(
         told.into_history(kept)
     except OSError as error:
         record["previous_unknown"] = record["previous_run"] is None
-        reason = told.put_aside(kept, error)
-        told.problems.append(
-            tr.t(
-                "The history could not be written: {reason}", reason=tr.message(getattr(reason, "message", str(reason)))
-            )
-        )
+        reason = tr.message(reason_of(told.put_aside(kept, error)))
+        told.problems.append(tr.t("The history could not be written: {reason}", reason=reason))
         told.report(kept)
     shown = checklist.render(told.view, tr, reports=told.reports, colour=colour, width=width, encoding=encoding)
     return Conclusion(record, shown, told.reports, told.problems)
