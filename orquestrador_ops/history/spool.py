@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 from orquestrador.core.messages import msg
 
+from ..core.coerce import number
 from ..core.errors import HistoryError, reason_of
 from ..core.files import locked, private_dir
 from .rows import as_json
@@ -169,7 +169,7 @@ def _read(stream: BinaryIO, end: int) -> Iterator[list[dict[str, Any]]]:
             row = json.loads(line)
         except ValueError:
             continue
-        if not isinstance(row, dict) or not isinstance(row.get("host"), str) or not _is_time(row.get("at")):
+        if not isinstance(row, dict) or not isinstance(row.get("host"), str) or number(row.get("at")) is None:
             continue
         blank = {"source": "watch", "ok": False, "overall": "unknown"}
         rows.append({**dict.fromkeys(known), **blank, **{name: row[name] for name in known & row.keys()}})
@@ -178,10 +178,6 @@ def _read(stream: BinaryIO, end: int) -> Iterator[list[dict[str, Any]]]:
             rows = []
     if rows:
         yield rows
-
-
-def _is_time(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _store(store: History, connection: sa.Connection, rows: list[dict[str, Any]]) -> int:

@@ -15,13 +15,14 @@ import sqlalchemy as sa
 
 from orquestrador.core.messages import msg
 
+from ..core.coerce import jsonable, text
 from ..core.errors import HistoryError
 from ..core.i18n import epoch, iso
 from . import packed_samples as packed
 from . import schema
 from .baseline import cache, drop_cache
 from .engine import Database
-from .rows import jsonable, memory_row, moved_on, name_of_run, sample_row, text
+from .rows import memory_row, moved_on, name_of_run, sample_row
 
 _RUN_TIMES = ("started_at", "deadline", "ended_at")
 

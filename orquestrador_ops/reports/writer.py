@@ -7,12 +7,12 @@ is, because log samples and process names are hostile input.
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..core.coerce import jsonable
 from ..core.files import link_latest, private_dir, safe_name, write_atomic
 from ..core.i18n import Translator
 from ..core.text import clean
@@ -141,24 +141,7 @@ def _json(view: Mapping[str, Any]) -> str:
     }
     # A line for each part: readable enough, and three times as quick as indenting all of it.
     parts = (
-        f"{json.dumps(name)}: {json.dumps(plain(part), ensure_ascii=False, sort_keys=True, allow_nan=False)}"
+        f"{json.dumps(name)}: {json.dumps(jsonable(part), ensure_ascii=False, sort_keys=True, allow_nan=False)}"
         for name, part in sorted(document.items())
     )
     return "{\n" + ",\n".join(parts) + "\n}\n"
-
-
-def plain(value: Any) -> Any:
-    """JSON that every reader takes: no NaN, no half surrogates, text for what JSON does not know."""
-    if isinstance(value, Mapping):
-        return {_text(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if value is None or isinstance(value, bool | int):
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return _text(value)
-
-
-def _text(value: object) -> str:
-    return str(value).encode("utf-8", "replace").decode()
