@@ -23,6 +23,7 @@ from .message import ALERTS
 from .store import Incident, entry
 
 if TYPE_CHECKING:
+    from ..core.host_results import ProbeResult, RecoveryResult
     from ..core.settings import Settings
     from ..history.store import History
 
@@ -159,15 +160,15 @@ def settle(
     kept: Settings,
     *,
     gate: Mapping[str, Any],
-    emergency: Mapping[str, Any],
-    health: Mapping[str, Any],
+    recovery: RecoveryResult,
+    probe: ProbeResult,
 ) -> Settled:
     """Record how it ended, open or close what is to be, and tell who has to know.
 
     In check mode nothing is written and nobody is told; the notes say what would be. Raises
     :class:`orquestrador_ops.core.errors.HistoryError`.
     """
-    finding = read(case, gate, emergency, health)
+    finding = read(case, gate, recovery, probe)
     if case.check_mode:
         found = breaker.look(desk.store, case.host, case.procedure, case.limits, case.now)
         return Settled(finding, found.shown(), notes=_would(desk, case, finding))

@@ -13,6 +13,7 @@ import pytest
 
 from orquestrador_ops.adapters import probe as observation
 from orquestrador_ops.core import places, settings
+from orquestrador_ops.core.host_results import ProbeResult
 from orquestrador_ops.core.settings import Settings
 from orquestrador_ops.history import access
 from orquestrador_ops.procedures import catalog as plans
@@ -34,7 +35,7 @@ def opened(**changes: Any) -> dict[str, Any]:
 
 
 def concluded(run: dict[str, Any], observed: dict[str, Any], state: Path, **results: Any) -> runs.Conclusion:
-    return runs.conclude(run, observed, results, Settings(state, None, "pt_BR", "America/Sao_Paulo"))
+    return runs.conclude(run, ProbeResult.read(observed), results, Settings(state, None, "pt_BR", "America/Sao_Paulo"))
 
 
 @pytest.fixture
@@ -285,7 +286,7 @@ def test_a_start_that_a_recorded_restart_explains_is_no_fault(
     def step() -> dict[str, Any]:
         run = opened(procedure="weekly")
         facts = dict.fromkeys(runs.judged_by(run), 7)
-        found: dict[str, Any] = runs.conclude(run, probe, {}, kept, facts=facts).record["steps"][0]
+        found: dict[str, Any] = runs.conclude(run, ProbeResult.read(probe), {}, kept, facts=facts).record["steps"][0]
         return found
 
     assert step()["status"] == "warn"
