@@ -47,8 +47,11 @@ def gate(store: History, case: Case, *, close_breaker: bool = False) -> dict[str
     answer: dict[str, Any] = {"automatic": case.automatic, "maintenance": window, "incident_id": mine, "reason": None}
     if window is not None and case.automatic:
         found = breaker.look(store, case.host, case.procedure, case.limits, case.now)
-        reason = msg("In maintenance until {ends_at} ({reason}): the watcher stands back",
-                     ends_at=window["ends_at"], reason=window["reason"])  # fmt: skip
+        reason = msg(
+            "In maintenance until {ends_at} ({reason}): the watcher stands back",
+            ends_at=window["ends_at"],
+            reason=window["reason"],
+        )
         return _as_step({**answer, "allowed": False, "reason": reason, "breaker": found.shown()})
     if case.check_mode:
         found = breaker.look(store, case.host, case.procedure, case.limits, case.now)
@@ -74,8 +77,11 @@ def _as_step(answer: dict[str, Any]) -> dict[str, Any]:
     note = answer["reason"]
     window = answer["maintenance"]
     if note is None and window is not None:
-        note = msg("In maintenance until {ends_at} ({reason}): that stops nobody by hand",
-                   ends_at=window["ends_at"], reason=window["reason"])  # fmt: skip
+        note = msg(
+            "In maintenance until {ends_at} ({reason}): that stops nobody by hand",
+            ends_at=window["ends_at"],
+            reason=window["reason"],
+        )
     status = "ok" if answer["allowed"] and answer["reason"] is None else "warn"
     return {**answer, "status": status, "note": note, "evidence": {"breaker": answer["breaker"]}}
 
@@ -205,8 +211,9 @@ def _wrong(desk: Desk, case: Case, done: Settled, found: Breaker, *, opened: boo
     """The host is not well: an incident, its level, and who is told."""
     finding = done.finding
     incident, new = _reported(desk, case, finding)
-    done.notes.append(msg("Incident {number} opened", number=incident["id"]) if new else
-                      msg("Incident {number} goes on", number=incident["id"]))  # fmt: skip
+    number = incident["id"]
+    opening, going_on = msg("Incident {number} opened", number=number), msg("Incident {number} goes on", number=number)
+    done.notes.append(opening if new else going_on)
     if finding.holder is not None:
         done.notes.append(_held(finding.holder))
     if finding.holder is not None and case.waits:
@@ -228,7 +235,6 @@ def _wrong(desk: Desk, case: Case, done: Settled, found: Breaker, *, opened: boo
             done.notes.append(_open(case, found))
     incident = escalation.raise_to(desk, incident, level, why)
     incident = escalation.overdue(desk, incident)
-    number = incident["id"]
     current = desk.plan.of(incident["level"])
     if quiet:
         done.notes.append(msg("The host is in maintenance: nobody is told before it is over"))
@@ -293,8 +299,8 @@ def _over(desk: Desk, case: Case, kept: Settings, done: Settled) -> None:
             told = escalation.tell(desk, closed, desk.plan.levels[0], escalation.RECOVERED)
         done.told.add(told)
         done.closed.append(closed["id"])
-        done.notes.append(msg("Incident {number} is over after {lasted_s}",
-                              number=closed["id"], lasted_s=incidents.lasted_s(closed, case.now)))  # fmt: skip
+        lasted_s = incidents.lasted_s(closed, case.now)
+        done.notes.append(msg("Incident {number} is over after {lasted_s}", number=closed["id"], lasted_s=lasted_s))
         done.incident = incidents.get(desk.store, closed["id"])
         try:
             path = postmortem.write(desk.store, done.incident or closed, kept, desk.tr)

@@ -201,8 +201,11 @@ def acknowledge(
     if incident is None:
         raise IncidentError(msg("There is no incident {number}: list them with runbook incidents", number=incident_id))
     if incident["closed_at"] is not None:
-        text = msg("Incident {number} is over since {closed_at}: there is nothing to acknowledge",
-                   number=incident_id, closed_at=incident["closed_at"])  # fmt: skip
+        text = msg(
+            "Incident {number} is over since {closed_at}: there is nothing to acknowledge",
+            number=incident_id,
+            closed_at=incident["closed_at"],
+        )
         raise IncidentError(text)
     what = msg("Acknowledged by {who}", who=by)
     if note:

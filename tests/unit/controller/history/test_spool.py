@@ -39,8 +39,12 @@ Break = Callable[[Path], Any]
 
 def seen(at: float, ok: bool = True) -> dict[str, Any]:
     _, snapshot, verdict, _ = look(at, ok)
-    return {"snapshot": snapshot, "verdict": {**verdict, "procedure": "none" if ok else "offline"},
-            "trouble": None if ok else watch.FAILING, "memory": {"taken_at": "x"}}  # fmt: skip
+    return {
+        "snapshot": snapshot,
+        "verdict": {**verdict, "procedure": "none" if ok else "offline"},
+        "trouble": None if ok else watch.FAILING,
+        "memory": {"taken_at": "x"},
+    }
 
 
 def record(kept: Settings, looks: dict[str, Any], **more: Any) -> watch_cycle.Recorded:

@@ -114,8 +114,11 @@ def test_what_results_come_to(
 
 def test_evidence_is_told_once_and_what_is_proposed_is_none() -> None:
     silent, back = msg("Nobody listens"), msg("Go back to the build before: -e rollback=true")
-    emergency = {"outcome": "failed", "failures": [silent, back, silent],
-                 "diagnosis": {"alert": "offline", "reasons": [msg("A reason")], "proposals": [back]}}  # fmt: skip
+    emergency = {
+        "outcome": "failed",
+        "failures": [silent, back, silent],
+        "diagnosis": {"alert": "offline", "reasons": [msg("A reason")], "proposals": [back]},
+    }
     found = read(ALLOWED, emergency, BROKEN)
     assert found.reasons == [msg("A reason"), silent]
     assert found.proposals == [back]
