@@ -17,7 +17,7 @@ from orquestrador.core.types import Message
 from . import breaker, escalation, maintenance, postmortem
 from . import store as incidents
 from .assessment import HEALTHY, UNKNOWN, Case, Finding, read
-from .breaker import Breaker
+from .breaker import Breaker, BreakerStore
 from .escalation import Desk, Told
 from .message import ALERTS
 from .store import Incident, entry
@@ -41,12 +41,13 @@ def gate(store: History, case: Case, *, close_breaker: bool = False) -> dict[str
 
     Who is let through is on record as having begun. In check mode nothing is written: it says what would be.
     """
+    circuit = _circuit(store, case)
     window = maintenance.active(store, case.host, case.now)
     known = incidents.listed(store, host=case.host)
     mine = next((one["id"] for one in known if one["alert"] == case.procedure), None)
     answer: dict[str, Any] = {"automatic": case.automatic, "maintenance": window, "incident_id": mine, "reason": None}
     if window is not None and case.automatic:
-        found = breaker.look(store, case.host, case.procedure, case.limits, case.now)
+        found = circuit.look()
         reason = msg(
             "In maintenance until {ends_at} ({reason}): the watcher stands back",
             ends_at=window["ends_at"],
@@ -54,23 +55,19 @@ def gate(store: History, case: Case, *, close_breaker: bool = False) -> dict[str
         )
         return _as_step({**answer, "allowed": False, "reason": reason, "breaker": found.shown()})
     if case.check_mode:
-        found = breaker.look(store, case.host, case.procedure, case.limits, case.now)
+        found = circuit.look()
         allowed = close_breaker or found.state != breaker.OPEN
     else:
-        found, allowed = breaker.enter(
-            store,
-            host=case.host,
-            procedure=case.procedure,
-            run_id=case.run_id,
-            automatic=case.automatic,
-            limits=case.limits,
-            now=case.now,
-            closed_by=case.operator if close_breaker else None,
-        )
+        closed_by = case.operator if close_breaker else None
+        found, allowed = circuit.enter(case.run_id, automatic=case.automatic, closed_by=closed_by)
     answer |= {"allowed": allowed, "breaker": found.shown()}
     if not allowed:
         answer["reason"] = _open(case, found)
     return _as_step(answer)
+
+
+def _circuit(store: History, case: Case) -> BreakerStore:
+    return BreakerStore(store, case.host, case.procedure, case.limits, case.now)
 
 
 def _as_step(answer: dict[str, Any]) -> dict[str, Any]:
@@ -174,19 +171,10 @@ def settle(
     In check mode nothing is written and nobody is told; the notes say what would be. Raises
     :class:`orquestrador_ops.core.errors.HistoryError`.
     """
-    finding = read(case, gate, recovery, probe)
+    circuit, finding = _circuit(desk.store, case), read(case, gate, recovery, probe)
     if case.check_mode:
-        found = breaker.look(desk.store, case.host, case.procedure, case.limits, case.now)
-        return Settled(finding, found.shown(), notes=_would(desk, case, finding))
-    found, opened = breaker.settle(
-        desk.store,
-        host=case.host,
-        procedure=case.procedure,
-        run_id=case.run_id,
-        outcome=finding.recovery or breaker.NOTHING,
-        limits=case.limits,
-        now=case.now,
-    )
+        return Settled(finding, circuit.look().shown(), notes=_would(desk, case, finding))
+    found, opened = circuit.settle(case.run_id, finding.recovery or breaker.NOTHING)
     done = Settled(finding, found.shown())
     window = maintenance.active(desk.store, case.host, case.now)
     if finding.symptom == HEALTHY:

@@ -22,7 +22,7 @@ from orquestrador_ops.history.access import open_history
 from orquestrador_ops.history.store import History
 from orquestrador_ops.incidents import breaker, maintenance, matrix, notify, settlement
 from orquestrador_ops.incidents import store as incidents
-from orquestrador_ops.incidents.breaker import Limits
+from orquestrador_ops.incidents.breaker import BreakerStore, Limits
 from orquestrador_ops.incidents.escalation import Desk
 from orquestrador_ops.incidents.matrix import plan_of
 from orquestrador_ops.incidents.settlement import Case, Finding
@@ -258,7 +258,7 @@ def test_an_outage_under_a_lease_is_an_incident_at_once_and_told_when_it_lasts(
     assert "held by run r7" in str([translator("en", "UTC").message(one) for one in incident["data"]["reasons"]])
     last = go(store, tmp_path, case(automatic=True, run_id="r2", now=NOW + 120), leased(), BROKEN)
     assert (last["incident_id"], last["level"], len(sent)) == (incident["id"], "L2", 1)
-    assert breaker.look(store, "web-01", "offline", Limits(), NOW + 120).recoveries == 0
+    assert BreakerStore(store, "web-01", "offline", Limits(), NOW + 120).look().recoveries == 0
     over = go(store, tmp_path, case(automatic=True, run_id="r3", now=NOW + 180), {}, WELL)
     assert (over["closed"], incidents.listed(store, host="web-01")) == ([incident["id"]], [])
 
@@ -304,7 +304,7 @@ def test_check_mode_leaves_everything_as_it_is(store: History, tmp_path: Path, s
     assert sent == []
     assert incidents.listed(store, closed=True) == []
     assert breaker.not_closed(store, Limits(), NOW) == []
-    assert breaker.look(store, "web-01", "offline", Limits(), NOW).recoveries == 0
+    assert BreakerStore(store, "web-01", "offline", Limits(), NOW).look().recoveries == 0
 
 
 @pytest.mark.parametrize("automatic", [False, True])
