@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import getpass
 import os
-import secrets
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+
+from orquestrador.system.files import new_id
 
 from ..core.coerce import dig
 from ..core.errors import reason_of
@@ -57,7 +58,7 @@ def lease_owner() -> str:
 
 def new_run_id(started: datetime) -> str:
     """An id that sorts by time and is unique among concurrent runs."""
-    return f"{started:%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+    return new_id(started.timestamp())
 
 
 def open_run(
