@@ -30,20 +30,12 @@ def dig(value: object, *path: str) -> Any:
 
 
 def number(value: object) -> Any:
-    """A finite number, no boolean; ``None`` for anything else."""
+    """A finite number, no boolean; ``None`` for anything else, text too (:func:`orquestrador.core.jsonable.number`)."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:
         return value if math.isfinite(value) else None
     except OverflowError:  # an integer beyond any float
-        return None
-
-
-def parsed_number(value: object) -> float | None:
-    """A finite number, also one written as text, as a command line gives it; ``None`` for anything else."""
-    try:
-        return None if isinstance(value, bool) else number(float(str(value)))
-    except ValueError:
         return None
 
 

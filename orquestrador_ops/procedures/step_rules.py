@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from orquestrador.core.jsonable import number
 from orquestrador.core.messages import msg
 from orquestrador.core.types import Message
 
-from ..core.coerce import dig, parsed_number
+from ..core.coerce import dig
 from ..core.i18n import parse_time
 
 DAY_S = 86400
@@ -40,9 +41,9 @@ def uptime(snapshot: Snapshot, facts: Facts) -> Judged:
     A restart of ours makes that shorter and is no fault: both the time and the reason are told. ``facts``:
     ``health_uptime_min_days`` and ``planned_restart_at``, the last restart that was ours, in ISO 8601.
     """
-    up_s = parsed_number(dig(snapshot, "pm2", "app", "uptime_s"))
+    up_s = number(dig(snapshot, "pm2", "app", "uptime_s"))
     taken_at = parse_time((snapshot or {}).get("taken_at"))
-    days = parsed_number(facts.get("health_uptime_min_days"))
+    days = number(facts.get("health_uptime_min_days"))
     if days is None:
         return "unknown", msg("health_uptime_min_days is no number of days: correct the inventory"), {}
     if up_s is None:
