@@ -14,8 +14,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from orquestrador.system.files import new_id
-
 from ..core.coerce import dig
 from ..core.errors import reason_of
 
@@ -58,7 +56,8 @@ def lease_owner() -> str:
 
 def new_run_id(started: datetime) -> str:
     """An id that sorts by time and is unique among concurrent runs."""
-    return new_id(started.timestamp())
+    # Not the host package's new_id, nor secrets: 8 ms of imports for every run.
+    return f"{started:%Y%m%dT%H%M%SZ}-{os.urandom(3).hex()}"
 
 
 def open_run(
