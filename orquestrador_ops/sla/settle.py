@@ -60,7 +60,6 @@ def settle(
         OSError: the metrics cannot be written.
     """
     from .data import rollups
-    from .export import openmetrics
 
     done = Outcome()
     for host, documents in found.items():
@@ -70,6 +69,8 @@ def settle(
     days = {name: wanted[name] for name in ("raw_days", "fine_days")}
     done.rolled_up = rollups.roll_up(desk.store, desk.now, **days, gap_s=gap_s)
     if wanted["textfile"]:
+        from .export import openmetrics
+
         readings = [measure.reading(desk.store, host, desk.now, timezone, gap_s) for host in found]
         done.textfile = str(wanted["textfile"])
         openmetrics.write(Path(done.textfile), [one for several in found.values() for one in several], readings)
