@@ -68,8 +68,8 @@ def export(
         raise SlaError(msg('"{format}" is no format to export: use csv or jsonl', format=str(fmt)))
     known = hosts(store)
     if host is not None and host not in known:
-        raise SlaError(msg("there are no samples of {host}: the history knows {known}", host=host[:100],
-                           known=", ".join(known[:20]) or "-"))  # fmt: skip
+        others = ", ".join(known[:20]) or "-"
+        raise SlaError(msg("there are no samples of {host}: the history knows {known}", host=host[:100], known=others))
     write = _csv_lines if fmt == "csv" else _json_lines
     if fmt == "csv":
         out.write(",".join(COLUMNS) + "\n")
@@ -218,8 +218,8 @@ def import_file(
     Raises :class:`SlaError` for an unknown format, host or zone, and for a file that can't be read; ``HistoryError``.
     """
     if fmt not in (*FORMATS, "auto"):
-        raise SlaError(msg('"{format}" is no format to import: use {known} or auto', format=str(fmt),
-                           known=", ".join(FORMATS)))  # fmt: skip
+        formats = ", ".join(FORMATS)
+        raise SlaError(msg('"{format}" is no format to import: use {known} or auto', format=str(fmt), known=formats))
     if host is not None and not host_of(host):
         raise SlaError(msg("{host} is no name of a host", host=str(host)[:100]))
     zone, done, chosen = _zone(timezone), _Import(store), fmt

@@ -214,14 +214,15 @@ def copies(runs: Iterable[Run]) -> list[dict[str, Any]]:
             title, names = _COPIES[step["id"]]
             evidence = step.get("evidence")
             evidence = evidence if isinstance(evidence, Mapping) else {}
-            found.append({
+            copy = {
                 "at": began,
                 "title": title,
                 "status": "done" if step.get("status") in _GOOD else "failed",
                 "seconds": _first(evidence, names),
                 "stopped_s": _first(evidence, ("stopped_s",)),
                 "bytes": _first(evidence, _SIZES),
-            })  # fmt: skip
+            }
+            found.append(copy)
     return sorted(found, key=lambda row: row["at"])
 
 
