@@ -76,11 +76,11 @@ class Period:
 
     def dates(self) -> list[str]:
         """The date of each of its days, ISO 8601; as many as ``days()`` has cells."""
-        zone = _zone(self.timezone)
+        zone = zone_of(self.timezone)
         return [datetime.fromtimestamp(edge, zone).date().isoformat() for edge in self.days()[:-1].tolist()]
 
     def _edges(self, after: Callable[[date], date]) -> NDArray[np.float64]:
-        zone = _zone(self.timezone)
+        zone = zone_of(self.timezone)
         edges, day = [self.start], after(datetime.fromtimestamp(self.start, zone).date())
         while (at := beginning(day, zone)) < self.end:
             if at > edges[-1]:  # a date that a zone left out begins when the next one does
@@ -96,7 +96,7 @@ def parse(name: str, *, now: float, timezone: str) -> Period:
     ``24h``, ``7d``, ``30d``, ``90d``, ``365d`` end now; ``2026-11-22``, ``2026-W47``, ``2026-11``, ``2026-Q4``,
     ``2026`` are themselves. Raises ``ValueError``, one line: no such name, no such time zone, not begun yet.
     """
-    zone = _zone(timezone)
+    zone = zone_of(timezone)
     given = str(name).strip()
     if given in ROLLING:
         return Period(given, now - ROLLING[given] * _DAY_S, now, timezone)
@@ -116,7 +116,7 @@ def between(start: object, end: object, *, now: float, timezone: str) -> Period:
     Times are ISO 8601, without an offset in ``timezone``, a date alone when it begins; or epoch seconds, or a datetime.
     Raises ``ValueError``, one line: no such time or time zone, ends before it begins, not begun yet.
     """
-    zone = _zone(timezone)
+    zone = zone_of(timezone)
     from_at, to_at = _instant(start, zone), now if end is None else _instant(end, zone)
     if to_at <= from_at:
         at = {"starts_at": iso(from_at), "ends_at": iso(to_at)}
@@ -235,5 +235,6 @@ def _stamp(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H%M%S" if moment.second else "%Y-%m-%dT%H%M")
 
 
-def _zone(timezone: str) -> tzinfo:
+def zone_of(timezone: str) -> tzinfo:
+    """An IANA time zone. Raises ``ValueError``, one line, for one that nobody knows."""
     return translator("en", timezone).zone

@@ -55,11 +55,6 @@ def dashboard(objectives: Objectives, *, locale: str = "en") -> str:
     return json.dumps(board, ensure_ascii=False, indent=2) + "\n"
 
 
-def expressions(text: str) -> list[str]:
-    """Every PromQL expression of a dashboard, with Grafana's variables still in it."""
-    return [target["expr"] for panel in json.loads(text)["panels"] for target in panel.get("targets", ())]
-
-
 class _Board:
     """Panels placed from left to right, row by row."""
 

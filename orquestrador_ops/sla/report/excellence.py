@@ -15,6 +15,7 @@ from typing import Any
 from orquestrador.core.messages import msg
 
 from ...core.i18n import epoch
+from .levels import number
 
 Run = Mapping[str, Any]
 Proof = Callable[[Run], bool | None]  # whether a run proves an item; None: it has nothing to say of it
@@ -228,7 +229,7 @@ def copies(runs: Iterable[Run]) -> list[dict[str, Any]]:
 
 def _first(evidence: Mapping[str, Any], names: Iterable[str]) -> float | None:
     for name in names:
-        value = evidence.get(name)
-        if isinstance(value, int | float) and not isinstance(value, bool):
+        value = number(evidence.get(name))
+        if value is not None:
             return value
     return None

@@ -191,7 +191,7 @@ class Pictures:
         if down is None or len(down) > MAX_STEPS:
             return None
         at, left = [0.0], [whole]
-        for start, end in _pairs(down):
+        for start, end in down.pairs():
             at += [self.position(start), self.position(end)]
             left += [left[-1], left[-1] - (end - start) / 60]
         return [*at, self.position(self.sheet.until)], [*left, left[-1]]
@@ -289,7 +289,7 @@ class Pictures:
     def said(self, states: Mapping[str, spans.Spans]) -> list[list[str]]:
         """What was not up as rows of a table, the first stretch first."""
         words = {"down": "down", "planned": "planned", "gap": "unknown"}
-        rows = sorted((start, end, word) for name, word in words.items() for start, end in _pairs(states[name]))
+        rows = sorted((start, end, word) for name, word in words.items() for start, end in states[name].pairs())
         tr = self.tr
         return [
             [tr.time(start), tr.time(end), tr.message(calendar.STATES[word][1])] for start, end, word in rows[:MAX_ROWS]
@@ -298,10 +298,6 @@ class Pictures:
 
 def _values(pieces: Sequence[Mapping[str, Any]], name: str) -> Values:
     return [float(value) if isinstance(value := piece.get(name), int | float) else None for piece in pieces]
-
-
-def _pairs(found: spans.Spans) -> list[tuple[float, float]]:
-    return list(zip(found.start.tolist(), found.end.tolist(), strict=True))
 
 
 def _bars(found: spans.Spans, edges: Sequence[float]) -> list[tuple[int, float, float]]:
@@ -313,7 +309,7 @@ def _bars(found: spans.Spans, edges: Sequence[float]) -> list[tuple[int, float, 
     for row, (start, end) in enumerate(itertools.pairwise(edges)):
         inside = spans.cut(found, start, end)
         seen = spans.joined(inside.start, inside.end + (end - start) / 600)
-        bars += [(row, (a - start) / 3600, (min(b - (end - start) / 600, end) - a) / 3600) for a, b in _pairs(seen)]
+        bars += [(row, (a - start) / 3600, (min(b - (end - start) / 600, end) - a) / 3600) for a, b in seen.pairs()]
     return bars
 
 
