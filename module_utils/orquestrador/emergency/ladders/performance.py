@@ -14,7 +14,7 @@ from ...app import health_endpoint as http_health
 from ...app import heap_snapshot
 from ...app import reload as pm2_reload
 from ...app.dist import DeployError, Dist
-from ...core.errors import BackupError
+from ...core.errors import OperatorError
 from ...core.messages import msg
 from ...core.types import Message
 from ...health.expectations import limits_of
@@ -182,7 +182,7 @@ def _keep_heap(scene: Scene) -> None:
             lambda: heap_snapshot.take(pid, directory, scene.params["lease_run_id"], weight, seconds - 1),
             seconds,
         )
-    except BackupError as error:
+    except OperatorError as error:
         step.end("warn", error.message)
         return
     note = msg("Heap snapshot of process {pid}: {path}, {size_bytes}", pid=str(pid), path=kept["path"],
@@ -217,7 +217,7 @@ def _reload(scene: Scene, seconds: float) -> dict[str, Any]:
         try:
             done = pm2_reload.reload(options, check_mode=False)
         except DeployError as error:
-            raise BackupError(error.failures[0]) from None
+            raise OperatorError(error.failures[0]) from None
         kept = ("requests", "failures", "longest_gap_s", "workers")
         return {name: done["evidence"][name] for name in kept}
 
