@@ -16,6 +16,7 @@ from typing import Any
 from orquestrador.core.messages import msg
 
 from ..core import places
+from ..core.text import excerpt
 from ..procedures import catalog as plans
 from .words import Refused, no_project
 
@@ -138,7 +139,7 @@ def _of_playbook(playbook: Path) -> float | None:
     try:
         plays = yaml.load(playbook.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
     except (OSError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = excerpt(error, 200)
         raise Refused(msg("{path} cannot be read: {reason}", path=str(playbook), reason=reason)) from error
     named = [play.get("vars") for play in plays if isinstance(play, Mapping)] if isinstance(plays, list) else []
     budgets = [_seconds(one.get("report_budget_s")) for one in named if isinstance(one, Mapping)]

@@ -137,11 +137,8 @@ def _escalate(result: Result, signals: Asked) -> None:
         told = False
     else:
         wanted = {name: value for name, value in asked.variables.items() if name != "report_budget_s"}
-        told = execute(
-            replace(asked, playbook=playbook, procedure=ESCALATE, budget_s=ESCALATE_S, variables=wanted, grace_s=5.0),
-            Silent(),
-            signals,
-        ).rc == 0  # fmt: skip
+        request = replace(asked, playbook=playbook, procedure=ESCALATE, variables=wanted)
+        told = execute(replace(request, budget_s=ESCALATE_S, grace_s=5.0), Silent(), signals).rc == 0
     if not told:
         result.problems.append(msg("Nobody could be told of it: run the procedure escalate by hand, and see why"))
 

@@ -85,10 +85,8 @@ class Watch:
         """Cycles that were due while one was under way."""
         if count:
             self.skipped += count
-            self.lines.write(
-                t("The cycle took longer than the interval: {count} left out, {total} so far", count=count,
-                  total=self.skipped)
-            )  # fmt: skip
+            counts = {"count": count, "total": self.skipped}
+            self.lines.write(t("The cycle took longer than the interval: {count} left out, {total} so far", **counts))
 
     def as_dict(self) -> dict[str, Any]:
         """``{schema, cycles, skipped, not_met, interval_s, last: {id, status, seconds}|null}``."""

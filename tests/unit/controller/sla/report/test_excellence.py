@@ -17,9 +17,14 @@ START = datetime(2026, 11, 1, tzinfo=UTC).timestamp()  # a Sunday
 DAILY = {"pm2_status": "ok", "health_check": "ok", "error_logs": "ok", "api": "ok"}
 WEEKLY = {"logs_archive": "changed", "pm2_flush": "ok", "app_tests": "ok", "git_integrity": "ok"}
 MONTHLY = {
-    "database_backup": "changed", "database_verify": "ok", "code_backup": "changed", "database_optimize": "ok",
-    "npm_audit": "ok", "app_build": "changed", "app_tests": "ok",
-}  # fmt: skip
+    "database_backup": "changed",
+    "database_verify": "ok",
+    "code_backup": "changed",
+    "database_optimize": "ok",
+    "npm_audit": "ok",
+    "app_build": "changed",
+    "app_tests": "ok",
+}
 
 
 def run(procedure: str, day: float, outcome: str = "met", **steps: str) -> dict[str, Any]:
@@ -85,15 +90,29 @@ def test_weeks_months_and_quarters() -> None:
     found = told([*weekly, *monthly], 30, slas=met)
     ticked = {name for name, item in found.items() if item["status"] == "done"}
     assert ticked == {
-        "logs_archived", "cache_cleaned", "tests", "git", "uptime_report",
-        "backup", "optimized", "audited", "rebuilt", "report", "slas",
-    }  # fmt: skip
+        "logs_archived",
+        "cache_cleaned",
+        "tests",
+        "git",
+        "uptime_report",
+        "backup",
+        "optimized",
+        "audited",
+        "rebuilt",
+        "report",
+        "slas",
+    }
     assert found["tests"]["due"] == 4
     assert told(weekly[:3], 30)["tests"]["status"] == "partly"
     year = [run("quarterly", 80 + 91 * quarter) for quarter in range(4)]
     assert told(year, 365)["security"] | {"title": 0, "at": 0} == {
-        "id": "security", "title": 0, "status": "done", "done": 4, "due": 4, "at": 0,
-    }  # fmt: skip
+        "id": "security",
+        "title": 0,
+        "status": "done",
+        "done": 4,
+        "due": 4,
+        "at": 0,
+    }
     assert told(year, 365)["documentation"]["status"] == "open"
 
 
