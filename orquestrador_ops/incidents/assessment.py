@@ -8,29 +8,18 @@ from typing import Any
 
 from orquestrador.core.messages import msg
 from orquestrador.core.types import Message
+from orquestrador.procedures import SEVERITIES
 
 from ..core.i18n import epoch
+from ..procedures.catalog import EMERGENCIES, PROCEDURES
 from ..reports.labels import STEP_WORDS
 from . import breaker
 from .breaker import Limits
 from .store import entry
 
 HEALTHY, BROKEN, UNREACHABLE, UNKNOWN = "healthy", "broken", "unreachable", "unknown"
-SEVERITIES = {"offline": "critical", "performance": "high", "disk": "high", "database": "medium"}
 _TRIED = ("changed", "failed", "warn")
-# Steps that only look, whatever their status.
-_LOOKING = (
-    "gate",
-    "diagnosis",
-    "lease",
-    "evidence",
-    "resources",
-    "heaviest",
-    "queries",
-    "remedy",
-    "second_look",
-    "usage",
-)
+_LOOKING = frozenset(step.id for one in EMERGENCIES.values() for step in one.steps if step.looks)
 
 
 @dataclass(frozen=True)
@@ -38,7 +27,7 @@ class Case:
     """One run of an emergency: who, where, what, and by whom it was started."""
 
     host: str
-    procedure: str  # offline | performance | database
+    procedure: str
     run_id: str
     operator: str
     automatic: bool
@@ -200,9 +189,7 @@ def _tried(case: Case, emergency: Mapping[str, Any]) -> tuple[list[Message], lis
 
 
 def _title(case: Case, step: str) -> Message | str:
-    from ..procedures.catalog import ROUTINES
-
-    plan = ROUTINES.get(case.procedure)
+    plan = PROCEDURES.get(case.procedure)
     return next((one.title for one in plan.steps if one.id == step), step) if plan else step
 
 

@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 from orquestrador.core.messages import msg
 from orquestrador.core.types import Message
+from orquestrador.procedures import SEVERITIES
 
 from . import breaker, escalation, maintenance, postmortem
 from . import store as incidents
-from .assessment import HEALTHY, SEVERITIES, UNKNOWN, Case, Finding, read
+from .assessment import HEALTHY, UNKNOWN, Case, Finding, read
 from .breaker import Breaker
 from .escalation import Desk, Told
 from .message import ALERTS

@@ -1,4 +1,4 @@
-"""How the steps of a routine (:mod:`.catalog`) are judged, and when its result counts as met."""
+"""How the steps of a procedure (:mod:`.catalog`) are judged, and when its result counts as met."""
 
 from __future__ import annotations
 
@@ -8,24 +8,9 @@ from typing import Any
 from orquestrador.core.messages import msg
 from orquestrador.core.types import Message
 
-from .catalog import PLAYBOOKS, ROUTINES, TITLES, Routine, Step
+from .catalog import PROCEDURES
+from .descriptor import Procedure, Step
 from .step_rules import Facts
-
-__all__ = [
-    "PLAYBOOKS",
-    "ROUTINES",
-    "TITLES",
-    "Routine",
-    "Step",
-    "conclude",
-    "ended_well",
-    "judged",
-    "observes",
-    "planned_restarts",
-    "routine",
-    "spread",
-    "worst",
-]
 
 OK_STATUSES = frozenset({"ok", "changed"})
 STEP_STATUSES = ("ok", "changed", "skipped", "warn", "unknown", "failed")  # from best to worst
@@ -33,24 +18,38 @@ _OF_CHECK = {"ok": "ok", "warn": "warn", "critical": "failed", "unknown": "unkno
 _OF_OVERALL = {"healthy": "ok", "degraded": "warn", "critical": "failed", "unknown": "unknown"}
 
 
-def routine(procedure: str) -> Routine:
-    """The routine called ``procedure``; ``ValueError``, one line, when there is none."""
-    try:
-        return ROUTINES[procedure]
-    except KeyError:
-        raise ValueError(f"no routine {procedure!r}: use one of {', '.join(ROUTINES)}") from None
+def named(procedure: str) -> Procedure:
+    """The procedure of that name; ``ValueError``, one line, when there is none that has steps."""
+    known = {name: plan for name, plan in PROCEDURES.items() if plan.steps}
+    if procedure not in known:
+        raise ValueError(f"no procedure {procedure!r}: use one of {', '.join(known)}")
+    return known[procedure]
 
 
 def observes(procedure: str) -> bool:
     """Whether a run of the procedure looks at the host; one that does not has nothing to say of it."""
-    plan = ROUTINES.get(procedure)
+    plan = PROCEDURES.get(procedure)
     return plan is None or plan.observes
 
 
 def judged(procedure: str) -> tuple[str, ...]:
     """Variables of the inventory that the procedure's steps are judged by; empty where none is."""
-    plan = ROUTINES.get(procedure)
+    plan = PROCEDURES.get(procedure)
     return tuple(name for step in plan.steps for name in step.variables) if plan else ()
+
+
+def results(procedure: str, registered: Mapping[str, Any]) -> dict[str, Any]:
+    """By step, what its task registered, as :func:`conclude` wants it; empty where it did not run."""
+    return {step.id: registered.get(step.result) or {} for step in named(procedure).steps if step.result}
+
+
+def may_begin(step_id: str, procedure: str, registered: Mapping[str, Any]) -> bool:
+    """Whether the step that this one needs ended well. ``ValueError``, one line, for a step that there is not."""
+    steps = {step.id: step for step in named(procedure).steps}
+    if step_id not in steps:
+        raise ValueError(f"{procedure} has no step {step_id!r}: use one of {', '.join(steps)}")
+    needed = steps[step_id].needs
+    return not needed or ended_well(registered.get(steps[needed].result))
 
 
 def conclude(
@@ -71,15 +70,15 @@ def conclude(
     ``outcome`` is ``met`` only when every step is ok (or ``changed``: an action that had to do something and did it),
     ``unreachable`` when there is no snapshot, otherwise ``not_met``. Raises ``ValueError`` for an unknown procedure.
     """
-    plan = routine(procedure)
-    results = spread(step_results or {})
+    plan = named(procedure)
+    reported = spread(step_results or {})
     verdict = verdict if isinstance(verdict, Mapping) else {}
     statuses = {str(c.get("id")): str(c.get("status")) for c in verdict.get("checks") or [] if isinstance(c, Mapping)}
     titles = {step.id: step.title for step in plan.steps}
     steps = [
-        _step(step, snapshot, verdict, statuses, results.get(step.id), facts or {}, titles.get(step.needs))
+        _step(step, snapshot, verdict, statuses, reported.get(step.id), facts or {}, titles.get(step.needs))
         for step in plan.steps
-        if not step.optional or results.get(step.id)
+        if not step.optional or reported.get(step.id)
     ]
     if snapshot is None and plan.observes:
         return steps, "unreachable"

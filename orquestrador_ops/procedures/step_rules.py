@@ -57,8 +57,9 @@ def uptime(snapshot: Snapshot, facts: Facts) -> Judged:
         if -PLANNED_BEFORE_S <= started - planned_at.timestamp() <= PLANNED_AFTER_S:
             text = msg("Up for {up_s}, since a planned restart", up_s=up_s)
             return "ok", text, evidence
-    text = msg("Up for {up_s}, expected more than {limit_s}; no planned restart explains it",
-               up_s=up_s, limit_s=days * DAY_S)  # fmt: skip
+    text = msg(
+        "Up for {up_s}, expected more than {limit_s}; no planned restart explains it", up_s=up_s, limit_s=days * DAY_S
+    )
     return "warn", text, evidence
 
 

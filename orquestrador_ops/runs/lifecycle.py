@@ -211,7 +211,7 @@ class _Told:
         with access.open_history(kept.state_dir, kept.history_url) as store:
             previous = store.last_run(self.record["host"], self.record["procedure"])
             self.record["previous_run"] = rows.name_of_run(previous)
-            days = routines.routine(self.record["procedure"]).period_days
+            days = routines.named(self.record["procedure"]).period_days
             if days:
                 since = datetime.fromisoformat(self.record["started_at"]) - timedelta(days=days)
                 self.record["period"] = store.tally(self.record["host"], since.isoformat())

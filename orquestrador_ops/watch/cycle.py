@@ -213,9 +213,9 @@ def task_of(seen: Mapping[str, Any], decision: watch.Decision) -> dict[str, Any]
 
 def budgets() -> dict[str, int]:
     """Seconds that each procedure may take that a verdict or a diagnosis can call for."""
-    from ..procedures import outcome as routines
+    from ..procedures.catalog import EMERGENCIES
 
-    return {name: routines.routine(name).budget_s for name in routines.PLAYBOOKS}
+    return {name: one.budget_s for name, one in EMERGENCIES.items()}
 
 
 def finish(kept: Settings, number: int, ended: Mapping[str, str]) -> None:

@@ -121,11 +121,16 @@ def _full(scene: Scene) -> Optional[Scenario]:
     if total - foreign >= MOST * total:
         return Scenario(
             "full_by_app",
-            [msg("The application itself holds {own} of the database's {total} connections", own=total - foreign,
-                 total=total)],
+            [
+                msg(
+                    "The application itself holds {own} of the database's {total} connections",
+                    own=total - foreign,
+                    total=total,
+                )
+            ],
             [msg("Have its connection pool looked at: it takes more than the database has")],
             "L3",
-        )  # fmt: skip
+        )
     top = (others[0].get("user"), others[0].get("host"))
     held = _sessions([row for row in others if (row.get("user"), row.get("host")) == top])
     args = {"user": str(top[0] or "?"), "host": str(top[1] or "?")}
@@ -178,20 +183,34 @@ def _refused(scene: Scene) -> Optional[Scenario]:
     if result in ("denied", "password_expired"):
         return Scenario(
             "wrong_password",
-            [msg("The database server refuses the application's account {user}: wrong password, or no such account",
-                 user=user)],
-            [msg("Give .env the password that the account has now, then run this procedure again. Nothing was"
-                 " restarted: the same password would be refused again")],
+            [
+                msg(
+                    "The database server refuses the application's account {user}: wrong password, or no such account",
+                    user=user,
+                )
+            ],
+            [
+                msg(
+                    "Give .env the password that the account has now, then run this procedure again. Nothing was"
+                    " restarted: the same password would be refused again"
+                )
+            ],
             "L3",
-        )  # fmt: skip
+        )
     if result == "denied_database":
-        return Scenario("no_rights", [msg("The account {user} may not use the database {database}", user=user,
-                                          database=name)],
-                        [msg("Grant the application's account its rights again")], "L3")  # fmt: skip
+        return Scenario(
+            "no_rights",
+            [msg("The account {user} may not use the database {database}", user=user, database=name)],
+            [msg("Grant the application's account its rights again")],
+            "L3",
+        )
     if result == "unknown_database" or scene.database.get("error") == "unknown_database":
-        return Scenario("no_schema", [msg("The database server has no database {database}", database=name)],
-                        [msg("Bring it back from its newest verified backup: playbooks/operation/restore.yml"
-                             " -e what=database")], "L3")  # fmt: skip
+        return Scenario(
+            "no_schema",
+            [msg("The database server has no database {database}", database=name)],
+            [msg("Bring it back from its newest verified backup: playbooks/operation/restore.yml -e what=database")],
+            "L3",
+        )
     return None
 
 
@@ -217,16 +236,23 @@ def _read_only(scene: Scene) -> Optional[Scenario]:
     proposal = (
         msg("InnoDB was started in forced recovery: save the data before anything else, then have it looked at")
         if forced
-        else msg("Find out who set it and why, a copy that takes over or a full disk, say; then: SET GLOBAL {setting} ="
-                 " OFF", setting=str(setting))
-    )  # fmt: skip
+        else msg(
+            "Find out who set it and why, a copy that takes over or a full disk, say; then: SET GLOBAL {setting} = OFF",
+            setting=str(setting),
+        )
+    )
     return Scenario(
         "read_only",
-        [msg("The database takes no changes ({setting}), and the application makes some: {error}", setting=str(setting),
-             error=(_error(known, "read_only") or "-")[:200])],
+        [
+            msg(
+                "The database takes no changes ({setting}), and the application makes some: {error}",
+                setting=str(setting),
+                error=(_error(known, "read_only") or "-")[:200],
+            )
+        ],
         [proposal],
         "L4" if forced else "L3",
-    )  # fmt: skip
+    )
 
 
 def _blocked(scene: Scene) -> Optional[Scenario]:
@@ -239,11 +265,15 @@ def _blocked(scene: Scene) -> Optional[Scenario]:
     if worst.get("blocker") is None:  # MariaDB without its plugin metadata_lock_info
         return Scenario(
             "blocked",
-            [msg("The application waits for a lock, for {waited_s} already, and the server does not tell who has it",
-                 waited_s=float(worst.get("waited_s") or 0))],
+            [
+                msg(
+                    "The application waits for a lock, for {waited_s} already, and the server does not tell who has it",
+                    waited_s=float(worst.get("waited_s") or 0),
+                )
+            ],
             [msg("Look for the oldest open transaction: SELECT * FROM information_schema.INNODB_TRX")],
             "L3",
-        )  # fmt: skip
+        )
     args: dict[str, Any] = {
         "object": str(worst.get("object") or "?"),
         "waited_s": float(worst.get("waited_s") or 0),
@@ -253,11 +283,16 @@ def _blocked(scene: Scene) -> Optional[Scenario]:
     }
     return Scenario(
         "blocked",
-        [msg("The application waits for a lock on {object}, for {waited_s} already, which session {blocker} of {user}"
-             " from {host} has", **args)],
+        [
+            msg(
+                "The application waits for a lock on {object}, for {waited_s} already, which session {blocker} of"
+                " {user} from {host} has",
+                **args,
+            )
+        ],
         [msg("Have {user} end its transaction; if it is forgotten, end it: KILL {blocker}", **args)],
         "L3",
-    )  # fmt: skip
+    )
 
 
 def _disk_full(scene: Scene) -> Optional[Scenario]:
@@ -267,8 +302,12 @@ def _disk_full(scene: Scene) -> Optional[Scenario]:
     line = str(started.get("line") or "?") if waits else _error(_known(scene), "disk_full") if _up(scene) else ""
     if not line:
         return None
-    return Scenario("disk_full", [msg("The database has no room left: {error}", error=line[:200])],
-                    [msg("Make room where the database's files lie, or give it more")], "L4")  # fmt: skip
+    return Scenario(
+        "disk_full",
+        [msg("The database has no room left: {error}", error=line[:200])],
+        [msg("Make room where the database's files lie, or give it more")],
+        "L4",
+    )
 
 
 def _not_reconnected(scene: Scene) -> Optional[Scenario]:

@@ -57,10 +57,16 @@ def _database_slow(scene: Scene) -> Optional[Scenario]:
             "blocker": str(waits[0]["blocker"]),
             "user": str(waits[0].get("blocker_user") or "?"),
         }
-        reason = msg("The database is slow: {count} queries wait for a lock on {object}, the longest for {waited_s};"
-                     " session {blocker} of {user} has it", count=len(waits), **args)  # fmt: skip
-        remedy = msg("A restart of the application is no remedy: have {user} end the transaction, or end it: KILL"
-                     " {blocker}", **args)  # fmt: skip
+        reason = msg(
+            "The database is slow: {count} queries wait for a lock on {object}, the longest for {waited_s};"
+            " session {blocker} of {user} has it",
+            count=len(waits),
+            **args,
+        )
+        remedy = msg(
+            "A restart of the application is no remedy: have {user} end the transaction, or end it: KILL {blocker}",
+            **args,
+        )
         return Scenario("database_slow", [reason], [remedy])
     slow = sorted(_list(scene.database.get("slow")), key=lambda query: -_seconds(query))
     own = scene.bad("cpu.app") or scene.bad("memory.app")
@@ -69,21 +75,27 @@ def _database_slow(scene: Scene) -> Optional[Scenario]:
     if blocked:
         reason = msg(
             "The database is slow: {count} queries wait for a lock, the oldest for {oldest_s}",
-            count=len(blocked), oldest_s=_seconds(blocked[0]),
-        )  # fmt: skip
+            count=len(blocked),
+            oldest_s=_seconds(blocked[0]),
+        )
     else:
-        reason = msg("The database is slow: {count} queries run for long, the oldest for {oldest_s}",
-                     count=len(slow), oldest_s=_seconds(slow[0]))  # fmt: skip
+        reason = msg(
+            "The database is slow: {count} queries run for long, the oldest for {oldest_s}",
+            count=len(slow),
+            oldest_s=_seconds(slow[0]),
+        )
     return Scenario(
         "database_slow",
         [reason],
         [
-            msg("A restart of the application is no remedy: see in the evidence who holds the lock, and end that"
-                " session or let it finish")
+            msg(
+                "A restart of the application is no remedy: see in the evidence who holds the lock, and end that"
+                " session or let it finish"
+            )
             if blocked
             else msg("A restart of the application is no remedy: see the queries in the evidence, and their indexes")
         ],
-    )  # fmt: skip
+    )
 
 
 def _leak(scene: Scene) -> Optional[Scenario]:
@@ -93,14 +105,15 @@ def _leak(scene: Scene) -> Optional[Scenario]:
     return Scenario(
         "leak",
         [
-            msg("The application leaks memory: {grown_bytes} more within {span_s}", grown_bytes=trend["grown_bytes"],
-                span_s=trend["span_s"])
+            msg(
+                "The application leaks memory: {grown_bytes} more within {span_s}",
+                grown_bytes=trend["grown_bytes"],
+                span_s=trend["span_s"],
+            )
         ],
-        [
-            msg("A restart buys time: the developers need a heap snapshot (-e heap_snapshot=true) to find what grows")
-        ],
+        [msg("A restart buys time: the developers need a heap snapshot (-e heap_snapshot=true) to find what grows")],
         "L3",
-    )  # fmt: skip
+    )
 
 
 def _memory(scene: Scene) -> Optional[Scenario]:
@@ -140,12 +153,15 @@ def _stranger(scene: Scene) -> Optional[Scenario]:
     return Scenario(
         "stranger",
         [
-            msg("Not the application but {command} (process {pid} of {user}) keeps the host busy: {used_percent}",
-                used_percent=_percent(rows[0]), **args)
+            msg(
+                "Not the application but {command} (process {pid} of {user}) keeps the host busy: {used_percent}",
+                used_percent=_percent(rows[0]),
+                **args,
+            )
         ],
         [msg("Ask {user} what process {pid} ({command}) is for, and end it or make it nice if it can wait", **args)],
         "L2",
-    )  # fmt: skip
+    )
 
 
 def _percent(row: dict[str, Any]) -> float:

@@ -14,12 +14,12 @@ import time
 from collections.abc import Iterator
 from typing import Any, Callable, NamedTuple, Optional
 
-from ...backup import retention as backup_retention
+from ...backup import retention
 from ...core.errors import BackupError
 from ...core.messages import msg
 from ...core.types import Message
 from ...health.expectations import limits_of
-from ...logs import tarball as log_tarball
+from ...logs import tarball
 from ...system import disk_usage, resources
 from ...system.files import locked
 from ..context import EmergencyError, Rung, Scene
@@ -79,8 +79,12 @@ def climb(scene: Scene, _attempt: Callable[[Rung], bool]) -> tuple[Optional[Mess
     if not left:
         step.end("ok", msg("There is room again"), {"disk": disks})
         return None, changed
-    reason = msg("{path} is still full, {used_percent}: nothing more is expired; {named}", path=left[0].path,
-                 used_percent=left[0].percent, named=_named(seen))  # fmt: skip
+    reason = msg(
+        "{path} is still full, {used_percent}: nothing more is expired; {named}",
+        path=left[0].path,
+        used_percent=left[0].percent,
+        named=_named(seen),
+    )
     step.end("failed", reason, {"disk": disks})
     return reason, changed
 
@@ -108,8 +112,12 @@ def _named(seen: dict[str, Any]) -> Message:
     if seen["deleted"]:
         top = seen["deleted"][0]
         if not seen["places"] or top["size_bytes"] > seen["places"][0]["size_bytes"]:
-            return msg("most is a deleted file that {command} (process {pid}) keeps open: {size_bytes}; restart it",
-                       command=top["command"], pid=str(top["pid"]), size_bytes=top["size_bytes"])  # fmt: skip
+            return msg(
+                "most is a deleted file that {command} (process {pid}) keeps open: {size_bytes}; restart it",
+                command=top["command"],
+                pid=str(top["pid"]),
+                size_bytes=top["size_bytes"],
+            )
     if seen["places"]:
         top = seen["places"][0]
         return msg("most of it is in {path}: {size_bytes}", path=top["path"], size_bytes=top["size_bytes"])
@@ -150,8 +158,11 @@ class _Frees:
     def archives(self) -> Optional[Rung]:
         with self._scene.owner.at_work():
             over = self._expired()
-        would = msg("{count} expired log archives would be deleted, {freed_bytes}", count=len(over),
-                    freed_bytes=sum(size for _, size in over))  # fmt: skip
+        would = msg(
+            "{count} expired log archives would be deleted, {freed_bytes}",
+            count=len(over),
+            freed_bytes=sum(size for _, size in over),
+        )
         return Rung("log_archives", FREE_S, lambda _seconds: self._delete_archives(), would) if over else None
 
     def backups(self) -> Optional[Rung]:
@@ -181,7 +192,7 @@ class _Frees:
         directory = self._told["logs_archive_dir"]
         if not self._here(directory):
             return []
-        return log_tarball.expired(
+        return tarball.expired(
             directory,
             now=time.time(),
             days=float(self._told["logs_archive_retention_days"]),
@@ -198,9 +209,12 @@ class _Frees:
                     removed.append({"path": path, "size_bytes": size})
         except OSError as error:
             raise EmergencyError(
-                msg("{path} can't be deleted: {reason}", path=str(error.filename or directory),
-                    reason=error.strerror or type(error).__name__)
-            ) from None  # fmt: skip
+                msg(
+                    "{path} can't be deleted: {reason}",
+                    path=str(error.filename or directory),
+                    reason=error.strerror or type(error).__name__,
+                )
+            ) from None
         freed = sum(int(one["size_bytes"]) for one in removed)
         note = msg("{count} expired log archives deleted, {freed_bytes}", count=len(removed), freed_bytes=freed)
         return {"note": note, "freed_bytes": freed, "removed": removed}
@@ -211,7 +225,7 @@ class _Frees:
 
     def _retain(self, place: tuple[str, str], *, check_mode: bool) -> dict[str, Any]:
         kind, path = place
-        return backup_retention.apply(
+        return retention.apply(
             path,
             kind,
             days=float(self._told["backup_retention_days"]),
@@ -227,13 +241,16 @@ class _Frees:
                     done.append(self._retain(place, check_mode=False))
                 except OSError as error:
                     raise EmergencyError(
-                        msg("{path} can't be deleted: {reason}", path=place[1],
-                            reason=error.strerror or type(error).__name__)
-                    ) from None  # fmt: skip
+                        msg(
+                            "{path} can't be deleted: {reason}",
+                            path=place[1],
+                            reason=error.strerror or type(error).__name__,
+                        )
+                    ) from None
         count = sum(len(one["deleted"]) for one in done)
         freed = sum(int(one["freed_bytes"]) for one in done)
         days = self._told["backup_retention_days"]
-        said = [note for one in done for note in backup_retention.remarks(one, days, check_mode=False)]
+        said = [note for one in done for note in retention.remarks(one, days, check_mode=False)]
         return {"note": said, "freed_bytes": freed, "deleted": count, "places": done}
 
     def _delete_cache(self) -> dict[str, Any]:
