@@ -73,8 +73,7 @@ failures:
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.orquestrador.app.build import Build, build
 from ansible.module_utils.orquestrador.app.dist import DeployError
-from ansible.module_utils.orquestrador.core.messages import plain
-from ansible.module_utils.orquestrador.core.ranges import out_of_range
+from ansible.module_utils.orquestrador.core.module import fail, require_ranges
 from ansible.module_utils.orquestrador.lease import keeper as lease_keeper
 from ansible.module_utils.orquestrador.system.pipeline import end_on_signals
 
@@ -94,9 +93,7 @@ def main() -> None:
     """Build, and fail in one line."""
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
-    problem = out_of_range(params, RANGES)
-    if problem is not None:
-        module.fail_json(msg=problem)
+    require_ranges(module, RANGES)
     end_on_signals()
     with lease_keeper.under(module):
         wanted = Build(
@@ -110,11 +107,7 @@ def main() -> None:
         try:
             result = build(wanted, check_mode=module.check_mode)
         except DeployError as error:
-            module.fail_json(
-                msg="; ".join(plain(failure) for failure in error.failures),
-                failures=error.failures,
-                evidence=error.evidence,
-            )
+            fail(module, *error.failures, evidence=error.evidence)
         module.exit_json(**result)
 
 

@@ -76,8 +76,7 @@ failures:
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.orquestrador.app.dist import DeployError
 from ansible.module_utils.orquestrador.app.suite import Suite, run_suite
-from ansible.module_utils.orquestrador.core.messages import plain
-from ansible.module_utils.orquestrador.core.ranges import out_of_range
+from ansible.module_utils.orquestrador.core.module import fail, require_ranges
 from ansible.module_utils.orquestrador.lease import keeper as lease_keeper
 from ansible.module_utils.orquestrador.system.pipeline import end_on_signals
 
@@ -97,9 +96,7 @@ def main() -> None:
     """Run, and tell what was counted."""
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
-    problem = out_of_range(params, RANGES)
-    if problem is not None:
-        module.fail_json(msg=problem)
+    require_ranges(module, RANGES)
     end_on_signals()
     with lease_keeper.under(module):
         suite = Suite(
@@ -113,7 +110,7 @@ def main() -> None:
         try:
             result = run_suite(suite, check_mode=module.check_mode)
         except DeployError as error:
-            module.fail_json(msg=plain(error.message), failures=error.failures)
+            fail(module, *error.failures)
         module.exit_json(**result)
 
 

@@ -118,8 +118,9 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.orquestrador.backup.offsite import CONTROLLER, copy_all, listed, record, remarks
-from ansible.module_utils.orquestrador.core.errors import BackupError
-from ansible.module_utils.orquestrador.core.messages import msg, plain
+from ansible.module_utils.orquestrador.core.errors import OperatorError
+from ansible.module_utils.orquestrador.core.messages import msg
+from ansible.module_utils.orquestrador.core.module import fail
 from ansible.module_utils.orquestrador.core.ranges import out_of_range
 from ansible.module_utils.orquestrador.lease import keeper as lease_keeper
 from ansible.module_utils.orquestrador.system.pipeline import end_on_signals
@@ -172,10 +173,10 @@ def main() -> None:
                 timeout_s=params["timeout"],
                 check_mode=module.check_mode,
             )
-        except BackupError as error:
-            module.fail_json(msg=plain(error.message), failures=[error.message])
+        except OperatorError as error:
+            fail(module, *error.failures)
         if result["failures"]:
-            module.fail_json(msg="; ".join(plain(failure) for failure in result["failures"]), **result)
+            fail(module, *result.pop("failures"), **result)
         evidence = {
             "to": params["to"],
             "copied": result["copied"],

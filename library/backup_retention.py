@@ -78,9 +78,8 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.orquestrador.backup.retention import apply, remarks
-from ansible.module_utils.orquestrador.core.errors import BackupError
-from ansible.module_utils.orquestrador.core.messages import plain
-from ansible.module_utils.orquestrador.core.ranges import out_of_range
+from ansible.module_utils.orquestrador.core.errors import OperatorError
+from ansible.module_utils.orquestrador.core.module import fail, require_ranges
 from ansible.module_utils.orquestrador.lease import keeper as lease_keeper
 from ansible.module_utils.orquestrador.system.pipeline import end_on_signals
 
@@ -105,9 +104,7 @@ def main() -> None:
     """Delete in each directory, and fail last."""
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
-    problem = out_of_range(params, RANGES)
-    if problem is not None:
-        module.fail_json(msg=problem)
+    require_ranges(module, RANGES)
     os.umask(0o077)
     end_on_signals()
     with lease_keeper.under(module):
@@ -121,7 +118,7 @@ def main() -> None:
                     keep_minimum=params["keep_minimum"],
                     check_mode=module.check_mode,
                 )
-            except BackupError as error:
+            except OperatorError as error:
                 failures.append(error.message)
                 continue
             done.append(result)
@@ -129,7 +126,7 @@ def main() -> None:
         deleted = [f"{result['path']}/{name}\n" for result in done for name in result["deleted"]]
         answer = {"changed": bool(deleted), "places": done, "diff": {"before": "".join(deleted), "after": ""}}
         if failures:
-            module.fail_json(msg="; ".join(plain(failure) for failure in failures), failures=failures, **answer)
+            fail(module, *failures, **answer)
         if any(result["reason"] for result in done):
             answer["status"] = "warn"
         evidence = {

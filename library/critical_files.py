@@ -142,7 +142,7 @@ failures:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.orquestrador.core.messages import plain
+from ansible.module_utils.orquestrador.core.module import fail
 from ansible.module_utils.orquestrador.lease import lease_file as lease
 from ansible.module_utils.orquestrador.system.dated_copies import copy_all
 
@@ -174,11 +174,9 @@ def main() -> None:
             check_mode=module.check_mode,
         )
     except lease.LeaseError as error:
-        module.fail_json(
-            msg=plain(error.message), changed=False, files=[], failures=[error.message], holder=error.holder
-        )
+        fail(module, error.message, changed=False, files=[], holder=error.holder)
     if result["failures"]:
-        module.fail_json(msg="; ".join(plain(failure) for failure in result["failures"]), **result)
+        fail(module, *result.pop("failures"), **result)
     module.exit_json(**result)
 
 

@@ -84,19 +84,20 @@ note:
   description: The result in an untranslated message of C(text) and C(args).
   returned: success
   type: dict
-failure:
-  description: What went wrong, as an untranslated message.
+failures:
+  description: What went wrong, as untranslated messages.
   returned: failure
-  type: dict
+  type: list
+  elements: dict
 """
 
 import os
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.orquestrador.backup.database import back_up
-from ansible.module_utils.orquestrador.core.errors import BackupError
-from ansible.module_utils.orquestrador.core.messages import msg, plain
-from ansible.module_utils.orquestrador.core.ranges import out_of_range
+from ansible.module_utils.orquestrador.core.errors import OperatorError
+from ansible.module_utils.orquestrador.core.messages import msg
+from ansible.module_utils.orquestrador.core.module import fail, require_ranges
 from ansible.module_utils.orquestrador.lease import keeper as lease_keeper
 from ansible.module_utils.orquestrador.system.pipeline import end_on_signals
 
@@ -118,9 +119,7 @@ def main() -> None:
     """Back up, and fail in one line."""
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
-    problem = out_of_range(params, RANGES)
-    if problem is not None:
-        module.fail_json(msg=problem)
+    require_ranges(module, RANGES)
     os.umask(0o077)
     end_on_signals()
     with lease_keeper.under(module):
@@ -136,8 +135,8 @@ def main() -> None:
                 level=params["level"],
                 check_mode=module.check_mode,
             )
-        except BackupError as error:
-            module.fail_json(msg=plain(error.message), failure=error.message)
+        except OperatorError as error:
+            fail(module, *error.failures)
         manifest = result["backup"]
         if manifest is None:
             module.exit_json(**result, evidence={}, note=msg("A backup would be made."))

@@ -98,8 +98,7 @@ import os
 import pwd
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.orquestrador.core.messages import plain
-from ansible.module_utils.orquestrador.core.ranges import out_of_range
+from ansible.module_utils.orquestrador.core.module import fail, require_ranges
 from ansible.module_utils.orquestrador.lease import keeper as lease_keeper
 from ansible.module_utils.orquestrador.mysql.optimize import Limits, OptimizeError, optimize
 from ansible.module_utils.orquestrador.system.pipeline import end_on_signals
@@ -123,9 +122,7 @@ def main() -> None:
     """Look, rebuild, and fail last."""
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
-    problem = out_of_range(params, RANGES)
-    if problem is not None:
-        module.fail_json(msg=problem)
+    require_ranges(module, RANGES)
     # PyMySQL logs in by this name; after a change of user the environment may still have the one before.
     os.environ["LOGNAME"] = pwd.getpwuid(os.geteuid()).pw_name
     end_on_signals()
@@ -147,9 +144,9 @@ def main() -> None:
                 check_mode=module.check_mode,
             )
         except OptimizeError as error:
-            module.fail_json(msg=plain(error.message), failures=[error.message])
+            fail(module, *error.failures)
         if result["failures"]:
-            module.fail_json(msg="; ".join(plain(failure) for failure in result["failures"]), **result)
+            fail(module, *result.pop("failures"), **result)
         module.exit_json(**result)
 
 

@@ -132,10 +132,9 @@ import os
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.orquestrador.app.control import Application, Settings
-from ansible.module_utils.orquestrador.backup.restore_database import RestoreError, Wanted, restore
-from ansible.module_utils.orquestrador.core.errors import BackupError
-from ansible.module_utils.orquestrador.core.messages import plain
-from ansible.module_utils.orquestrador.core.ranges import out_of_range
+from ansible.module_utils.orquestrador.backup.restore_database import Wanted, restore
+from ansible.module_utils.orquestrador.core.errors import OperatorError
+from ansible.module_utils.orquestrador.core.module import fail, require_ranges
 from ansible.module_utils.orquestrador.lease import keeper as lease_keeper
 from ansible.module_utils.orquestrador.mysql.load import Admin
 from ansible.module_utils.orquestrador.system.identity import Owner
@@ -180,9 +179,7 @@ def main() -> None:
     """Restore, and fail in one line for each thing that has to be known."""
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
-    problem = out_of_range(params, RANGES)
-    if problem is not None:
-        module.fail_json(msg=problem)
+    require_ranges(module, RANGES)
     os.umask(0o077)
     end_on_signals()
     with lease_keeper.under(module):
@@ -211,9 +208,8 @@ def main() -> None:
             admin = Admin(owner, params["admin_socket"], params["admin_defaults_file"] or "")
             with owner.at_work():
                 result = restore(wanted, admin, Application(owner, settings), check_mode=module.check_mode)
-        except BackupError as error:
-            failures = [*error.messages, *error.journey] if isinstance(error, RestoreError) else [error.message]
-            module.fail_json(msg="; ".join(plain(message) for message in failures), failures=failures)
+        except OperatorError as error:
+            fail(module, *error.failures)
         manifest, notes = result.pop("backup"), result.pop("notes")
         module.exit_json(
             **result,

@@ -174,9 +174,8 @@ from ansible.module_utils.orquestrador.backup.restore_files import (
     restore_critical,
 )
 from ansible.module_utils.orquestrador.backup.tree import shown
-from ansible.module_utils.orquestrador.core.errors import BackupError
-from ansible.module_utils.orquestrador.core.messages import plain
-from ansible.module_utils.orquestrador.core.ranges import out_of_range
+from ansible.module_utils.orquestrador.core.errors import OperatorError
+from ansible.module_utils.orquestrador.core.module import fail, require_ranges
 from ansible.module_utils.orquestrador.lease import keeper as lease_keeper
 from ansible.module_utils.orquestrador.system.pipeline import end_on_signals
 
@@ -268,9 +267,7 @@ def main() -> None:
         required_if=[("what", "code", ("source", "identity", "recipient")), ("what", "critical", ("files",))],
     )
     params = module.params
-    problem = out_of_range(params, RANGES)
-    if problem is not None:
-        module.fail_json(msg=problem)
+    require_ranges(module, RANGES)
     os.umask(0o077)
     end_on_signals()
     with lease_keeper.under(module):
@@ -278,10 +275,10 @@ def main() -> None:
             if not module.check_mode:
                 confirm(params["confirm"], params["name"])
             result = (code if params["what"] == "code" else critical)(params, module.check_mode)
-        except BackupError as error:
-            module.fail_json(msg=plain(error.message), failures=[error.message])
+        except OperatorError as error:
+            fail(module, *error.failures)
         if result.get("failures"):
-            module.fail_json(msg="; ".join(plain(failure) for failure in result["failures"]), **result)
+            fail(module, *result.pop("failures"), **result)
         module.exit_json(**result)
 
 

@@ -59,7 +59,7 @@ note:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.orquestrador.app.git import inspect
-from ansible.module_utils.orquestrador.core.ranges import out_of_range
+from ansible.module_utils.orquestrador.core.module import require_ranges
 from ansible.module_utils.orquestrador.lease import keeper as lease_keeper
 from ansible.module_utils.orquestrador.system.pipeline import end_on_signals
 
@@ -76,9 +76,7 @@ def main() -> None:
     """Look and tell."""
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
-    problem = out_of_range(params, RANGES)
-    if problem is not None:
-        module.fail_json(msg=problem)
+    require_ranges(module, RANGES)
     end_on_signals()
     with lease_keeper.under(module):
         result = inspect(params["path"], command=params["command"], timeout_s=params["timeout"])

@@ -132,7 +132,7 @@ import os
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.orquestrador.core.messages import plain
+from ansible.module_utils.orquestrador.core.module import fail
 from ansible.module_utils.orquestrador.lease import lease_file as lease
 
 NEEDED = ("owner", "procedure", "ttl_s")
@@ -168,7 +168,7 @@ def main() -> None:
     try:
         result = bring_about(module.params, module.check_mode)
     except lease.LeaseError as error:
-        module.fail_json(msg=plain(error.message), changed=False, failures=[error.message], holder=error.holder)
+        fail(module, error.message, changed=False, holder=error.holder)
     module.exit_json(**result)
 
 

@@ -148,7 +148,7 @@ failures:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.orquestrador.core.messages import plain
+from ansible.module_utils.orquestrador.core.module import fail
 from ansible.module_utils.orquestrador.core.ranges import out_of_range
 from ansible.module_utils.orquestrador.lease import keeper as lease_keeper
 from ansible.module_utils.orquestrador.logs.archive import Options, archive, summary
@@ -200,7 +200,7 @@ def main() -> None:
         result = archive(options, check_mode=module.check_mode)
         notes = result.pop("notes")
         if result["failures"]:
-            module.fail_json(msg="; ".join(plain(failure) for failure in result["failures"]), **result)
+            fail(module, *result.pop("failures"), **result)
         status = "warn" if result["left"] else "changed" if result["changed"] else "ok"
         told = [summary(result, check_mode=module.check_mode), *notes, *(item["message"] for item in result["left"])]
         module.exit_json(**result, status=status, note=told)

@@ -70,7 +70,7 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.orquestrador.core.messages import msg
-from ansible.module_utils.orquestrador.core.ranges import out_of_range
+from ansible.module_utils.orquestrador.core.module import require_ranges
 from ansible.module_utils.orquestrador.lease import keeper as lease_keeper
 from ansible.module_utils.orquestrador.logs.period import Options, count
 from ansible.module_utils.orquestrador.system.pipeline import end_on_signals
@@ -90,9 +90,7 @@ def main() -> None:
     """Count, and say what was counted."""
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = {name: value for name, value in module.params.items() if name != "lease"}
-    problem = out_of_range(params, RANGES)
-    if problem is not None:
-        module.fail_json(msg=problem)
+    require_ranges(module, RANGES)
     end_on_signals()
     with lease_keeper.under(module):
         evidence = count(Options(timeout_s=params.pop("timeout"), **params), time.time())

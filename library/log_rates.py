@@ -126,10 +126,9 @@ evidence:
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.orquestrador.core.errors import BackupError
-from ansible.module_utils.orquestrador.core.messages import msg, plain
-from ansible.module_utils.orquestrador.core.ranges import out_of_range
-from ansible.module_utils.orquestrador.logs.rate_patterns import PatternError
+from ansible.module_utils.orquestrador.core.errors import OperatorError
+from ansible.module_utils.orquestrador.core.messages import msg
+from ansible.module_utils.orquestrador.core.module import fail, require_ranges
 from ansible.module_utils.orquestrador.logs.rates import Options, count, moment
 
 ARGUMENT_SPEC = {
@@ -152,15 +151,13 @@ def main() -> None:
     """Count, and say what was counted."""
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params, now, began = dict(module.params), time.time(), time.monotonic()
-    problem = out_of_range(params, RANGES)
-    if problem is not None:
-        module.fail_json(msg=problem)
+    require_ranges(module, RANGES)
     try:
         params["since"] = moment("since", params["since"], now - DAYS_S)
         params["until"] = moment("until", params["until"], now)
         result = count(Options(timeout_s=params.pop("timeout"), **params), now)
-    except (PatternError, BackupError) as error:
-        module.fail_json(msg=plain(error.message), failures=[error.message])
+    except OperatorError as error:
+        fail(module, *error.failures)
     evidence = {**result.pop("totals"), "source": result["source"], "took_s": round(time.monotonic() - began, 3)}
     complete = result.pop("complete")
     wrong = any(finding["code"] == "no_request" for finding in result["findings"])

@@ -84,8 +84,7 @@ failures:
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.orquestrador.app.npm import Npm, NpmError
 from ansible.module_utils.orquestrador.app.npm_audit import NEVER, SEVERITIES, FixError, audit
-from ansible.module_utils.orquestrador.core.messages import plain
-from ansible.module_utils.orquestrador.core.ranges import out_of_range
+from ansible.module_utils.orquestrador.core.module import fail, require_ranges
 from ansible.module_utils.orquestrador.lease import keeper as lease_keeper
 from ansible.module_utils.orquestrador.system.pipeline import end_on_signals
 
@@ -107,9 +106,7 @@ def main() -> None:
     """Ask, repair and tell."""
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
-    problem = out_of_range(params, RANGES)
-    if problem is not None:
-        module.fail_json(msg=problem)
+    require_ranges(module, RANGES)
     end_on_signals()
     with lease_keeper.under(module):
         try:
@@ -127,8 +124,7 @@ def main() -> None:
         except NpmError as error:
             module.exit_json(changed=False, status="unknown", note=error.message, evidence={})
         except FixError as error:
-            lines = "; ".join(plain(line) for line in error.messages)
-            module.fail_json(msg=lines, changed=error.changed, failures=error.messages, evidence=error.evidence)
+            fail(module, *error.failures, changed=error.changed, evidence=error.evidence)
         module.exit_json(**result)
 
 

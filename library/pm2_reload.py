@@ -92,8 +92,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.orquestrador.app.dist import DeployError, Dist
 from ansible.module_utils.orquestrador.app.health_endpoint import usable
 from ansible.module_utils.orquestrador.app.reload import Options, reload
-from ansible.module_utils.orquestrador.core.messages import plain
-from ansible.module_utils.orquestrador.core.ranges import out_of_range
+from ansible.module_utils.orquestrador.core.module import fail, require_ranges
 from ansible.module_utils.orquestrador.lease import keeper as lease_keeper
 from ansible.module_utils.orquestrador.system.pipeline import end_on_signals
 
@@ -118,9 +117,7 @@ def main() -> None:
     """Reload, and fail in one line."""
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
-    problem = out_of_range(params, RANGES)
-    if problem is not None:
-        module.fail_json(msg=problem)
+    require_ranges(module, RANGES)
     url = usable(params["url"])
     if url is None:
         module.fail_json(msg=f"url is {params['url']!r}; give the http or https address of the health endpoint")
@@ -141,11 +138,7 @@ def main() -> None:
         try:
             result = reload(options, check_mode=module.check_mode)
         except DeployError as error:
-            module.fail_json(
-                msg="; ".join(plain(failure) for failure in error.failures),
-                failures=error.failures,
-                evidence=error.evidence,
-            )
+            fail(module, *error.failures, evidence=error.evidence)
         module.exit_json(**result)
 
 

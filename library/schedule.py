@@ -149,7 +149,8 @@ import os
 from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.orquestrador.core.messages import msg, plain
+from ansible.module_utils.orquestrador.core.messages import msg
+from ansible.module_utils.orquestrador.core.module import fail
 from ansible.module_utils.orquestrador.schedule import install as schedule_install
 from ansible.module_utils.orquestrador.schedule import plan as schedule
 
@@ -186,10 +187,10 @@ def main() -> None:
     try:
         module.exit_json(**install(module))
     except schedule.ScheduleError as error:
-        module.fail_json(msg=plain(error.message), failures=[error.message])
+        fail(module, *error.failures)
     except OSError as error:
         text = msg("The schedule could not be written: {reason}", reason=str(error))
-        module.fail_json(msg=plain(text), failures=[text])
+        fail(module, text)
 
 
 def install(module: AnsibleModule) -> dict:

@@ -57,7 +57,8 @@ failures:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.orquestrador.core.messages import msg, plain
+from ansible.module_utils.orquestrador.core.messages import msg
+from ansible.module_utils.orquestrador.core.module import fail
 from ansible.module_utils.orquestrador.system.whole_file import is_whole, write_whole
 
 ARGUMENT_SPEC = {
@@ -81,7 +82,7 @@ def main() -> None:
             write_whole(path, data, mode)
         except OSError as error:
             text = msg("{path} could not be written: {reason}", path=path, reason=error.strerror or str(error))
-            module.fail_json(msg=plain(text), failures=[text])
+            fail(module, text)
     module.exit_json(changed=changed)
 
 

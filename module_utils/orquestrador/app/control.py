@@ -11,7 +11,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Optional, cast
 
-from ..core.errors import BackupError
+from ..core.errors import OperatorError
 from ..core.jsonable import clean
 from ..core.messages import msg
 from ..core.redact import scrub_text
@@ -57,16 +57,16 @@ class Application:
         self._hasty = hasty
 
     def known(self) -> Optional[bool]:
-        """Whether PM2 has it in its list; :class:`BackupError` when PM2 can't be asked."""
+        """Whether PM2 has it in its list; :class:`OperatorError` when PM2 can't be asked."""
         state, findings = self._ask()
         if state["daemon"] != pm2.ONLINE:
             # Any command of PM2 would start a daemon of its own, which its unit knows nothing of.
-            raise BackupError(
+            raise OperatorError(
                 findings[0]["message"] if findings
                 else msg("the PM2 of {user} can't be asked: start it through its systemd unit", user=self._owner.name)
             )  # fmt: skip
         if state["app"] is None and not os.path.isfile(self._settings.ecosystem):
-            raise BackupError(
+            raise OperatorError(
                 msg("PM2 does not know {app} and {path} does not exist: deploy the application first",
                     app=self._settings.name, path=self._settings.ecosystem)
             )  # fmt: skip
@@ -86,7 +86,7 @@ class Application:
         while self.running():
             if time.monotonic() > until:
                 holder = self._listener() or self._settings.name
-                raise BackupError(
+                raise OperatorError(
                     msg("{app} does not stop: {holder} is still there on port {port}: end it first",
                         app=self._settings.name, holder=holder, port=str(self._settings.port))
                 )  # fmt: skip
@@ -101,14 +101,14 @@ class Application:
             self._start_from_file(until)
 
     def prove(self, timeout_s: float) -> None:
-        """Wait until its health address says that all is well; :class:`BackupError` with its last word if not."""
+        """Wait until its health address says that all is well; :class:`OperatorError` with its last word if not."""
         until = time.monotonic() + timeout_s
         while True:
             reason = self._ill()
             if reason is None:
                 return
             if time.monotonic() > until:
-                raise BackupError(reason)
+                raise OperatorError(reason)
             time.sleep(POLL_S)
 
     def restart(self, timeout_s: float, workers: Sequence[int] = ()) -> None:
@@ -125,7 +125,7 @@ class Application:
         until = time.monotonic() + timeout_s
         settings = self._settings
         if not os.path.isfile(settings.ecosystem):
-            raise BackupError(
+            raise OperatorError(
                 msg("{path} does not exist: bring it back with playbooks/operation/restore.yml -e what=critical",
                     path=settings.ecosystem)
             )  # fmt: skip
@@ -232,7 +232,7 @@ class Application:
         # PM2 writes its errors to either stream, with colours; its last line says most.
         lines = (done.stderr + b"\n" + done.stdout).decode("utf-8", "replace").strip().splitlines()
         reason = "timeout" if done.timed_out else done.error or (scrub_text(lines[-1])[:200] if lines else "")
-        raise BackupError(
+        raise OperatorError(
             msg("pm2 {verb} {app} failed: {reason}: look at the log of PM2", verb=verb, app=self._settings.name,
                 reason=reason or f"status {done.code}")
         )  # fmt: skip

@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import datetime
 import fcntl
 import hashlib
 import json
@@ -27,8 +26,9 @@ import time
 from collections.abc import Iterator
 from typing import Any, Optional
 
+from ..core.errors import OperatorError
+from ..core.jsonable import iso
 from ..core.messages import msg
-from ..core.types import Message
 from ..system.command import run
 from ..system.long_command import end_marked
 
@@ -42,14 +42,8 @@ RESTORING, DISCARDED = ".ops-restoring", ".ops-discarded"
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
 
-class DeployError(Exception):
+class DeployError(OperatorError):
     """A build or a reload can't be done, or did not do; ``message`` is for the operator."""
-
-    def __init__(self, message: Message) -> None:
-        super().__init__(message["text"])
-        self.message = message
-        self.failures = [message]
-        self.evidence: dict[str, Any] = {}
 
 
 def digest(path: str) -> Optional[str]:
@@ -225,14 +219,14 @@ class Dist:
         """
         building = self._part("building")
         if building and self.repair():
-            return {"to": "before_build", "good_at": _iso(building.get("at"))}
+            return {"to": "before_build", "good_at": iso(building.get("at"))}
         now = digest(self.path)
         for name, to, keep in (("pending", "before_build", False), ("good", "proven", True)):
             held = self._part(name)
             if held.get("copy") and held.get("digest") != now:
                 self._restore(held, keep=keep)
                 self._write({}, {})
-                return {"to": to, "good_at": _iso(held.get("at"))}
+                return {"to": to, "good_at": iso(held.get("at"))}
         return None
 
     def roll_back(self) -> bool:
@@ -303,13 +297,6 @@ class Dist:
                 "{path} can't be written: {reason}: see who owns it and whether there is room", path=path, reason=reason
             )
         )
-
-
-def _iso(moment: Any) -> Optional[str]:
-    try:
-        return datetime.datetime.fromtimestamp(float(moment), datetime.timezone.utc).isoformat(timespec="seconds")
-    except (TypeError, ValueError, OverflowError, OSError):
-        return None
 
 
 def _put(new: str, old: str, discarded: str) -> None:

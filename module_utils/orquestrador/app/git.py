@@ -12,6 +12,7 @@ import pwd
 import time
 from typing import Any, NamedTuple, Optional
 
+from ..core.errors import OperatorError
 from ..core.messages import msg
 from ..core.redact import scrub_text
 from ..core.types import Message
@@ -25,12 +26,8 @@ _CONFIGURATION = ("core.fsmonitor=", "core.hooksPath=/dev/null", "log.showSignat
 _ENVIRONMENT = {"GIT_TERMINAL_PROMPT": "0", "GIT_OPTIONAL_LOCKS": "0", "GIT_NO_LAZY_FETCH": "1", "GIT_PAGER": "cat"}
 
 
-class GitError(Exception):
+class GitError(OperatorError):
     """The repository can't be judged; carries the one line for the operator."""
-
-    def __init__(self, message: Message) -> None:
-        super().__init__(message["text"])
-        self.message = message
 
 
 class NoRepositoryError(Exception):

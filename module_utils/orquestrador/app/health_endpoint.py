@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import socket
@@ -10,8 +11,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 from urllib.parse import SplitResult, urlsplit
 
-from ..core.messages import msg
-from ..core.types import Finding, HttpState, Message
+from ..core.messages import finding, msg
+from ..core.types import Finding, HttpState
 
 if TYPE_CHECKING:
     import http.client
@@ -23,8 +24,7 @@ KEYS = ("status", "database", "system", "timestamp")
 SocketTimeout = socket.timeout
 
 
-def _finding(code: str, message: Message, hint: Optional[Message] = None) -> Finding:
-    return {"collector": "http", "code": code, "message": message, "hint": hint}
+_finding = functools.partial(finding, "http")
 
 
 # --- pure: the body ------------------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ import struct
 import time
 from typing import Any, Optional
 
-from ..core.errors import BackupError
+from ..core.errors import OperatorError
 from ..core.messages import msg
 from ..system import signals
 from ..system.tcp_owner import listeners_of
@@ -48,14 +48,14 @@ def take(pid: int, directory: str, name: str, weight: int, seconds: float) -> di
 
     Has to run as the process's user. ``weight`` is the process's memory in bytes. The newest few are kept.
 
-    :raises BackupError: there is no room, the process can't be asked, or it did not finish in time.
+    :raises OperatorError: there is no room, the process can't be asked, or it did not finish in time.
     """
     end, began = time.monotonic() + seconds, time.monotonic()
     os.makedirs(directory, mode=0o700, exist_ok=True)
     room = os.statvfs(directory)
     needed, free = ROOM * weight + RESERVE_BYTES, room.f_bavail * room.f_frsize
     if free < needed:
-        raise BackupError(
+        raise OperatorError(
             msg("No heap snapshot: {path} has {free_bytes} free and {needed_bytes} may be needed", path=directory,
                 free_bytes=free, needed_bytes=needed)
         )  # fmt: skip
@@ -71,7 +71,7 @@ def take(pid: int, directory: str, name: str, weight: int, seconds: float) -> di
     except (OSError, ValueError, http.client.HTTPException) as error:
         with contextlib.suppress(OSError):
             os.unlink(path)
-        raise BackupError(
+        raise OperatorError(
             msg("No heap snapshot of process {pid}: {reason}", pid=str(pid), reason=str(error) or type(error).__name__)
         ) from None
     closed = not opened or _gone(pid, port)
@@ -91,7 +91,7 @@ def _open_inspector(pid: int, end: float) -> tuple[int, bool]:
             if _is_inspector(port):
                 return port, port not in before
         time.sleep(0.05)
-    raise BackupError(
+    raise OperatorError(
         msg("No heap snapshot: process {pid} does not open its inspector within {limit_s}", pid=str(pid),
             limit_s=OPEN_S)
     )  # fmt: skip

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, Optional
 from urllib.parse import unquote, urlsplit
 
+from ..core.errors import OperatorError
 from ..core.messages import msg
 from ..core.redact import scrub_text
 from ..core.types import Message
@@ -36,12 +37,8 @@ _LOG_LINE = re.compile(r"^npm (?:error|ERR!) (?!A complete log|code |errno |sysc
 DEPENDENCIES = ("dependencies", "devDependencies", "optionalDependencies", "peerDependencies")
 
 
-class NpmError(Exception):
+class NpmError(OperatorError):
     """npm could not tell; carries the one line for the operator."""
-
-    def __init__(self, message: Message) -> None:
-        super().__init__(message["text"])
-        self.message = message
 
 
 class Answer(NamedTuple):

@@ -14,6 +14,7 @@ import shutil
 import stat
 from typing import Any, NamedTuple, Optional
 
+from ..core.errors import OperatorError
 from ..core.messages import msg
 from ..core.types import Message
 from ..system.dated_copies import copy_all
@@ -31,13 +32,11 @@ WRITTEN_IN_PLACE = ".package-lock.json"
 LOCKS = ("npm-shrinkwrap.json", "package-lock.json")
 
 
-class FixError(Exception):
-    """The repair failed and what could be put back was; carries the lines for the operator and the evidence."""
+class FixError(OperatorError):
+    """The repair failed and what could be put back was; ``changed`` tells whether something was changed."""
 
-    def __init__(self, messages: list[Message], evidence: dict[str, Any], changed: bool) -> None:
-        super().__init__(messages[0]["text"])
-        self.messages = messages
-        self.evidence = evidence
+    def __init__(self, failures: list[Message], evidence: dict[str, Any], changed: bool) -> None:
+        super().__init__(*failures, evidence=evidence)
         self.changed = changed
 
 

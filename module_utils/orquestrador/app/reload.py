@@ -17,6 +17,7 @@ import time
 from typing import Any, NamedTuple, Optional
 from urllib.parse import SplitResult
 
+from ..core.errors import OperatorError
 from ..core.messages import msg
 from ..core.types import Message
 from ..pm2 import axon
@@ -71,12 +72,11 @@ class Worker(NamedTuple):
     started_ms: int = 0  # epoch, by PM2; 0 when it does not say
 
 
-class NotReadyError(Exception):
+class NotReadyError(OperatorError):
     """A worker did not come up; ``message`` says how."""
 
     def __init__(self, message: Message, worker: int, pid: int = 0) -> None:
-        super().__init__(message["text"])
-        self.message = message
+        super().__init__(message)
         self.worker = worker
         self.pid = pid
 
@@ -466,11 +466,10 @@ def _require(o: Options, run: Reload) -> list[Worker]:
         )
     bad = bad_answer(o, reply.status, reply.body, workers[0].pid)
     if bad is not None:
-        refused = DeployError(
-            msg("a reload of an application that is not healthy proves nothing: nothing was reloaded, heal it first")
+        raise DeployError(
+            bad,
+            msg("a reload of an application that is not healthy proves nothing: nothing was reloaded, heal it first"),
         )
-        refused.failures = [bad, *refused.failures]
-        raise refused
     return workers
 
 
@@ -509,9 +508,7 @@ def reload(o: Options, *, check_mode: bool) -> dict[str, Any]:
             "repaired": repaired,
         }
         if failure:
-            raised = DeployError(failure[0])
-            raised.failures, raised.evidence = failure, evidence
-            raise raised
+            raise DeployError(*failure, evidence=evidence)
         o.dist.proven()
     return {"changed": True, "evidence": evidence, "note": _note(before, evidence)}
 

@@ -15,11 +15,12 @@ import time
 from collections.abc import Collection
 from typing import Any, NamedTuple, Optional
 
-from ..core.errors import BackupError
+from ..core.errors import OperatorError
+from ..core.jsonable import iso
 from ..core.messages import msg, plain
 from ..core.types import Message
 from ..mysql.clients import need
-from ..system.files import FILE_MODE, Lock, free_bytes, locked, new_id, seconds_of, sha256_of, stamp
+from ..system.files import FILE_MODE, Lock, free_bytes, locked, new_id, seconds_of, sha256_of
 from ..system.pipeline import Pipeline, Worker, write_all
 from .database import check_recipient
 from .sink import Sink, commit, no_room
@@ -57,21 +58,21 @@ class Limits(NamedTuple):
 def check_identity(identity: str) -> None:
     """Refuse anything but a private key of age."""
     if not identity.strip().startswith("AGE-SECRET-KEY-1"):
-        raise BackupError(msg("backup_age_identity is no private key of age: give AGE-SECRET-KEY-1… from Vault"))
+        raise OperatorError(msg("backup_age_identity is no private key of age: give AGE-SECRET-KEY-1… from Vault"))
 
 
 def check_place(directory: str, source: str, exclude: Collection[str]) -> None:
     """Refuse to put backups into what is backed up, and exclusions that mean something else than they say."""
     for name in exclude:
         if not name or "/" in name or name in (".", ".."):
-            raise BackupError(
+            raise OperatorError(
                 msg("backup_code_exclude has {name}: name files and directories that lie in the application's"
                     " directory itself, without a slash", name=repr(name)[:100])
             )  # fmt: skip
     inside = os.path.relpath(os.path.realpath(directory), os.path.realpath(source))
     first = inside.split("/", 1)[0]
     if first != ".." and first not in exclude:
-        raise BackupError(
+        raise OperatorError(
             msg("{path} lies in what is backed up: add {name} to backup_code_exclude, or keep backups elsewhere",
                 path=directory, name=first)
         )  # fmt: skip
@@ -97,7 +98,7 @@ def back_up(
     :param purpose: why it is made, for its manifest: ``routine``, or ``safety`` before something is replaced.
     :param held: the lock of the directory, when the caller has it.
     :returns: ``{changed, backup: manifest or None, path, swept: [names], needed_bytes, free_bytes, files}``
-    :raises BackupError: with the one line for the operator; nothing that looks like a backup is left then, except one
+    :raises OperatorError: with the one line for the operator; nothing that looks like a backup is left then, except one
         that was written but could not be proven, which its manifest says.
     """
     began, clock = time.time(), time.monotonic()
@@ -120,7 +121,7 @@ def back_up(
         needed, free = _room(directory, directory, walked, limits.reserve_bytes)
         backup_id = new_id(began)
         partial = os.path.join(directory, f"{PARTIAL}{backup_id}{SUFFIXES[KIND]}")
-        stream = _Stream(directory, source, lock, clock + limits.timeout_s, limits, stamp(began))
+        stream = _Stream(directory, source, lock, clock + limits.timeout_s, limits, iso(began))
         argvs = [zstd, f"-{level}", f"-T{min(2, os.cpu_count() or 1)}", "-q", "-c"], [age, "-r", recipient]
         try:
             for attempt in range(1, ATTEMPTS + 1):
@@ -132,13 +133,13 @@ def back_up(
                 walked = after
             facts = {
                 "id": backup_id, "source": source, "exclude": sorted(exclude), "recipient": recipient,
-                "started_at": stamp(began), "ended_at": stamp(time.time()),
+                "started_at": iso(began), "ended_at": iso(time.time()),
                 "duration_s": round(time.monotonic() - clock, 3), "purpose": purpose,
             }  # fmt: skip
             manifest = _manifest(facts, written, walked, unstable)
             commit(directory, partial, manifest)
         except OSError as error:
-            raise BackupError(no_room(directory, error)) from error
+            raise OperatorError(no_room(directory, error)) from error
         finally:
             for leftover in (partial, os.path.join(directory, f"{PARTIAL}{backup_id}.json")):
                 with contextlib.suppress(OSError):
@@ -159,14 +160,14 @@ def _result(
 
 
 def _room(directory: str, place: str, walked: Walked, reserve_bytes: int) -> tuple[int, int]:
-    """What the backup is expected to take and what is free; :class:`BackupError` when that does not go together."""
+    """What the backup is expected to take and what is free; :class:`OperatorError` when that does not go together."""
     before = backups(directory, KIND)
     share = 1.0
     if before and before[-1]["bytes_source"]:
         share = min(int(before[-1]["bytes_file"]) / int(before[-1]["bytes_source"]) * GROWTH, 1.0)
     needed, free = int(walked.bytes * share) + ENTRY_BYTES * len(walked.found), free_bytes(place)
     if free < needed + reserve_bytes:
-        raise BackupError(
+        raise OperatorError(
             msg(
                 "a backup needs about {needed_bytes} and has to leave {reserve_bytes}, but {path} has {free_bytes}"
                 " left: free some",
@@ -185,7 +186,9 @@ class _Written(NamedTuple):
 class _Stream:
     """The pipe itself."""
 
-    def __init__(self, directory: str, source: str, lock: Lock, deadline: float, limits: Limits, since_at: str) -> None:
+    def __init__(
+        self, directory: str, source: str, lock: Lock, deadline: float, limits: Limits, since_at: Optional[str]
+    ) -> None:
         self._directory = directory
         self._source = source
         self._lock = lock
@@ -213,7 +216,7 @@ class _Stream:
                 if writer.error is not None:
                     raise writer.error
                 if writer.is_alive():
-                    raise BackupError(msg("the disk of {path} does not take what is written", path=self._directory))
+                    raise OperatorError(msg("the disk of {path} does not take what is written", path=self._directory))
             os.fsync(target)
         finally:
             os.close(target)
@@ -239,7 +242,7 @@ def _manifest(facts: dict[str, Any], written: _Written, walked: Walked, unstable
     kinds = [entry[0] for entry in listing.values()]
     room = sum(len(path) for path in listing) * 6 + ENTRY_BYTES * len(listing)
     if room > MAX_MANIFEST:
-        raise BackupError(
+        raise OperatorError(
             msg("{path} has too many files to list: leave some out with backup_code_exclude", path=facts["source"])
         )
     return {
@@ -269,7 +272,7 @@ def verify(
     """Prove one backup that is there and write the proof into its manifest.
 
     :returns: ``{changed, backup: manifest, path}``; ``backup.verified`` is ``{at, method, duration_s, age_s, files}``.
-    :raises BackupError: what is wrong with the backup, or why it could not be proven; the manifest says so too.
+    :raises OperatorError: what is wrong with the backup, or why it could not be proven; the manifest says so too.
     """
     check_identity(identity)
     need("age"), need("zstd")
@@ -293,10 +296,10 @@ def _prove(
         # What was proven once may have been damaged since: it must not go on counting as proven.
         if manifest.get("verified") is not None:
             replace_manifest(directory, {**manifest, "verified": None})
-        raise BackupError(error.message) from error
+        raise OperatorError(error.message) from error
     now = time.time()
     manifest["verified"] = {
-        "at": stamp(now),
+        "at": iso(now),
         "method": "listing",
         "duration_s": round(time.monotonic() - began, 3),
         "age_s": max(int(now - seconds_of(str(manifest["started_at"]))), 0),
@@ -306,7 +309,7 @@ def _prove(
     try:
         replace_manifest(directory, manifest)
     except OSError as error:
-        raise BackupError(no_room(directory, error)) from error
+        raise OperatorError(no_room(directory, error)) from error
 
 
 def check_file(directory: str, manifest: dict[str, Any]) -> str:
@@ -316,7 +319,7 @@ def check_file(directory: str, manifest: dict[str, Any]) -> str:
         found = sha256_of(path)
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise BackupError(msg("{path} can't be read: {reason}", path=path, reason=reason)) from error
+        raise OperatorError(msg("{path} can't be read: {reason}", path=path, reason=reason)) from error
     if found != manifest["sha256"]:
         raise RefutedError(
             msg("{path} is damaged: its SHA-256 is not the one in its manifest: keep an older backup", path=path)
@@ -336,7 +339,7 @@ def read_back(
     """Decrypt a backup's file and compare all that is in it with the manifest; with ``target``, write it there.
 
     :raises RefutedError: the file is damaged, or holds something else.
-    :raises BackupError: it could not be read to the end, as with another key.
+    :raises OperatorError: it could not be read to the end, as with another key.
     """
     path = check_file(directory, manifest)
     unpacker = Unpacker(target)
@@ -344,8 +347,10 @@ def read_back(
         _unpack(path, unpacker, identity, lock, deadline, stall_s)
     except RefutedError:
         raise
-    except BackupError as error:
-        raise BackupError(msg("{path} can't be read back: {reason}", path=path, reason=plain(error.message))) from error
+    except OperatorError as error:
+        raise OperatorError(
+            msg("{path} can't be read back: {reason}", path=path, reason=plain(error.message))
+        ) from error
     differs = differing(manifest["files"], unpacker.listing)
     if differs or listing_sha256(unpacker.listing) != manifest["listing_sha256"]:
         raise RefutedError(
@@ -368,7 +373,7 @@ def _unpack(path: str, unpacker: Unpacker, identity: str, lock: Lock, deadline: 
 
         def moved(name: str) -> None:
             pipeline.alive()
-            lock.tell(1.0, action="code_verify", since_at=stamp(time.time()))
+            lock.tell(1.0, action="code_verify", since_at=iso(time.time()))
 
         try:
             unpacker.unpack(zstd.stdout, moved)

@@ -15,13 +15,14 @@ import subprocess
 import time
 from typing import Any, NamedTuple, Optional
 
-from ..core.errors import BackupError
+from ..core.errors import OperatorError
+from ..core.jsonable import iso
 from ..core.messages import msg
 from ..mysql import state as database
 from ..mysql import structure as backup_structure
 from ..mysql.clients import PRODUCTS, Dumper, find_dumper, need
 from ..mysql.dump_scanner import DumpScanner
-from ..system.files import FILE_MODE, Lock, free_bytes, locked, new_id, stamp
+from ..system.files import FILE_MODE, Lock, free_bytes, locked, new_id
 from ..system.pipeline import Pipeline, Worker, teed
 from .sink import Sink, commit, no_room
 from .store import FORMAT, PARTIAL, SUFFIX, backups, ensure_directory, sweep
@@ -58,9 +59,11 @@ class Written(NamedTuple):
 def check_recipient(recipient: str) -> None:
     """Refuse anything but a public key of age: a private one must not get here at all."""
     if recipient.upper().startswith("AGE-SECRET-KEY"):
-        raise BackupError(msg("backup_age_recipient is a private key: give the public one, age1…, and keep it secret"))
+        raise OperatorError(
+            msg("backup_age_recipient is a private key: give the public one, age1…, and keep it secret")
+        )
     if not _RECIPIENT.fullmatch(recipient):
-        raise BackupError(msg("backup_age_recipient is no public key of age: give what age-keygen -y prints, age1…"))
+        raise OperatorError(msg("backup_age_recipient is no public key of age: give what age-keygen -y prints, age1…"))
 
 
 def inspect_source(defaults_file: str, name: str) -> Source:
@@ -68,16 +71,16 @@ def inspect_source(defaults_file: str, name: str) -> Source:
     try:
         defaults, _ = database.read_defaults(defaults_file)
     except database.DatabaseError as error:
-        raise BackupError(error.finding["message"]) from error
+        raise OperatorError(error.finding["message"]) from error
     connection = None
     try:
         connection = database.connect(defaults, name, CONNECT_TIMEOUT_S)
         return _source(connection)
-    except BackupError:
+    except OperatorError:
         raise
     except Exception as error:  # a server that answers garbage makes PyMySQL raise anything
         where = defaults.socket or defaults.host or "localhost"
-        raise BackupError(
+        raise OperatorError(
             msg("The database server at {where} can't be asked about {database}: {reason}", where=where, database=name,
                 reason=database.reason_of(error))
         ) from error  # fmt: skip
@@ -131,7 +134,7 @@ def back_up(
     :param purpose: why it is made, for its manifest: ``routine``, or ``safety`` before something is replaced.
     :param held: the lock of the directory, when the caller has it.
     :returns: ``{changed, backup: manifest or None, path, swept: [names], needed_bytes, free_bytes}``
-    :raises BackupError: with the one line for the operator; nothing that looks like a backup is left then.
+    :raises OperatorError: with the one line for the operator; nothing that looks like a backup is left then.
     """
     began, clock = time.time(), time.monotonic()
     check_recipient(recipient)
@@ -153,11 +156,11 @@ def back_up(
         backup_id = new_id(began)
         partial = os.path.join(directory, f"{PARTIAL}{backup_id}{SUFFIX}")
         argv = dumper.command([f"--defaults-file={defaults_file}"], name)
-        stream = _Stream(directory, lock, clock + timeout_s, stall_s, reserve_bytes, stamp(began))
+        stream = _Stream(directory, lock, clock + timeout_s, stall_s, reserve_bytes, iso(began))
         try:
             written = stream.run(dumper.name, argv, [zstd, f"-{level}", "-q", "-c"], [age, "-r", recipient], partial)
             if inspect_source(defaults_file, name).structure != source.structure:
-                raise BackupError(
+                raise OperatorError(
                     msg(
                         "the structure of {database} changed while it was dumped: try again when it rests",
                         database=name,
@@ -167,7 +170,7 @@ def back_up(
             manifest["purpose"] = purpose
             commit(directory, partial, manifest)
         except OSError as error:
-            raise BackupError(no_room(directory, error)) from error
+            raise OperatorError(no_room(directory, error)) from error
         finally:
             for leftover in (partial, os.path.join(directory, f"{PARTIAL}{backup_id}.json")):
                 with contextlib.suppress(OSError):
@@ -179,13 +182,13 @@ def back_up(
 
 
 def _room(directory: str, place: str, source: Source, name: str, reserve_bytes: int) -> tuple[int, int]:
-    """What the backup is expected to take and what is free; :class:`BackupError` when that does not go together."""
+    """What the backup is expected to take and what is free; :class:`OperatorError` when that does not go together."""
     before = [manifest for manifest in backups(directory) if manifest.get("database") == name]
     known: Optional[int] = int(before[-1]["bytes_file"]) if before else None
     needed = int(known * GROWTH if known is not None else source.size_bytes * FIRST_SHARE)
     free = free_bytes(place)
     if free < needed + reserve_bytes:
-        raise BackupError(
+        raise OperatorError(
             msg(
                 "a backup needs about {needed_bytes} and has to leave {reserve_bytes}, but {path} has {free_bytes}"
                 " left: free some",
@@ -199,7 +202,7 @@ class _Stream:
     """The pipe itself."""
 
     def __init__(
-        self, directory: str, lock: Lock, deadline: float, stall_s: float, reserve_bytes: int, since_at: str
+        self, directory: str, lock: Lock, deadline: float, stall_s: float, reserve_bytes: int, since_at: Optional[str]
     ) -> None:
         self._directory = directory
         self._lock = lock
@@ -232,9 +235,9 @@ class _Stream:
                 if writer.error is not None:
                     raise writer.error
                 if writer.is_alive():
-                    raise BackupError(msg("the disk of {path} does not take what is written", path=self._directory))
+                    raise OperatorError(msg("the disk of {path} does not take what is written", path=self._directory))
             if not scanner.complete:
-                raise BackupError(
+                raise OperatorError(
                     msg("the dump lacks its last line, Dump completed, although {program} reported no error:"
                         " see the log of the database", program=program)
                 )  # fmt: skip
@@ -254,7 +257,7 @@ class _Stream:
         except BrokenPipeError:
             self._pipeline.broken()
         except ValueError as error:
-            raise BackupError(msg("the dump can't be understood: {reason}", reason=str(error))) from error
+            raise OperatorError(msg("the dump can't be understood: {reason}", reason=str(error))) from error
 
 
 def _manifest(
@@ -288,8 +291,8 @@ def _manifest(
             "time_zones": list(source.time_zones),
         },
         "dump": {"program": dumper.version, "options": list(dumper.options)},
-        "started_at": stamp(began),
-        "ended_at": stamp(began + duration_s),
+        "started_at": iso(began),
+        "ended_at": iso(began + duration_s),
         "duration_s": round(duration_s, 3),
         "sha256": written.sha256,
         "bytes_dump": written.bytes_dump,

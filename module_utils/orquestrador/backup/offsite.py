@@ -15,13 +15,15 @@ import time
 from collections.abc import Iterable
 from typing import Any, NamedTuple, Optional
 
-from ..core.errors import BackupError
+from ..core.errors import OperatorError
+from ..core.jsonable import iso
 from ..core.messages import msg, plain
 from ..core.redact import scrub_text
 from ..core.types import Message
 from ..mysql.clients import need
-from ..system.files import FILE_MODE, locked, sha256_of, stamp, sync_directory
+from ..system.files import FILE_MODE, locked, sha256_of
 from ..system.pipeline import Pipeline, pieces
+from ..system.whole_file import sync_directory
 from .retention import survey
 from .store import read_manifest, replace_manifest
 
@@ -70,10 +72,10 @@ def record(directory: str, kind: str, backup_id: str, to: str, sha256: str) -> N
     with locked(directory, "backup_copy", time.time()):
         manifest = read_manifest(path, kind)
         if manifest is None or manifest["sha256"] != sha256:
-            raise BackupError(msg("{path} changed while its backup was copied: copy it again", path=path))
+            raise OperatorError(msg("{path} changed while its backup was copied: copy it again", path=path))
         copies = manifest.get("copies")
         others = [copy for copy in copies if isinstance(copy, dict) and copy.get("to") != to] if copies else []
-        manifest["copies"] = [*others, {"to": to, "at": stamp(time.time()), "sha256": sha256}]
+        manifest["copies"] = [*others, {"to": to, "at": iso(time.time()), "sha256": sha256}]
         replace_manifest(directory, manifest)
 
 
@@ -111,8 +113,8 @@ class Destination:
                 return ""
             try:
                 pipeline.finish()
-            except BackupError as error:
-                raise BackupError(
+            except OperatorError as error:
+                raise OperatorError(
                     msg("{destination} can't be used: {reason}", destination=self.place, reason=plain(error.message))
                 ) from error
         return said.decode("utf-8", "replace")
@@ -126,14 +128,14 @@ class Mounted(Destination):
         try:
             device = os.stat(place).st_dev
         except OSError as error:
-            raise BackupError(
+            raise OperatorError(
                 msg("{destination} can't be used: {reason}", destination=place,
                     reason=error.strerror or type(error).__name__)
             ) from error  # fmt: skip
         for directory in directories:
             with contextlib.suppress(OSError):
                 if os.stat(directory).st_dev == device:
-                    raise BackupError(
+                    raise OperatorError(
                         msg("{destination} is on the same file system as {path}: mount what is meant to be there",
                             destination=place, path=directory)
                     )  # fmt: skip
@@ -161,7 +163,7 @@ class Mounted(Destination):
                 try:
                     while data := file.read(CHUNK):
                         if time.monotonic() > self.deadline:
-                            raise BackupError(
+                            raise OperatorError(
                                 msg("the time allowed is over: allow more, or look at {destination}",
                                     destination=self.place)
                             )  # fmt: skip
@@ -192,9 +194,9 @@ class Mounted(Destination):
         except OSError as error:
             raise self._why(error) from error
 
-    def _why(self, error: OSError) -> BackupError:
+    def _why(self, error: OSError) -> OperatorError:
         reason = error.strerror or type(error).__name__
-        return BackupError(msg("{destination} can't be used: {reason}", destination=self.place, reason=reason))
+        return OperatorError(msg("{destination} can't be used: {reason}", destination=self.place, reason=reason))
 
 
 class Rclone(Destination):
@@ -215,7 +217,7 @@ class Rclone(Destination):
         try:
             return {str(item["Name"]): int(item["Size"]) for item in json.loads(answer or "[]")}
         except (ValueError, KeyError, TypeError) as error:
-            raise BackupError(
+            raise OperatorError(
                 msg("{destination} can't be used: {reason}", destination=self.place, reason="rclone lists no JSON")
             ) from error
 
@@ -258,9 +260,9 @@ class Rsync(Destination):
 
 
 def destination(to: str, deadline: float, directories: Iterable[str]) -> Destination:
-    """The destination that ``to`` names; :class:`BackupError` when it names none, or holds a secret."""
+    """The destination that ``to`` names; :class:`OperatorError` when it names none, or holds a secret."""
     if scrub_text(to) != to:
-        raise BackupError(
+        raise OperatorError(
             msg("backup_copy_to holds a credential: keep it in the configuration of rclone, or in an SSH key")
         )
     scheme, _, rest = to.partition(":")
@@ -270,7 +272,7 @@ def destination(to: str, deadline: float, directories: Iterable[str]) -> Destina
         return Rclone(rest if rest.endswith(":") else rest.rstrip("/"), deadline)
     if scheme == "rsync" and rest and not rest.startswith("-"):
         return Rsync(rest.rstrip("/"), deadline)
-    raise BackupError(
+    raise OperatorError(
         msg("backup_copy_to is {value}: give controller, rclone:remote:path, rsync:user@host:path, or the path of a"
             " mounted directory", value=to)
     )  # fmt: skip
@@ -294,7 +296,7 @@ def copy_all(
             if folder not in sizes:
                 sizes[folder] = there.sizes(folder)
             _one(one, to, there, folder, sizes[folder], result, check_mode)
-        except BackupError as error:
+        except OperatorError as error:
             result["failures"].append(error.message)
             break  # what does not take one takes no other
     return result

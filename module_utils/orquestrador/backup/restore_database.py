@@ -18,14 +18,16 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple, Optional
 
 from ..app.control import Application
-from ..core.errors import BackupError
+from ..core.errors import OperatorError
+from ..core.jsonable import iso
 from ..core.messages import msg
 from ..core.types import Message
 from ..mysql.clients import need
 from ..mysql.dump_scanner import DumpScanner
 from ..mysql.load import Admin, Loader, Server, inspect, opens, release
-from ..system.files import Lock, free_bytes, locked, sha256_of, stamp, sync_directory
+from ..system.files import Lock, free_bytes, locked, sha256_of
 from ..system.pipeline import Pipeline, write_all
+from ..system.whole_file import sync_directory
 from .database import back_up
 from .store import backups, choose, sweep, write_manifest
 
@@ -35,15 +37,6 @@ ROOM = 1.25  # of the size that the tables had, for what loading them takes
 # that MySQL's client rejects, MySQL's name collations that MariaDB does not have, and either has syntax of its own.
 TAKES = {"mysql": (5, 7), "mariadb": (10, 3)}
 STOPPED, REPLACING, REPLACED = "stopped", "replacing", "replaced"
-
-
-class RestoreError(BackupError):
-    """A restore that failed after it had begun: what went wrong, what was undone, what is left to do."""
-
-    def __init__(self, messages: list[Message], journey: list[Message]) -> None:
-        super().__init__(messages[0])
-        self.messages = messages
-        self.journey = journey
 
 
 class Wanted(NamedTuple):
@@ -66,12 +59,12 @@ class Wanted(NamedTuple):
 def pick(directory: str, wanted: str) -> dict[str, Any]:
     """The manifest of the backup; ``latest`` is the newest that is no safety backup."""
     if not wanted:
-        raise BackupError(msg("no backup is named: give -e backup=latest, an id or a file"))
+        raise OperatorError(msg("no backup is named: give -e backup=latest, an id or a file"))
     if wanted != "latest":
         return choose(directory, wanted)
     found = [manifest for manifest in backups(directory) if manifest.get("purpose") != "safety"]
     if not found:
-        raise BackupError(
+        raise OperatorError(
             msg("there is no backup {wanted} in {path}: look at what is there", wanted=wanted, path=directory)
         )
     return found[-1]
@@ -110,9 +103,9 @@ def untakeable(manifest: dict[str, Any], server: Server) -> Optional[Message]:
 
 
 def confirmed(wanted: Wanted) -> None:
-    """:class:`BackupError` unless the operator named the database that is replaced."""
+    """:class:`OperatorError` unless the operator named the database that is replaced."""
     if wanted.confirm != wanted.name:
-        raise BackupError(
+        raise OperatorError(
             msg("nothing is restored without its confirmation: give -e confirm={database}, the database that is"
                 " replaced", database=wanted.name)
         )  # fmt: skip
@@ -135,16 +128,16 @@ class Plan(NamedTuple):
 
 
 def prepare(wanted: Wanted, admin: Admin, application: Application) -> Plan:
-    """Look at everything that could be in the way; :class:`BackupError` for the first that is."""
+    """Look at everything that could be in the way; :class:`OperatorError` for the first that is."""
     confirmed(wanted)
     manifest = pick(wanted.directory, wanted.backup)
     path = os.path.join(wanted.directory, str(manifest["file"]))
     server = inspect(admin, wanted.name)
     reason = refuse(manifest, wanted, server)
     if reason is not None:
-        raise BackupError(reason)
+        raise OperatorError(reason)
     if sha256_of(path) != manifest["sha256"]:
-        raise BackupError(
+        raise OperatorError(
             msg("{path} is damaged: its SHA-256 is not the one in its manifest: restore another backup", path=path)
         )
     _fits(wanted)
@@ -160,7 +153,7 @@ def prepare(wanted: Wanted, admin: Admin, application: Application) -> Plan:
 def _fits(wanted: Wanted) -> None:
     """The safety backup has to be readable with the key at hand, or it is no way back."""
     if not wanted.identity.strip().startswith("AGE-SECRET-KEY-1"):
-        raise BackupError(msg("backup_age_identity is no private key of age: give AGE-SECRET-KEY-1… from Vault"))
+        raise OperatorError(msg("backup_age_identity is no private key of age: give AGE-SECRET-KEY-1… from Vault"))
     with Pipeline(time.monotonic() + 30, 30) as pipeline:
         keygen = pipeline.start("age-keygen", [need("age-keygen"), "-y"], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         if keygen.stdin is None or keygen.stdout is None:
@@ -172,7 +165,7 @@ def _fits(wanted: Wanted) -> None:
         public = keygen.stdout.read(4096).decode("ascii", "replace").split()
         pipeline.finish()
     if wanted.recipient not in public:
-        raise BackupError(
+        raise OperatorError(
             msg("backup_age_recipient does not belong to backup_age_identity: the safety backup could not be read;"
                 " correct either")
         )  # fmt: skip
@@ -185,7 +178,7 @@ def _room(wanted: Wanted, manifest: dict[str, Any], server: Server, safety: int)
     if os.stat(server.data_directory).st_dev == os.stat(wanted.directory).st_dev:
         needed += safety
     if free < needed + wanted.reserve_bytes:
-        raise BackupError(
+        raise OperatorError(
             msg("the restore needs about {needed_bytes} and has to leave {reserve_bytes}, but {path} has {free_bytes}"
                 " left: free some", needed_bytes=needed, reserve_bytes=wanted.reserve_bytes, free_bytes=free,
                 path=server.data_directory)
@@ -204,7 +197,7 @@ def restore(wanted: Wanted, admin: Admin, application: Application, *, check_mod
     """Restore a backup over the database.
 
     :returns: ``{changed, backup: manifest, path, evidence, notes: [message]}``
-    :raises BackupError: why nothing was begun; :class:`RestoreError` when it had begun: what became of it.
+    :raises OperatorError: why nothing was begun; :class:`RestoreError` when it had begun: what became of it.
     """
     if check_mode or not os.path.isdir(wanted.directory):
         plan = prepare(wanted, admin, application)
@@ -312,7 +305,7 @@ class _Restore:
             {
                 "backup": self._plan.manifest["id"],
                 "safety": self._way_back["id"] if self._way_back else None,
-                "began_at": stamp(self._began),
+                "began_at": iso(self._began),
                 # While the way back is another run's, what is there is what that one left half-way.
                 "stage": REPLACING if stage == STOPPED and self._way_back else stage,
                 "event_scheduler": self._scheduler,
@@ -361,7 +354,7 @@ class _Restore:
             figures = self._loader.replace(path, manifest, time.monotonic() + self._wanted.timeout_s)
         except BaseException:
             # A server that does not answer any more comes back with the scheduler as it is configured.
-            with contextlib.suppress(BackupError):
+            with contextlib.suppress(OperatorError):
                 self._loader.events("ON")
             raise
         self._loader.events("ON")
@@ -369,7 +362,7 @@ class _Restore:
 
     def _undone(self, error: BaseException) -> BaseException:
         """Put back what was there and start the application; what to say of it."""
-        if isinstance(error, BackupError):
+        if isinstance(error, OperatorError):
             said = error.message
         elif isinstance(error, OSError):
             said = msg("the restore can't go on in {path}: {reason}", path=self._wanted.directory,
@@ -383,16 +376,16 @@ class _Restore:
             messages.append(self._put_back())
         except BaseException as second:  # noqa: BLE001 - whatever it was, the operator has to know what is where
             messages += self._stranded(second)
-            return RestoreError(messages, self._notes)
+            return OperatorError(*messages, *self._notes)
         try:
             self._application.start(self._wanted.app_timeout_s)
             self._application.prove(self._wanted.app_timeout_s)
             messages.append(msg("the application runs again and is healthy"))
         except BaseException as third:  # noqa: BLE001 - as above
-            messages.append(third.message if isinstance(third, BackupError) else msg("the application did not start"))
+            messages.append(third.message if isinstance(third, OperatorError) else msg("the application did not start"))
             messages.append(msg("look at the application: the database is not what keeps it from running"))
         self._close()
-        return RestoreError(messages, self._notes)
+        return OperatorError(*messages, *self._notes)
 
     def _put_back(self) -> Message:
         if self._stage == STOPPED and self._way_back is None:
@@ -413,7 +406,7 @@ class _Restore:
 
     def _stranded(self, error: BaseException) -> list[Message]:
         unexpected = msg("the restore failed unexpectedly: {reason}: report it", reason=type(error).__name__)
-        reason = error.message if isinstance(error, BackupError) else unexpected
+        reason = error.message if isinstance(error, OperatorError) else unexpected
         safety = str(self._way_back["id"]) if self._way_back else str(self._plan.manifest["id"])
         return [
             msg("what was there could not be put back"), reason,

@@ -14,12 +14,14 @@ import time
 from collections.abc import Collection
 from typing import Any, NamedTuple, Optional
 
-from ..core.errors import BackupError
+from ..core.errors import OperatorError
+from ..core.jsonable import iso
 from ..core.messages import msg
 from ..core.types import Message
 from ..mysql.clients import need
 from ..system import dated_copies as critical_files
-from ..system.files import free_bytes, locked, stamp
+from ..system.files import free_bytes, locked
+from ..system.whole_file import sync_directory
 from . import switch as backup_switch
 from .code import KIND, Limits, back_up, check_file, check_identity, check_place, read_back
 from .database import check_recipient
@@ -46,7 +48,7 @@ class Wanted(NamedTuple):
 def confirm(given: str, name: str) -> None:
     """Refuse what was not confirmed."""
     if given != name:
-        raise BackupError(
+        raise OperatorError(
             msg("restoring replaces what is there: confirm it with the name of the application, -e confirm={name}",
                 name=name)
         )  # fmt: skip
@@ -57,7 +59,7 @@ def restore_code(wanted: Wanted, limits: Limits, *, check_mode: bool = False) ->
 
     :returns: ``{changed, backup: manifest, path, safety: path or None, changes: {added, changed, removed: [names]},
         resumed: [names], failures: []}``
-    :raises BackupError: why not; the old tree is in place then.
+    :raises OperatorError: why not; the old tree is in place then.
     """
     began = time.monotonic()
     check_recipient(wanted.recipient)
@@ -106,13 +108,13 @@ def restore_code(wanted: Wanted, limits: Limits, *, check_mode: bool = False) ->
             _same(look(place, ()), target, place)
             written = differing(before, signatures(walk(wanted.root, keep)))
             if written:
-                raise BackupError(
+                raise OperatorError(
                     msg("{files} changed since they were saved: stop what writes them and try again",
                         files=some(written))
                 )  # fmt: skip
             backup_switch.switch(wanted.root, backup_id, keep)
         except OSError as error:
-            raise BackupError(no_room(wanted.root, error)) from error
+            raise OperatorError(no_room(wanted.root, error)) from error
         finally:
             if not backup_switch.pending(wanted.root):
                 backup_switch.discard(wanted.root, backup_id)
@@ -124,26 +126,26 @@ def restore_code(wanted: Wanted, limits: Limits, *, check_mode: bool = False) ->
 def _chosen(wanted: Wanted) -> dict[str, Any]:
     name = wanted.backup
     if not name:
-        raise BackupError(msg("no backup is named: give backup=latest, or the id or the file of one"))
+        raise OperatorError(msg("no backup is named: give backup=latest, or the id or the file of one"))
     if name == "latest":
         # What was saved before a restore is no backup that a routine made.
         made = [found for found in backups(wanted.directory, KIND) if found.get("purpose") != "safety"]
         name = str(made[-1]["id"]) if made else name
     manifest = choose(wanted.directory, name, KIND)
     if manifest.get("verified") is None and not wanted.unverified:
-        raise BackupError(
+        raise OperatorError(
             msg("backup {id} was not proven: prove it, choose another one, or restore it all the same with"
                 " -e backup_restore_unverified=true", id=manifest["id"])
         )  # fmt: skip
     if not isinstance(manifest.get("files"), dict) or not isinstance(manifest.get("exclude"), list):
-        raise BackupError(msg("the manifest of backup {id} lists no files: choose another one", id=manifest["id"]))
+        raise OperatorError(msg("the manifest of backup {id} lists no files: choose another one", id=manifest["id"]))
     return manifest
 
 
 def _check_links(wanted: Wanted, target: Listing) -> None:
     out = leading_out(target, wanted.root)
     if out and not wanted.outside_links:
-        raise BackupError(
+        raise OperatorError(
             msg("the backup has links that lead out of {path}: {files}: if they are meant to, allow them with"
                 " -e backup_restore_outside_links=true", path=wanted.root, files=some(out))
         )  # fmt: skip
@@ -152,7 +154,7 @@ def _check_links(wanted: Wanted, target: Listing) -> None:
 def _room(wanted: Wanted, manifest: dict[str, Any], reserve_bytes: int) -> None:
     needed, free = int(manifest["bytes_tar"]) + 2 * int(manifest["bytes_file"]), free_bytes(wanted.root)
     if free < needed + reserve_bytes:
-        raise BackupError(
+        raise OperatorError(
             msg("the restore needs about {needed_bytes} and has to leave {reserve_bytes}, but {path} has {free_bytes}"
                 " left: free some", needed_bytes=needed, reserve_bytes=reserve_bytes, free_bytes=free,
                 path=wanted.root)
@@ -162,7 +164,7 @@ def _room(wanted: Wanted, manifest: dict[str, Any], reserve_bytes: int) -> None:
 def _same(found: Listing, target: Listing, place: str) -> None:
     differs = differing(found, target)
     if differs:
-        raise BackupError(
+        raise OperatorError(
             msg("{path} is not what was restored, {files} among it: look at the disk", path=place, files=some(differs))
         )
 
@@ -213,7 +215,7 @@ def restore_critical(
     for item in chosen:
         try:
             copy = _copy_of(directory, str(item["name"]), wanted)
-        except BackupError as error:
+        except OperatorError as error:
             result["failures"].append(error.message)
             continue
         if copy is not None:
@@ -234,7 +236,7 @@ def restore_critical(
         try:
             report["changed"] = _bring_back(item, copy, directory, check_mode)
             result["changed"] = result["changed"] or report["changed"]
-        except BackupError as error:
+        except OperatorError as error:
             result["failures"].append(error.message)
     return result
 
@@ -251,9 +253,9 @@ def _copy_of(directory: str, name: str, wanted: str) -> Optional[str]:
             return None
         digest, _ = critical_files.hash_file(place)
     except critical_files.CopyError as error:
-        raise BackupError(error.message) from error
+        raise OperatorError(error.message) from error
     if os.path.islink(place) or critical_files.digits(found) != digest[:12]:
-        raise BackupError(
+        raise OperatorError(
             msg("{path} is damaged: its SHA-256 is not the one in its name: choose another copy", path=place)
         )
     return place
@@ -275,20 +277,20 @@ def _bring_back(item: dict[str, Any], copy: str, directory: str, check_mode: boo
         if before is not None:
             saved = critical_files.copy_all([{**item, "path": path}], directory)
             if saved["failures"]:
-                raise BackupError(saved["failures"][0])
+                raise OperatorError(saved["failures"][0])
         _replace(copy, path, mode, owner)
         if critical_files.hash_file(path)[0] != digest:
-            raise BackupError(msg("{path} is not what was restored: look at the disk", path=path))
+            raise OperatorError(msg("{path} is not what was restored: look at the disk", path=path))
     except critical_files.CopyError as error:
-        raise BackupError(error.message) from error
+        raise OperatorError(error.message) from error
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise BackupError(msg("{path} can't be restored: {reason}", path=path, reason=reason)) from error
+        raise OperatorError(msg("{path} can't be restored: {reason}", path=path, reason=reason)) from error
     return True
 
 
 def _replace(copy: str, path: str, mode: int, owner: tuple[int, int]) -> None:
-    temporary = os.path.join(os.path.dirname(path), f"{STAGE}{os.getpid()}-{stamp(time.time())}")
+    temporary = os.path.join(os.path.dirname(path), f"{STAGE}{os.getpid()}-{iso(time.time())}")
     try:
         target = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
@@ -306,7 +308,7 @@ def _replace(copy: str, path: str, mode: int, owner: tuple[int, int]) -> None:
     finally:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
-    critical_files.sync_directory(os.path.dirname(path))
+    sync_directory(os.path.dirname(path))
 
 
 def remarks(result: dict[str, Any], what: str, check_mode: bool) -> list[Message]:

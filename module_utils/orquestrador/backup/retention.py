@@ -16,10 +16,11 @@ from calendar import timegm
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Optional
 
-from ..core.errors import BackupError
+from ..core.errors import OperatorError
 from ..core.messages import msg
 from ..core.types import Message
-from ..system.files import locked, sync_directory
+from ..system.files import locked
+from ..system.whole_file import sync_directory
 from .store import read_manifest
 
 DAY_S = 86400.0
@@ -84,7 +85,7 @@ def survey(directory: str, kind: str) -> list[tuple[Backup, dict[str, Any]]]:
         return []
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise BackupError(msg("{path} can't be read: {reason}", path=directory, reason=reason)) from error
+        raise OperatorError(msg("{path} can't be read: {reason}", path=directory, reason=reason)) from error
     found = []
     for name in names:
         match = _MANIFEST.fullmatch(name)
@@ -134,7 +135,7 @@ def apply(
     """Delete what goes in one directory.
 
     :returns: ``{kind, path, deleted: [ids], kept: [ids], damaged: [ids], ahead: [ids], freed_bytes, reason}``
-    :raises BackupError: the directory is in use, or something could not be deleted.
+    :raises OperatorError: the directory is in use, or something could not be deleted.
     """
     when = time.time() if now is None else now
     result: dict[str, Any] = {
@@ -176,7 +177,7 @@ def _delete(directory: str, data: str, described: str) -> None:
         os.unlink(described)
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise BackupError(msg("{path} can't be deleted: {reason}", path=data, reason=reason)) from error
+        raise OperatorError(msg("{path} can't be deleted: {reason}", path=data, reason=reason)) from error
 
 
 def remarks(result: dict[str, Any], days: float, check_mode: bool) -> list[Message]:

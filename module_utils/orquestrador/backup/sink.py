@@ -9,8 +9,9 @@ from typing import Any
 
 from ..core.messages import msg
 from ..core.types import Message
-from ..system.files import free_bytes, sync_directory
+from ..system.files import free_bytes
 from ..system.pipeline import Pipeline, pieces, write_all
+from ..system.whole_file import sync_directory
 from .store import PARTIAL, write_manifest
 
 LOOK_EVERY = 8 * 1024 * 1024  # bytes written between two looks at the free space

@@ -14,13 +14,10 @@ import os
 import re
 from typing import Any, Optional
 
-from ..core.errors import BackupError
+from ..core.errors import OperatorError
 from ..core.messages import msg
-from ..system.files import (
-    DIR_MODE,
-    FILE_MODE,
-    sync_directory,
-)
+from ..system.files import DIR_MODE, FILE_MODE
+from ..system.whole_file import sync_directory
 
 FORMAT = 1
 # Of the data's file, by the manifest's kind.
@@ -37,7 +34,7 @@ def ensure_directory(path: str) -> None:
         os.makedirs(path, DIR_MODE, exist_ok=True)
         os.chmod(path, DIR_MODE)
     except OSError as error:
-        raise BackupError(
+        raise OperatorError(
             msg("{path} can't be used for backups: {reason}: make it the application user's", path=path,
                 reason=error.strerror or type(error).__name__)
         ) from error  # fmt: skip
@@ -127,6 +124,6 @@ def choose(directory: str, wanted: str, kind: str = "database") -> dict[str, Any
     for manifest in found:
         if manifest["id"] == name:
             return manifest
-    raise BackupError(
+    raise OperatorError(
         msg("there is no backup {wanted} in {path}: look at what is there", wanted=wanted, path=directory)
     )

@@ -23,10 +23,10 @@ import stat
 from collections.abc import Collection
 from typing import Any, Callable, Optional
 
-from ..core.errors import BackupError
+from ..core.errors import OperatorError
 from ..core.messages import msg
 from ..system.command import fork
-from ..system.files import sync_directory
+from ..system.whole_file import sync_directory
 from .tree import STAGE, is_stage, left_out
 
 NEW, OLD, JOURNAL = "new", "old", "journal.json"
@@ -69,7 +69,7 @@ def remove_tree(path: str) -> None:
 def switch(root: str, backup_id: str, keep: Collection[str]) -> None:
     """Put what was prepared in the place of everything in ``root`` that is not kept.
 
-    :raises BackupError: a rename failed, and the old tree is back.
+    :raises OperatorError: a rename failed, and the old tree is back.
     """
     stage = os.path.join(root, STAGE + backup_id)
     sync_file_system(stage)
@@ -80,7 +80,7 @@ def switch(root: str, backup_id: str, keep: Collection[str]) -> None:
     _write_journal(stage, plan)
     problem = _apart(lambda: _renamed(root, stage, plan))
     if problem is not None:
-        raise BackupError(msg("the restored files could not be put in place: {reason}: the old ones are back",
+        raise OperatorError(msg("the restored files could not be put in place: {reason}: the old ones are back",
                               reason=problem))  # fmt: skip
     remove_tree(stage)
 
@@ -101,7 +101,7 @@ def recover(root: str) -> list[str]:
         if journal is not None:
             problem = _apart(lambda stage=stage, journal=journal: _renamed(root, stage, journal))  # type: ignore[misc]
             if problem is not None:
-                raise BackupError(
+                raise OperatorError(
                     msg("a restore of {path} that was killed can't be finished: {reason}: the old files are back",
                         path=root, reason=problem)
                 )  # fmt: skip
@@ -189,7 +189,7 @@ def _apart(work: Callable[[], Optional[str]]) -> Optional[str]:
         os.close(ours)
     text = answer.decode("utf-8", "replace")
     if not text.startswith("="):
-        raise BackupError(
+        raise OperatorError(
             msg("the exchange of old and new files stopped half-way: {reason}: run the restore again, it goes on from"
                 " there", reason=text[1:] or "the disk does not answer")
         )  # fmt: skip

@@ -18,7 +18,7 @@ import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import IO, Any, Callable, NamedTuple
 
-from ..core.errors import BackupError
+from ..core.errors import OperatorError
 from ..core.messages import msg
 from ..system.pipeline import write_all
 
@@ -38,7 +38,7 @@ _BLOCK = 512
 _END = b"\0" * 1024
 
 
-class RefutedError(BackupError):
+class RefutedError(OperatorError):
     """A backup is not what its manifest says."""
 
 
@@ -92,7 +92,7 @@ def is_stage(name: str) -> bool:
 def walk(root: str, exclude: Collection[str]) -> Walked:
     """Every name below ``root``, directories before what is in them, in one order.
 
-    :raises BackupError: naming what can't be read, or when there are too many names.
+    :raises OperatorError: naming what can't be read, or when there are too many names.
     """
     walked = Walked([], [], [])
     unreadable: list[str] = []
@@ -104,7 +104,7 @@ def walk(root: str, exclude: Collection[str]) -> Walked:
                 names = sorted(item.name for item in items)
         except FileNotFoundError:
             if not folder:
-                raise BackupError(msg("{path} does not exist: correct its path", path=root)) from None
+                raise OperatorError(msg("{path} does not exist: correct its path", path=root)) from None
             continue  # gone since its parent was read: the comparison afterwards tells
         except OSError:
             unreadable.append(folder or root)
@@ -131,12 +131,12 @@ def walk(root: str, exclude: Collection[str]) -> Walked:
                 folders.append(path)
         pending.extend(reversed(folders))
         if len(walked.found) > MAX_ENTRIES:
-            raise BackupError(
+            raise OperatorError(
                 msg("{path} has more than {limit} files: leave some out with backup_code_exclude", path=root,
                     limit=MAX_ENTRIES)
             )  # fmt: skip
     if unreadable:
-        raise BackupError(
+        raise OperatorError(
             msg("{count} files in {path} can't be read by this user: {files}: give them to the application's user",
                 count=len(unreadable), path=root, files=some(unreadable))
         )  # fmt: skip
@@ -200,7 +200,7 @@ class Packer:
                 raise  # of whom we write to
             except OSError as error:
                 reason = error.strerror or type(error).__name__
-                raise BackupError(msg("{path} can't be read: {reason}", path=shown(place), reason=reason)) from error
+                raise OperatorError(msg("{path} can't be read: {reason}", path=shown(place), reason=reason)) from error
         self._write(_END)
 
     def _write(self, data: bytes) -> None:

@@ -14,14 +14,15 @@ import time
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
-from ..core.errors import BackupError
+from ..core.errors import OperatorError
+from ..core.jsonable import iso
 from ..core.messages import msg, plain
 from ..mysql import structure as backup_structure
 from ..mysql.clients import PRODUCTS, Product, find, find_dumper, need
 from ..mysql.dump_scanner import CodeFilter, DumpScanner, Ending
 from ..mysql.scratch_schema import ACCOUNT, METHOD, scratch_schema, sweep_schemas
 from ..mysql.throwaway_server import NoServerError, Place, sweep_servers, throwaway_server
-from ..system.files import Lock, locked, seconds_of, sha256_of, stamp
+from ..system.files import Lock, locked, seconds_of, sha256_of
 from ..system.pipeline import Pipeline, Worker, pieces, teed, write_all
 from .store import choose, replace_manifest, sweep
 
@@ -52,15 +53,15 @@ def verify(
 
     :param identity: private key of age; never written, never an argument.
     :returns: ``{changed, backup: manifest, path}``; ``backup.verified`` is ``{at, method, restore_s, age_s, …}``.
-    :raises BackupError: what is wrong with the backup, or why it could not be proven; the manifest says so too.
+    :raises OperatorError: what is wrong with the backup, or why it could not be proven; the manifest says so too.
     """
     if not identity.strip().startswith("AGE-SECRET-KEY-1"):
-        raise BackupError(msg("backup_age_identity is no private key of age: give AGE-SECRET-KEY-1… from Vault"))
+        raise OperatorError(msg("backup_age_identity is no private key of age: give AGE-SECRET-KEY-1… from Vault"))
     programs = {name: need(name) for name in ("age", "zstd")}
     if not wanted:
         if check_mode:
             return {"changed": True, "backup": {}, "path": directory}
-        raise BackupError(msg("there is nothing to prove, because no backup was made"))
+        raise OperatorError(msg("there is nothing to prove, because no backup was made"))
     if check_mode:
         manifest = choose(directory, wanted)
         return {"changed": True, "backup": manifest, "path": os.path.join(directory, str(manifest["file"]))}
@@ -75,14 +76,14 @@ def verify(
         proof = _Proof(directory, manifest, programs, lock, time.monotonic() + timeout_s, stall_s, ways)
         try:
             manifest["verified"] = proof.prove(identity, reserve_bytes)
-        except BackupError:
+        except OperatorError:
             # What was proven once may have been damaged since: it must not go on counting as proven.
             if proof.refuted and manifest.get("verified") is not None:
                 replace_manifest(directory, {**manifest, "verified": None})
             raise
         except OSError as error:
             reason = error.strerror or type(error).__name__
-            raise BackupError(
+            raise OperatorError(
                 msg("the proof can't go on in {path}: {reason}", path=directory, reason=reason)
             ) from error
         replace_manifest(directory, manifest)
@@ -107,13 +108,13 @@ class _Proof:
         self._why_not: Any = None  # no throwaway server
         product = PRODUCTS.get(str(manifest["server"]["product"]))
         if product is None:
-            raise BackupError(msg("the backup is of an unknown product: use the version that made it"))
+            raise OperatorError(msg("the backup is of an unknown product: use the version that made it"))
         self._product: Product = product
         self._dumper = find_dumper(product)
 
-    def _wrong(self, message: Any) -> BackupError:
+    def _wrong(self, message: Any) -> OperatorError:
         self.refuted = True
-        return BackupError(message)
+        return OperatorError(message)
 
     def prove(self, identity: str, reserve_bytes: int) -> dict[str, Any]:
         path = os.path.join(self._directory, str(self._manifest["file"]))
@@ -133,7 +134,7 @@ class _Proof:
             self._compare_structure(place)
         now = time.time()
         return {
-            "at": stamp(now),
+            "at": iso(now),
             "method": place.method,
             **self._reservations(place),
             "restore_s": round(restored_s, 3),
@@ -165,10 +166,10 @@ class _Proof:
                         scratch_schema(self._directory, self._manifest, self._ways.defaults_file, self._ways.user,
                                        size_bytes=size, reserve_bytes=reserve_bytes)
                     )  # fmt: skip
-                except BackupError as error:
+                except OperatorError as error:
                     if self._why_not is None:
                         raise
-                    raise BackupError(
+                    raise OperatorError(
                         msg("no second server can be started here ({server}), and a scratch schema can't be used:"
                             " {schema}", server=plain(self._why_not), schema=plain(error.message))
                     ) from error  # fmt: skip
@@ -185,7 +186,7 @@ class _Proof:
         """Load the file, whose SHA-256 has been compared: what it holds is compared when it is dumped again."""
         client = find(self._product.clients)
         if client is None:
-            raise BackupError(msg("{programs} is not installed: install the client of the database",
+            raise OperatorError(msg("{programs} is not installed: install the client of the database",
                                   programs=self._product.clients[0]))  # fmt: skip
         # An event that was due only once, since the dump, would be refused or dropped by a session of today.
         dumped_at = int(seconds_of(str(self._manifest["started_at"])))

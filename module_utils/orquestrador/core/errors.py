@@ -1,13 +1,21 @@
-"""Errors that reach an operator in one line."""
+"""The error that reaches an operator in one line."""
 
 from __future__ import annotations
 
+from typing import Any, Optional
+
+from .messages import plain
 from .types import Message
 
 
-class BackupError(Exception):
-    """A backup or its proof can't go on; carries the one line for the operator."""
+class OperatorError(Exception):
+    """Something can't go on; ``message`` says what, where and what to do next.
 
-    def __init__(self, message: Message) -> None:
-        super().__init__(message["text"])
+    ``failures`` is that and what else is to be told, in order; ``evidence`` shows it. ``str()`` is English, one line.
+    """
+
+    def __init__(self, message: Message, *others: Message, evidence: Optional[dict[str, Any]] = None) -> None:
+        super().__init__(" ".join(plain(message).split()))
         self.message = message
+        self.failures = [message, *others]
+        self.evidence = evidence or {}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+import time
+from typing import Any, Optional
 
 
 def clean(value: Any, depth: int = 0) -> Any:
@@ -19,3 +20,23 @@ def clean(value: Any, depth: int = 0) -> Any:
     if isinstance(value, (list, tuple)):
         return [clean(item, depth + 1) for item in value]
     return value if value is None or isinstance(value, (bool, int)) else str(value)
+
+
+def number(value: Any) -> Optional[float]:
+    """A finite number from a number or a numeric string; ``None`` for all else, truth values too."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    try:
+        found = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return found if math.isfinite(found) else None
+
+
+def iso(epoch_s: Any) -> Optional[str]:
+    """Seconds since 1970 as ISO 8601 in UTC, to the second; ``None`` for what is no time."""
+    found = number(epoch_s)
+    try:
+        return None if found is None else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(found))
+    except (ValueError, OverflowError, OSError):
+        return None

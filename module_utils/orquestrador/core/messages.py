@@ -9,9 +9,9 @@ UTC), anything else is printed as it is. ``msg("{used_bytes} of {limit_bytes}", 
 
 from __future__ import annotations
 
-from typing import Any, Union
+from typing import Any, Optional, Union
 
-from .types import Message
+from .types import Finding, Message
 
 Scalar = Union[str, int, float, bool, None]
 
@@ -35,3 +35,8 @@ def plain(message: Any) -> str:
     for name, value in dict(message.get("args") or {}).items():
         text = text.replace("{" + str(name) + "}", plain(value))
     return text
+
+
+def finding(collector: str, code: str, message: Message, hint: Optional[Message] = None) -> Finding:
+    """Something that could not be observed: what and where, and what to do next."""
+    return {"collector": collector, "code": code, "message": message, "hint": hint}

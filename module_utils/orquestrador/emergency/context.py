@@ -16,7 +16,7 @@ import http.client  # noqa: F401 isort: skip
 from ..app import health_endpoint
 from ..app.control import Application, Settings
 from ..core import redact
-from ..core.errors import BackupError
+from ..core.errors import OperatorError
 from ..core.jsonable import clean
 from ..core.types import Message, Pm2State
 from ..health import arguments, evaluate, probe
@@ -44,7 +44,7 @@ SETTLE_S, SETTLE_POLL_S = 8.0, 0.1
 MAX_DUMP = 8 * 1024 * 1024
 
 
-class EmergencyError(BackupError):
+class EmergencyError(OperatorError):
     """Something that could not be done: ``message`` says what, where, and what to do next; ``evidence`` shows it."""
 
     def __init__(self, message: Message, evidence: Optional[dict[str, Any]] = None) -> None:
@@ -55,7 +55,7 @@ class EmergencyError(BackupError):
 class Rung(NamedTuple):
     """One action of a ladder.
 
-    ``act`` gets the seconds it has and returns what it did as evidence; it raises :class:`BackupError` when it could
+    ``act`` gets the seconds it has and returns what it did as evidence; it raises :class:`OperatorError` when it could
     not. ``proof`` tells what is still wrong, ``None`` for nothing; by default that the application is well.
     ``would`` is what check mode says of it. ``decisive``: without it the rungs after it make no sense. ``prepares``: it
     only makes way for the rungs after it, and has done its part when its own proof is given; they are climbed unless

@@ -8,7 +8,6 @@ does not start, the last commits and the files that changed last.
 from __future__ import annotations
 
 import contextlib
-import datetime
 import json
 import os
 import time
@@ -17,7 +16,7 @@ from typing import Any, Optional
 
 from ..app import git
 from ..core import redact
-from ..core.jsonable import clean
+from ..core.jsonable import clean, iso
 from ..core.messages import msg
 from ..core.types import Message
 from ..mysql import state
@@ -127,13 +126,9 @@ def changed_files(directory: str, seconds: float) -> list[dict[str, Any]]:
         if seen > MAX_SEEN or time.monotonic() > deadline:
             break
     return [
-        {"path": path[:200], "at": _iso(changed), "file_bytes": size}
+        {"path": path[:200], "at": iso(changed), "file_bytes": size}
         for changed, path, size in sorted(found, reverse=True)[:MAX_CHANGED]
     ]
-
-
-def _iso(moment: float) -> str:
-    return datetime.datetime.fromtimestamp(moment, datetime.timezone.utc).isoformat(timespec="seconds")
 
 
 def _listener(item: dict[str, Any]) -> dict[str, Any]:

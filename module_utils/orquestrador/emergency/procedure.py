@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterable
 from typing import Any, Callable, NamedTuple, Optional
 
-from ..core.errors import BackupError
+from ..core.errors import OperatorError
 from ..core.messages import msg, plain
 from ..core.types import Message
 from ..lease import lease_file as lease
@@ -70,7 +70,7 @@ def called(params: dict[str, Any], *, check_mode: bool = False) -> dict[str, Any
     os.umask(0o077)
     try:
         return run(at_home(params), check_mode=check_mode)
-    except BackupError as error:
+    except OperatorError as error:
         return {"failed": True, "changed": False, "msg": plain(error.message), "failures": [error.message]}
 
 
@@ -79,7 +79,7 @@ def run(params: dict[str, Any], *, check_mode: bool = False) -> dict[str, Any]:
 
     Returns ``{changed, outcome, diagnosis, before, steps, over_budget, failures}``: ``outcome`` is ``healthy`` (nothing
     to do), ``recovered``, ``failed`` or ``refused`` (another run's lease, or another procedure's case); ``steps`` by
-    id, in order, as a routine's results have them, with ``planned_s`` and ``used_s``. Raises :class:`BackupError` only
+    id, in order, as a routine's results have them, with ``planned_s`` and ``used_s``. :class:`OperatorError` only
     for arguments that can't be used.
     """
     owner = Owner(params["app_user"])
@@ -119,7 +119,7 @@ def _work(params: dict[str, Any], check_mode: bool, tell: supervisor.Tell) -> di
     scene.changed_step = lambda: tell(result.of(FAILED))
     try:
         return _procedure(scene, result)
-    except BackupError as error:
+    except OperatorError as error:
         return result.of(FAILED, error.message)
     except Exception as error:  # noqa: BLE001 - an operator gets a line and a record, whatever a host answers
         return result.of(FAILED, _defect(error))
@@ -272,7 +272,7 @@ def _try(scene: Scene, rung: Rung, result: _Result) -> bool:
         evidence.update(rung.act(given) or {})
         alone = evidence.pop("left_alone", [])
         wrong = _proven(scene, rung, end)
-    except BackupError as error:
+    except OperatorError as error:
         evidence.update(getattr(error, "evidence", {}))
         return _failed(result, step, [error.message, *alone, *cut(end)], evidence)
     except Exception as error:  # noqa: BLE001 - the next rung is tried, whatever happened to this one

@@ -20,8 +20,8 @@ from typing import Any, NamedTuple, Optional, cast
 from urllib.parse import urlsplit
 
 from ..core.jsonable import clean
-from ..core.messages import msg
-from ..core.types import SNAPSHOT_SCHEMA, Finding, Message, Pm2State, PortState, Snapshot
+from ..core.messages import finding, msg
+from ..core.types import SNAPSHOT_SCHEMA, Finding, Pm2State, PortState, Snapshot
 from ..pm2 import daemon as pm2
 from ..system import ports as port
 from ..system import resources
@@ -72,11 +72,6 @@ class _Slot:
         self.done = threading.Event()
         self.state: Any = None
         self.findings: list[Finding] = []
-
-
-def finding(collector: str, code: str, message: Message, hint: Optional[Message] = None) -> Finding:
-    """Build a finding about a collector as such."""
-    return {"collector": collector, "code": code, "message": message, "hint": hint}
 
 
 def _internal(name: str, error: BaseException) -> Finding:

@@ -15,17 +15,18 @@ import contextlib
 import errno
 import fcntl
 import json
-import math
 import os
 import stat
 import time
 from collections.abc import Iterator
 from typing import Any, Callable, NamedTuple, Optional, TypeVar
 
-from ..core.jsonable import clean
+from ..core.errors import OperatorError
+from ..core.jsonable import clean, iso, number
 from ..core.messages import msg
 from ..core.types import Message
 from ..procedures import PREEMPTIBLE, PREEMPTING
+from ..system.whole_file import sync_directory, write_whole
 
 SCHEMA = 1
 MAX_TTL_S = 86400.0  # longer than any procedure's budget: a lease for longer is a mistake, or damage
@@ -52,12 +53,11 @@ OPTIONS: dict[str, Any] = {
 _Result = TypeVar("_Result", bound=dict[str, Any])
 
 
-class LeaseError(Exception):
+class LeaseError(OperatorError):
     """The lease could not be had; ``message`` says why, ``holder`` is who has it, where somebody has."""
 
     def __init__(self, message: Message, holder: Optional[dict[str, Any]] = None) -> None:
-        super().__init__(message["text"])
-        self.message = message
+        super().__init__(message)
         self.holder = holder
 
 
@@ -114,7 +114,7 @@ def request(**wanted: Any) -> Request:
     for name, value in names.items():
         if not value:
             raise LeaseError(msg("a lease needs a {name}: name one", name=name))
-    ttl = _number(wanted.get("ttl_s"))
+    ttl = _seconds(wanted.get("ttl_s"))
     if ttl is None or not 1 <= ttl <= MAX_TTL_S:
         raise LeaseError(
             msg(
@@ -140,7 +140,7 @@ def judge(content: Optional[bytes], now: Moment) -> Seen:
     if lease["boot_id"] != now.boot_id or elapsed < 0:
         return Seen(RESTARTED, lease)
     remaining = lease["ttl_s"] - elapsed
-    expires_at = _iso(now.wall + remaining)
+    expires_at = iso(now.wall + remaining)
     if remaining <= 0:
         return Seen(EXPIRED, lease, 0.0, expires_at)
     return Seen(HELD, lease, remaining, expires_at)
@@ -231,7 +231,7 @@ def taken(seen: Seen, wanted: Request, now: Moment) -> dict[str, Any]:
     if own is not None:
         since, took_over = own["since"], own["took_over"]
     else:
-        since, took_over = _iso(now.wall), None
+        since, took_over = iso(now.wall), None
         if seen.state != FREE:
             before = seen.lease or {}
             state = "preempted" if seen.state == HELD else seen.state
@@ -282,7 +282,7 @@ def acquire(path: str, wanted: Request, *, clock: Clock = moment, wait_s: float 
         own = seen.lease is not None and seen.lease["run_id"] == wanted.run_id
         lease = taken(seen, wanted, now)
         _replace(path, lease)
-    held = Seen(HELD, lease, wanted.ttl_s, _iso(now.wall + wanted.ttl_s))
+    held = Seen(HELD, lease, wanted.ttl_s, iso(now.wall + wanted.ttl_s))
     return {
         "changed": not own,
         "renewed": own,
@@ -335,7 +335,7 @@ def renew(
         kept = {name: seen.lease[name] for name in ("run_id", "owner", "procedure")}
         lease = taken(seen, request(**kept, ttl_s=ttl_s), now)
         _replace(path, lease)
-    return public(Seen(HELD, lease, ttl_s, _iso(now.wall + ttl_s))) or {}
+    return public(Seen(HELD, lease, ttl_s, iso(now.wall + ttl_s))) or {}
 
 
 def release(path: str, *, run_id: str, clock: Clock = moment, wait_s: float = LOCK_WAIT_S) -> dict[str, Any]:
@@ -353,7 +353,7 @@ def release(path: str, *, run_id: str, clock: Clock = moment, wait_s: float = LO
         given = _given_back(seen, run_id)
         if given["changed"]:
             os.unlink(path)
-            _sync_directory(path)
+            sync_directory(os.path.dirname(path))
     return given
 
 
@@ -493,34 +493,8 @@ def _directory(path: str) -> None:
 
 
 def _replace(path: str, lease: dict[str, Any]) -> None:
-    """Write whole or not at all. Under the lock there is one writer, so that what a killed one left is used again."""
-    temporary = f"{path}.tmp"
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(temporary)
-    try:
-        fd = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, FILE_MODE)
-        try:
-            os.fchmod(fd, FILE_MODE)
-            rest = memoryview(json.dumps(clean(lease), sort_keys=True).encode())
-            while rest:
-                rest = rest[os.write(fd, rest) :]
-            os.fsync(fd)
-        finally:
-            os.close(fd)
-        os.rename(temporary, path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-    _sync_directory(path)
-
-
-def _sync_directory(path: str) -> None:
-    fd = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+    """Write whole or not at all; under the lock there is one writer."""
+    write_whole(path, json.dumps(clean(lease), sort_keys=True).encode(), FILE_MODE, temporary=f"{path}.tmp")
 
 
 def _usable(content: bytes) -> tuple[Optional[dict[str, Any]], str]:
@@ -538,10 +512,10 @@ def _usable(content: bytes) -> tuple[Optional[dict[str, Any]], str]:
             return None, f"no {name}"
         lease[name] = _text(value)
     for name in ("ttl_s", "boot_s"):
-        number = _number(found.get(name))
-        if number is None or number < 0 or (name == "ttl_s" and number > MAX_TTL_S):
+        value = _seconds(found.get(name))
+        if value is None or value < 0 or (name == "ttl_s" and value > MAX_TTL_S):
             return None, f"no {name}"
-        lease[name] = number
+        lease[name] = value
     before = found.get("took_over")
     lease["took_over"] = (
         {name: _text(before.get(name)) or None for name in ("state", "run_id", "owner", "procedure")}
@@ -608,19 +582,5 @@ def _text(value: Any) -> str:
     return "" if value is None else str(clean(" ".join(str(value).split())))[:MAX_TEXT]
 
 
-def _number(value: Any) -> Optional[float]:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    try:
-        number = float(value)
-    except OverflowError:
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _iso(wall: float) -> str:
-    """ISO 8601 in UTC, of any number."""
-    try:
-        return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(wall))
-    except (ValueError, OverflowError, OSError):
-        return "1970-01-01T00:00:00Z"
+def _seconds(value: Any) -> Optional[float]:
+    return None if isinstance(value, str) else number(value)

@@ -22,12 +22,13 @@ from datetime import datetime
 from typing import Any, NamedTuple, Optional
 from zoneinfo import ZoneInfo
 
-from ..core.errors import BackupError
+from ..core.errors import OperatorError
 from ..core.messages import msg
 from ..core.types import Message
 from ..pm2 import daemon as pm2
 from ..system import procfs as _procfs
-from ..system.files import locked, new_id, sync_directory
+from ..system.files import locked, new_id
+from ..system.whole_file import sync_directory
 from . import tarball
 from .reopen import Daemon, look, normal, reopen
 from .rotation import FREE, HELD, KEPT, SPOOL, Inode, Rotated, held, inode, parse, rotated, rotated_name, writers
@@ -94,7 +95,7 @@ class _Run:
                 os.makedirs(self.options.archive_dir, DIR_MODE, exist_ok=True)
                 with locked(self.options.archive_dir, "log_archive", self.now):
                     self._work(chosen)
-            except (ArchiveError, BackupError) as error:
+            except OperatorError as error:
                 self.result["failures"].append(error.message)
             except OSError as error:
                 self._failed(self.options.archive_dir, error)

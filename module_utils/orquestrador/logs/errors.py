@@ -21,10 +21,10 @@ import re
 import stat
 import time
 from collections.abc import Iterator
-from datetime import datetime, timezone
 from typing import Any, Optional, Protocol
 
 from ..core import redact
+from ..core.jsonable import iso
 from ..core.messages import msg
 from ..core.types import Finding, LogState, Message
 from .events import LINE_TIMESTAMP, MAX_LINE, QUIET, EventParser, line_time
@@ -151,8 +151,8 @@ class _Tally:
                 "fingerprint": fingerprint,
                 "sample": redact.scrub_text(shown["title"].decode("utf-8", "replace"))[:MAX_SAMPLE],
                 "count": shown["count"],
-                "first_at": _iso(shown["first"]),
-                "last_at": _iso(shown["last"]),
+                "first_at": iso(shown["first"]),
+                "last_at": iso(shown["last"]),
                 "new": fingerprint not in self._before,
             }
             for fingerprint, shown in order[:SHOWN_PRINTS]
@@ -213,8 +213,8 @@ class Collection:
             "errors": tally.errors,
             "errors_day": tally.errors_day(),
             "window": {
-                "since": _iso(since),
-                "until": _iso(self.now),
+                "since": iso(since),
+                "until": iso(self.now),
                 "first": self.first,
                 "complete": self.complete,
                 "fingerprints_total": len(tally.prints),
@@ -641,13 +641,6 @@ def _report(path: str, *, missing: bool = False, rotated: bool = False) -> dict[
         "missing": missing,
         "readable": not missing,
     }
-
-
-def _iso(when: float) -> str:
-    try:
-        return datetime.fromtimestamp(when, timezone.utc).isoformat(timespec="seconds").replace("+00:00", "Z")
-    except (ValueError, OverflowError, OSError):
-        return ""
 
 
 # --- memory ----------------------------------------------------------------------------------------------------------

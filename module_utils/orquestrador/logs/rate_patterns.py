@@ -13,8 +13,8 @@ from calendar import timegm
 from datetime import datetime
 from typing import NamedTuple, Optional
 
+from ..core.errors import OperatorError
 from ..core.messages import msg
-from ..core.types import Message
 from .events import line_time
 
 MAX_PATTERN = 2000
@@ -25,12 +25,8 @@ _MONTHS = {b"JanFebMarAprMayJunJulAugSepOctNovDec"[3 * n : 3 * n + 3]: n + 1 for
 _CLF = re.compile(rb"(\d\d)/([A-Z][a-z]{2})/(\d{4}):(\d\d):(\d\d):(\d\d) ([+-])(\d\d)(\d\d)")
 
 
-class PatternError(ValueError):
+class PatternError(OperatorError, ValueError):
     """A pattern that can't be used; carries the message for the operator."""
-
-    def __init__(self, message: Message) -> None:
-        super().__init__(message["text"])
-        self.message = message
 
 
 class Blocks(NamedTuple):

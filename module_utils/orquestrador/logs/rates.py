@@ -22,7 +22,7 @@ import time
 import zlib
 from typing import Any, Callable, NamedTuple, Optional
 
-from ..core.errors import BackupError
+from ..core.errors import OperatorError
 from ..core.messages import msg
 from ..core.types import Finding, LogState, Message
 from ..system.identity import Owner
@@ -69,7 +69,7 @@ def count(options: Options, now: float) -> dict[str, Any]:
         source, memory, findings}``; ``start_at`` in epoch seconds, ``memory`` for the next call.
 
     Raises:
-        PatternError: the pattern is no good, or takes too long. BackupError: the process was killed.
+        PatternError: the pattern is no good, or takes too long. OperatorError: the process was killed.
     """
     pattern = compiled(options.pattern)
     began = time.monotonic()
@@ -81,7 +81,7 @@ def count(options: Options, now: float) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="orquestrador-rates-") as folder:
         try:
             return apart(Owner(pwd.getpwuid(os.geteuid()).pw_name), work, limit)
-        except BackupError:
+        except OperatorError:
             if time.monotonic() - began < limit:
                 raise
             raise PatternError(

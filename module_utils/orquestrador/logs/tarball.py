@@ -20,9 +20,9 @@ import zlib
 from collections.abc import Iterator
 from typing import IO, Any, NamedTuple, Optional
 
+from ..core.errors import OperatorError
 from ..core.messages import msg
-from ..core.types import Message
-from ..system.files import sync_directory
+from ..system.whole_file import sync_directory
 
 FORMAT, KIND = 1, "logs"
 MANIFEST = "manifest.json"
@@ -34,12 +34,8 @@ MAX_MANIFEST = 16 * 1024 * 1024
 _NAME = re.compile(r"logs-(\d{8})(?:-(\d{1,6}))?\.tar\.gz")
 
 
-class ArchiveError(Exception):
+class ArchiveError(OperatorError):
     """Something about an archive or a log went wrong; carries the message for the operator."""
-
-    def __init__(self, message: Message) -> None:
-        super().__init__(message["text"])
-        self.message = message
 
 
 class Measure(NamedTuple):

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Optional
 
-from ..core.errors import BackupError
+from ..core.errors import OperatorError
 from ..core.messages import msg
 from ..system.command import run
 
@@ -125,25 +125,25 @@ def find(programs: tuple[str, ...], which: Callable[[str], Optional[str]] = shut
 
 
 def find_dumper(product: Product) -> Dumper:
-    """The product's dump program with its options; :class:`BackupError` when there is none that fits."""
+    """The product's dump program with its options; :class:`OperatorError` when there is none that fits."""
     path = find(product.dumpers)
     if path is None:
-        raise BackupError(
+        raise OperatorError(
             msg("{programs} is not installed: install the client of the database", programs=product.dumpers[0])
         )
     done = run([path, "--version"], timeout_s=VERSION_TIMEOUT_S)
     line = done.stdout.decode("utf-8", "replace").strip()
     parsed = parse_version(line)
     if parsed is None or parsed[0] != product.name:
-        raise BackupError(
+        raise OperatorError(
             msg("{path} is not the dump program of {product}: install its client", path=path, product=product.name)
         )
     return Dumper(path, line, options_for(product, parsed[1]))
 
 
 def need(program: str) -> str:
-    """The path of a program of ours; :class:`BackupError` when it is missing."""
+    """The path of a program of ours; :class:`OperatorError` when it is missing."""
     path = find((program,))
     if path is None:
-        raise BackupError(msg("{program} is not installed: run the setup playbook", program=program))
+        raise OperatorError(msg("{program} is not installed: run the setup playbook", program=program))
     return path

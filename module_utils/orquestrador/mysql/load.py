@@ -14,7 +14,7 @@ from calendar import timegm
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, Optional
 
-from ..core.errors import BackupError
+from ..core.errors import OperatorError
 from ..core.messages import msg
 from ..core.redact import scrub_text
 from ..system.identity import Owner
@@ -74,7 +74,7 @@ def word(value: Any) -> str:
     """The name of a character set or collation; nothing else gets into a statement."""
     text = str(value)
     if not text.replace("_", "").isalnum():
-        raise BackupError(msg("the manifest names an unusable character set: it was not written by a backup"))
+        raise OperatorError(msg("the manifest names an unusable character set: it was not written by a backup"))
     return text
 
 
@@ -99,20 +99,20 @@ class Admin:
 
     @contextlib.contextmanager
     def connection(self, schema: Optional[str], timeout_s: float) -> Iterator[Any]:
-        """A connection; whatever goes wrong on it becomes a :class:`BackupError` of one line."""
+        """A connection; whatever goes wrong on it becomes a :class:`OperatorError` of one line."""
         connection = None
         try:
             connection = self._connect(schema, timeout_s)
             with connection.cursor() as cursor:
                 cursor.execute(f"SET SESSION lock_wait_timeout = {LOCK_WAIT_S}")
             yield connection
-        except BackupError:
+        except OperatorError:
             raise
         except Exception as error:  # a server that answers garbage makes PyMySQL raise anything
             reason = database.reason_of(error)
             if reason == "failed":
                 reason = scrub_text(str(error.args[-1] if error.args else error))[:200]
-            raise BackupError(
+            raise OperatorError(
                 msg("the account that restores can't work at {where}: {reason}", where=self._where(), reason=reason)
             ) from error
         finally:
@@ -128,7 +128,7 @@ class Admin:
             try:
                 defaults, _ = database.read_defaults(self._defaults_file)
             except database.DatabaseError as error:
-                raise BackupError(error.finding["message"]) from error
+                raise OperatorError(error.finding["message"]) from error
             place = {"read_default_file": defaults.path, "unix_socket": defaults.socket}
         else:
             defaults, place = None, {"unix_socket": self._socket, "user": "root"}
@@ -182,7 +182,7 @@ def opens(path: str, identity: str) -> None:
         first = os.read(age.stdout.fileno(), 4)
         if first != MAGIC:
             pipeline.finish()
-            raise BackupError(msg("{path} can't be decrypted to a compressed dump: use another backup", path=path))
+            raise OperatorError(msg("{path} can't be decrypted to a compressed dump: use another backup", path=path))
 
 
 class Loader:
@@ -198,7 +198,7 @@ class Loader:
         self._tell = tell
         client = find(self._product.clients)
         if client is None:
-            raise BackupError(msg("{programs} is not installed: install the client of the database",
+            raise OperatorError(msg("{programs} is not installed: install the client of the database",
                                   programs=self._product.clients[0]))  # fmt: skip
         self._client = client
         self._programs = {name: need(name) for name in ("age", "zstd")}
@@ -228,7 +228,7 @@ class Loader:
         restored = time.monotonic()
         differing = _differing(manifest["tables"], loaded.tables(), exact=True)
         if differing:
-            raise BackupError(msg("the dump in {path} has other rows than its manifest says in {tables}", path=path,
+            raise OperatorError(msg("the dump in {path} has other rows than its manifest says in {tables}", path=path,
                                   tables=differing))  # fmt: skip
         exact = self._compare(manifest, deadline)
         return {"restore_s": round(restored - began, 3), "compare_s": round(time.monotonic() - restored, 3),
@@ -270,7 +270,7 @@ class Loader:
             except BrokenPipeError:
                 pipeline.broken()
         if not scanner.complete:
-            raise BackupError(msg("the dump in {path} is cut off", path=path))
+            raise OperatorError(msg("the dump in {path} is cut off", path=path))
         return scanner
 
     def _compare(self, manifest: dict[str, Any], deadline: float) -> bool:
@@ -291,10 +291,10 @@ class Loader:
                 pipeline.alive()
             pipeline.finish()
         if not scanner.complete:
-            raise BackupError(msg("the restored database can't be dumped to its end: see the log of the database"))
+            raise OperatorError(msg("the restored database can't be dumped to its end: see the log of the database"))
         differing = _differing(manifest["tables"], scanner.tables(), exact=same_tool)
         if differing:
-            raise BackupError(msg("the restored database has other rows than the dump had in {tables}: does anybody"
+            raise OperatorError(msg("the restored database has other rows than the dump had in {tables}: does anybody"
                                   " else write to it?", tables=differing))  # fmt: skip
         with self._admin.connection(self._name, 60) as connection:
             found = backup_structure.read(connection, self._product.name)
@@ -306,7 +306,7 @@ class Loader:
             expected, found = _names(expected), _names(found)
         different = backup_structure.differences(expected, found)
         if different:
-            raise BackupError(
+            raise OperatorError(
                 msg("the restored structure differs from the dumped one: {objects}", objects=", ".join(different))
             )
         return same_tool and same_server

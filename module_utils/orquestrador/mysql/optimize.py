@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Optional
 
+from ..core.errors import OperatorError
 from ..core.messages import msg
 from ..core.redact import scrub_text
 from ..core.types import Message
@@ -39,12 +40,8 @@ _SERVER_LOCKED = (1205, 3572)  # lock wait timeout; NOWAIT
 _SERVER_ENDED = (1317, 1969, 3024)  # killed; MariaDB's max_statement_time; max_execution_time
 
 
-class OptimizeError(Exception):
+class OptimizeError(OperatorError):
     """Nothing can be optimised; carries the one line for the operator."""
-
-    def __init__(self, message: Message) -> None:
-        super().__init__(message["text"])
-        self.message = message
 
 
 class Limits(NamedTuple):

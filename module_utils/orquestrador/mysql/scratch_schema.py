@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ..core.errors import BackupError
+from ..core.errors import OperatorError
 from ..core.messages import msg
 from ..system.files import FILE_MODE, free_bytes
 from . import state as database
@@ -43,7 +43,7 @@ def scratch_schema(
     """An empty schema on the server in production; dropped afterwards, after a kill by the next run.
 
     :param defaults_file: option file of the operations account, whose server and password ``user`` shares.
-    :raises BackupError: the account may do too little or too much, or there is no room.
+    :raises OperatorError: the account may do too little or too much, or there is no room.
     """
     name = schema_name(str(manifest["id"]))
     connection = _connect(defaults_file, user)
@@ -88,11 +88,11 @@ def _connect(defaults_file: str, user: str, schema: str = "information_schema") 
         )  # fmt: skip
         _run(connection, lambda: connection.cursor().execute("SET SESSION sql_log_bin = 0"))
     except database.DatabaseError as error:
-        raise BackupError(error.finding["message"]) from error
-    except BackupError:
+        raise OperatorError(error.finding["message"]) from error
+    except OperatorError:
         raise
     except Exception as error:
-        raise BackupError(
+        raise OperatorError(
             msg("{user} can't log in to the database: {reason}: run the setup playbook", user=user,
                 reason=database.reason_of(error))
         ) from error  # fmt: skip
@@ -105,7 +105,7 @@ def _run(connection: Any, work: Any) -> None:
     except Exception as error:
         with contextlib.suppress(Exception):
             connection.close()
-        raise BackupError(
+        raise OperatorError(
             msg("a scratch schema can't be used: {reason}: run the setup playbook", reason=database.reason_of(error))
         ) from error
 
@@ -124,7 +124,7 @@ def _restricted(connection: Any, user: str) -> None:
         own = found is not None and _OWN.fullmatch(found.group(2)) is not None
         nothing = found is not None and (rights == {"USAGE"} or (found.group(2) == "*.*" and rights <= _ANYWHERE))
         if not own and not nothing:
-            raise BackupError(
+            raise OperatorError(
                 msg("{user} has more rights than a proof may have: run the setup playbook to take them away", user=user)
             )
 
@@ -132,7 +132,7 @@ def _restricted(connection: Any, user: str) -> None:
 def _alone(connection: Any) -> None:
     """One proof at a time on a server; the lock ends with the connection, however that happens."""
     if _ask(connection, "SELECT GET_LOCK('ops_verify', 0)")[0][0] != 1:
-        raise BackupError(msg("another proof is at work on this database server: wait"))
+        raise OperatorError(msg("another proof is at work on this database server: wait"))
 
 
 def _drop_left(connection: Any) -> None:
@@ -145,14 +145,14 @@ def _fits(connection: Any, manifest: Mapping[str, Any], size_bytes: int, reserve
     ((version, comment, place),) = _ask(connection, "SELECT VERSION(), @@version_comment, @@datadir")
     product = PRODUCTS[database.product_of(str(version), str(comment)).name].name
     if product != manifest["server"]["product"]:
-        raise BackupError(
+        raise OperatorError(
             msg("the backup is of {product}, but {other} runs here: prove it elsewhere",
                 product=str(manifest["server"]["product"]), other=product)
         )  # fmt: skip
     with contextlib.suppress(OSError):  # a directory that can't be looked at, or a server elsewhere
         free, needed = free_bytes(str(place)), int(size_bytes * GROWTH)
         if free < needed + reserve_bytes:
-            raise BackupError(
+            raise OperatorError(
                 msg("the proof needs about {needed_bytes}, but {path} has {free_bytes} left: free some",
                     needed_bytes=needed, free_bytes=free, path=str(place))
             )  # fmt: skip

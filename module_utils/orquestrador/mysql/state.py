@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import configparser
 import contextlib
+import functools
 import os
 import re
 import socket
@@ -18,7 +19,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Optional
 
-from ..core.messages import msg
+from ..core.messages import finding, msg
 from ..core.types import DatabaseState, Finding, Message
 
 # Where servers put their socket when the defaults file names none: Debian and Ubuntu, Red Hat, source builds.
@@ -67,8 +68,7 @@ CODES = {
 }
 
 
-def _finding(code: str, message: Message, hint: Optional[Message] = None) -> Finding:
-    return {"collector": "database", "code": code, "message": message, "hint": hint}
+_finding = functools.partial(finding, "database")
 
 
 # --- pure ----------------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ..core.errors import BackupError
+from ..core.errors import OperatorError
 from ..core.messages import msg
 from ..core.redact import scrub_text
 from . import sessions as database_sessions
@@ -50,7 +50,7 @@ def damaged(root: database_sessions.Root, schema: str, names: Iterable[str]) -> 
 def mend(names: Sequence[str], *, schema: str, socket: Any, seconds: float) -> list[dict[str, Any]]:
     """Check each table, repair it where that is possible: ``[{table, engine, state, said, took_s}]``.
 
-    Raises :class:`BackupError` when the server does not let its root in. The time is the tables' together: one that is
+    :class:`OperatorError` when the server does not let its root in. The time is the tables' together: one that is
     not reached in it is ``unchecked``.
     """
     deadline = time.monotonic() + seconds
@@ -65,7 +65,7 @@ def mend(names: Sequence[str], *, schema: str, socket: Any, seconds: float) -> l
         if found:
             found += [_entry(name, UNCHECKED, "") for name in names[len(found) :]]
             return found
-        raise BackupError(
+        raise OperatorError(
             msg("The database's root is not let in over its socket: {reason}", reason=database.reason_of(error))
         ) from None
     return found

@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, Optional
 
-from ..core.errors import BackupError
+from ..core.errors import OperatorError
 from ..core.messages import msg
 from ..system import signals
 from ..system.command import run
@@ -39,7 +39,7 @@ _OWN = {"mysql": ("--mysqlx=OFF", "--log-error-verbosity=1", "--innodb-redo-log-
 _ZONE = re.compile(r"[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+)*")
 
 
-class NoServerError(BackupError):
+class NoServerError(OperatorError):
     """No second server can be started here, whatever is restored: programs, rights or a profile forbid it."""
 
 
@@ -70,7 +70,7 @@ def throwaway_server(
                            program=product.servers[0]))  # fmt: skip
     needed, free = int(size_bytes * GROWTH) + BASE_BYTES, free_bytes(directory)
     if free < needed + reserve_bytes:
-        raise BackupError(
+        raise OperatorError(
             msg("the proof needs about {needed_bytes}, but {path} has {free_bytes} left: free some",
                 needed_bytes=needed, free_bytes=free, path=directory)
         )  # fmt: skip
@@ -79,7 +79,7 @@ def throwaway_server(
     lower = f"--lower-case-table-names={int(server['lower_case_table_names'])}"
     try:
         if len(socket) > MAX_SOCKET:
-            raise BackupError(msg("{path} is too long for a socket: use a shorter backup_dir", path=place))
+            raise OperatorError(msg("{path} is too long for a socket: use a shorter backup_dir", path=place))
         _initialise(product, program, data, lower, deadline)
         argv = [program, "--no-defaults", f"--datadir={data}", f"--socket={socket}", f"--pid-file={place}/pid",
                 f"--tmpdir={place}", lower, *_SETTINGS, *_OWN[product.name]]  # fmt: skip
@@ -152,10 +152,10 @@ def _create(pipeline: Pipeline, socket: str, schema: str, server: Mapping[str, A
             if pipeline.children[0].process.poll() is not None:
                 try:
                     pipeline.verdict()
-                except BackupError as why:
+                except OperatorError as why:
                     raise NoServerError(why.message) from error
             if time.monotonic() > until:
-                raise BackupError(msg("the throwaway server does not answer: look at the load")) from error
+                raise OperatorError(msg("the throwaway server does not answer: look at the load")) from error
             time.sleep(0.1)
     try:
         create_schema(connection, schema, server)
@@ -173,7 +173,7 @@ def _load_zone(connection: Any, zone: str, deadline: float) -> None:
     program = find(("mysql_tzinfo_to_sql", "mariadb-tzinfo-to-sql"))
     path = os.path.join(ZONES, zone)
     if program is None or not _ZONE.fullmatch(zone) or not os.path.isfile(path):
-        raise BackupError(
+        raise OperatorError(
             msg(
                 "an event of the backup is in time zone {zone}, which this host does not know: install tzdata",
                 zone=zone,
@@ -197,5 +197,5 @@ def _connect(socket: str, schema: Optional[str]) -> Any:
 def _word(value: Any) -> str:
     text = str(value)
     if not text.replace("_", "").isalnum():
-        raise BackupError(msg("the manifest names an unusable character set: it was not written by a backup"))
+        raise OperatorError(msg("the manifest names an unusable character set: it was not written by a backup"))
     return text

@@ -9,10 +9,9 @@ never leaves :func:`select`.
 
 from __future__ import annotations
 
-import datetime
 import errno
+import functools
 import json
-import math
 import os
 import pwd
 import re
@@ -21,8 +20,9 @@ import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Optional
 
-from ..core.messages import msg
-from ..core.types import Application, Finding, Message, Pm2State, Process
+from ..core.jsonable import iso, number
+from ..core.messages import finding, msg
+from ..core.types import Application, Finding, Pm2State, Process
 from ..system.command import run
 from ..system.procfs import DAEMON_TITLE, read_rss, user_name
 from . import axon
@@ -35,38 +35,18 @@ RPC_SHARE = 0.4
 MAX_TEXT = 300
 
 
-def _finding(code: str, message: Message, hint: Optional[Message] = None) -> Finding:
-    return {"collector": "pm2", "code": code, "message": message, "hint": hint}
+_finding = functools.partial(finding, "pm2")
 
 
 # --- pure: from PM2's answer to the selected fields ---------------------------------------------------------------
 
 
-def _number(value: Any) -> Optional[float]:
-    """A finite number from a number or a numeric string, else ``None``."""
-    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
-        return None
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return number if math.isfinite(number) else None
-
-
 def _count(value: Any) -> int:
-    return max(int(_number(value) or 0), 0)
+    return max(int(number(value) or 0), 0)
 
 
 def _text(value: Any) -> Optional[str]:
     return value[:MAX_TEXT] if isinstance(value, str) and value and value != "N/A" else None
-
-
-def _iso(epoch_s: float) -> Optional[str]:
-    try:
-        moment = datetime.datetime.fromtimestamp(epoch_s, datetime.timezone.utc)
-    except (ValueError, OverflowError, OSError):
-        return None
-    return moment.isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
 def _metric(monitor: Any, names: Sequence[str], units: dict[str, float]) -> Optional[float]:
@@ -76,7 +56,7 @@ def _metric(monitor: Any, names: Sequence[str], units: dict[str, float]) -> Opti
     for name in names:
         metric = monitor.get(name)
         if isinstance(metric, dict):
-            value, scale = _number(metric.get("value")), units.get(str(metric.get("unit", "")).lower())
+            value, scale = number(metric.get("value")), units.get(str(metric.get("unit", "")).lower())
             if value is not None and scale is not None:
                 return value * scale
     return None
@@ -91,10 +71,10 @@ def _select_one(raw: dict[str, Any], now: float) -> Process:
     monit = raw["monit"] if isinstance(raw.get("monit"), dict) else {}
     status = _text(env.get("status")) or "unknown"
     running = status == "online"
-    memory, cpu = _count(monit.get("memory")), _number(monit.get("cpu"))
+    memory, cpu = _count(monit.get("memory")), number(monit.get("cpu"))
     # A running process has memory: when PM2 says 0, its sampling failed, and the 0 % beside it means nothing either.
     sampled = running and memory > 0
-    started = _number(env.get("pm_uptime"))
+    started = number(env.get("pm_uptime"))
     started_s = started / 1000 if started else None
     heap = _metric(env.get("axm_monitor"), ("Used Heap Size", "Heap Size"), BYTES)
     return {
@@ -106,7 +86,7 @@ def _select_one(raw: dict[str, Any], now: float) -> Process:
         "restarts": _count(env.get("restart_time")),
         "unstable_restarts": _count(env.get("unstable_restarts")),
         "uptime_s": round(max(now - started_s, 0.0), 3) if running and started_s else None,
-        "started_at": _iso(started_s) if started_s else None,
+        "started_at": iso(started_s) if started_s else None,
         "memory_bytes": memory if sampled else None,
         "cpu_percent": cpu if sampled else None,
         "user": _text(env.get("username")),

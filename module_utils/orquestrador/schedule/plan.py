@@ -11,8 +11,8 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, Optional
 
-from ..core.messages import msg, plain
-from ..core.types import Message
+from ..core.errors import OperatorError
+from ..core.messages import msg
 
 MARK = "# Managed by orquestrador-ops: changed here, it is changed back."
 PREFIX = "orquestrador-ops"
@@ -52,12 +52,8 @@ class Context(NamedTuple):
     timezone: str = ""
 
 
-class ScheduleError(ValueError):
+class ScheduleError(OperatorError, ValueError):
     """A schedule that can't be; ``message`` says which part and what to do."""
-
-    def __init__(self, message: Message) -> None:
-        super().__init__(plain(message))
-        self.message = message
 
 
 # --- what is wanted, checked ---------------------------------------------------------------------------------------

@@ -18,8 +18,10 @@ from calendar import timegm
 from collections.abc import Iterator
 from typing import Any, Optional
 
+from ..core.errors import OperatorError
 from ..core.messages import msg
 from ..core.types import FileState, Finding, Message
+from .whole_file import sync_directory
 
 CHUNK = 1 << 20
 MAX_BYTES = 64 * CHUNK  # a file this large is no configuration: more likely the path is wrong
@@ -30,12 +32,8 @@ _STAMP = "%Y%m%dT%H%M%SZ"
 _TEMPORARY = ".tmp-"
 
 
-class CopyError(Exception):
+class CopyError(OperatorError):
     """One file could not be copied, or proven to be copied; carries the message for the operator."""
-
-    def __init__(self, message: Message) -> None:
-        super().__init__(message["text"])
-        self.message = message
 
 
 def inspect(files: list[dict[str, Any]], dest_dir: str) -> tuple[FileState, list[Finding]]:
@@ -255,15 +253,6 @@ def _sweep(folder: str, when: float) -> None:
         for item in items:
             if item.name.startswith(_TEMPORARY) and when - item.stat(follow_symlinks=False).st_mtime > STALE_S:
                 os.unlink(item.path)
-
-
-def sync_directory(folder: str) -> None:
-    """Make renames in a folder last."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def newest_copy(folder: str) -> Optional[str]:

@@ -13,7 +13,8 @@ from calendar import timegm
 from collections.abc import Iterator
 from typing import Any
 
-from ..core.errors import BackupError
+from ..core.errors import OperatorError
+from ..core.jsonable import iso
 from ..core.messages import msg
 
 DIR_MODE, FILE_MODE = 0o700, 0o600
@@ -30,13 +31,8 @@ def new_id(now: float) -> str:
     return f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(now))}-{secrets.token_hex(3)}"
 
 
-def stamp(now: float) -> str:
-    """ISO 8601 in UTC, to the second."""
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(now))
-
-
 def seconds_of(moment: str) -> float:
-    """Seconds since 1970 of a :func:`stamp`; of anything else the present ones."""
+    """Seconds since 1970 of a moment as :func:`..core.jsonable.iso` writes it; of anything else the present ones."""
     try:
         return float(timegm(time.strptime(moment, "%Y-%m-%dT%H:%M:%SZ")))
     except ValueError:
@@ -64,19 +60,19 @@ class Lock:
 
 @contextlib.contextmanager
 def locked(directory: str, action: str, now: float) -> Iterator[Lock]:
-    """Hold the directory; :class:`BackupError` naming the holder when another run does."""
+    """Hold the directory; :class:`OperatorError` naming the holder when another run does."""
     try:
         descriptor = os.open(os.path.join(directory, LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise BackupError(msg("{path} can't be locked: {reason}", path=directory, reason=reason)) from error
+        raise OperatorError(msg("{path} can't be locked: {reason}", path=directory, reason=reason)) from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
-            raise BackupError(_busy(directory, descriptor)) from None
+            raise OperatorError(_busy(directory, descriptor)) from None
         lock = Lock(descriptor)
-        lock.tell(action=action, since_at=stamp(now))
+        lock.tell(action=action, since_at=iso(now))
         yield lock
     finally:
         os.close(descriptor)
@@ -95,15 +91,6 @@ def _busy(directory: str, descriptor: int) -> Any:
         done_bytes=int(holder.get("bytes", 0)) if isinstance(holder.get("bytes", 0), int) else 0,
         path=directory,
     )
-
-
-def sync_directory(path: str) -> None:
-    """Make renames in a directory last."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def sha256_of(path: str) -> str:

@@ -15,7 +15,7 @@ import pwd
 from collections.abc import Iterator
 from typing import Optional
 
-from ..core.errors import BackupError
+from ..core.errors import OperatorError
 from ..core.messages import msg
 from .command import Completed, run
 
@@ -27,11 +27,11 @@ class Owner:
         try:
             entry = pwd.getpwnam(name)
         except KeyError:
-            raise BackupError(msg("there is no user {user} here: correct app_user", user=name)) from None
+            raise OperatorError(msg("there is no user {user} here: correct app_user", user=name)) from None
         self.name, self.uid, self.gid, self.home = entry.pw_name, entry.pw_uid, entry.pw_gid, entry.pw_dir
         self.root = os.getuid() == 0
         if not self.root and os.geteuid() != self.uid:
-            raise BackupError(msg("this has to run as root or as {user}: correct become_user", user=name))
+            raise OperatorError(msg("this has to run as root or as {user}: correct become_user", user=name))
 
     @contextlib.contextmanager
     def at_work(self) -> Iterator[None]:

@@ -10,7 +10,7 @@ import signal
 import time
 from typing import Any, Callable
 
-from ..core.errors import BackupError
+from ..core.errors import OperatorError
 from ..core.messages import msg
 from .identity import Owner
 
@@ -24,7 +24,7 @@ def apart(owner: Owner, work: Callable[[], dict[str, Any]], seconds: float) -> d
 
     What it started ends with it. All code that it needs has to be loaded before.
 
-    :raises BackupError: it raised one, it did not end in time, or it was killed.
+    :raises OperatorError: it raised one, it did not end in time, or it was killed.
     """
     end = time.monotonic() + seconds
     receive, send = os.pipe()
@@ -45,10 +45,10 @@ def apart(owner: Owner, work: Callable[[], dict[str, Any]], seconds: float) -> d
         told = json.loads(said)
     except ValueError:
         if time.monotonic() >= end:
-            raise BackupError(msg("it did not end within {limit_s}", limit_s=round(seconds))) from None
-        raise BackupError(msg("it ended without a word: see what killed it in the journal of the host")) from None
+            raise OperatorError(msg("it did not end within {limit_s}", limit_s=round(seconds))) from None
+        raise OperatorError(msg("it ended without a word: see what killed it in the journal of the host")) from None
     if "error" in told:
-        failed = BackupError(told["error"])
+        failed = OperatorError(told["error"])
         raise failed
     result: dict[str, Any] = told["value"]
     return result
@@ -67,7 +67,7 @@ def _child(owner: Owner, work: Callable[[], dict[str, Any]], receive: int, send:
         os.environ.update(HOME=owner.home, USER=owner.name, LOGNAME=owner.name, PATH=_PATH, LC_ALL="C")
         try:
             told: dict[str, Any] = {"value": work()}
-        except BackupError as error:
+        except OperatorError as error:
             told = {"error": error.message}
         except OSError as error:
             reason = error.strerror or type(error).__name__

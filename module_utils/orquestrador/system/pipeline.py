@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Optional
 
-from ..core.errors import BackupError
+from ..core.errors import OperatorError
 from ..core.messages import msg
 from ..core.redact import scrub_text
 from ..core.types import Message
@@ -139,7 +139,7 @@ class Pipeline:
             )
         except OSError as error:
             reason = error.strerror or type(error).__name__
-            raise BackupError(msg("{program} can't be started: {reason}", program=name, reason=reason)) from error
+            raise OperatorError(msg("{program} can't be started: {reason}", program=name, reason=reason)) from error
         self.children.append(Child(name, process))
         for stream in (process.stdin, process.stdout):
             if stream is not None:
@@ -198,7 +198,7 @@ class Pipeline:
                 )
 
     def finish(self) -> None:
-        """Wait for every child; :class:`BackupError` naming the one whose failure came first."""
+        """Wait for every child; :class:`OperatorError` naming the one whose failure came first."""
         for child in self.children:
             try:
                 child.process.wait(max(self._deadline - time.monotonic(), 0) + GRACE_S)
@@ -210,14 +210,14 @@ class Pipeline:
     def verdict(self) -> None:
         """Raise for what went wrong, if anything did; of several failures the cause, not the consequence."""
         if self.ended_for is not None:
-            raise BackupError(self.ended_for)
+            raise OperatorError(self.ended_for)
         failed = [child for child in self.children if child.process.returncode != 0 and not child.ended_by_us]
         # Who writes into the pipe of one that ended is told so by SIGPIPE: a consequence.
         failed.sort(key=lambda child: child.process.returncode == -signal.SIGPIPE)
         for child in failed:
             message = child.failure()
             if message is not None:
-                raise BackupError(message)
+                raise OperatorError(message)
 
     def broken(self) -> None:
         """A pipe of ours broke: say who ended, give them a moment to have done so."""
@@ -231,7 +231,7 @@ class Pipeline:
         for child in self.children:
             child.process.wait(GRACE_S)
         self.verdict()
-        raise BackupError(msg("a process of the pipe ended too early without saying why: try again"))
+        raise OperatorError(msg("a process of the pipe ended too early without saying why: try again"))
 
 
 class Worker(threading.Thread):

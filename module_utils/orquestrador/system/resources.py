@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple, Optional
 
-from ..core.messages import msg
-from ..core.types import Finding, Message, ResourceState
+from ..core.messages import finding, msg
+from ..core.types import Finding, ResourceState
 from .procfs import read_rss
 
 # A burst must not raise an alert: what exceeds the limit in the short window is measured once more over this one.
 LONG_INTERVAL_S = 1.0
 
 
-def _finding(code: str, message: Message, hint: Optional[Message] = None) -> Finding:
-    return {"collector": "resources", "code": code, "message": message, "hint": hint}
+_finding = functools.partial(finding, "resources")
 
 
 # --- pure ----------------------------------------------------------------------------------------------------------

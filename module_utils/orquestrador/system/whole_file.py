@@ -5,23 +5,47 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-import tempfile
+import time
+from typing import Optional
 
 
-def write_whole(path: str, data: bytes, mode: int) -> None:
-    """Put a file in the place of whatever was there, a link included. Raises :class:`OSError`."""
-    handle, temporary = tempfile.mkstemp(prefix=f".{os.path.basename(path)[:40]}.", dir=os.path.dirname(path))
+def write_whole(path: str, data: bytes, mode: int, *, temporary: Optional[str] = None) -> None:
+    """Put a file in the place of whatever was there, a link included, so that it lasts. Raises :class:`OSError`.
+
+    ``temporary`` is where it is written first; given by who is the only writer, so that what a killed one left there
+    is used again.
+    """
+    if temporary is None:
+        folder, name = os.path.split(path)
+        temporary = os.path.join(folder, f".{name[:40]}.{os.getpid()}-{time.monotonic_ns()}")
+    else:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
     try:
-        with os.fdopen(handle, "wb") as file:
-            os.fchmod(file.fileno(), mode)
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        try:
+            os.fchmod(handle, mode)
+            rest = memoryview(data)
+            while rest:
+                rest = rest[os.write(handle, rest) :]
+            os.fsync(handle)
+        finally:
+            os.close(handle)
+        os.rename(temporary, path)
     except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+    sync_directory(os.path.dirname(path))
+
+
+def sync_directory(path: str) -> None:
+    """Make renames in a directory last."""
+    handle = os.open(path or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def is_whole(path: str, data: bytes, mode: int) -> bool:

@@ -9,13 +9,11 @@ application again would only throw it against the same door.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Optional
+from typing import Any, Optional
 
 from ...core.messages import msg
-from .scenario import Scenario
-
-if TYPE_CHECKING:
-    from .scenario import Scene
+from ...health.checks.view import as_dict, as_list
+from .scenario import Scenario, Scene, dicts
 
 # Of all connections: from here on whoever has them is the one who exhausted them.
 MOST = 0.5
@@ -23,24 +21,24 @@ MOST = 0.5
 
 def alert_of(clues: Mapping[str, Any]) -> Optional[str]:
     """The alert that clues call for where the verdict sees none: the application logs it, the server confirms it."""
-    known = _dict(clues.get("database"))
+    known = as_dict(clues.get("database"))
     return "database" if known.get("tables") or (known.get("read_only") and _error(known, "read_only")) else None
 
 
 def _known(scene: Scene) -> dict[str, Any]:
-    return _dict(scene.clues.get("database"))
+    return as_dict(scene.clues.get("database"))
 
 
 def _service(scene: Scene) -> dict[str, Any]:
-    return _dict(_known(scene).get("service"))
+    return as_dict(_known(scene).get("service"))
 
 
 def _login(scene: Scene) -> dict[str, Any]:
-    return _dict(_known(scene).get("login"))
+    return as_dict(_known(scene).get("login"))
 
 
 def _error(known: Mapping[str, Any], meaning: str) -> str:
-    return str(_dict(_dict(known.get("errors")).get(meaning)).get("last") or "")
+    return str(as_dict(as_dict(known.get("errors")).get(meaning)).get("last") or "")
 
 
 def _up(scene: Scene) -> bool:
@@ -108,7 +106,7 @@ def _full(scene: Scene) -> Optional[Scenario]:
     known = _known(scene)
     if "too_many_connections" not in (scene.database.get("error"), _login(scene).get("result")):
         return None
-    rows = [row for row in _list(known.get("holders")) if isinstance(row, dict)]
+    rows = dicts(known.get("holders"))
     if not rows:
         return Scenario(
             "full_unseen",
@@ -154,7 +152,7 @@ def _sessions(rows: Iterable[Mapping[str, Any]]) -> int:
 def _not_answering(scene: Scene) -> Optional[Scenario]:
     login = _login(scene)
     active = _service(scene).get("active") == "active"
-    body = _dict(scene.http.get("body"))
+    body = as_dict(scene.http.get("body"))
     if active and scene.database.get("error") == "no_socket" and not scene.bad("app.database") and body:
         return Scenario(
             "socket_lost",
@@ -215,7 +213,7 @@ def _refused(scene: Scene) -> Optional[Scenario]:
 
 
 def _crashed(scene: Scene) -> Optional[Scenario]:
-    tables = [str(name) for name in _list(_known(scene).get("tables"))]
+    tables = [str(name) for name in as_list(_known(scene).get("tables"))]
     if not tables:
         return None
     named = ", ".join(tables)
@@ -256,7 +254,7 @@ def _read_only(scene: Scene) -> Optional[Scenario]:
 
 
 def _blocked(scene: Scene) -> Optional[Scenario]:
-    rows = [row for row in _list(_known(scene).get("waits")) if isinstance(row, dict)]
+    rows = dicts(_known(scene).get("waits"))
     user = _login(scene).get("user")
     mine = [row for row in rows if user is None or row.get("waiter_user") == user]
     if not mine:
@@ -297,7 +295,7 @@ def _blocked(scene: Scene) -> Optional[Scenario]:
 
 def _disk_full(scene: Scene) -> Optional[Scenario]:
     """Also of a server on its way: it waits for room and would do so for ever."""
-    started = _dict(_known(scene).get("start_error"))
+    started = as_dict(_known(scene).get("start_error"))
     waits = _service(scene).get("active") == "activating" and started.get("cause") == "disk_full"
     line = str(started.get("line") or "?") if waits else _error(_known(scene), "disk_full") if _up(scene) else ""
     if not line:
@@ -334,11 +332,3 @@ RULES = (
     _blocked,
     _not_reconnected,
 )
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _dict(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}

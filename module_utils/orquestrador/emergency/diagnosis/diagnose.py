@@ -14,7 +14,7 @@ from ...core.messages import msg
 from ...core.types import OK
 from ...procedures import SEVERITIES
 from . import database, disk, performance
-from .scenario import Scenario, Scene
+from .scenario import Scenario, Scene, dicts
 
 # An error of the code itself: the same code started again fails again.
 _CODE = re.compile(
@@ -72,7 +72,7 @@ def _alert(verdict: dict[str, Any], clues: dict[str, Any]) -> str:
         return "offline"
     if alert == "none":
         alert = database.alert_of(clues) or alert
-    statuses = {str(c.get("id")): str(c.get("status")) for c in _list(verdict.get("checks"))}
+    statuses = {str(c.get("id")): str(c.get("status")) for c in dicts(verdict.get("checks"))}
     if alert == "database" and clues.get("env_missing") and statuses.get("mysql.reachable") == OK:
         return "offline"
     return alert
@@ -204,11 +204,3 @@ RULES: dict[str, tuple[Rule, ...]] = {
     "disk": disk.RULES,
     "database": database.RULES,
 }
-
-
-def _dict(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _list(value: Any) -> list[dict[str, Any]]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []

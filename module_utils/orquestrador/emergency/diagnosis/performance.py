@@ -7,13 +7,11 @@ against another program that takes the processor: those are named, and a person 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Optional
+from typing import Any, Optional
 
 from ...core.messages import msg
-from .scenario import Scenario
-
-if TYPE_CHECKING:
-    from .scenario import Scene
+from ...health.checks.view import as_dict
+from .scenario import Scenario, Scene, dicts
 
 # What a process has to take of one processor to be called heavy, while the host has none left.
 HEAVY_PERCENT = 25.0
@@ -32,7 +30,7 @@ def _blocked(scene: Scene) -> list[dict[str, Any]]:
     """Queries that wait for a lock, the oldest first; background threads of the server wait by profession."""
     found = [
         query
-        for query in _list(scene.database.get("slow"))
+        for query in dicts(scene.database.get("slow"))
         if _WAITS.search(str(query.get("state") or "")) and query.get("query")
     ]
     return sorted(found, key=lambda query: -_seconds(query))
@@ -40,7 +38,7 @@ def _blocked(scene: Scene) -> list[dict[str, Any]]:
 
 def _waits(scene: Scene) -> list[dict[str, Any]]:
     """Who waits for whom, the longest first."""
-    return _list(scene.clues.get("waits"))
+    return dicts(scene.clues.get("waits"))
 
 
 def _seconds(query: dict[str, Any]) -> float:
@@ -68,7 +66,7 @@ def _database_slow(scene: Scene) -> Optional[Scenario]:
             **args,
         )
         return Scenario("database_slow", [reason], [remedy])
-    slow = sorted(_list(scene.database.get("slow")), key=lambda query: -_seconds(query))
+    slow = sorted(dicts(scene.database.get("slow")), key=lambda query: -_seconds(query))
     own = scene.bad("cpu.app") or scene.bad("memory.app")
     if not blocked and (own or not slow):
         return None
@@ -99,7 +97,7 @@ def _database_slow(scene: Scene) -> Optional[Scenario]:
 
 
 def _leak(scene: Scene) -> Optional[Scenario]:
-    trend = _dict(scene.clues.get("memory_trend"))
+    trend = as_dict(scene.clues.get("memory_trend"))
     if not scene.bad("memory.app") or not trend.get("growing"):
         return None
     return Scenario(
@@ -130,7 +128,7 @@ def _memory(scene: Scene) -> Optional[Scenario]:
 def _busy(scene: Scene) -> Optional[Scenario]:
     if not scene.bad("cpu.app"):
         return None
-    used = _dict(scene.resources.get("cpu")).get("app_percent")
+    used = as_dict(scene.resources.get("cpu")).get("app_percent")
     return Scenario(
         "busy",
         [msg("The application itself keeps a processor busy: {used_percent}", used_percent=used)],
@@ -140,8 +138,8 @@ def _busy(scene: Scene) -> Optional[Scenario]:
 
 def _stranger(scene: Scene) -> Optional[Scenario]:
     """Another program takes the processor: named, never touched."""
-    load = _dict(scene.clues.get("load"))
-    rows = [row for row in _list(load.get("processes")) if _percent(row) >= HEAVY_PERCENT]
+    load = as_dict(scene.clues.get("load"))
+    rows = [row for row in dicts(load.get("processes")) if _percent(row) >= HEAVY_PERCENT]
     busy = isinstance(load.get("host_percent"), (int, float)) and load["host_percent"] >= HOST_BUSY_PERCENT
     if scene.bad("cpu.app") or not rows or rows[0].get("kind") != "other" or not (busy or scene.bad("http.latency")):
         return None
@@ -180,11 +178,3 @@ def _slow(scene: Scene) -> Optional[Scenario]:
 
 
 RULES = (_leak, _database_slow, _memory, _busy, _stranger, _slow)
-
-
-def _list(value: Any) -> list[dict[str, Any]]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
-
-
-def _dict(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}

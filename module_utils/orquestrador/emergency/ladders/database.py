@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable
 from typing import Any, Optional
 
-from ...core.errors import BackupError
+from ...core.errors import OperatorError
 from ...core.messages import msg
 from ...core.types import Message
 from ...mysql import service, sessions, state, tables
@@ -173,7 +173,7 @@ class _Rungs:
         """Whether the server is up and turns the application away: restarting it would change nothing."""
         scene = self._scene
         login: Optional[dict[str, Any]] = None
-        with contextlib.suppress(BackupError):
+        with contextlib.suppress(OperatorError):
             asked = apart(scene.owner, lambda: {"login": database.login(scene.params, scene.snapshot)}, CLUES_S)
             login = asked["login"]
         if not login or login["result"] in ("ok", "unknown"):

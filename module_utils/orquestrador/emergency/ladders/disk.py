@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import Any, Callable, NamedTuple, Optional
 
 from ...backup import retention
-from ...core.errors import BackupError
+from ...core.errors import OperatorError
 from ...core.messages import msg
 from ...core.types import Message
 from ...health.expectations import limits_of
@@ -67,7 +67,7 @@ def climb(scene: Scene, _attempt: Callable[[Rung], bool]) -> tuple[Optional[Mess
         step = scene.step(rung.id, rung.planned_s)
         try:
             evidence = rung.act(min(rung.planned_s, scene.left())) or {}
-        except BackupError as error:
+        except OperatorError as error:
             step.end("failed", error.message)
             continue
         freed = int(evidence["freed_bytes"])
@@ -168,7 +168,7 @@ class _Frees:
     def backups(self) -> Optional[Rung]:
         ids, freed = 0, 0
         for one in self._places():
-            with contextlib.suppress(BackupError, OSError), self._scene.owner.at_work():
+            with contextlib.suppress(OperatorError, OSError), self._scene.owner.at_work():
                 planned = self._retain(one, check_mode=True)
                 ids, freed = ids + len(planned["deleted"]), freed + int(planned["freed_bytes"])
         would = msg("{count} expired backups would be deleted, {freed_bytes}", count=ids, freed_bytes=freed)
@@ -272,7 +272,7 @@ def _alone(directory: str) -> Iterator[None]:
             stack.enter_context(locked(directory, "emergency_disk", time.time()))
         except OSError:
             pass  # whoever archives could not write there either
-        except BackupError as error:
+        except OperatorError as error:
             if not isinstance(error.__cause__, OSError):
                 raise  # somebody is at work
         yield

@@ -12,7 +12,7 @@ from typing import Any, Callable, Optional
 
 from ...app import health_endpoint, heap_snapshot, reload
 from ...app.dist import DeployError, Dist
-from ...core.errors import BackupError
+from ...core.errors import OperatorError
 from ...core.messages import msg
 from ...core.types import Message
 from ...health.expectations import limits_of
@@ -189,7 +189,7 @@ def _keep_heap(scene: Scene) -> None:
             lambda: heap_snapshot.take(pid, directory, scene.params["lease_run_id"], weight, seconds - 1),
             seconds,
         )
-    except BackupError as error:
+    except OperatorError as error:
         step.end("warn", error.message)
         return
     note = msg(
@@ -228,7 +228,7 @@ def _reload(scene: Scene, seconds: float) -> dict[str, Any]:
         try:
             done = reload.reload(options, check_mode=False)
         except DeployError as error:
-            raise BackupError(error.failures[0]) from None
+            raise OperatorError(error.failures[0]) from None
         kept = ("requests", "failures", "longest_gap_s", "workers")
         return {name: done["evidence"][name] for name in kept}
 

@@ -11,7 +11,7 @@ import pytest
 from orquestrador.app import control as app_control
 from orquestrador.app import health_endpoint as http_health
 from orquestrador.app.control import Application, Settings
-from orquestrador.core.errors import BackupError
+from orquestrador.core.errors import OperatorError
 from orquestrador.core.messages import msg
 from orquestrador.pm2 import daemon as pm2
 from orquestrador.system import ports as port
@@ -79,21 +79,21 @@ def test_what_pm2_calls_stopped_may_still_be_there(host: Host, left: str) -> Non
         host.listener = False
     else:
         host.pids = []
-    with pytest.raises(BackupError, match="does not stop"):
+    with pytest.raises(OperatorError, match="does not stop"):
         host.application.stop(0.05)
 
 
 def test_a_daemon_that_is_dead_is_not_started_by_asking(host: Host) -> None:
     host.daemon = "dead"
     for act in (host.application.known, lambda: host.application.stop(1), lambda: host.application.start(1)):
-        with pytest.raises(BackupError, match="no PM2 here"):
+        with pytest.raises(OperatorError, match="no PM2 here"):
             act()
     assert host.commands == []
 
 
 def test_what_pm2_does_not_know_is_started_from_its_file(host: Host, tmp_path: Path) -> None:
     host.known = False
-    with pytest.raises(BackupError, match="deploy the application first"):
+    with pytest.raises(OperatorError, match="deploy the application first"):
         host.application.start(1)
     (tmp_path / "eco.cjs").write_text("")
     host.application.start(1)
@@ -102,7 +102,7 @@ def test_what_pm2_does_not_know_is_started_from_its_file(host: Host, tmp_path: P
 
 def test_a_command_that_fails_says_why(host: Host) -> None:
     host.code = 1
-    with pytest.raises(BackupError, match="failed") as caught:
+    with pytest.raises(OperatorError, match="failed") as caught:
         host.application.start(1)
     assert "[PM2][ERROR] no" in caught.value.message["args"]["reason"]
 
@@ -124,7 +124,7 @@ def test_only_the_expected_answer_is_health(
     if expected is None:
         host.application.prove(0.05)
     else:
-        with pytest.raises(BackupError, match=expected):
+        with pytest.raises(OperatorError, match=expected):
             host.application.prove(0.05)
 
 

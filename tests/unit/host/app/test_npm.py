@@ -255,7 +255,7 @@ def test_a_repair_that_fails_leaves_everything_as_it_was(tmp_path: Path, ending:
     assert before == {"a": "1.0.0", "@s/b": "2.0.0", "@s/b/node_modules/c": "3.0.0"}
     with pytest.raises(npm_audit.FixError) as raised:
         repaired(one, tmp_path, fix_timeout_s=1.0)
-    assert "as they were" in plain(raised.value.messages[-1])
+    assert "as they were" in plain(raised.value.failures[-1])
     assert not raised.value.changed
     assert npm.installed(one.directory) == before
     place = Path(one.directory)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from orquestrador.backup import offsite as copying
-from orquestrador.core.errors import BackupError
+from orquestrador.core.errors import OperatorError
 from orquestrador.core.messages import plain
 
 ID, NEWER = "20260102T030405Z-0a1b2c", "20260103T030405Z-0a1b2c"
@@ -84,7 +84,7 @@ def test_a_damaged_backup_is_not_taken_for_a_copy(tmp_path: Path, elsewhere: Pat
 
 def test_the_same_file_system_is_no_place_for_copies(tmp_path: Path) -> None:
     put(tmp_path / "backups")
-    with pytest.raises(BackupError) as caught:
+    with pytest.raises(OperatorError) as caught:
         copy(tmp_path, tmp_path)
     assert "same file system" in plain(caught.value.message)
 
@@ -104,7 +104,7 @@ def test_the_same_file_system_is_no_place_for_copies(tmp_path: Path) -> None:
 )
 def test_destinations_that_are_none(to: str, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(copying, "need", lambda program: program)
-    with pytest.raises(BackupError) as caught:
+    with pytest.raises(OperatorError) as caught:
         copying.destination(to, time.monotonic() + 5, [])
     assert says in plain(caught.value.message)
 
@@ -128,5 +128,5 @@ def test_recording_keeps_what_changed_meanwhile(tmp_path: Path) -> None:
     kept = json.loads((tmp_path / "backups" / f"{ID}.json").read_text())
     assert kept["verified"] == {"at": "now"}
     assert [one["to"] for one in kept["copies"]] == ["a", "b"]
-    with pytest.raises(BackupError):
+    with pytest.raises(OperatorError):
         copying.record(str(tmp_path / "backups"), "code", ID, "b", "another")

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from orquestrador.backup import restore_database as backup_restore
 from orquestrador.backup.restore_database import Wanted
 from orquestrador.backup.store import SUFFIX
-from orquestrador.core.errors import BackupError
+from orquestrador.core.errors import OperatorError
 from orquestrador.core.messages import plain
 from orquestrador.mysql import load as backup_load
 from orquestrador.mysql.load import Server
@@ -92,7 +92,7 @@ def test_a_newer_dump_is_never_taken_and_one_of_the_same_release_always(a: int, 
 
 @pytest.mark.parametrize("confirm", ["", "App", "app ", "latest"])
 def test_without_its_confirmation_nothing_is_looked_at(tmp_path: Path, confirm: str) -> None:
-    with pytest.raises(BackupError, match="confirmation"):
+    with pytest.raises(OperatorError, match="confirmation"):
         backup_restore.restore(wanted(tmp_path, confirm=confirm), None, None)  # type: ignore[arg-type]
     assert [path.name for path in tmp_path.iterdir()] in ([], [".lock"])
 
@@ -125,13 +125,13 @@ def test_latest_is_the_newest_that_is_no_safety_backup(tmp_path: Path) -> None:
     assert backup_restore.pick(str(tmp_path), older)["id"] == older
     assert backup_restore.pick(str(tmp_path), f"/elsewhere/{safety}{SUFFIX}")["id"] == safety
     for unknown in ("", "2026", "../x"):
-        with pytest.raises(BackupError):
+        with pytest.raises(OperatorError):
             backup_restore.pick(str(tmp_path), unknown)
 
 
 def test_only_safety_backups_are_no_latest(tmp_path: Path) -> None:
     store(tmp_path, 1, purpose="safety")
-    with pytest.raises(BackupError, match="no backup"):
+    with pytest.raises(OperatorError, match="no backup"):
         backup_restore.pick(str(tmp_path), "latest")
 
 
@@ -165,7 +165,7 @@ def test_a_name_can_not_leave_its_quotes(name: str) -> None:
 
 @pytest.mark.parametrize("text", ["utf8mb4; DROP", "a b", "", "`x`"])
 def test_only_a_word_is_a_character_set(text: str) -> None:
-    with pytest.raises(BackupError):
+    with pytest.raises(OperatorError):
         backup_load.word(text)
     assert backup_load.word("utf8mb4_0900_ai_ci") == "utf8mb4_0900_ai_ci"
 

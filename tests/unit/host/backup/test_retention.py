@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from orquestrador.backup import retention
 from orquestrador.backup.store import SUFFIXES
-from orquestrador.core.errors import BackupError
+from orquestrador.core.errors import OperatorError
 from orquestrador.core.messages import plain
 from orquestrador.system.files import locked
 
@@ -158,7 +158,7 @@ def test_a_kill_between_data_and_manifest_is_finished(tmp_path: Path, monkeypatc
 def test_a_directory_at_work_is_refused_and_a_missing_one_is_empty(tmp_path: Path) -> None:
     put(tmp_path, 100)
     put(tmp_path, 1)
-    with locked(str(tmp_path), "code_backup", 0.0), pytest.raises(BackupError) as caught:
+    with locked(str(tmp_path), "code_backup", 0.0), pytest.raises(OperatorError) as caught:
         apply(tmp_path)
     assert "code_backup" in plain(caught.value.message)
     assert apply(tmp_path / "none")["kept"] == []

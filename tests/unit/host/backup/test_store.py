@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orquestrador.backup import store as files
-from orquestrador.core.errors import BackupError
+from orquestrador.core.errors import OperatorError
 from orquestrador.core.messages import plain
 from orquestrador.system import files as _files
 
@@ -105,7 +105,7 @@ def test_manifest_is_replaced_at_once_and_private(tmp_path: Path) -> None:
 def test_second_run_is_refused_and_told_who_is_at_work(tmp_path: Path) -> None:
     with _files.locked(str(tmp_path), "database_backup", 0.0) as lock:
         lock.tell(action="database_backup", since_at="1970-01-01T00:00:00Z", bytes=42)
-        with pytest.raises(BackupError) as caught, _files.locked(str(tmp_path), "database_verify", 1.0):
+        with pytest.raises(OperatorError) as caught, _files.locked(str(tmp_path), "database_verify", 1.0):
             pass
     told = plain(caught.value.message)
     assert f"process {os.getpid()}" in told
@@ -119,7 +119,7 @@ def test_second_run_is_refused_and_told_who_is_at_work(tmp_path: Path) -> None:
 def test_a_lock_file_of_garbage_still_refuses(tmp_path: Path, text: str) -> None:
     with _files.locked(str(tmp_path), "database_backup", 0.0):
         (tmp_path / _files.LOCK).write_text(text)
-        with pytest.raises(BackupError), _files.locked(str(tmp_path), "database_backup", 0.0):
+        with pytest.raises(OperatorError), _files.locked(str(tmp_path), "database_backup", 0.0):
             pass
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from orquestrador.backup import switch as switching
-from orquestrador.core.errors import BackupError
+from orquestrador.core.errors import OperatorError
 from orquestrador.core.messages import plain
 
 ID = "20260102T030405Z-0a1b2c"
@@ -97,7 +97,7 @@ def test_a_rename_that_fails_is_undone_with_all_before_it(
         real(source, target)
 
     monkeypatch.setattr(switching, "_rename", rename)
-    with pytest.raises(BackupError) as caught:
+    with pytest.raises(OperatorError) as caught:
         switching.switch(str(root), ID, {"logs"})
     assert "Device or resource busy" in plain(caught.value.message)
     switching.discard(str(root), ID)

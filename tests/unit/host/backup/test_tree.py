@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orquestrador.backup import tree
-from orquestrador.core.errors import BackupError
+from orquestrador.core.errors import OperatorError
 from orquestrador.core.messages import plain
 
 
@@ -109,19 +109,19 @@ def test_what_no_tar_can_hold_is_named(tmp_path: Path) -> None:
 def test_what_can_not_be_read_is_a_failure_that_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "closed").write_text("x")
     monkeypatch.setattr(os, "access", lambda *_: False)
-    with pytest.raises(BackupError) as caught:
+    with pytest.raises(OperatorError) as caught:
         tree.walk(str(tmp_path), ())
     assert "closed" in plain(caught.value.message)
 
 
 def test_a_missing_tree_and_too_many_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(BackupError) as caught:
+    with pytest.raises(OperatorError) as caught:
         tree.walk(str(tmp_path / "none"), ())
     assert "does not exist" in plain(caught.value.message)
     monkeypatch.setattr(tree, "MAX_ENTRIES", 1)
     (tmp_path / "a").write_text("")
     (tmp_path / "b").write_text("")
-    with pytest.raises(BackupError) as caught:
+    with pytest.raises(OperatorError) as caught:
         tree.walk(str(tmp_path), ())
     assert "backup_code_exclude" in plain(caught.value.message)
 

@@ -57,11 +57,11 @@ def test_public_key_is_accepted() -> None:
     "key", ["", "age1", PUBLIC[:-1], PUBLIC + "q", PUBLIC.upper(), f"{PUBLIC}\n-o/etc/passwd", "-r"]
 )
 def test_anything_else_is_refused(key: str) -> None:
-    with pytest.raises(_errors.BackupError, match="no public key"):
+    with pytest.raises(_errors.OperatorError, match="no public key"):
         check_recipient(key)
 
 
 def test_private_key_is_refused_without_being_quoted() -> None:
-    with pytest.raises(_errors.BackupError, match="is a private key") as caught:
+    with pytest.raises(_errors.OperatorError, match="is a private key") as caught:
         check_recipient("AGE-SECRET-KEY-1QQPZRY9X8")
     assert "QQPZ" not in str(caught.value.message)

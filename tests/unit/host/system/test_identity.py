@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from orquestrador.core.errors import BackupError
+from orquestrador.core.errors import OperatorError
 from orquestrador.system.identity import Owner
 
 PROJECT = Path(__file__).resolve().parents[4]
@@ -144,7 +144,7 @@ def test_the_present_user_needs_no_rights() -> None:
 
 
 def test_an_unknown_user_is_one_line() -> None:
-    with pytest.raises(BackupError, match="no user"):
+    with pytest.raises(OperatorError, match="no user"):
         Owner("nobody-of-that-name")
 
 

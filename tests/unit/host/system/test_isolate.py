@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from orquestrador.core.errors import BackupError
+from orquestrador.core.errors import OperatorError
 from orquestrador.core.messages import msg, plain
 from orquestrador.system.identity import Owner
 from orquestrador.system.isolate import apart
@@ -27,9 +27,9 @@ def test_the_result_comes_back_from_another_process(owner: Owner) -> None:
 
 def test_what_it_raises_is_raised_here(owner: Owner) -> None:
     def work() -> dict[str, object]:
-        raise BackupError(msg("no {what}", what="luck"))
+        raise OperatorError(msg("no {what}", what="luck"))
 
-    with pytest.raises(BackupError) as raised:
+    with pytest.raises(OperatorError) as raised:
         apart(owner, work, 5)
     assert plain(raised.value.message) == "no luck"
 
@@ -43,11 +43,11 @@ def test_one_that_hangs_is_ended_with_what_it_started(owner: Owner) -> None:
         return {}
 
     began = time.monotonic()
-    with pytest.raises(BackupError, match="did not end within"):
+    with pytest.raises(OperatorError, match="did not end within"):
         apart(owner, work, 0.5)
     assert time.monotonic() - began < 5
 
 
 def test_one_that_dies_is_no_result(owner: Owner) -> None:
-    with pytest.raises(BackupError, match="without a word"):
+    with pytest.raises(OperatorError, match="without a word"):
         apart(owner, lambda: os._exit(3), 5)

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from orquestrador.app.control import Application, Settings
-from orquestrador.core.errors import BackupError
+from orquestrador.core.errors import OperatorError
 from orquestrador.core.messages import plain
 from orquestrador.emergency.ladders import offline as emergency_offline
 from orquestrador.system import signals
@@ -146,7 +146,7 @@ def test_who_answers_for_pm2_may_name_anybody_and_only_his_own_are_ended() -> No
             assert evidence["pids"] == [his.pid]
             assert his.wait(5) == -signal.SIGKILL
             assert "belongs to root" in plain(evidence["left_alone"][0])
-            with pytest.raises(BackupError, match="belongs to"):
+            with pytest.raises(OperatorError, match="belongs to"):
                 rungs._end_hung(5)
         assert lives(others)
 
@@ -166,6 +166,6 @@ def test_a_stranger_on_the_port_is_ended_when_that_was_approved_and_he_still_hol
                 assert rungs._free_port(1)["ended"][0]["pid"] == holder.pid
                 assert holder.wait(5) == -signal.SIGTERM
             else:
-                with pytest.raises(BackupError, match="not what it was" if approved else "belongs to"):
+                with pytest.raises(OperatorError, match="not what it was" if approved else "belongs to"):
                     rungs._free_port(1)
                 assert lives(holder)
