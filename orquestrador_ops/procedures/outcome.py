@@ -43,13 +43,16 @@ def results(procedure: str, registered: Mapping[str, Any]) -> dict[str, Any]:
     return {step.id: registered.get(step.result) or {} for step in named(procedure).steps if step.result}
 
 
-def may_begin(step_id: str, procedure: str, registered: Mapping[str, Any]) -> bool:
-    """Whether the step that this one needs ended well. ``ValueError``, one line, for a step that there is not."""
+def needed_result(step_id: str, procedure: str) -> str:
+    """The name under which the step that this one needs registers its result; empty where it needs none.
+
+    Raises ``ValueError``, one line, for a step that the procedure does not have.
+    """
     steps = {step.id: step for step in named(procedure).steps}
     if step_id not in steps:
         raise ValueError(f"{procedure} has no step {step_id!r}: use one of {', '.join(steps)}")
     needed = steps[step_id].needs
-    return not needed or ended_well(registered.get(steps[needed].result))
+    return steps[needed].result if needed else ""
 
 
 def conclude(

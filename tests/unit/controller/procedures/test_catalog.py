@@ -61,6 +61,26 @@ def test_every_playbook_belongs_to_a_procedure() -> None:
     assert known - found == set()
 
 
+@pytest.mark.parametrize("one", WITH_PLAYBOOK, ids=lambda one: one.name)
+def test_a_playbook_goes_through_the_steps_of_its_procedure_in_their_order(one: Any) -> None:
+    listed = play_of(one.name)["vars"].get("report_steps", [])
+    # One playbook may do two procedures, and each step belongs to one of them at least.
+    plans = [plan for plan in WITH_PLAYBOOK if plan.playbook == one.playbook]
+    ids = [step["step"] for step in listed if "step" in step]
+    assert set(ids) <= {step.id for plan in plans for step in plan.steps}
+    mine = [step.id for step in one.steps if step.result and step.id in ids]
+    assert [step for step in ids if step in mine] == mine
+    if any(step.get("step") for step in listed):
+        acting = {step.id for step in one.steps if step.result and step.id not in ("lease", "database_verify")}
+        assert acting <= set(ids), "the playbook leaves out what the procedure is made of"
+
+
+@pytest.mark.parametrize("one", WITH_PLAYBOOK, ids=lambda one: one.name)
+def test_steps_are_entry_points_of_roles(one: Any) -> None:
+    for step in play_of(one.name)["vars"].get("report_steps", []):
+        assert (ROOT / "roles" / step["role"] / "tasks" / f"{step['entry']}.yml").is_file(), step
+
+
 @pytest.mark.parametrize("one", STEPPED, ids=lambda one: one.name)
 def test_steps_are_told_apart_and_need_one_before_them(one: Any) -> None:
     ids = [step.id for step in one.steps]

@@ -269,3 +269,18 @@ def test_a_proof_that_did_not_run_is_not_taken_for_one_that_was_not_wanted(make_
     results = {"lease": {"changed": False}, "database_backup": {"changed": True}, "database_verify": {}}
     steps, outcome = routines.conclude("backup", FILES_OK, make_verdict(), results)
     assert (statuses(steps)["database_verify"], outcome) == ("unknown", "not_met")
+
+
+def test_what_a_step_needs_is_known_by_its_id() -> None:
+    assert routines.needed_result("database_optimize", "monthly") == "backup_verify_result"
+    assert routines.needed_result("database_backup", "monthly") == ""
+    with pytest.raises(ValueError, match=r"^monthly has no step 'uptime': use one of lease, "):
+        routines.needed_result("uptime", "monthly")
+
+
+def test_results_are_found_under_the_names_that_tasks_register() -> None:
+    registered = {"backup_database_result": {"changed": True}, "app_lease_result": None, "elsewhere": {"changed": True}}
+    found = routines.results("backup", registered)
+    assert found == {"lease": {}, "database_backup": {"changed": True}, "database_verify": {}}
+    with pytest.raises(ValueError, match=r"^no procedure 'watch': use one of "):
+        routines.results("watch", registered)
