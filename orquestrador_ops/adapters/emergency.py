@@ -10,7 +10,7 @@ from typing import Any
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from orquestrador.core.messages import msg
-from orquestrador.core.types import Message
+from orquestrador.core.types import FAILED, OK, Message
 from orquestrador.emergency.arguments import ARGUMENT_SPEC, REQUIRED_IF, unusable
 
 from ..core.settings import Settings
@@ -95,7 +95,7 @@ def triaged(result: Mapping[str, Any], *, host: str, started: str) -> dict[str, 
             "outcome": probe["outcome"],
             "recover": called,
             "diagnosis": None,
-            "status": "failed",
+            "status": FAILED,
             "note": probe["failure"],
             "evidence": {"unreachable_by": probe.get("unreachable_by")},
         }
@@ -104,10 +104,10 @@ def triaged(result: Mapping[str, Any], *, host: str, started: str) -> dict[str, 
     evidence = {name: case.get(name) for name in ("alert", "scenario", "severity", "level")}
     if plan is None:
         note: Any = [msg("No emergency: nothing calls for a procedure"), *case["reasons"]]
-        return {**found, "recover": None, "diagnosis": case, "status": "ok", "note": note, "evidence": evidence}
+        return {**found, "recover": None, "diagnosis": case, "status": OK, "note": note, "evidence": evidence}
     note = [*case["reasons"], *case["proposals"], _command(plan.name, host)]
     called = {"procedure": plan.name, "budget_s": plan.budget_s}
-    return {**found, "recover": called, "diagnosis": case, "status": "failed", "note": note, "evidence": evidence}
+    return {**found, "recover": called, "diagnosis": case, "status": FAILED, "note": note, "evidence": evidence}
 
 
 def _command(procedure: str, host: str) -> Message:

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ..core import outcomes
 from ..runs import lifecycle as runs
 from ..watch import cycle as watch_cycle
 from ..watch import decisions as watch
@@ -67,23 +68,23 @@ def confirmed(look: Callable[[], Looks], confirm_s: float) -> Seen:
 
 
 def ended(decision: watch.Decision, variables: Mapping[str, Any]) -> str:
-    """How it ended with a host: from what the roles registered for it.
-
-    ``recovered``, ``nothing`` (it was well by then), ``failed``, ``refused`` (another procedure has the host),
-    ``other`` (by then it was another procedure's case), ``held`` (maintenance), ``breaker`` (open), ``unreachable``,
-    ``told``, ``settled``.
-    """
+    """How it ended with a host (``outcomes.OF_WATCHED``): from what the roles registered for it."""
     if decision["kind"] == watch.SETTLE:
-        return "settled"
+        return outcomes.SETTLED
     if decision["kind"] == watch.TELL:
-        return "told"
+        return outcomes.TOLD
     gate, result = results.of(variables, "gate"), results.of(variables, "emergency")
     if gate and not gate.get("allowed"):
-        return "held" if gate.get("maintenance") else "breaker"
+        return outcomes.HELD if gate.get("maintenance") else outcomes.BREAKER
     if result.get("unreachable"):
-        return "unreachable"
+        return outcomes.UNREACHABLE
     outcome, alert = result.get("outcome"), watch.part(result, "diagnosis").get("alert")
     run = watch.part(results.of(variables, "run"), "run")  # the last one of two
-    if outcome == "refused" and alert not in (None, watch.NONE, run.get("procedure", decision["procedure"])):
-        return "other"
-    return {"healthy": "nothing", "recovered": "recovered", "refused": "refused"}.get(str(outcome), "failed")
+    if outcome == outcomes.REFUSED and alert not in (None, watch.NONE, run.get("procedure", decision["procedure"])):
+        return outcomes.OTHER
+    known = {
+        outcomes.HEALTHY: outcomes.NOTHING,
+        outcomes.RECOVERED: outcomes.RECOVERED,
+        outcomes.REFUSED: outcomes.REFUSED,
+    }
+    return known.get(str(outcome), outcomes.FAILED)

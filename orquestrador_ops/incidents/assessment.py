@@ -10,15 +10,15 @@ from orquestrador.core.messages import msg
 from orquestrador.core.types import Message
 from orquestrador.procedures import SEVERITIES
 
+from ..core import outcomes
 from ..core.i18n import epoch
 from ..procedures.catalog import EMERGENCIES, PROCEDURES
 from ..reports.labels import STEP_WORDS
-from . import breaker
 from .breaker import Limits
 from .store import entry
 
-HEALTHY, BROKEN, UNREACHABLE, UNKNOWN = "healthy", "broken", "unreachable", "unknown"
-_TRIED = ("changed", "failed", "warn")
+BROKEN = "broken"
+_TRIED = (outcomes.CHANGED, outcomes.FAILED, outcomes.WARN)
 _LOOKING = frozenset(step.id for one in EMERGENCIES.values() for step in one.steps if step.looks)
 
 
@@ -72,7 +72,7 @@ def read(case: Case, gate: Mapping[str, Any], emergency: Mapping[str, Any], heal
         (str(one) for one in (diagnosis.get("alert"), verdict.get("procedure")) if one and one != "none"),
         case.procedure,
     )
-    if symptom == UNREACHABLE:
+    if symptom == outcomes.UNREACHABLE:
         alert = "offline"
     severity = str(diagnosis.get("severity") or "none")
     tried, steps, acted_at = _tried(case, emergency)
@@ -82,14 +82,14 @@ def read(case: Case, gate: Mapping[str, Any], emergency: Mapping[str, Any], heal
     failures = _once(one for one in _messages(emergency.get("failures")) if one not in proposals)
     if emergency.get("failed") and not failures and emergency.get("msg"):
         failures = [msg("The procedure failed: {error}", error=str(emergency["msg"])[:500])]
-    if symptom == UNREACHABLE:
+    if symptom == outcomes.UNREACHABLE:
         reasons = _messages([health.get("failure")]) or [msg("The host can't be reached")]
     return Finding(
         symptom=symptom,
         recovery=_recovery(gate, emergency, symptom),
         alert=alert,
         severity=severity if severity != "none" else SEVERITIES.get(alert, "high"),
-        scenario=UNREACHABLE if symptom == UNREACHABLE else str(diagnosis.get("scenario") or ""),
+        scenario=outcomes.UNREACHABLE if symptom == outcomes.UNREACHABLE else str(diagnosis.get("scenario") or ""),
         level=diagnosis.get("level"),
         reasons=reasons + failures,
         proposals=proposals,
@@ -107,31 +107,35 @@ def holder_of(emergency: Mapping[str, Any]) -> Mapping[str, Any] | None:
     """Who has the lease that a procedure was refused, as ``lease.public`` says it."""
     taken = _mapping(_mapping(emergency.get("steps")).get("lease"))
     holder = _mapping(_mapping(taken.get("evidence")).get("holder"))
-    return holder if holder and emergency.get("outcome") == "refused" else None
+    return holder if holder and emergency.get("outcome") == outcomes.REFUSED else None
 
 
 def _symptom(emergency: Mapping[str, Any], health: Mapping[str, Any], verdict: Mapping[str, Any]) -> str:
-    if health.get("outcome") == UNREACHABLE or health.get("unreachable"):
-        return UNREACHABLE
-    overall, procedure = str(verdict.get("overall") or UNKNOWN), str(verdict.get("procedure") or "none")
+    if health.get("outcome") == outcomes.UNREACHABLE or health.get("unreachable"):
+        return outcomes.UNREACHABLE
+    overall, procedure = str(verdict.get("overall") or outcomes.UNKNOWN), str(verdict.get("procedure") or "none")
     outcome = emergency.get("outcome")
-    if procedure != "none" or (overall == "critical" and not _was_bad(verdict, proven=outcome in _PROVEN)):
+    if procedure != "none" or (overall == outcomes.CRITICAL and not _was_bad(verdict, proven=outcome in _PROVEN)):
         return BROKEN
-    if outcome == breaker.FAILED:
+    if outcome == outcomes.FAILED:
         # One look may fall between two crashes, or into a quiet moment of a slow application.
         lasting = _mapping(emergency.get("diagnosis")).get("alert") == "performance"
-        return HEALTHY if overall == "healthy" and not lasting else BROKEN
+        return outcomes.HEALTHY if overall == outcomes.HEALTHY and not lasting else BROKEN
     # Something that could not be observed beside them does not take back what these say.
-    return HEALTHY if overall != "unknown" or _ids(verdict, "ok").issuperset(_ANSWERS) else UNKNOWN
+    return (
+        outcomes.HEALTHY
+        if overall != outcomes.UNKNOWN or _ids(verdict, outcomes.OK).issuperset(_ANSWERS)
+        else outcomes.UNKNOWN
+    )
 
 
 # Ends of a procedure that looked itself, for a while, and found nothing wrong any more.
-_PROVEN = ("healthy", breaker.RECOVERED)
+_PROVEN = (outcomes.HEALTHY, outcomes.RECOVERED)
 
 
 def _was_bad(verdict: Mapping[str, Any], *, proven: bool) -> bool:
     """Whether all that is critical tells of the past: logged errors, and crashes where a procedure saw no more."""
-    critical = _ids(verdict, "critical")
+    critical = _ids(verdict, outcomes.CRITICAL)
     return bool(critical) and critical <= ({"logs.errors", "pm2.restarts"} if proven else {"logs.errors"})
 
 
@@ -148,15 +152,15 @@ def _ids(verdict: Mapping[str, Any], status: str) -> set[str]:
 def _recovery(gate: Mapping[str, Any], emergency: Mapping[str, Any], symptom: str) -> str | None:
     if not gate.get("allowed"):
         return None
-    if not emergency or emergency.get("skipped") or emergency.get("outcome") in ("healthy", "refused"):
-        return breaker.NOTHING
+    if not emergency or emergency.get("skipped") or emergency.get("outcome") in (outcomes.HEALTHY, outcomes.REFUSED):
+        return outcomes.NOTHING
     if emergency.get("unreachable"):
         # What was unreachable before and after was most likely never touched.
-        return breaker.NOTHING if symptom == UNREACHABLE else breaker.FAILED
-    if "changed" in emergency and not emergency["changed"] and emergency.get("outcome") == breaker.FAILED:
-        return breaker.NOTHING  # what nothing could be done about was not tried in vain
-    recovered = emergency.get("outcome") == breaker.RECOVERED and symptom == HEALTHY
-    return breaker.RECOVERED if recovered else breaker.FAILED
+        return outcomes.NOTHING if symptom == outcomes.UNREACHABLE else outcomes.FAILED
+    if "changed" in emergency and not emergency["changed"] and emergency.get("outcome") == outcomes.FAILED:
+        return outcomes.NOTHING  # what nothing could be done about was not tried in vain
+    recovered = emergency.get("outcome") == outcomes.RECOVERED and symptom == outcomes.HEALTHY
+    return outcomes.RECOVERED if recovered else outcomes.FAILED
 
 
 def _once(found: Iterable[Message]) -> list[Message]:
@@ -177,7 +181,7 @@ def _tried(case: Case, emergency: Mapping[str, Any]) -> tuple[list[Message], lis
         if name in _LOOKING or not isinstance(step, Mapping) or step.get("status") not in _TRIED:
             continue
         notes = _messages(step.get("note"))
-        status = STEP_WORDS.get(str(step.get("status")), STEP_WORDS["unknown"])
+        status = STEP_WORDS.get(str(step.get("status")), STEP_WORDS[outcomes.UNKNOWN])
         text = msg("{step}: {status}", step=_title(case, str(name)), status=status)
         if notes:
             text = msg("{step}: {note}", step=_title(case, str(name)), note=notes[0])

@@ -15,9 +15,10 @@ from orquestrador.core.messages import msg
 from orquestrador.core.types import Message
 from orquestrador.procedures import SEVERITIES
 
+from ..core.outcomes import FAILED, HEALTHY, NOTHING, RECOVERED, UNKNOWN
 from . import breaker, escalation, maintenance, postmortem
 from . import store as incidents
-from .assessment import HEALTHY, UNKNOWN, Case, Finding, read
+from .assessment import Case, Finding, read
 from .breaker import Breaker
 from .escalation import Desk, Told
 from .message import ALERTS
@@ -177,7 +178,7 @@ def settle(
         host=case.host,
         procedure=case.procedure,
         run_id=case.run_id,
-        outcome=finding.recovery or breaker.NOTHING,
+        outcome=finding.recovery or NOTHING,
         limits=case.limits,
         now=case.now,
     )
@@ -218,7 +219,7 @@ def _wrong(desk: Desk, case: Case, done: Settled, found: Breaker, *, opened: boo
         conditions.append(BREAKER_OPEN)
     if finding.over_budget:
         conditions.append(OVER_BUDGET)
-    if finding.alert == "performance" and finding.recovery == breaker.FAILED:
+    if finding.alert == "performance" and finding.recovery == FAILED:
         conditions.append(PERSISTS)
     level = desk.plan.called_for(conditions, finding.level)
     why = msg("Goes to level {level} ({name})", level=level.level, name=level.title)
@@ -278,14 +279,14 @@ def _add(desk: Desk, incident: Incident, texts: Iterable[Message]) -> None:
 def _over(desk: Desk, case: Case, kept: Settings, done: Settled) -> None:
     """The host is well: what was open is over, and what this run healed itself is on record."""
     finding = done.finding
-    if finding.recovery == breaker.RECOVERED:
+    if finding.recovery == RECOVERED:
         made, new = _reported(desk, case, finding)
         if new:
             incidents.change(desk.store, made["id"], at=case.now, level=desk.plan.levels[0].level)
     known = incidents.of_state(incidents.listed(desk.store, host=case.host))
     for one in known:
         end = msg("Recovery proven")
-        if finding.recovery == breaker.RECOVERED:
+        if finding.recovery == RECOVERED:
             end = msg("Recovery proven, by {procedure}", procedure=case.procedure)
         closed = incidents.close(desk.store, one["id"], at=case.now, entries=[entry(end, case.now)])
         told = escalation.tell_over(desk, closed)
@@ -315,7 +316,7 @@ def ended(store: History, case: Case, why: Message, *, level: str = "L2", respon
         host=case.host,
         procedure=case.procedure,
         run_id=case.run_id,
-        outcome=breaker.FAILED,
+        outcome=FAILED,
         limits=case.limits,
         now=case.now,
     )

@@ -8,14 +8,24 @@ from typing import Any
 from orquestrador.core.messages import msg
 from orquestrador.core.types import Message
 
+from ..core import outcomes
 from .catalog import PROCEDURES
 from .descriptor import Procedure, Step
 from .step_rules import Facts
 
-OK_STATUSES = frozenset({"ok", "changed"})
-STEP_STATUSES = ("ok", "changed", "skipped", "warn", "unknown", "failed")  # from best to worst
-_OF_CHECK = {"ok": "ok", "warn": "warn", "critical": "failed", "unknown": "unknown"}
-_OF_OVERALL = {"healthy": "ok", "degraded": "warn", "critical": "failed", "unknown": "unknown"}
+OK_STATUSES = frozenset({outcomes.OK, outcomes.CHANGED})
+_OF_CHECK = {
+    outcomes.OK: outcomes.OK,
+    outcomes.WARN: outcomes.WARN,
+    outcomes.CRITICAL: outcomes.FAILED,
+    outcomes.UNKNOWN: outcomes.UNKNOWN,
+}
+_OF_OVERALL = {
+    outcomes.HEALTHY: outcomes.OK,
+    outcomes.DEGRADED: outcomes.WARN,
+    outcomes.CRITICAL: outcomes.FAILED,
+    outcomes.UNKNOWN: outcomes.UNKNOWN,
+}
 
 
 def named(procedure: str) -> Procedure:
@@ -65,7 +75,7 @@ def conclude(
     """Judge a run: ``(steps, outcome)``.
 
     ``step_results`` maps a step's id to what the playbook knows of it: the registered result of an Ansible task
-    (``changed``, ``failed``, ``skipped``, ``unreachable``, ``msg``), or any of ``status`` (see ``STEP_STATUSES``),
+    (``changed``, ``failed``, ``skipped``, ``unreachable``, ``msg``), or any of ``status`` (see ``OF_STEP``),
     ``started_at``, ``ended_at``, ``evidence``, ``note``. Empty or skipped: the action was not needed, the snapshot
     has to show why. A result never hides a worse status of the step's checks. ``facts`` are what a step's ``judge``
     needs besides the snapshot.
@@ -84,14 +94,14 @@ def conclude(
         if not step.optional or reported.get(step.id)
     ]
     if snapshot is None and plan.observes:
-        return steps, "unreachable"
+        return steps, outcomes.UNREACHABLE
     may_skip = {step.id for step in plan.steps if step.unwanted}
     met = all(
-        step["status"] in OK_STATUSES or (step["status"] == "skipped" and step["id"] in may_skip)
+        step["status"] in OK_STATUSES or (step["status"] == outcomes.SKIPPED and step["id"] in may_skip)
         for step in steps
         if not plan.proof or step["id"] in plan.proof
     )
-    return steps, "met" if met else "not_met"
+    return steps, outcomes.MET if met else outcomes.NOT_MET
 
 
 def _step(
@@ -104,17 +114,17 @@ def _step(
     needed: Message | None,
 ) -> dict[str, Any]:
     result = result if isinstance(result, Mapping) else {}
-    found = [_OF_CHECK.get(statuses.get(check, "unknown"), "unknown") for check in step.checks]
+    found = [_OF_CHECK.get(statuses.get(check, outcomes.UNKNOWN), outcomes.UNKNOWN) for check in step.checks]
     status, note = _of_result(result)
     evidence = _evidence(result)
     if status is None and step.judge is not None:
         status, note, evidence = step.judge(snapshot, facts)
     elif status is None and step.unwanted is not None and result.get("skipped"):
-        status, note = "skipped", step.unwanted
+        status, note = outcomes.SKIPPED, step.unwanted
     elif status is None and not found:
-        status, note = "unknown", _why_not_run(needed)
+        status, note = outcomes.UNKNOWN, _why_not_run(needed)
     if step.overall:
-        overall = _OF_OVERALL.get(str(verdict.get("overall")), "unknown")
+        overall = _OF_OVERALL.get(str(verdict.get("overall")), outcomes.UNKNOWN)
         if overall not in OK_STATUSES and worst(found) in OK_STATUSES:
             note = note or msg("The checks of this step are fine, but the host as a whole is not healthy.")
         found.append(overall)
@@ -140,7 +150,7 @@ def ended_well(result: Any) -> bool:
     What calls for attention does not stop a routine; what failed, or is not known, does.
     """
     status, _ = _of_result(result) if isinstance(result, Mapping) else (None, None)
-    return status in (OK_STATUSES | {"skipped", "warn"})
+    return status in (OK_STATUSES | {outcomes.SKIPPED, outcomes.WARN})
 
 
 def spread(results: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
@@ -172,17 +182,17 @@ def _of_result(result: Mapping[str, Any]) -> tuple[str | None, Any]:
     """Status and note of an action; ``None`` when it was not needed."""
     if "status" in result:
         status = result["status"]
-        return (status if status in STEP_STATUSES else "unknown"), result.get("note")
+        return (status if status in outcomes.OF_STEP else outcomes.UNKNOWN), result.get("note")
     if not result or result.get("skipped"):
         return None, None
     if result.get("unreachable"):
-        return "unknown", msg("The host could not be reached: {error}", error=str(result.get("msg", "")))
+        return outcomes.UNKNOWN, msg("The host could not be reached: {error}", error=str(result.get("msg", "")))
     if result.get("failed"):
         if isinstance(result.get("failures"), list) and result["failures"]:
             # A module's own messages, which can be put into the operator's language; "msg" is English.
-            return "failed", list(result["failures"])
-        return "failed", msg("The step failed: {error}", error=str(result.get("msg", "")))
-    return ("changed" if result.get("changed") else "ok"), result.get("note")
+            return outcomes.FAILED, list(result["failures"])
+        return outcomes.FAILED, msg("The step failed: {error}", error=str(result.get("msg", "")))
+    return (outcomes.CHANGED if result.get("changed") else outcomes.OK), result.get("note")
 
 
 def _evidence(result: Mapping[str, Any]) -> dict[str, Any]:
@@ -198,5 +208,5 @@ def _evidence(result: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def worst(statuses: Iterable[str]) -> str:
-    """The worst of some step statuses (``STEP_STATUSES`` gives the order)."""
-    return max(statuses, key=STEP_STATUSES.index)
+    """The worst of some step statuses (``OF_STEP`` gives the order)."""
+    return max(statuses, key=outcomes.OF_STEP.index)

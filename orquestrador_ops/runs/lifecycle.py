@@ -14,6 +14,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from ..core.outcomes import CHANGED, MET, OK, SKIPPED
+
 if TYPE_CHECKING:
     from ..core.i18n import Translator
     from ..core.settings import Settings
@@ -100,7 +102,7 @@ class Conclusion:
     @property
     def met(self) -> bool:
         """Whether the expected results were met *and* recorded: what nobody can look up later was not proven."""
-        return self.record["outcome"] == "met" and not self.problems
+        return self.record["outcome"] == MET and not self.problems
 
 
 def judged_by(run: RunDict) -> tuple[str, ...]:
@@ -269,7 +271,7 @@ def planned_restarts(record: RunDict) -> list[dict[str, Any]]:
 def failure_line(conclusion: Conclusion) -> str:
     """One line for the exit status: what was not met, and where the report lies."""
     record = conclusion.record
-    missed = [step["id"] for step in record["steps"] if step["status"] not in ("ok", "changed", "skipped")]
+    missed = [step["id"] for step in record["steps"] if step["status"] not in (OK, CHANGED, SKIPPED)]
     parts = [f"{record['procedure']} on {record['host']}: {record['outcome']}"]
     if missed:
         parts.append("steps: " + ", ".join(missed))

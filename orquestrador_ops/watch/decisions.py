@@ -13,11 +13,12 @@ from datetime import datetime
 from typing import Any
 
 from orquestrador.core.messages import msg
-from orquestrador.core.types import CRITICAL, DEGRADED, HEALTHY, UNKNOWN, Message
+from orquestrador.core.types import CRITICAL, DEGRADED, FAILED, HEALTHY, REFUSED, UNKNOWN, Message
 
 from ..core.i18n import parse_time
+from ..core.outcomes import BREAKER, OTHER, TOLD, UNREACHABLE
 
-FAILING, UNREACHABLE, UNSEEN, OUTSIDE, CAPACITY = "failing", "unreachable", "unknown", "outside", "capacity"
+FAILING, UNSEEN, OUTSIDE, CAPACITY = "failing", "unknown", "outside", "capacity"
 NONE, RECOVER, TELL, SETTLE = "none", "recover", "tell", "settle"
 DONE, SKIPPED, LATE, RUNNING = "done", "skipped", "late", "running"
 
@@ -122,7 +123,7 @@ def trouble(result: Mapping[str, Any], public: Mapping[str, Any] | None) -> str 
     ``public`` is how the address for users answered from here: ``{ok, …}``, ``None`` when it was not asked.
     """
     verdict = result.get("verdict")
-    if result.get("outcome") == "unreachable":
+    if result.get("outcome") == UNREACHABLE:
         return UNREACHABLE
     if not isinstance(verdict, Mapping):
         return UNSEEN
@@ -228,7 +229,7 @@ def finding(seen: Mapping[str, Any], decision: Decision) -> dict[str, Any]:
     severity, level, proposal = _TOLD[found]
     return {
         "changed": False,
-        "outcome": "failed",
+        "outcome": FAILED,
         "diagnosis": {
             "alert": found,
             "severity": severity,
@@ -269,7 +270,7 @@ _TOLD: Mapping[str, tuple[str, str, Message]] = {
 
 
 # Ends after which a cycle's status is not 0.
-NOT_WELL = ("failed", "other", "refused", "breaker", "unreachable", "told")
+NOT_WELL = (FAILED, OTHER, REFUSED, BREAKER, UNREACHABLE, TOLD)
 
 
 def tally(decisions: Mapping[str, Decision]) -> dict[str, int]:

@@ -18,7 +18,7 @@ from ..app.control import Application, Settings
 from ..core import redact
 from ..core.errors import OperatorError
 from ..core.jsonable import clean
-from ..core.types import Message, Pm2State
+from ..core.types import UNKNOWN, Message, Pm2State
 from ..health import arguments, evaluate, probe
 from ..logs import errors
 from ..mysql import state
@@ -195,7 +195,7 @@ class Scene:
 
     def step(self, name: str, planned_s: float) -> Step:
         """Begin a step of the record."""
-        self.steps[name] = {"planned_s": round(planned_s, 1), "started_at": _now(), "status": "unknown"}
+        self.steps[name] = {"planned_s": round(planned_s, 1), "started_at": _now(), "status": UNKNOWN}
         self.changed_step()
         return Step(self.steps[name], self.changed_step)
 

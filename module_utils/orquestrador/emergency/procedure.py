@@ -19,7 +19,7 @@ from typing import Any, Callable, NamedTuple, Optional
 
 from ..core.errors import OperatorError
 from ..core.messages import msg, plain
-from ..core.types import Message
+from ..core.types import CHANGED, FAILED, HEALTHY, OK, RECOVERED, REFUSED, SKIPPED, UNKNOWN, WARN, Message
 from ..lease import lease_file as lease
 from ..procedures import AUTO, EMERGENCIES
 from ..system import supervisor
@@ -49,7 +49,6 @@ LADDERS = {
     "database": Ladder(database.ladder),
     "disk": Ladder(disk.ladder, disk.climb),
 }
-HEALTHY, RECOVERED, FAILED, REFUSED = "healthy", "recovered", "failed", "refused"
 # A rung is not begun with less: there would be nothing left to prove it with.
 LEAST_S = 3.0
 # What the keeping of evidence may take of the budget.
@@ -99,8 +98,8 @@ def _cut_short(params: dict[str, Any], owner: Owner, result: dict[str, Any], *, 
     else:
         reason = msg("The procedure was ended from outside before it was done: see who did that, and run it again")
     for entry in result["steps"].values():
-        if entry["status"] == "unknown":
-            entry.update(status="failed", note=reason, evidence=entry.get("evidence") or {})
+        if entry["status"] == UNKNOWN:
+            entry.update(status=FAILED, note=reason, evidence=entry.get("evidence") or {})
     result["diagnosis"] = result["diagnosis"] or {"alert": params["procedure"], "scenario": "unclear"}
     if overdue:
         result["diagnosis"]["level"] = OVER_BUDGET_LEVEL
@@ -133,19 +132,19 @@ def _procedure(scene: Scene, result: _Result) -> dict[str, Any]:
     evidence = {name: case[name] for name in ("alert", "scenario", "severity", "level")}
     procedure = params["procedure"]
     if case["alert"] == "none":
-        found.end("ok", msg("Nothing here calls for this procedure: nothing was touched"), evidence)
+        found.end(OK, msg("Nothing here calls for this procedure: nothing was touched"), evidence)
         return result.of(HEALTHY)
     if procedure == AUTO:
-        found.end("ok", case["reasons"][0] if case["reasons"] else None, evidence)
+        found.end(OK, case["reasons"][0] if case["reasons"] else None, evidence)
         return result.of(REFUSED)
     if case["alert"] != procedure:
         other = msg(
             "This is a case for the procedure {procedure}, the root cause: run playbooks/emergency/{procedure}.yml",
             procedure=case["alert"],
         )
-        found.end("failed", other, evidence)
+        found.end(FAILED, other, evidence)
         return result.of(REFUSED, other)
-    found.end("ok", case["reasons"][0] if case["reasons"] else None, evidence)
+    found.end(OK, case["reasons"][0] if case["reasons"] else None, evidence)
     if scene.check_mode:
         return _foretell(scene, result)
     return _leased(scene, result)
@@ -162,7 +161,7 @@ def _leased(scene: Scene, result: _Result) -> dict[str, Any]:
         if EMERGENCIES[params["procedure"]].needs_no_room and lease.no_room(error):
             return _by_lock(scene, result, taken)
         return _not_had(result, taken, error)
-    taken.end("ok", held["note"], {"lease": held["lease"]})
+    taken.end(OK, held["note"], {"lease": held["lease"]})
     try:
         return _climb(scene, result)
     finally:
@@ -171,7 +170,7 @@ def _leased(scene: Scene, result: _Result) -> dict[str, Any]:
 
 def _not_had(result: _Result, taken: Step, error: lease.LeaseError) -> dict[str, Any]:
     """Without the lease nothing is touched. Only somebody who has it is a reason to stand back: all else is a fault."""
-    taken.end("failed", error.message, {"holder": error.holder} if error.holder else {})
+    taken.end(FAILED, error.message, {"holder": error.holder} if error.holder else {})
     return result.of(REFUSED if error.holder else FAILED, error.message)
 
 
@@ -194,7 +193,7 @@ def _by_lock(scene: Scene, result: _Result, taken: Step) -> dict[str, Any]:
                 note = stack.enter_context(lease.by_lock(scene.params["lease_path"], _wanted(scene)))
         except lease.LeaseError as error:
             return _not_had(result, taken, error)
-        taken.end("warn", note)
+        taken.end(WARN, note)
         return _climb(scene, result)
 
 
@@ -224,9 +223,9 @@ def _keep_evidence(scene: Scene, record: Record) -> None:
         wrong = record.write(
             {"diagnosis": scene.diagnosis, "before": {"snapshot": scene.snapshot}, "evidence": evidence}
         )
-        kept.end("warn" if wrong else "ok", wrong, evidence if wrong else {**evidence, "path": record.path})
+        kept.end(WARN if wrong else OK, wrong, evidence if wrong else {**evidence, "path": record.path})
     except Exception as error:  # noqa: BLE001 - see above
-        kept.end("warn", _defect(error))
+        kept.end(WARN, _defect(error))
 
 
 def _climb_itself(scene: Scene, climb: Climb, result: _Result) -> tuple[str, Optional[Message]]:
@@ -249,13 +248,13 @@ def _any_rung(scene: Scene, result: _Result) -> bool:
             return False
         if _try(scene, rung, result):
             return True
-        if rung.decisive and scene.steps[rung.id]["status"] == "failed":
+        if rung.decisive and scene.steps[rung.id]["status"] == FAILED:
             break
     result.over_budget = scene.left() <= 0
     if not climbed:
         # Known, and for a person to mend: such a run has not met its end, whatever the checks say.
         case = scene.diagnosis
-        scene.steps["diagnosis"].update(status="failed", note=[*case["reasons"][:1], *case["proposals"]] or None)
+        scene.steps["diagnosis"].update(status=FAILED, note=[*case["reasons"][:1], *case["proposals"]] or None)
     return False
 
 
@@ -280,11 +279,11 @@ def _try(scene: Scene, rung: Rung, result: _Result) -> bool:
     finally:
         _count_restarts(scene, before, evidence)
     if wrong is None:
-        step.end("ok" if rung.passive else "changed", alone or None, evidence)
+        step.end(OK if rung.passive else CHANGED, alone or None, evidence)
         if rung.partial:
             return False
         return not rung.prepares or scene.app.well(min(2.0, scene.left()), stable_s=_stable(scene)) is None
-    step.end("warn", [msg("It did not help: {reason}", reason=wrong), *alone, *cut(end)], evidence)
+    step.end(WARN, [msg("It did not help: {reason}", reason=wrong), *alone, *cut(end)], evidence)
     result.failures.append(wrong)
     return False
 
@@ -311,7 +310,7 @@ def _several(note: Any) -> list[Message]:
 
 
 def _failed(result: _Result, step: Step, messages: list[Message], evidence: dict[str, Any]) -> bool:
-    step.end("failed", messages, evidence)
+    step.end(FAILED, messages, evidence)
     result.failures.append(messages[0])
     return False
 
@@ -337,11 +336,11 @@ def _foretell(scene: Scene, result: _Result) -> dict[str, Any]:
     taken = scene.step("lease", LEASE_WAIT_S)
     try:
         with scene.owner.at_work():
-            taken.end("ok", lease.predict(scene.params["lease_path"], _wanted(scene))["note"])
+            taken.end(OK, lease.predict(scene.params["lease_path"], _wanted(scene))["note"])
     except lease.LeaseError as error:
         return _not_had(result, taken, error)
     for rung in LADDERS[scene.params["procedure"]].rungs(scene):
-        scene.step(rung.id, rung.planned_s).end("skipped", rung.would)
+        scene.step(rung.id, rung.planned_s).end(SKIPPED, rung.would)
         result.changed = result.changed or not rung.passive
     return result.of(FAILED, msg("Check mode: nothing was done"))
 
@@ -353,8 +352,8 @@ def _release(owner: Owner, params: dict[str, Any], entry: Optional[dict[str, Any
             note = lease.release(params["lease_path"], run_id=params["lease_run_id"])["note"]
     except lease.LeaseError as error:  # it expires by itself
         note = error.message
-    if note and entry is not None and entry["status"] == "ok":
-        entry.update(status="warn", note=note)
+    if note and entry is not None and entry["status"] == OK:
+        entry.update(status=WARN, note=note)
 
 
 def _count_restarts(scene: Scene, before: dict[str, int], evidence: dict[str, Any]) -> None:

@@ -17,7 +17,7 @@ from typing import Any, Callable, NamedTuple, Optional
 from ...backup import retention
 from ...core.errors import OperatorError
 from ...core.messages import msg
-from ...core.types import Message
+from ...core.types import CHANGED, FAILED, OK, Message
 from ...health.expectations import limits_of
 from ...logs import tarball
 from ...system import disk_usage, resources
@@ -68,16 +68,16 @@ def climb(scene: Scene, _attempt: Callable[[Rung], bool]) -> tuple[Optional[Mess
         try:
             evidence = rung.act(min(rung.planned_s, scene.left())) or {}
         except OperatorError as error:
-            step.end("failed", error.message)
+            step.end(FAILED, error.message)
             continue
         freed = int(evidence["freed_bytes"])
         changed = changed or freed > 0
-        step.end("changed" if freed else "ok", evidence.pop("note"), evidence)
+        step.end(CHANGED if freed else OK, evidence.pop("note"), evidence)
     left = critical(scene)
     step = scene.step("freed", 1.0)
     disks = [{"path": one.path, "device": one.device, **_measured(one.path)} for one in full]
     if not left:
-        step.end("ok", msg("There is room again"), {"disk": disks})
+        step.end(OK, msg("There is room again"), {"disk": disks})
         return None, changed
     reason = msg(
         "{path} is still full, {used_percent}: nothing more is expired; {named}",
@@ -85,7 +85,7 @@ def climb(scene: Scene, _attempt: Callable[[Rung], bool]) -> tuple[Optional[Mess
         used_percent=left[0].percent,
         named=_named(seen),
     )
-    step.end("failed", reason, {"disk": disks})
+    step.end(FAILED, reason, {"disk": disks})
     return reason, changed
 
 
@@ -100,11 +100,11 @@ def _tell(scene: Scene, full: list[Full]) -> dict[str, Any]:
     """What fills the disk, for the record and for a person to decide."""
     step = scene.step("usage", SURVEY_S)
     if not full:
-        step.end("ok", msg("There is room by now"))
+        step.end(OK, msg("There is room by now"))
         return {"places": [], "deleted": []}
     seconds = min(SURVEY_S, max(scene.left() - FREE_S, 1.0))
     seen = disk_usage.survey(places(scene), full[0].device, seconds)
-    step.end("ok", _named(seen), {"path": full[0].path, **seen})
+    step.end(OK, _named(seen), {"path": full[0].path, **seen})
     return seen
 
 

@@ -14,7 +14,7 @@ from ...app import health_endpoint, heap_snapshot, reload
 from ...app.dist import DeployError, Dist
 from ...core.errors import OperatorError
 from ...core.messages import msg
-from ...core.types import Message
+from ...core.types import FAILED, OK, UNKNOWN, WARN, Message
 from ...health.expectations import limits_of
 from ...system.isolate import apart
 from ..clues.load import heavy
@@ -59,7 +59,7 @@ def _climb(scene: Scene, attempt: Attempt) -> Optional[Message]:
     rungs = ladder(scene)
     if not rungs:
         proposals: list[Message] = scene.diagnosis["proposals"]
-        scene.step("remedy", 0.0).end("failed", proposals[0])
+        scene.step("remedy", 0.0).end(FAILED, proposals[0])
         return proposals[0]
     gone = _second_look(scene)
     if gone is not None:
@@ -83,7 +83,7 @@ def _tell(scene: Scene) -> None:
     resources = scene.snapshot.get("resources") or {}
     memory, cpu = resources.get("memory") or {}, resources.get("cpu") or {}
     scene.step("resources", 5.0).end(
-        "ok",
+        OK,
         msg(
             "The application takes {app_percent} of a processor and {app_bytes}; of the host's {count} processors"
             " {host_percent} are busy, of its memory {memory_percent} is used",
@@ -102,9 +102,9 @@ def _tell(scene: Scene) -> None:
     if rows:
         by_memory = scene.diagnosis["scenario"] in ("memory", "leak")
         top = max(rows, key=lambda row: float(row["rss_bytes" if by_memory else "cpu_percent"]))
-        heaviest.end("ok", _whose(top), {"processes": rows})
+        heaviest.end(OK, _whose(top), {"processes": rows})
     else:
-        heaviest.end("unknown", msg("The processes of the host could not be compared"))
+        heaviest.end(UNKNOWN, msg("The processes of the host could not be compared"))
     _tell_queries(scene)
 
 
@@ -128,13 +128,13 @@ def _tell_queries(scene: Scene) -> None:
     step, slow = scene.step("queries", 5.0), database.get("slow") or []
     evidence = {"queries": slow, "waits": scene.clues.get("waits") or [], "threads": database.get("threads")}
     if not database.get("reachable"):
-        step.end("unknown", msg("The database could not be asked for its queries"), evidence)
+        step.end(UNKNOWN, msg("The database could not be asked for its queries"), evidence)
     elif slow:
         oldest = max(float(query.get("seconds") or 0) for query in slow)
         count = len(slow)
-        step.end("warn", msg("{count} slow queries, the oldest for {oldest_s}", count=count, oldest_s=oldest), evidence)
+        step.end(WARN, msg("{count} slow queries, the oldest for {oldest_s}", count=count, oldest_s=oldest), evidence)
     else:
-        step.end("ok", msg("No slow query"), evidence)
+        step.end(OK, msg("No slow query"), evidence)
 
 
 def _second_look(scene: Scene) -> Optional[bool]:
@@ -145,13 +145,13 @@ def _second_look(scene: Scene) -> Optional[bool]:
     case = diagnose(snapshot, verdict, scene.clues)
     evidence = {"alert": case["alert"], "scenario": case["scenario"]}
     if case["alert"] == scene.params["procedure"]:
-        step.end("ok", msg("It still is the case {wait_s} later", wait_s=SECOND_LOOK_S), evidence)
+        step.end(OK, msg("It still is the case {wait_s} later", wait_s=SECOND_LOOK_S), evidence)
         return None
     if case["alert"] == "none":
-        step.end("ok", msg("It was over {wait_s} later: nothing was restarted", wait_s=SECOND_LOOK_S), evidence)
+        step.end(OK, msg("It was over {wait_s} later: nothing was restarted", wait_s=SECOND_LOOK_S), evidence)
         return True
     scene.diagnosis = case
-    step.end("failed", case["reasons"][0] if case["reasons"] else None, evidence)
+    step.end(FAILED, case["reasons"][0] if case["reasons"] else None, evidence)
     return False
 
 
@@ -165,7 +165,7 @@ def _other(scene: Scene) -> Message:
 def _leave_logs(scene: Scene) -> None:
     """The playbook flushes PM2's logs here. That destroys them, and a log's size slows nothing down."""
     scene.step("flush", 0.0).end(
-        "ok", msg("PM2's logs are left as they are: flushing them makes nothing quicker and destroys evidence")
+        OK, msg("PM2's logs are left as they are: flushing them makes nothing quicker and destroys evidence")
     )
 
 
@@ -179,7 +179,7 @@ def _keep_heap(scene: Scene) -> None:
         if p.get("name") == scene.params["app_name"] and p.get("pid")
     ]
     if not processes or seconds < 5:
-        step.end("warn", msg("There was no process, or no time, to take a heap snapshot of"))
+        step.end(WARN, msg("There was no process, or no time, to take a heap snapshot of"))
         return
     weight, pid = max(processes)
     directory = heap_snapshot.directory_of(scene.params["lease_path"])
@@ -190,7 +190,7 @@ def _keep_heap(scene: Scene) -> None:
             seconds,
         )
     except OperatorError as error:
-        step.end("warn", error.message)
+        step.end(WARN, error.message)
         return
     note = msg(
         "Heap snapshot of process {pid}: {path}, {size_bytes}",
@@ -198,7 +198,7 @@ def _keep_heap(scene: Scene) -> None:
         path=kept["path"],
         size_bytes=kept["size_bytes"],
     )
-    step.end("ok", note, kept)
+    step.end(OK, note, kept)
 
 
 def _restart(scene: Scene, seconds: float) -> None:
@@ -241,7 +241,7 @@ def _observe(scene: Scene, rate_before: Optional[float]) -> Optional[Message]:
     step = scene.step("observed", wanted)
     seen = observation.observe(scene, seconds)
     note = observation.told(seen, rate_before)
-    step.end("ok" if seen["good"] else "failed", note, seen)
+    step.end(OK if seen["good"] else FAILED, note, seen)
     if seen["good"]:
         return None
     # It was restarted and is not well: nothing that an operator could repeat.
