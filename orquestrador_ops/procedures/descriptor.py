@@ -19,18 +19,17 @@ from .step_rules import Facts, Judged, Snapshot
 class Step:
     """One step of a procedure.
 
-    ``source`` is a chapter of the operational playbook, by its slug. ``checks`` are judged from the verdict;
-    ``overall`` asks that the whole verdict be healthy as well; a step with neither is an action, whose result an entry
-    point of a role registers under the name ``result``. Where no action reported, ``judge`` tells from the snapshot and
-    from facts: the inventory's ``variables`` and what the history knows. ``needs`` is the id of a step without which
-    this one is not begun. One that is ``optional`` was not asked for when it has no result, and is then no step of the
-    run. ``unwanted`` is what is said of an action that the operator had skipped; without it a skipped action was not
-    done. ``looks``: whatever its status, nothing was done.
+    ``checks`` are judged from the verdict; ``overall`` asks that the whole verdict be healthy as well; a step with
+    neither is an action, whose result an entry point of a role registers under the name ``result``. Where no action
+    reported, ``judge`` tells from the snapshot and from facts: the inventory's ``variables`` and what the history
+    knows. ``needs`` is the id of a step without which this one is not begun. One that is ``optional`` was not asked for
+    when it has no result, and is then no step of the run. ``unwanted`` is what is said of an action that the operator
+    had skipped; without it a skipped action was not done. ``looks``: whatever its status, nothing was done. ``source``
+    is its chapter of the operational playbook where that is not the procedure's.
     """
 
     id: str
     title: Message
-    source: str
     checks: tuple[str, ...] = ()
     result: str = ""
     overall: bool = False
@@ -40,11 +39,12 @@ class Step:
     optional: bool = False
     unwanted: Message | None = None
     looks: bool = False
+    source: str = ""
 
 
 @dataclass(frozen=True)
 class Procedure:
-    """A procedure of the operational playbook.
+    """A procedure of the operational playbook; ``source`` is its chapter there, by the slug.
 
     ``budget_s`` is the time it may take, in seconds; ``period_days`` how far back its report looks into the history.
     One that does not observe has nothing to say of the host. ``proof`` are the steps that decide whether the expected
@@ -67,4 +67,4 @@ class Procedure:
 
 
 RUNNING = ("port.open", "http.status", "app.status", "app.database")
-LEASE = Step("lease", msg("Lease of the host"), "pontos-criticos", result="app_lease_result")
+LEASE = Step("lease", msg("Lease of the host"), result="app_lease_result", source="pontos-criticos")

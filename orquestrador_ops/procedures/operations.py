@@ -14,14 +14,14 @@ BOOTSTRAP = Procedure(
     budget_s=600,
     steps=(
         LEASE,
-        Step("pm2_unit", msg("PM2 under its unit"), "pontos-criticos", ("pm2.daemon", "pm2.online")),
-        Step("database_account", msg("Operations account of the database"), "pontos-criticos", ("mysql.reachable",)),
+        Step("pm2_unit", msg("PM2 under its unit"), ("pm2.daemon", "pm2.online"), source="pontos-criticos"),
         Step(
-            "application",
-            msg("The application after the preparation"),
-            "pontos-criticos",
-            RUNNING,
+            "database_account",
+            msg("Operations account of the database"),
+            ("mysql.reachable",),
+            source="pontos-criticos",
         ),
+        Step("application", msg("The application after the preparation"), RUNNING, source="pontos-criticos"),
     ),
 )
 
@@ -33,20 +33,16 @@ BACKUP = Procedure(
     budget_s=10800,
     steps=(
         LEASE,
-        Step(
-            "database_backup", msg("Encrypted backup of the database"), "rotina-mensal", result="backup_database_result"
-        ),
+        Step("database_backup", msg("Encrypted backup of the database"), result="backup_database_result"),
         Step(
             "database_verify",
             msg("Restored and compared"),
-            "rotina-mensal",
             result="backup_verify_result",
             unwanted=msg("Not proven, because backup_prove is off: run verify_backup.yml before relying on it."),
         ),
         Step(
             "application",
             msg("The application after the backup"),
-            "rotina-mensal",
             ("mysql.reachable", "mysql.connections", "app.database", "host.disk"),
         ),
     ),
@@ -60,11 +56,10 @@ VERIFY_BACKUP = Procedure(
     budget_s=7200,
     steps=(
         LEASE,
-        Step("database_verify", msg("Restored and compared"), "rotina-mensal", result="backup_verify_result"),
+        Step("database_verify", msg("Restored and compared"), result="backup_verify_result"),
         Step(
             "application",
             msg("The application after the proof"),
-            "rotina-mensal",
             ("mysql.reachable", "mysql.connections", "app.database", "host.disk"),
         ),
     ),
@@ -78,16 +73,10 @@ BACKUP_CODE = Procedure(
     budget_s=10800,
     steps=(
         LEASE,
-        Step(
-            "code_backup",
-            msg("Encrypted backup of code and configuration"),
-            "rotina-mensal",
-            result="backup_code_result",
-        ),
+        Step("code_backup", msg("Encrypted backup of code and configuration"), result="backup_code_result"),
         Step(
             "application",
             msg("The application after the backup"),
-            "rotina-mensal",
             ("port.open", "http.status", "app.status", "host.disk"),
         ),
     ),
@@ -104,13 +93,11 @@ VERIFY_CODE = Procedure(
         Step(
             "code_verify",
             msg("Read again and compared with the source as it was read"),
-            "rotina-mensal",
             result="backup_code_verify_result",
         ),
         Step(
             "application",
             msg("The application after the proof"),
-            "rotina-mensal",
             ("port.open", "http.status", "app.status", "host.disk"),
         ),
     ),
@@ -124,11 +111,10 @@ RESTORE = Procedure(
     budget_s=7800,
     steps=(
         LEASE,
-        Step("database_restore", msg("Saved, restored and compared"), "rotina-mensal", result="backup_restore_result"),
+        Step("database_restore", msg("Saved, restored and compared"), result="backup_restore_result"),
         Step(
             "application",
             msg("The application after the restore"),
-            "rotina-mensal",
             ("pm2.daemon", "pm2.online", *RUNNING, "mysql.reachable", "mysql.connections"),
         ),
     ),
@@ -142,13 +128,8 @@ RESTORE_FILES = Procedure(
     budget_s=7800,
     steps=(
         LEASE,
-        Step(
-            "files_restore",
-            msg("Saved, restored and compared"),
-            "arquivos-criticos",
-            result="backup_restore_files_result",
-        ),
-        Step("application", msg("The application after the restore"), "arquivos-criticos", RUNNING),
+        Step("files_restore", msg("Saved, restored and compared"), result="backup_restore_files_result"),
+        Step("application", msg("The application after the restore"), RUNNING),
     ),
 )
 
@@ -160,14 +141,9 @@ RELOAD = Procedure(
     budget_s=300,
     steps=(
         LEASE,
-        Step("app_build", msg("Build of the application"), "rotina-mensal", result="app_build_result", optional=True),
-        Step("pm2_reload", msg("Reload, worker by worker"), "rotina-mensal", result="pm2_reload_result"),
-        Step(
-            "application",
-            msg("The application after the reload"),
-            "rotina-mensal",
-            ("pm2.daemon", "pm2.online", *RUNNING),
-        ),
+        Step("app_build", msg("Build of the application"), result="app_build_result", optional=True),
+        Step("pm2_reload", msg("Reload, worker by worker"), result="pm2_reload_result"),
+        Step("application", msg("The application after the reload"), ("pm2.daemon", "pm2.online", *RUNNING)),
     ),
 )
 
@@ -179,17 +155,11 @@ ARCHIVE_LOGS = Procedure(
     budget_s=900,
     steps=(
         LEASE,
-        Step(
-            "logs_archive",
-            msg("Logs archived, compared and begun anew"),
-            "rotina-semanal",
-            result="logs_archive_result",
-        ),
-        Step("pm2_flush", msg("What PM2 kept for itself put away"), "rotina-semanal", result="pm2_flush_result"),
+        Step("logs_archive", msg("Logs archived, compared and begun anew"), result="logs_archive_result"),
+        Step("pm2_flush", msg("What PM2 kept for itself put away"), result="pm2_flush_result"),
         Step(
             "application",
             msg("The application after the archive"),
-            "rotina-semanal",
             ("pm2.daemon", "pm2.online", "http.status", "host.disk"),
         ),
     ),
@@ -202,7 +172,5 @@ MAINTENANCE = Procedure(
     playbook="playbooks/operation/maintenance.yml",
     budget_s=60,
     observes=False,
-    steps=(
-        Step("maintenance", msg("Maintenance window"), "matriz-de-escalacao", result="escalation_maintenance_result"),
-    ),
+    steps=(Step("maintenance", msg("Maintenance window"), result="escalation_maintenance_result"),),
 )

@@ -87,9 +87,8 @@ def conclude(
     reported = spread(step_results or {})
     verdict = verdict if isinstance(verdict, Mapping) else {}
     statuses = {str(c.get("id")): str(c.get("status")) for c in verdict.get("checks") or [] if isinstance(c, Mapping)}
-    titles = {step.id: step.title for step in plan.steps}
     steps = [
-        _step(step, snapshot, verdict, statuses, reported.get(step.id), facts or {}, titles.get(step.needs))
+        _step(plan, step, snapshot, verdict, statuses, reported.get(step.id), facts or {})
         for step in plan.steps
         if not step.optional or reported.get(step.id)
     ]
@@ -105,13 +104,13 @@ def conclude(
 
 
 def _step(
+    plan: Procedure,
     step: Step,
     snapshot: Mapping[str, Any] | None,
     verdict: Mapping[str, Any],
     statuses: Mapping[str, str],
     result: Mapping[str, Any] | None,
     facts: Facts,
-    needed: Message | None,
 ) -> dict[str, Any]:
     result = result if isinstance(result, Mapping) else {}
     found = [_OF_CHECK.get(statuses.get(check, outcomes.UNKNOWN), outcomes.UNKNOWN) for check in step.checks]
@@ -122,7 +121,7 @@ def _step(
     elif status is None and step.unwanted is not None and result.get("skipped"):
         status, note = outcomes.SKIPPED, step.unwanted
     elif status is None and not found:
-        status, note = outcomes.UNKNOWN, _why_not_run(needed)
+        status, note = outcomes.UNKNOWN, _why_not_run(plan, step)
     if step.overall:
         overall = _OF_OVERALL.get(str(verdict.get("overall")), outcomes.UNKNOWN)
         if overall not in OK_STATUSES and worst(found) in OK_STATUSES:
@@ -133,7 +132,7 @@ def _step(
     return {
         "id": step.id,
         "title": step.title,
-        "source": step.source,
+        "source": step.source or plan.source,
         "status": worst(found),
         "checks": list(step.checks),
         "started_at": result.get("started_at"),
@@ -172,7 +171,8 @@ def planned_restarts(result: Any) -> int:
     return sum(counts.values()) if isinstance(counts, Mapping) else 0
 
 
-def _why_not_run(needed: Message | None) -> Message:
+def _why_not_run(plan: Procedure, step: Step) -> Message:
+    needed = next((one.title for one in plan.steps if one.id == step.needs), None)
     if needed is None:
         return msg("The step did not run.")
     return msg('The step did not run: it needs "{step}" to have ended well.', step=needed)

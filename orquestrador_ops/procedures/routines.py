@@ -15,51 +15,26 @@ DAILY = Procedure(
     playbook="playbooks/routine/daily.yml",
     budget_s=300,
     steps=(
-        Step(
-            "pm2_status",
-            msg("Status of PM2"),
-            "rotina-diaria",
-            ("pm2.daemon", "pm2.online", "pm2.restarts"),
-        ),
-        Step(
-            "health_check",
-            msg("Health check"),
-            "rotina-diaria",
-            ("port.open", "mysql.reachable", "mysql.connections"),
-            overall=True,
-        ),
-        Step("error_logs", msg("Error logs"), "rotina-diaria", ("logs.errors",)),
-        Step(
-            "api",
-            msg("API reachable"),
-            "rotina-diaria",
-            ("http.status", "http.latency", "app.status", "app.database"),
-        ),
-        Step(
-            "resources",
-            msg("Use of resources"),
-            "rotina-diaria",
-            ("memory.app", "cpu.app", "host.memory", "host.disk"),
-        ),
+        Step("pm2_status", msg("Status of PM2"), ("pm2.daemon", "pm2.online", "pm2.restarts")),
+        Step("health_check", msg("Health check"), ("port.open", "mysql.reachable", "mysql.connections"), overall=True),
+        Step("error_logs", msg("Error logs"), ("logs.errors",)),
+        Step("api", msg("API reachable"), ("http.status", "http.latency", "app.status", "app.database")),
+        Step("resources", msg("Use of resources"), ("memory.app", "cpu.app", "host.memory", "host.disk")),
         Step(
             "critical_files",
             msg("Backup of critical files"),
-            "arquivos-criticos",
             result="backup_critical_result",
             judge=step_rules.files,
+            source="arquivos-criticos",
         ),
     ),
 )
 
 # Inspections and care that the weekly and the monthly routine are made of.
-NPM_OUTDATED = Step("npm_outdated", msg("Packages that are behind"), "rotina-semanal", result="app_outdated_result")
-GIT_INTEGRITY = Step("git_integrity", msg("Integrity of the repository"), "rotina-semanal", result="app_git_result")
+NPM_OUTDATED = Step("npm_outdated", msg("Packages that are behind"), result="app_outdated_result")
+GIT_INTEGRITY = Step("git_integrity", msg("Integrity of the repository"), result="app_git_result")
 UPTIME = Step(
-    "uptime",
-    msg("Time since the last start"),
-    "rotina-semanal",
-    judge=step_rules.uptime,
-    variables=("health_uptime_min_days",),
+    "uptime", msg("Time since the last start"), judge=step_rules.uptime, variables=("health_uptime_min_days",)
 )
 
 WEEKLY = Procedure(
@@ -71,30 +46,13 @@ WEEKLY = Procedure(
     period_days=7,
     steps=(
         LEASE,
-        Step(
-            "logs_archive",
-            msg("Logs archived, compared and begun anew"),
-            "rotina-semanal",
-            result="logs_archive_result",
-        ),
-        Step(
-            "pm2_flush",
-            msg("What PM2 kept for itself put away"),
-            "rotina-semanal",
-            result="pm2_flush_result",
-            needs="logs_archive",
-        ),
+        Step("logs_archive", msg("Logs archived, compared and begun anew"), result="logs_archive_result"),
+        Step("pm2_flush", msg("What PM2 kept for itself put away"), result="pm2_flush_result", needs="logs_archive"),
         NPM_OUTDATED,
-        Step("app_tests", msg("Test suite of the application"), "rotina-semanal", result="app_test_result"),
+        Step("app_tests", msg("Test suite of the application"), result="app_test_result"),
         GIT_INTEGRITY,
         UPTIME,
-        Step(
-            "health_check",
-            msg("Health check"),
-            "rotina-semanal",
-            CHECK_IDS,
-            overall=True,
-        ),
+        Step("health_check", msg("Health check"), CHECK_IDS, overall=True),
     ),
 )
 
@@ -107,56 +65,23 @@ MONTHLY = Procedure(
     period_days=30,
     steps=(
         LEASE,
-        Step(
-            "database_backup", msg("Encrypted backup of the database"), "rotina-mensal", result="backup_database_result"
-        ),
-        Step(
-            "database_verify",
-            msg("Restored and compared"),
-            "rotina-mensal",
-            result="backup_verify_result",
-            needs="database_backup",
-        ),
-        Step(
-            "code_backup",
-            msg("Encrypted backup of code and configuration"),
-            "rotina-mensal",
-            result="backup_code_result",
-        ),
+        Step("database_backup", msg("Encrypted backup of the database"), result="backup_database_result"),
+        Step("database_verify", msg("Restored and compared"), result="backup_verify_result", needs="database_backup"),
+        Step("code_backup", msg("Encrypted backup of code and configuration"), result="backup_code_result"),
         # Rebuilds tables, so not without a proven way back.
         Step(
             "database_optimize",
             msg("Optimisation of the database"),
-            "rotina-mensal",
             result="mysql_optimize_result",
             needs="database_verify",
         ),
-        Step(
-            "npm_audit",
-            msg("Known vulnerabilities of the packages"),
-            "rotina-mensal",
-            result="app_audit_result",
-            needs="code_backup",
-        ),
-        Step(
-            "app_build",
-            msg("Build of the application"),
-            "rotina-mensal",
-            result="app_build_result",
-            needs="code_backup",
-        ),
-        Step(
-            "pm2_reload",
-            msg("Reload, worker by worker"),
-            "rotina-mensal",
-            result="pm2_reload_result",
-            needs="app_build",
-        ),
-        Step("app_tests", msg("Test suite of the application"), "rotina-mensal", result="app_test_result"),
+        Step("npm_audit", msg("Known vulnerabilities of the packages"), result="app_audit_result", needs="code_backup"),
+        Step("app_build", msg("Build of the application"), result="app_build_result", needs="code_backup"),
+        Step("pm2_reload", msg("Reload, worker by worker"), result="pm2_reload_result", needs="app_build"),
+        Step("app_tests", msg("Test suite of the application"), result="app_test_result"),
         Step(
             "application",
             msg("The application after the restart"),
-            "rotina-mensal",
             (
                 "pm2.daemon",
                 "pm2.online",
@@ -169,8 +94,8 @@ MONTHLY = Procedure(
                 "host.disk",
             ),
         ),
-        Step("backup_copy", msg("Copies of the backups elsewhere"), "rotina-mensal", result="backup_copy_result"),
-        Step("backup_retention", msg("Old backups"), "rotina-mensal", result="backup_retention_result"),
-        Step("log_errors", msg("Error logs of seven days"), "rotina-mensal", result="logs_errors_result"),
+        Step("backup_copy", msg("Copies of the backups elsewhere"), result="backup_copy_result"),
+        Step("backup_retention", msg("Old backups"), result="backup_retention_result"),
+        Step("log_errors", msg("Error logs of seven days"), result="logs_errors_result"),
     ),
 )

@@ -25,8 +25,8 @@ PAINT = Procedure(
     budget_s=60,
     steps=(
         LEASE,
-        Step("sanded", msg("Wall sanded"), "rotina-mensal", result="app_sand_result"),
-        Step("painted", msg("Wall painted"), "rotina-mensal", result="app_paint_result", needs="sanded"),
+        Step("sanded", msg("Wall sanded"), result="app_sand_result"),
+        Step("painted", msg("Wall painted"), result="app_paint_result", needs="sanded"),
     ),
 )
 """

@@ -208,13 +208,7 @@ class _Frees:
                     os.unlink(path)
                     removed.append({"path": path, "size_bytes": size})
         except OSError as error:
-            raise EmergencyError(
-                msg(
-                    "{path} can't be deleted: {reason}",
-                    path=str(error.filename or directory),
-                    reason=error.strerror or type(error).__name__,
-                )
-            ) from None
+            raise _not_deleted(str(error.filename or directory), error) from None
         freed = sum(int(one["size_bytes"]) for one in removed)
         note = msg("{count} expired log archives deleted, {freed_bytes}", count=len(removed), freed_bytes=freed)
         return {"note": note, "freed_bytes": freed, "removed": removed}
@@ -240,13 +234,7 @@ class _Frees:
                 try:
                     done.append(self._retain(place, check_mode=False))
                 except OSError as error:
-                    raise EmergencyError(
-                        msg(
-                            "{path} can't be deleted: {reason}",
-                            path=place[1],
-                            reason=error.strerror or type(error).__name__,
-                        )
-                    ) from None
+                    raise _not_deleted(place[1], error) from None
         count = sum(len(one["deleted"]) for one in done)
         freed = sum(int(one["freed_bytes"]) for one in done)
         days = self._told["backup_retention_days"]
@@ -262,6 +250,11 @@ class _Frees:
         freed = max((after.f_bfree - before.f_bfree) * before.f_frsize, 0)
         note = msg("npm's cache deleted, {freed_bytes}", freed_bytes=freed)
         return {"note": note, "freed_bytes": freed, "path": self._cache}
+
+
+def _not_deleted(path: str, error: OSError) -> EmergencyError:
+    reason = error.strerror or type(error).__name__
+    return EmergencyError(msg("{path} can't be deleted: {reason}", path=path, reason=reason))
 
 
 @contextlib.contextmanager

@@ -64,10 +64,8 @@ def rungs(diagnosis: dict[str, Any], clues: dict[str, Any], daemon: str, approve
 
 def ladder(scene: Scene) -> list[Rung]:
     """The rungs for the scene's diagnosis."""
-    made = _Rungs(scene)
     daemon = str((scene.snapshot.get("pm2") or {}).get("daemon") or "")
-    names = rungs(scene.diagnosis, scene.clues, daemon, lambda name: bool(scene.params.get(name)))
-    return [getattr(made, name)() for name in names]
+    return chosen(scene, *rungs(scene.diagnosis, scene.clues, daemon, lambda name: bool(scene.params.get(name))))
 
 
 def chosen(scene: Scene, *names: str) -> list[Rung]:
