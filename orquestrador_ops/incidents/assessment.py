@@ -11,6 +11,7 @@ from orquestrador.core.types import Message
 from orquestrador.procedures import SEVERITIES
 
 from ..core import outcomes
+from ..core.host_results import NONE, ProbeResult, RecoveryResult, Verdict, messages
 from ..core.i18n import epoch
 from ..procedures.catalog import EMERGENCIES, PROCEDURES
 from ..reports.labels import STEP_WORDS
@@ -63,68 +64,54 @@ class Finding:
         return {name: getattr(self, name) for name in names}
 
 
-def read(case: Case, gate: Mapping[str, Any], emergency: Mapping[str, Any], health: Mapping[str, Any]) -> Finding:
+def read(case: Case, gate: Mapping[str, Any], recovery: RecoveryResult, probe: ProbeResult) -> Finding:
     """What gate, procedure and the look afterwards say together; any of them may be missing or have failed."""
-    diagnosis = _mapping(emergency.get("diagnosis"))
-    verdict = _mapping(health.get("verdict"))
-    symptom = _symptom(emergency, health, verdict)
-    alert = next(
-        (str(one) for one in (diagnosis.get("alert"), verdict.get("procedure")) if one and one != "none"),
-        case.procedure,
-    )
-    if symptom == outcomes.UNREACHABLE:
-        alert = "offline"
-    severity = str(diagnosis.get("severity") or "none")
-    tried, steps, acted_at = _tried(case, emergency)
-    reasons = _messages(diagnosis.get("reasons")) or _messages(verdict.get("reasons"))
-    proposals = _messages(diagnosis.get("proposals"))
+    diagnosis, verdict = recovery.diagnosis, probe.judged
+    symptom = _symptom(recovery, probe)
+    called = (one for one in (diagnosis.alert, verdict.procedure) if one not in (None, NONE))
+    alert = "offline" if symptom == outcomes.UNREACHABLE else next(called, None) or case.procedure
+    tried, steps, acted_at = _tried(case, recovery)
+    reasons = diagnosis.reasons or verdict.reasons
     # A step that nothing could be done in says what is proposed: that is no evidence.
-    failures = _once(one for one in _messages(emergency.get("failures")) if one not in proposals)
-    if emergency.get("failed") and not failures and emergency.get("msg"):
-        failures = [msg("The procedure failed: {error}", error=str(emergency["msg"])[:500])]
+    failures = _once(one for one in recovery.failures if one not in diagnosis.proposals)
+    if recovery.failed and not failures and recovery.said:
+        failures = [msg("The procedure failed: {error}", error=recovery.said[:500])]
     if symptom == outcomes.UNREACHABLE:
-        reasons = _messages([health.get("failure")]) or [msg("The host can't be reached")]
+        reasons = messages(probe.failure) or [msg("The host can't be reached")]
     return Finding(
         symptom=symptom,
-        recovery=_recovery(gate, emergency, symptom),
+        recovery=_recovery(gate, recovery, symptom),
         alert=alert,
-        severity=severity if severity != "none" else SEVERITIES.get(alert, "high"),
-        scenario=outcomes.UNREACHABLE if symptom == outcomes.UNREACHABLE else str(diagnosis.get("scenario") or ""),
-        level=diagnosis.get("level"),
+        severity=diagnosis.severity if diagnosis.severity != NONE else SEVERITIES.get(alert, "high"),
+        scenario=outcomes.UNREACHABLE if symptom == outcomes.UNREACHABLE else diagnosis.scenario,
+        level=diagnosis.level,
         reasons=reasons + failures,
-        proposals=proposals,
+        proposals=diagnosis.proposals,
         tried=tried,
         steps=steps,
-        over_budget=bool(emergency.get("over_budget")),
-        found_bad=diagnosis.get("alert") not in (None, "none"),
+        over_budget=recovery.over_budget,
+        found_bad=diagnosis.alert not in (None, NONE),
         acted_at=acted_at,
-        # Not of one that was refused because it is another procedure's case.
-        holder=holder_of(emergency),
+        holder=recovery.holder,
     )
 
 
-def holder_of(emergency: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Who has the lease that a procedure was refused, as ``lease.public`` says it."""
-    taken = _mapping(_mapping(emergency.get("steps")).get("lease"))
-    holder = _mapping(_mapping(taken.get("evidence")).get("holder"))
-    return holder if holder and emergency.get("outcome") == outcomes.REFUSED else None
-
-
-def _symptom(emergency: Mapping[str, Any], health: Mapping[str, Any], verdict: Mapping[str, Any]) -> str:
-    if health.get("outcome") == outcomes.UNREACHABLE or health.get("unreachable"):
+def _symptom(recovery: RecoveryResult, probe: ProbeResult) -> str:
+    verdict, outcome = probe.judged, recovery.outcome
+    if probe.outcome == outcomes.UNREACHABLE:
         return outcomes.UNREACHABLE
-    overall, procedure = str(verdict.get("overall") or outcomes.UNKNOWN), str(verdict.get("procedure") or "none")
-    outcome = emergency.get("outcome")
-    if procedure != "none" or (overall == outcomes.CRITICAL and not _was_bad(verdict, proven=outcome in _PROVEN)):
+    if verdict.procedure != NONE:
+        return BROKEN
+    if verdict.overall == outcomes.CRITICAL and not _was_bad(verdict, proven=outcome in _PROVEN):
         return BROKEN
     if outcome == outcomes.FAILED:
         # One look may fall between two crashes, or into a quiet moment of a slow application.
-        lasting = _mapping(emergency.get("diagnosis")).get("alert") == "performance"
-        return outcomes.HEALTHY if overall == outcomes.HEALTHY and not lasting else BROKEN
+        lasting = recovery.diagnosis.alert == "performance"
+        return outcomes.HEALTHY if verdict.overall == outcomes.HEALTHY and not lasting else BROKEN
     # Something that could not be observed beside them does not take back what these say.
     return (
         outcomes.HEALTHY
-        if overall != outcomes.UNKNOWN or _ids(verdict, outcomes.OK).issuperset(_ANSWERS)
+        if verdict.overall != outcomes.UNKNOWN or verdict.ids(outcomes.OK).issuperset(_ANSWERS)
         else outcomes.UNKNOWN
     )
 
@@ -133,9 +120,9 @@ def _symptom(emergency: Mapping[str, Any], health: Mapping[str, Any], verdict: M
 _PROVEN = (outcomes.HEALTHY, outcomes.RECOVERED)
 
 
-def _was_bad(verdict: Mapping[str, Any], *, proven: bool) -> bool:
+def _was_bad(verdict: Verdict, *, proven: bool) -> bool:
     """Whether all that is critical tells of the past: logged errors, and crashes where a procedure saw no more."""
-    critical = _ids(verdict, outcomes.CRITICAL)
+    critical = verdict.ids(outcomes.CRITICAL)
     return bool(critical) and critical <= ({"logs.errors", "pm2.restarts"} if proven else {"logs.errors"})
 
 
@@ -143,23 +130,17 @@ def _was_bad(verdict: Mapping[str, Any], *, proven: bool) -> bool:
 _ANSWERS = ("http.status", "app.status", "app.database")
 
 
-def _ids(verdict: Mapping[str, Any], status: str) -> set[str]:
-    checks = verdict.get("checks")
-    listed = [_mapping(one) for one in checks] if isinstance(checks, list) else []
-    return {str(one.get("id")) for one in listed if one.get("status") == status}
-
-
-def _recovery(gate: Mapping[str, Any], emergency: Mapping[str, Any], symptom: str) -> str | None:
+def _recovery(gate: Mapping[str, Any], recovery: RecoveryResult, symptom: str) -> str | None:
     if not gate.get("allowed"):
         return None
-    if not emergency or emergency.get("skipped") or emergency.get("outcome") in (outcomes.HEALTHY, outcomes.REFUSED):
+    if not recovery.ran or recovery.outcome in (outcomes.HEALTHY, outcomes.REFUSED):
         return outcomes.NOTHING
-    if emergency.get("unreachable"):
+    if recovery.unreachable:
         # What was unreachable before and after was most likely never touched.
         return outcomes.NOTHING if symptom == outcomes.UNREACHABLE else outcomes.FAILED
-    if "changed" in emergency and not emergency["changed"] and emergency.get("outcome") == outcomes.FAILED:
+    if recovery.changed is False and recovery.outcome == outcomes.FAILED:
         return outcomes.NOTHING  # what nothing could be done about was not tried in vain
-    recovered = emergency.get("outcome") == outcomes.RECOVERED and symptom == outcomes.HEALTHY
+    recovered = recovery.outcome == outcomes.RECOVERED and symptom == outcomes.HEALTHY
     return outcomes.RECOVERED if recovered else outcomes.FAILED
 
 
@@ -172,19 +153,19 @@ def _once(found: Iterable[Message]) -> list[Message]:
     return kept
 
 
-def _tried(case: Case, emergency: Mapping[str, Any]) -> tuple[list[Message], list[dict[str, Any]], float | None]:
+def _tried(case: Case, recovery: RecoveryResult) -> tuple[list[Message], list[dict[str, Any]], float | None]:
     """What was done, as text and as entries of the timeline, and since when; steps that only looked are left out."""
     tried, entries, begun = [], [], []
     # In the order of time: on its way here an object lost that of its names.
-    steps = sorted(_mapping(emergency.get("steps")).items(), key=lambda item: str(_mapping(item[1]).get("ended_at")))
+    steps = sorted(recovery.steps.items(), key=lambda item: str(item[1].get("ended_at")))
     for name, step in steps:
-        if name in _LOOKING or not isinstance(step, Mapping) or step.get("status") not in _TRIED:
+        if name in _LOOKING or step.get("status") not in _TRIED:
             continue
-        notes = _messages(step.get("note"))
+        notes = messages(step.get("note"))
         status = STEP_WORDS.get(str(step.get("status")), STEP_WORDS[outcomes.UNKNOWN])
-        text = msg("{step}: {status}", step=_title(case, str(name)), status=status)
+        text = msg("{step}: {status}", step=_title(case, name), status=status)
         if notes:
-            text = msg("{step}: {note}", step=_title(case, str(name)), note=notes[0])
+            text = msg("{step}: {note}", step=_title(case, name), note=notes[0])
         ended_at = epoch(step.get("ended_at")) or case.now
         tried.append(text)
         entries.append(entry(text, ended_at))
@@ -195,12 +176,3 @@ def _tried(case: Case, emergency: Mapping[str, Any]) -> tuple[list[Message], lis
 def _title(case: Case, step: str) -> Message | str:
     plan = PROCEDURES.get(case.procedure)
     return next((one.title for one in plan.steps if one.id == step), step) if plan else step
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _messages(value: Any) -> list[Any]:
-    several = value if isinstance(value, list) else [value]
-    return [one for one in several if one]
