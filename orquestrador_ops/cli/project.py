@@ -17,7 +17,7 @@ from orquestrador.core.messages import msg
 
 from ..core import places
 from ..core.text import excerpt
-from ..procedures import catalog as plans
+from ..procedures.catalog import PROCEDURES
 from .words import Refused, no_project
 
 DEFAULT_BUDGET_S = 3600.0  # of a playbook that names none
@@ -128,7 +128,7 @@ def budget_s(playbook: Path, variables: Mapping[str, Any]) -> float:
         if value is None:
             raise Refused(msg("report_budget_s is {value}: give a positive number of seconds", value=repr(asked)))
         return value
-    plan = plans.ROUTINES.get(playbook.stem)
+    plan = PROCEDURES.get(playbook.stem)
     return _of_playbook(playbook) or (float(plan.budget_s) if plan else DEFAULT_BUDGET_S)
 
 

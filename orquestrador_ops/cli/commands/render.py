@@ -7,24 +7,25 @@ from typing import Any
 
 from orquestrador.core.messages import msg
 
+from ...core import outcomes
 from ...core.text import clean
 from ..words import said, t, translator
 
 Document = dict[str, Any]
 
 _OUTCOMES = {
-    "met": msg("expected result met"),
-    "not_met": msg("expected result NOT met"),
-    "unreachable": msg("host could not be reached"),
-    "error": msg("the run failed"),
-    "timeout": msg("ended at its budget"),
-    "interrupted": msg("interrupted"),
+    outcomes.MET: msg("expected result met"),
+    outcomes.NOT_MET: msg("expected result NOT met"),
+    outcomes.UNREACHABLE: msg("host could not be reached"),
+    outcomes.ERROR: msg("the run failed"),
+    outcomes.TIMEOUT: msg("ended at its budget"),
+    outcomes.INTERRUPTED: msg("interrupted"),
 }
 _OVERALL = {
-    "healthy": msg("HEALTHY"),
-    "degraded": msg("DEGRADED"),
-    "critical": msg("CRITICAL"),
-    "unknown": msg("UNKNOWN"),
+    outcomes.HEALTHY: msg("HEALTHY"),
+    outcomes.DEGRADED: msg("DEGRADED"),
+    outcomes.CRITICAL: msg("CRITICAL"),
+    outcomes.UNKNOWN: msg("UNKNOWN"),
 }
 _BREAKER = {"open": msg("open"), "half_open": msg("open, one trial is let through"), "closed": msg("closed")}
 _CYCLES = {"done": msg("done"), "skipped": msg("skipped"), "late": msg("late"), "running": msg("running")}

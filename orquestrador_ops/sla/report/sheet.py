@@ -15,7 +15,7 @@ from orquestrador.core.messages import msg
 
 from ...core.i18n import Translator, epoch
 from ...core.text import clean
-from ...procedures import catalog as plans
+from ...procedures.catalog import title_of
 from . import calendar, excellence, pictures
 from .context import Doc, ReportContext, mappings
 from .levels import SYMBOLS, VERDICTS, mapping, number
@@ -190,7 +190,7 @@ class _Sheet(ReportContext):
             cell(text, "when"),
             self.in_time(row, goal),
             *[cell(self.after(row, name), "when") for name in ("detected_at", "acknowledged_at", "acted_at")],
-            cell(tr.message(plans.TITLES.get(str(procedure), procedure)) if procedure else ""),
+            cell(tr.message(title_of(str(procedure))) if procedure else ""),
         ]
 
     def in_time(self, row: Doc, goal: float | None) -> dict[str, str]:

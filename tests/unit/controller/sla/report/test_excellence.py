@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orquestrador_ops.procedures import catalog as plans
+from orquestrador_ops.procedures.catalog import PROCEDURES
 from orquestrador_ops.sla.report import excellence
 
 DAY = 86400.0
@@ -147,7 +147,7 @@ def test_a_rehearsal_and_a_broken_record_prove_nothing() -> None:
 
 
 def test_the_steps_that_prove_an_item_exist() -> None:
-    known = {step.id for routine in plans.ROUTINES.values() for step in routine.steps}
+    known = {step.id for one in PROCEDURES.values() for step in one.steps}
     named = {*DAILY, *WEEKLY, *MONTHLY, *(name for name in excellence._COPIES if name != "code_verify")}
     assert named <= known
     assert "code_verify" in known
