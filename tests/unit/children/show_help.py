@@ -9,5 +9,5 @@ from orquestrador_ops import cli
 try:
     cli.main(["--help"])
 finally:
-    dear = {"numpy", "sqlalchemy", "babel", "matplotlib", "rich.console"} & set(sys.modules)
+    dear = {"numpy", "sqlalchemy", "babel", "matplotlib", "prometheus_client", "rich.console"} & set(sys.modules)
     assert not dear, dear

@@ -46,13 +46,12 @@ def assert_told(done: subprocess.CompletedProcess[str], file: Path | str, lackin
     assert "Traceback" not in done.stderr
 
 
+EXHAUST = pytest.mark.exhaust  # which of them Ansible takes is its own affair
+
+
 @pytest.mark.parametrize(
     "place",
-    # Which of them Ansible takes is its own affair.
-    [
-        "ansible.cfg",
-        *(pytest.param(other, marks=pytest.mark.exhaust) for other in (".ansible.cfg", "elsewhere/mine.cfg")),
-    ],
+    ["ansible.cfg", pytest.param(".ansible.cfg", marks=EXHAUST), pytest.param("elsewhere/mine.cfg", marks=EXHAUST)],
 )
 def test_a_configuration_that_knows_nothing_of_the_project(tmp_path: Path, place: str) -> None:
     """In the working directory, in the home directory, or named by the environment."""
