@@ -184,7 +184,7 @@ class Faults:
     def hold_lease(self, procedure: str, seconds: int = 600) -> None:
         """Another run has the host: taken as that run would, by the program that is on the host."""
         folder = PROJECT / "module_utils" / "orquestrador"
-        sources = [path for package in ("core", "lease") for path in (folder / package).glob("*.py")]
+        sources = folder.rglob("*.py")
         run = f"python3 -c {shlex.quote(_ACQUIRE)} $d {STATE}/lease.json {procedure} {seconds}"
         self.machine.out(
             f"d=$(mktemp -d) && {run} && rm -r $d",
