@@ -7,6 +7,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ..core.coerce import mapping
+from ..core.host_results import REFUSED, ProbeResult, RecoveryResult
 from ..runs import lifecycle as runs
 from ..watch import cycle as watch_cycle
 from ..watch import decisions as watch
@@ -51,18 +53,20 @@ def both(inside: Callable[[], Seen], http: Any, url: str, limit_s: float) -> Loo
 
 def confirmed(look: Callable[[], Looks], confirm_s: float) -> Seen:
     """The result of a look, and of a second one ``confirm_s`` later where the first found a failure."""
-    first, public = look()
-    found = watch.trouble(first, public)
-    seen = {**watch.essence(first), "public": public}
+    result, public = look()
+    probe = ProbeResult.read(result)
+    found = watch.trouble(probe, public)
+    seen: Seen = {**watch.essence(probe), "public": public}
     if found in (watch.FAILING, watch.OUTSIDE):
         time.sleep(confirm_s)
-        second, public = look()
-        now = watch.trouble(second, public)
-        blip = [] if now is not None else watch.reasons({**seen, "trouble": found})
-        seen = {**watch.essence(second), "public": public, "first_look": seen, "blip": blip}
-        first, found = second, now
-    kept: Seen = {name: first[name] for name in KEPT if name in first}
-    failed: Seen = {"failed": True, "msg": first.get("msg")} if first.get("failed") else {}
+        before = watch.Look(probe, found, public)
+        result, public = look()
+        probe = ProbeResult.read(result)
+        found = watch.trouble(probe, public)
+        blip = [] if found is not None else watch.reasons(before)
+        seen = {**watch.essence(probe), "public": public, "first_look": seen, "blip": blip}
+    kept: Seen = {name: result[name] for name in KEPT if name in result}
+    failed: Seen = {"failed": True, "msg": probe.said} if probe.failed else {}
     return {"changed": False, **seen, **kept, "trouble": found, **failed}
 
 
@@ -77,13 +81,13 @@ def ended(decision: watch.Decision, variables: Mapping[str, Any]) -> str:
         return "settled"
     if decision["kind"] == watch.TELL:
         return "told"
-    gate, result = results.of(variables, "gate"), results.of(variables, "emergency")
+    gate, recovery = results.of(variables, "gate"), RecoveryResult.read(results.of(variables, "emergency"))
     if gate and not gate.get("allowed"):
         return "held" if gate.get("maintenance") else "breaker"
-    if result.get("unreachable"):
+    if recovery.unreachable:
         return "unreachable"
-    outcome, alert = result.get("outcome"), watch.part(result, "diagnosis").get("alert")
-    run = watch.part(results.of(variables, "run"), "run")  # the last one of two
-    if outcome == "refused" and alert not in (None, watch.NONE, run.get("procedure", decision["procedure"])):
+    run = mapping(results.of(variables, "run").get("run"))  # the last one of two
+    mine = (None, watch.NONE, run.get("procedure", decision["procedure"]))
+    if recovery.outcome == REFUSED and recovery.diagnosis.alert not in mine:
         return "other"
-    return {"healthy": "nothing", "recovered": "recovered", "refused": "refused"}.get(str(outcome), "failed")
+    return {"healthy": "nothing", "recovered": "recovered", REFUSED: "refused"}.get(str(recovery.outcome), "failed")

@@ -23,7 +23,7 @@ from babel.messages.pofile import read_po, write_po
 from babel.util import pathmatch
 
 from . import compiled
-from .i18n import DOMAIN, po_path
+from .i18n import DOMAIN, FORMER, po_path
 
 ROOT = Path(__file__).resolve().parents[2]
 # English is the language of the message ids and needs no catalog.
@@ -59,13 +59,13 @@ def _sources(
                 yield path, method, options.get(pattern, {})
 
 
-def load(locale: str) -> Catalog:
+def load(locale: str, domain: str = DOMAIN) -> Catalog:
     """The catalog of ``locale``; an empty one when there is none yet."""
-    path = po_path(locale)
+    path = po_path(locale, domain)
     if not path.exists():
         return Catalog(
             locale=locale,
-            domain=DOMAIN,
+            domain=domain,
             project="orquestrador-ops",
             fuzzy=False,
             creation_date=_EPOCH,
@@ -73,7 +73,7 @@ def load(locale: str) -> Catalog:
             charset="utf-8",
         )
     with path.open("rb") as stream:
-        return read_po(stream, locale=locale, domain=DOMAIN)
+        return read_po(stream, locale=locale, domain=domain)
 
 
 def update() -> int:
@@ -91,18 +91,23 @@ def update() -> int:
         for text in lacking:
             print(f"{locale}: {text}")
         empty += len(lacking)
-        buffer = io.BytesIO()
-        write_po(buffer, catalog, sort_output=True, include_lineno=False, width=120)
-        path = po_path(locale)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(buffer.getvalue())
+        save(catalog, po_path(locale))
     return empty
+
+
+def save(catalog: Catalog, path: Path) -> None:
+    """Write a catalog, sorted, without what changes with every edit."""
+    buffer = io.BytesIO()
+    write_po(buffer, catalog, sort_output=True, include_lineno=False, width=120)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(buffer.getvalue())
 
 
 def compile_all() -> None:
     """Write every ``.mo``."""
     for locale in TRANSLATED:
-        compiled.write(po_path(locale))
+        for domain in (DOMAIN, FORMER):
+            compiled.write(po_path(locale, domain))
 
 
 def problems() -> list[str]:

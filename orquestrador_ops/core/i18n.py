@@ -22,6 +22,7 @@ from .places import default_state_dir
 
 LOCALE_DIR = Path(__file__).parent / "locale"
 DOMAIN = "orquestrador"
+FORMER = "former"  # message ids that earlier versions left in a history, and this one does not use any more
 DEFAULT_LOCALE = "pt_BR"
 DEFAULT_TIMEZONE = "America/Sao_Paulo"
 
@@ -181,9 +182,21 @@ class Translator:
 _catalogs: dict[str, gettext.NullTranslations] = {"en": gettext.NullTranslations()}
 
 
-def po_path(locale: str) -> Path:
-    """Where the catalog of ``locale`` lies. English is the language of the message ids and has none."""
-    return LOCALE_DIR / locale / "LC_MESSAGES" / f"{DOMAIN}.po"
+class _FormerMessages(gettext.NullTranslations):
+    """Translates what the catalog of today does not know; loaded when the first such text is met."""
+
+    def __init__(self, locale: str, state_dir: Path) -> None:
+        super().__init__()
+        self._load = lru_cache(maxsize=1)(lambda: compiled.translations(po_path(locale, FORMER), state_dir))
+
+    def gettext(self, message: str) -> str:
+        """The translation of ``message``; itself when no version had one."""
+        return self._load().gettext(message)
+
+
+def po_path(locale: str, domain: str = DOMAIN) -> Path:
+    """Where a catalog of ``locale`` lies. English is the language of the message ids and has none."""
+    return LOCALE_DIR / locale / "LC_MESSAGES" / f"{domain}.po"
 
 
 @lru_cache(maxsize=8)
@@ -198,7 +211,10 @@ def translator(
     if locale not in _STYLES:
         raise ValueError(f"ops_locale {locale!r} is not available: use one of {', '.join(LOCALES)}")
     if locale not in _catalogs:
-        _catalogs[locale] = compiled.translations(po_path(locale), state_dir or default_state_dir())
+        state_dir = state_dir or default_state_dir()
+        catalog = compiled.translations(po_path(locale), state_dir)
+        catalog.add_fallback(_FormerMessages(locale, state_dir))
+        _catalogs[locale] = catalog
     return Translator(locale, _catalogs[locale], _zone(timezone))
 
 

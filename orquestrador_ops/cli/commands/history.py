@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any, TextIO
 
 from orquestrador.core.messages import msg
 
+from ...core.files import replacing
 from ...core.text import clean
 from ...history import access
 from ...sla.data import periods, rollups
@@ -56,21 +57,15 @@ def _writing(file: str) -> Iterator[TextIO]:
         return
     path = Path(file).expanduser()
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with replacing(path) as stream:
+            out = io.TextIOWrapper(stream, encoding="utf-8")
+            try:
+                yield out
+            finally:
+                out.detach()  # which flushes, and leaves the closing to whoever opened it
     except OSError as error:
-        raise Refused(
-            msg("{path} cannot be written: {reason}", path=str(path), reason=str(error.strerror)), 1
-        ) from error
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as out:
-            yield out
-            out.flush()
-            os.fsync(out.fileno())
-        Path(name).replace(path)
-    except OSError as error:
-        raise Refused(msg("{path} cannot be written: {reason}", path=str(path), reason=str(error)), 1) from error
-    finally:
-        Path(name).unlink(missing_ok=True)
+        reason = error.strerror or str(error)
+        raise Refused(msg("{path} cannot be written: {reason}", path=str(path), reason=reason), 1) from error
 
 
 def read(state_dir: Path, file: str, *, host: str | None, named: str | None) -> Document:

@@ -21,7 +21,7 @@ from ...history import access
 from ...history.baseline import STORE
 from ...incidents import maintenance
 from ...incidents import store as incidents
-from ...incidents.breaker import Limits, close, not_closed
+from ...incidents.breaker import BreakerStore, Limits, not_closed
 from ...incidents.store import Incident
 from ...runs import lifecycle as runs
 from .. import queries as records
@@ -144,7 +144,7 @@ def close_breaker(state_dir: Path, host: str, procedure: str) -> Document:
                 msg("no recovery by {procedure} is on record for {host}: runbook status names what there is",
                     procedure=procedure, host=host), 1,
             )  # fmt: skip
-        was_open = close(store, host, procedure, by)
+        was_open = BreakerStore(store, host, procedure, Limits(), time.time()).close(by)
     return _document(host=host, procedure=procedure, was_open=was_open, closed_by=by)
 
 

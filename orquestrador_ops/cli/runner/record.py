@@ -85,8 +85,7 @@ def _settle_recovery(store: History, result: Result, host: str, run_id: str, now
     """What was let through as a recovery has failed: nobody proved that it helped."""
     procedure = result.request.procedure
     if (host, procedure) in records.recovered(store):
-        limits, failed = breaker.Limits(), breaker.FAILED
-        breaker.settle(store, host=host, procedure=procedure, run_id=run_id, outcome=failed, limits=limits, now=now)
+        breaker.BreakerStore(store, host, procedure, breaker.Limits(), now).settle(run_id, breaker.FAILED)
 
 
 def _hung(store: History, result: Result, host: str, run_id: str) -> None:

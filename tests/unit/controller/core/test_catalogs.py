@@ -42,8 +42,9 @@ def copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for locale in catalogs.TRANSLATED:
         place = tmp_path / locale / "LC_MESSAGES"
         place.mkdir(parents=True)
-        source = catalogs.po_path(locale)
-        (place / source.name).write_bytes(source.read_bytes())
+        for domain in (i18n.DOMAIN, i18n.FORMER):
+            source = catalogs.po_path(locale, domain)
+            (place / source.name).write_bytes(source.read_bytes())
     monkeypatch.setattr(i18n, "LOCALE_DIR", tmp_path)
     return catalogs.po_path("pt_BR")
 
@@ -75,7 +76,7 @@ def test_update_and_compile_change_nothing_when_nothing_changed(copied: Path) ->
 def test_check_compares_messages_not_bytes(copied: Path) -> None:
     """Another Babel writes another name of itself into what it compiles: nobody's translation has changed."""
     catalogs.compile_all()
-    (mo,) = copied.parent.glob("*.mo")
+    (mo,) = copied.parent.glob("orquestrador-*.mo")
     content = mo.read_bytes()[:-32]
     assert b"Generated-By: Babel" in content
     mo.write_bytes(sealed(content.replace(b"Generated-By: Babel", b"Generated-By: BABEL")))

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orquestrador_ops.core import i18n
 from orquestrador_ops.core.i18n import LOCALES, parse_time, translator
 
 PT, EN = translator("pt_BR"), translator("en")
@@ -90,6 +93,23 @@ def test_no_message_ever_raises(message: dict[str, object]) -> None:
 @given(st.sampled_from(["a_bytes", "a_ms", "a_s", "a_percent", "a_at", "a"]), JSON)
 def test_no_value_ever_raises(name: str, value: object) -> None:
     assert isinstance(PT.value(name, value), str)
+
+
+def test_former_message_keeps_its_translation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "pt_BR" / "LC_MESSAGES"
+    folder.mkdir(parents=True)
+    header = 'msgid ""\nmsgstr "Content-Type: text/plain; charset=utf-8\\n"\n\n'
+    (folder / "orquestrador.po").write_text(header + 'msgid "Today"\nmsgstr "Hoje"\n', encoding="utf-8")
+    (folder / "former.po").write_text(header + 'msgid "In use by {run}"\nmsgstr "Em uso por {run}"\n', encoding="utf-8")
+    monkeypatch.setattr(i18n, "LOCALE_DIR", tmp_path)
+    monkeypatch.setattr(i18n, "_catalogs", {})
+    translator.cache_clear()
+    pt = translator("pt_BR", state_dir=tmp_path / "state")
+    translator.cache_clear()
+    assert pt.t("Today") == "Hoje"
+    assert not list((tmp_path / "state").rglob("former-*.mo"))  # not read before it is needed
+    assert pt.message({"text": "In use by {run}", "args": {"run": "r1"}}) == "Em uso por r1"
+    assert pt.t("Never said") == "Never said"
 
 
 def test_unknown_locale_names_the_valid_ones() -> None:

@@ -19,6 +19,7 @@ from orquestrador_ops.cli.commands import status as looking
 from orquestrador_ops.history.access import open_history
 from orquestrador_ops.incidents import maintenance
 from orquestrador_ops.incidents import store as incidents
+from tests.unit.fakes.records import record_sample
 
 RUN = {"procedure": "daily", "host": "web-01", "operator": "ana", "check_mode": False, "budget_s": 300.0}
 
@@ -39,8 +40,8 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             store.record_run({**RUN, "run_id": f"run-{number}", "started_at": now - 100 + number, "ended_at": now - 90,
                               "outcome": outcome, "reports": {"md": str(report)}})  # fmt: skip
         store.record_run({**RUN, "run_id": "check", "check_mode": True, "started_at": now, "outcome": "met"})
-        store.record_sample("web-02", {"taken_at": now - 30}, {"overall": "degraded", "checks": []}, "watch")
-        store.record_sample("web-02", {"taken_at": now - 20}, {"overall": "healthy", "checks": []}, "watch")
+        record_sample(store, "web-02", {"taken_at": now - 30}, {"overall": "degraded", "checks": []}, "watch")
+        record_sample(store, "web-02", {"taken_at": now - 20}, {"overall": "healthy", "checks": []}, "watch")
         incidents.report(store, host="web-03", alert="offline", severity="critical", at=now,
                          facts={"reasons": [msg("The port is closed.")]},
                          entries=[incidents.entry(msg("Detected"), now)])  # fmt: skip

@@ -22,6 +22,7 @@ from tests.unit.controller.sla import known
 from tests.unit.controller.sla.data.test_blocks import look, rows
 from tests.unit.controller.sla.filled import DAY, HOUR, MONDAY, document, made, rounded
 from tests.unit.fakes.histories import Opener
+from tests.unit.fakes.records import record_planned_restart
 
 LATER = MONDAY + 200 * DAY  # all of the samples are older than 90 days by then
 ANCIENT = MONDAY + 500 * DAY
@@ -42,7 +43,7 @@ def test_month_tells_the_same_raw_fine_and_coarse(opener: Opener) -> None:
             store.write(lambda connection, window=window: connection.execute(
                 sa.insert(schema.maintenance_windows), {"host": "web", **window}))  # fmt: skip
         for at in month.restarts:
-            store.record_planned_restart("web", "app", at=at)
+            record_planned_restart(store, "web", "app", at=at)
         zone = "America/Sao_Paulo"
         raw = document(store, "web", month.period.start, month.period.end, now, zone)
         weeks = [(month.period.start + 7 * DAY * n, month.period.start + 7 * DAY * (n + 1)) for n in range(4)]

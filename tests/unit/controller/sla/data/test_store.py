@@ -28,6 +28,7 @@ from tests.unit.controller.sla import known
 from tests.unit.controller.sla.data.test_blocks import look
 from tests.unit.controller.sla.filled import ALL_GOOD, DAY, HOUR, MONDAY, document, made, rounded
 from tests.unit.fakes.histories import Opener
+from tests.unit.fakes.records import record_planned_restart
 
 NOW = MONDAY + 5 * DAY
 
@@ -126,7 +127,7 @@ def test_what_else_is_on_record_of_a_period(opener: Opener) -> None:
         maintenance.begin(store, host="web", reason="later", ends_at=NOW + HOUR, operator="me", max_h=9, now=NOW + 1)
         assert window
         for at in (MONDAY - 30, MONDAY + 5, NOW + DAY):
-            store.record_planned_restart("web", "app", at=at)
+            record_planned_restart(store, "web", "app", at=at)
         incidents.report(store, host="web", alert="offline", severity="critical", at=MONDAY + 60)
         counts = {"host": "web", "source": "access", "seconds": 3600.0, "requests": 5_000_000_000, "errors": 2}
         store.write(lambda connection: connection.execute(
