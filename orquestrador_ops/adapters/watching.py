@@ -7,8 +7,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ..core import outcomes
 from ..core.coerce import mapping
-from ..core.host_results import REFUSED, ProbeResult, RecoveryResult
+from ..core.host_results import ProbeResult, RecoveryResult
 from ..runs import lifecycle as runs
 from ..watch import cycle as watch_cycle
 from ..watch import decisions as watch
@@ -71,23 +72,23 @@ def confirmed(look: Callable[[], Looks], confirm_s: float) -> Seen:
 
 
 def ended(decision: watch.Decision, variables: Mapping[str, Any]) -> str:
-    """How it ended with a host: from what the roles registered for it.
-
-    ``recovered``, ``nothing`` (it was well by then), ``failed``, ``refused`` (another procedure has the host),
-    ``other`` (by then it was another procedure's case), ``held`` (maintenance), ``breaker`` (open), ``unreachable``,
-    ``told``, ``settled``.
-    """
+    """How it ended with a host (``outcomes.OF_WATCHED``): from what the roles registered for it."""
     if decision["kind"] == watch.SETTLE:
-        return "settled"
+        return outcomes.SETTLED
     if decision["kind"] == watch.TELL:
-        return "told"
+        return outcomes.TOLD
     gate, recovery = results.of(variables, "gate"), RecoveryResult.read(results.of(variables, "emergency"))
     if gate and not gate.get("allowed"):
-        return "held" if gate.get("maintenance") else "breaker"
+        return outcomes.HELD if gate.get("maintenance") else outcomes.BREAKER
     if recovery.unreachable:
-        return "unreachable"
+        return outcomes.UNREACHABLE
     run = mapping(results.of(variables, "run").get("run"))  # the last one of two
     mine = (None, watch.NONE, run.get("procedure", decision["procedure"]))
-    if recovery.outcome == REFUSED and recovery.diagnosis.alert not in mine:
-        return "other"
-    return {"healthy": "nothing", "recovered": "recovered", REFUSED: "refused"}.get(str(recovery.outcome), "failed")
+    if recovery.outcome == outcomes.REFUSED and recovery.diagnosis.alert not in mine:
+        return outcomes.OTHER
+    known = {
+        outcomes.HEALTHY: outcomes.NOTHING,
+        outcomes.RECOVERED: outcomes.RECOVERED,
+        outcomes.REFUSED: outcomes.REFUSED,
+    }
+    return known.get(str(recovery.outcome), outcomes.FAILED)

@@ -12,9 +12,9 @@ from typing import Any
 from orquestrador.core.types import UNKNOWN
 
 from .coerce import dig, mapping, mappings
+from .outcomes import REFUSED, UNREACHABLE
 
 NONE = "none"  # of a verdict or a diagnosis that calls for no procedure
-UNREACHABLE, REFUSED = "unreachable", "refused"
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,7 @@ from orquestrador.core.messages import msg
 from ..core.coerce import jsonable, text
 from ..core.errors import HistoryError
 from ..core.i18n import epoch, iso
+from ..core.outcomes import MET
 from . import packed_samples as packed
 from . import schema
 from .baseline import cache, drop_cache
@@ -173,7 +174,7 @@ class History(Database):
     def tally(self, host: str, since: object) -> dict[str, Any]:
         """What is on record of ``host`` since an instant: ``{since_at, probes, probes_good, runs, runs_met}``."""
         runs, start = schema.runs, epoch(since) or 0.0
-        met = sa.func.coalesce(sa.func.sum(sa.case((runs.c.outcome == "met", 1), else_=0)), 0)
+        met = sa.func.coalesce(sa.func.sum(sa.case((runs.c.outcome == MET, 1), else_=0)), 0)
         ran = sa.select(sa.func.count(), met).where(
             runs.c.host == host, runs.c.started_at >= start, runs.c.check_mode.is_(False)
         )

@@ -8,30 +8,19 @@ from typing import Any
 
 from orquestrador.core.messages import msg
 from orquestrador.core.types import Message
+from orquestrador.procedures import SEVERITIES
 
-from ..core.host_results import NONE, REFUSED, UNREACHABLE, ProbeResult, RecoveryResult, Verdict, messages
+from ..core import outcomes
+from ..core.host_results import NONE, ProbeResult, RecoveryResult, Verdict, messages
 from ..core.i18n import epoch
+from ..procedures.catalog import EMERGENCIES, PROCEDURES
 from ..reports.labels import STEP_WORDS
-from . import breaker
 from .breaker import Limits
 from .store import entry
 
-HEALTHY, BROKEN, UNKNOWN = "healthy", "broken", "unknown"
-SEVERITIES = {"offline": "critical", "performance": "high", "disk": "high", "database": "medium"}
-_TRIED = ("changed", "failed", "warn")
-# Steps that only look, whatever their status.
-_LOOKING = (
-    "gate",
-    "diagnosis",
-    "lease",
-    "evidence",
-    "resources",
-    "heaviest",
-    "queries",
-    "remedy",
-    "second_look",
-    "usage",
-)
+BROKEN = "broken"
+_TRIED = (outcomes.CHANGED, outcomes.FAILED, outcomes.WARN)
+_LOOKING = frozenset(step.id for one in EMERGENCIES.values() for step in one.steps if step.looks)
 
 
 @dataclass(frozen=True)
@@ -39,7 +28,7 @@ class Case:
     """One run of an emergency: who, where, what, and by whom it was started."""
 
     host: str
-    procedure: str  # offline | performance | database
+    procedure: str
     run_id: str
     operator: str
     automatic: bool
@@ -80,21 +69,21 @@ def read(case: Case, gate: Mapping[str, Any], recovery: RecoveryResult, probe: P
     diagnosis, verdict = recovery.diagnosis, probe.judged
     symptom = _symptom(recovery, probe)
     called = (one for one in (diagnosis.alert, verdict.procedure) if one not in (None, NONE))
-    alert = "offline" if symptom == UNREACHABLE else next(called, None) or case.procedure
+    alert = "offline" if symptom == outcomes.UNREACHABLE else next(called, None) or case.procedure
     tried, steps, acted_at = _tried(case, recovery)
     reasons = diagnosis.reasons or verdict.reasons
     # A step that nothing could be done in says what is proposed: that is no evidence.
     failures = _once(one for one in recovery.failures if one not in diagnosis.proposals)
     if recovery.failed and not failures and recovery.said:
         failures = [msg("The procedure failed: {error}", error=recovery.said[:500])]
-    if symptom == UNREACHABLE:
+    if symptom == outcomes.UNREACHABLE:
         reasons = messages(probe.failure) or [msg("The host can't be reached")]
     return Finding(
         symptom=symptom,
         recovery=_recovery(gate, recovery, symptom),
         alert=alert,
         severity=diagnosis.severity if diagnosis.severity != NONE else SEVERITIES.get(alert, "high"),
-        scenario=UNREACHABLE if symptom == UNREACHABLE else diagnosis.scenario,
+        scenario=outcomes.UNREACHABLE if symptom == outcomes.UNREACHABLE else diagnosis.scenario,
         level=diagnosis.level,
         reasons=reasons + failures,
         proposals=diagnosis.proposals,
@@ -109,27 +98,31 @@ def read(case: Case, gate: Mapping[str, Any], recovery: RecoveryResult, probe: P
 
 def _symptom(recovery: RecoveryResult, probe: ProbeResult) -> str:
     verdict, outcome = probe.judged, recovery.outcome
-    if probe.outcome == UNREACHABLE:
-        return UNREACHABLE
+    if probe.outcome == outcomes.UNREACHABLE:
+        return outcomes.UNREACHABLE
     if verdict.procedure != NONE:
         return BROKEN
-    if verdict.overall == "critical" and not _was_bad(verdict, proven=outcome in _PROVEN):
+    if verdict.overall == outcomes.CRITICAL and not _was_bad(verdict, proven=outcome in _PROVEN):
         return BROKEN
-    if outcome == breaker.FAILED:
+    if outcome == outcomes.FAILED:
         # One look may fall between two crashes, or into a quiet moment of a slow application.
         lasting = recovery.diagnosis.alert == "performance"
-        return HEALTHY if verdict.overall == "healthy" and not lasting else BROKEN
+        return outcomes.HEALTHY if verdict.overall == outcomes.HEALTHY and not lasting else BROKEN
     # Something that could not be observed beside them does not take back what these say.
-    return HEALTHY if verdict.overall != "unknown" or verdict.ids("ok").issuperset(_ANSWERS) else UNKNOWN
+    return (
+        outcomes.HEALTHY
+        if verdict.overall != outcomes.UNKNOWN or verdict.ids(outcomes.OK).issuperset(_ANSWERS)
+        else outcomes.UNKNOWN
+    )
 
 
 # Ends of a procedure that looked itself, for a while, and found nothing wrong any more.
-_PROVEN = ("healthy", breaker.RECOVERED)
+_PROVEN = (outcomes.HEALTHY, outcomes.RECOVERED)
 
 
 def _was_bad(verdict: Verdict, *, proven: bool) -> bool:
     """Whether all that is critical tells of the past: logged errors, and crashes where a procedure saw no more."""
-    critical = verdict.ids("critical")
+    critical = verdict.ids(outcomes.CRITICAL)
     return bool(critical) and critical <= ({"logs.errors", "pm2.restarts"} if proven else {"logs.errors"})
 
 
@@ -140,15 +133,15 @@ _ANSWERS = ("http.status", "app.status", "app.database")
 def _recovery(gate: Mapping[str, Any], recovery: RecoveryResult, symptom: str) -> str | None:
     if not gate.get("allowed"):
         return None
-    if not recovery.ran or recovery.outcome in ("healthy", REFUSED):
-        return breaker.NOTHING
+    if not recovery.ran or recovery.outcome in (outcomes.HEALTHY, outcomes.REFUSED):
+        return outcomes.NOTHING
     if recovery.unreachable:
         # What was unreachable before and after was most likely never touched.
-        return breaker.NOTHING if symptom == UNREACHABLE else breaker.FAILED
-    if recovery.changed is False and recovery.outcome == breaker.FAILED:
-        return breaker.NOTHING  # what nothing could be done about was not tried in vain
-    recovered = recovery.outcome == breaker.RECOVERED and symptom == HEALTHY
-    return breaker.RECOVERED if recovered else breaker.FAILED
+        return outcomes.NOTHING if symptom == outcomes.UNREACHABLE else outcomes.FAILED
+    if recovery.changed is False and recovery.outcome == outcomes.FAILED:
+        return outcomes.NOTHING  # what nothing could be done about was not tried in vain
+    recovered = recovery.outcome == outcomes.RECOVERED and symptom == outcomes.HEALTHY
+    return outcomes.RECOVERED if recovered else outcomes.FAILED
 
 
 def _once(found: Iterable[Message]) -> list[Message]:
@@ -169,7 +162,7 @@ def _tried(case: Case, recovery: RecoveryResult) -> tuple[list[Message], list[di
         if name in _LOOKING or step.get("status") not in _TRIED:
             continue
         notes = messages(step.get("note"))
-        status = STEP_WORDS.get(str(step.get("status")), STEP_WORDS["unknown"])
+        status = STEP_WORDS.get(str(step.get("status")), STEP_WORDS[outcomes.UNKNOWN])
         text = msg("{step}: {status}", step=_title(case, name), status=status)
         if notes:
             text = msg("{step}: {note}", step=_title(case, name), note=notes[0])
@@ -181,7 +174,5 @@ def _tried(case: Case, recovery: RecoveryResult) -> tuple[list[Message], list[di
 
 
 def _title(case: Case, step: str) -> Message | str:
-    from ..procedures.catalog import ROUTINES
-
-    plan = ROUTINES.get(case.procedure)
+    plan = PROCEDURES.get(case.procedure)
     return next((one.title for one in plan.steps if one.id == step), step) if plan else step

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from ..core.i18n import iso
+from ..core.outcomes import FAILED, NOTHING, RECOVERED
 from ..history import schema
 
 if TYPE_CHECKING:
     from ..history.store import History
 
 CLOSED, OPEN, HALF_OPEN = "closed", "open", "half_open"
-RECOVERED, FAILED, NOTHING = "recovered", "failed", "nothing"
 SKEW_S = 60.0  # what clocks of two controllers may differ by
 _MOMENTS = ("opened_at", "trial_at", "closed_at")
 

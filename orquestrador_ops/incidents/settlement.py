@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 from orquestrador.core.messages import msg
 from orquestrador.core.types import Message
 
+from ..core.outcomes import FAILED, HEALTHY, NOTHING, RECOVERED, UNKNOWN
 from . import breaker, escalation, maintenance, postmortem
 from . import store as incidents
-from .assessment import HEALTHY, UNKNOWN, Case, Finding, read
+from .assessment import Case, Finding, read
 from .breaker import Breaker, BreakerStore
 from .escalation import Desk, Told
 from .message import ALERTS
@@ -174,7 +175,7 @@ def settle(
     circuit, finding = _circuit(desk.store, case), read(case, gate, recovery, probe)
     if case.check_mode:
         return Settled(finding, circuit.look().shown(), notes=_would(desk, case, finding))
-    found, opened = circuit.settle(case.run_id, finding.recovery or breaker.NOTHING)
+    found, opened = circuit.settle(case.run_id, finding.recovery or NOTHING)
     done = Settled(finding, found.shown())
     window = maintenance.active(desk.store, case.host, case.now)
     if finding.symptom == HEALTHY:
@@ -213,7 +214,7 @@ def _wrong(desk: Desk, case: Case, done: Settled, found: Breaker, *, opened: boo
         conditions.append(BREAKER_OPEN)
     if finding.over_budget:
         conditions.append(OVER_BUDGET)
-    if finding.alert == "performance" and finding.recovery == breaker.FAILED:
+    if finding.alert == "performance" and finding.recovery == FAILED:
         conditions.append(PERSISTS)
     level = desk.plan.called_for(conditions, finding.level)
     why = msg("Goes to level {level} ({name})", level=level.level, name=level.title)
@@ -272,14 +273,14 @@ def _add(desk: Desk, incident: Incident, texts: Iterable[Message]) -> None:
 def _over(desk: Desk, case: Case, kept: Settings, done: Settled) -> None:
     """The host is well: what was open is over, and what this run healed itself is on record."""
     finding = done.finding
-    if finding.recovery == breaker.RECOVERED:
+    if finding.recovery == RECOVERED:
         made, new = _reported(desk, case, finding)
         if new:
             incidents.change(desk.store, made["id"], at=case.now, level=desk.plan.levels[0].level)
     known = incidents.of_state(incidents.listed(desk.store, host=case.host))
     for one in known:
         end = msg("Recovery proven")
-        if finding.recovery == breaker.RECOVERED:
+        if finding.recovery == RECOVERED:
             end = msg("Recovery proven, by {procedure}", procedure=case.procedure)
         closed = incidents.close(desk.store, one["id"], at=case.now, entries=[entry(end, case.now)])
         told = escalation.tell_over(desk, closed)

@@ -15,6 +15,7 @@ from ..core.coerce import items, mapping, mappings
 from ..core.i18n import Translator, parse_time
 from ..core.text import clean
 from ..procedures import outcome as routines
+from ..procedures.catalog import EMERGENCIES, title_of
 from . import labels
 
 SCHEMA = 1
@@ -56,7 +57,7 @@ class _View:
     def all(self) -> dict[str, Any]:
         record, tr = self.record, self.tr
         procedure, host = str(record.get("procedure")), clean(record.get("host"))
-        name = self.words(routines.TITLES.get(procedure, procedure))
+        name = self.words(title_of(procedure))
         steps = [self.step(number, step) for number, step in enumerate(mappings(record.get("steps")), 1)]
         good = sum(step["tone"] == "good" for step in steps)
         return {
@@ -173,13 +174,13 @@ class _View:
 
     def call(self) -> dict[str, str] | None:
         procedure = str(self.verdict.get("procedure") or "none")
-        playbook = routines.PLAYBOOKS.get(procedure)
-        if playbook is None:
+        if procedure not in EMERGENCIES:
             return None
+        playbook = EMERGENCIES[procedure].playbook
         target = shlex.quote(f"target={clean(self.record.get('host'))}")
         return {
             "procedure": procedure,
-            "title": self.words(routines.TITLES.get(procedure, procedure)),
+            "title": self.words(title_of(procedure)),
             # Nobody is sent to a playbook that this checkout does not have.
             "command": f"ansible-playbook {playbook} -e {target}" if (PROJECT / playbook).is_file() else "",
         }

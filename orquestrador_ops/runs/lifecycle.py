@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..core.coerce import dig
 from ..core.errors import reason_of
+from ..core.outcomes import CHANGED, MET, OK, SKIPPED
 
 if TYPE_CHECKING:
     from ..core.host_results import ProbeResult
@@ -105,7 +106,7 @@ class Conclusion:
     @property
     def met(self) -> bool:
         """Whether the expected results were met *and* recorded: what nobody can look up later was not proven."""
-        return self.record["outcome"] == "met" and not self.problems
+        return self.record["outcome"] == MET and not self.problems
 
 
 def judged_by(run: RunDict) -> tuple[str, ...]:
@@ -209,7 +210,7 @@ class _Told:
         with access.open_history(kept.state_dir, kept.history_url) as store:
             previous = store.last_run(self.record["host"], self.record["procedure"])
             self.record["previous_run"] = rows.name_of_run(previous)
-            days = routines.routine(self.record["procedure"]).period_days
+            days = routines.named(self.record["procedure"]).period_days
             if days:
                 since = datetime.fromisoformat(self.record["started_at"]) - timedelta(days=days)
                 self.record["period"] = store.tally(self.record["host"], since.isoformat())
@@ -268,7 +269,7 @@ def planned_restarts(record: RunDict) -> list[dict[str, Any]]:
 def failure_line(conclusion: Conclusion) -> str:
     """One line for the exit status: what was not met, and where the report lies."""
     record = conclusion.record
-    missed = [step["id"] for step in record["steps"] if step["status"] not in ("ok", "changed", "skipped")]
+    missed = [step["id"] for step in record["steps"] if step["status"] not in (OK, CHANGED, SKIPPED)]
     parts = [f"{record['procedure']} on {record['host']}: {record['outcome']}"]
     if missed:
         parts.append("steps: " + ", ".join(missed))

@@ -11,7 +11,7 @@ from typing import Any
 from orquestrador.core.messages import msg
 from orquestrador.core.types import Message
 
-from ..core import i18n, text
+from ..core import i18n, outcomes, text
 from ..core.errors import HistoryError
 from ..core.settings import Settings
 from . import decisions as watch
@@ -213,9 +213,9 @@ def task_of(seen: watch.Look, decision: watch.Decision) -> dict[str, Any]:
 
 def budgets() -> dict[str, int]:
     """Seconds that each procedure may take that a verdict or a diagnosis can call for."""
-    from ..procedures import outcome as routines
+    from ..procedures.catalog import EMERGENCIES
 
-    return {name: routines.routine(name).budget_s for name in routines.PLAYBOOKS}
+    return {name: one.budget_s for name, one in EMERGENCIES.items()}
 
 
 def finish(kept: Settings, number: int, ended: Mapping[str, str]) -> None:
@@ -223,7 +223,7 @@ def finish(kept: Settings, number: int, ended: Mapping[str, str]) -> None:
     from ..history import access
     from . import store as watch_store
 
-    acted = sum(how in ("recovered", "failed", "unreachable") for how in ended.values())
+    acted = sum(how in (outcomes.RECOVERED, outcomes.FAILED, outcomes.UNREACHABLE) for how in ended.values())
     with access.open_history(kept.state_dir, kept.history_url) as store:
         watch_store.finish(store, number, acted=acted, data={"ended": dict(ended)})
 
@@ -235,16 +235,16 @@ def last_lines(ended: Mapping[str, str], tr: i18n.Translator) -> list[str]:
 
 
 _ENDS: Mapping[str, Message] = {
-    "recovered": msg("recovered, and proven healthy"),
-    "nothing": msg("well again before anything was done"),
-    "failed": msg("not recovered: see the report"),
-    "refused": msg("not recovered: another procedure has the lease of the host"),
-    "other": msg("another procedure's case by now: the next cycle sees to it"),
-    "held": msg("left alone: maintenance is under way"),
-    "breaker": msg("left alone: too many recoveries, the circuit breaker is open"),
-    "unreachable": msg("could not be reached"),
-    "told": msg("people were told"),
-    "settled": msg("the incident was looked at"),
+    outcomes.RECOVERED: msg("recovered, and proven healthy"),
+    outcomes.NOTHING: msg("well again before anything was done"),
+    outcomes.FAILED: msg("not recovered: see the report"),
+    outcomes.REFUSED: msg("not recovered: another procedure has the lease of the host"),
+    outcomes.OTHER: msg("another procedure's case by now: the next cycle sees to it"),
+    outcomes.HELD: msg("left alone: maintenance is under way"),
+    outcomes.BREAKER: msg("left alone: too many recoveries, the circuit breaker is open"),
+    outcomes.UNREACHABLE: msg("could not be reached"),
+    outcomes.TOLD: msg("people were told"),
+    outcomes.SETTLED: msg("the incident was looked at"),
 }
 
 
@@ -319,7 +319,7 @@ def _line(host: str, one: watch.Decision, tr: i18n.Translator) -> str:
 
 _STATES: Mapping[str, Message] = {
     watch.FAILING: msg("failing"),
-    watch.UNREACHABLE: msg("unreachable"),
+    outcomes.UNREACHABLE: msg("unreachable"),
     watch.UNSEEN: msg("unknown"),
     watch.OUTSIDE: msg("not reachable from outside"),
     watch.CAPACITY: msg("short of capacity"),

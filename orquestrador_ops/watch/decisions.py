@@ -14,13 +14,14 @@ from datetime import datetime
 from typing import Any
 
 from orquestrador.core.messages import msg
-from orquestrador.core.types import CRITICAL, DEGRADED, HEALTHY, UNKNOWN, Message
+from orquestrador.core.types import CRITICAL, DEGRADED, FAILED, HEALTHY, REFUSED, UNKNOWN, Message
 
 from ..core.coerce import dig, items, mapping
 from ..core.host_results import ProbeResult
 from ..core.i18n import parse_time
+from ..core.outcomes import BREAKER, OTHER, TOLD, UNREACHABLE
 
-FAILING, UNREACHABLE, UNSEEN, OUTSIDE, CAPACITY = "failing", "unreachable", "unknown", "outside", "capacity"
+FAILING, UNSEEN, OUTSIDE, CAPACITY = "failing", "unknown", "outside", "capacity"
 NONE, RECOVER, TELL, SETTLE = "none", "recover", "tell", "settle"
 DONE, SKIPPED, LATE, RUNNING = "done", "skipped", "late", "running"
 
@@ -237,7 +238,7 @@ def finding(seen: Look, decision: Decision) -> dict[str, Any]:
     severity, level, proposal = _TOLD[found]
     return {
         "changed": False,
-        "outcome": "failed",
+        "outcome": FAILED,
         "diagnosis": {
             "alert": found,
             "severity": severity,
@@ -278,7 +279,7 @@ _TOLD: Mapping[str, tuple[str, str, Message]] = {
 
 
 # Ends after which a cycle's status is not 0.
-NOT_WELL = ("failed", "other", "refused", "breaker", "unreachable", "told")
+NOT_WELL = (FAILED, OTHER, REFUSED, BREAKER, UNREACHABLE, TOLD)
 
 
 def tally(decisions: Mapping[str, Decision]) -> dict[str, int]:

@@ -100,10 +100,8 @@ def work(task: dict[str, Any]) -> dict[str, Any]:
         proof = done["backup"]["verified"]
         return {"seconds": time.perf_counter() - began, "restore_s": proof["restore_s"]}
     client = find(PRODUCTS["mysql"].clients)
-    deadline = time.monotonic() + LIMITS.timeout_s
-    with throwaway_server(
-        store, manifest["server"], schema, size_bytes=0, reserve_bytes=0, deadline=deadline
-    ) as server:
+    bounds = {"size_bytes": 0, "reserve_bytes": 0, "deadline": time.monotonic() + LIMITS.timeout_s}
+    with throwaway_server(store, manifest["server"], schema, **bounds) as server:
         return {"seconds": _shell(f"{client} {' '.join(server.access)} {server.schema} < {place}/dump.sql")}
 
 

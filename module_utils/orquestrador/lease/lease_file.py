@@ -25,6 +25,7 @@ from ..core.errors import OperatorError
 from ..core.jsonable import clean, iso, number
 from ..core.messages import msg
 from ..core.types import Message
+from ..procedures import PREEMPTIBLE, PREEMPTING
 from ..system.whole_file import sync_directory, write_whole
 
 SCHEMA = 1
@@ -35,10 +36,6 @@ FILE_MODE, DIR_MODE = 0o600, 0o700
 LOCK_WAIT_S = 5.0  # the lock is held for milliseconds; longer means a stopped process or a sick file system
 LOCK_POLL_S = 0.01
 BOOT_ID_FILE = "/proc/sys/kernel/random/boot_id"
-
-# Who may pre-empt whom: an emergency a routine, never an operation such as a restore, never another emergency.
-ROUTINES = frozenset({"daily", "weekly", "monthly", "quarterly"})
-EMERGENCIES = frozenset({"triage", "offline", "performance", "database", "watch"})
 
 # States of a lease file.
 FREE, HELD, EXPIRED, RESTARTED, DAMAGED = "free", "held", "expired", "restarted", "damaged"
@@ -154,7 +151,7 @@ def refusal(seen: Seen, wanted: Request) -> Optional[LeaseError]:
     lease = seen.lease
     if seen.state != HELD or lease is None or lease["run_id"] == wanted.run_id:
         return None
-    allowed = wanted.procedure in EMERGENCIES and lease["procedure"] in ROUTINES
+    allowed = wanted.procedure in PREEMPTING and lease["procedure"] in PREEMPTIBLE
     if wanted.preempt and allowed:
         return None
     who = _who(seen)

@@ -16,8 +16,9 @@ from orquestrador_ops.core import places, settings
 from orquestrador_ops.core.host_results import ProbeResult
 from orquestrador_ops.core.settings import Settings
 from orquestrador_ops.history import access
-from orquestrador_ops.procedures import catalog as plans
 from orquestrador_ops.procedures import outcome as routines
+from orquestrador_ops.procedures.descriptor import Procedure
+from orquestrador_ops.procedures.routines import DAILY, UPTIME
 from orquestrador_ops.reports import view
 from orquestrador_ops.runs import lifecycle as runs
 from tests.unit.fakes.records import record_planned_restart
@@ -277,8 +278,8 @@ def test_a_budget_that_is_no_number_is_named(value: Any) -> None:
 def test_a_start_that_a_recorded_restart_explains_is_no_fault(
     probe: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = routines.Routine("weekly", plans.DAILY.title, "rotina-semanal", 900, (plans.UPTIME,))
-    monkeypatch.setattr(routines, "ROUTINES", {"weekly": plan})
+    plan = Procedure("weekly", DAILY.title, steps=(UPTIME,))
+    monkeypatch.setattr(routines, "PROCEDURES", {"weekly": plan})
     app = probe["snapshot"]["pm2"]["app"]
     app.update(name="app", uptime_s=3600.0)
     kept = Settings(tmp_path, None, "pt_BR", "America/Sao_Paulo")

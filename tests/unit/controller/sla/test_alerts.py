@@ -31,12 +31,22 @@ NAMES = {"page-fast": "page", "page-slow": "page", "ticket-fast": "ticket", "tic
 def rates(*firing: str) -> list[dict[str, Any]]:
     """Burn rates as they are evaluated, of which those fire."""
     return [
-        {"name": name, "severity": severity, "long_s": 3600.0, "short_s": 300.0, "factor": 14.4,
-         "long_burn": 100.0 if name in firing else 0.0, "short_burn": 200.0 if name in firing else 0.0,
-         "total_long": 60, "total_short": 5,
-         "bad_long": 6 if name in firing else 0, "bad_short": 3 if name in firing else 0, "firing": name in firing}
+        {
+            "name": name,
+            "severity": severity,
+            "long_s": 3600.0,
+            "short_s": 300.0,
+            "factor": 14.4,
+            "long_burn": 100.0 if name in firing else 0.0,
+            "short_burn": 200.0 if name in firing else 0.0,
+            "total_long": 60,
+            "total_short": 5,
+            "bad_long": 6 if name in firing else 0,
+            "bad_short": 3 if name in firing else 0,
+            "firing": name in firing,
+        }
         for name, severity in NAMES.items()
-    ]  # fmt: skip
+    ]
 
 
 @pytest.fixture
