@@ -21,6 +21,7 @@ from orquestrador.core.messages import plain
 from orquestrador.lease import keeper as lease_keeper
 from orquestrador.lease import lease_file as lease
 from tests.unit import children
+from tests.unit.fakes.loading import load
 
 ROOT = Path(__file__).resolve().parents[4]
 ME = pwd.getpwuid(os.geteuid()).pw_name
@@ -214,11 +215,14 @@ WITHOUT = {
 
 def test_every_module_that_works_under_a_lease_keeps_it() -> None:
     names = {path.stem for path in (ROOT / "library").glob("*.py")}
-    keeping = {name for name in names if "with lease_keeper.under(module):" in source(name)}
+    framed = {name for name in names if "with at_work(module, " in source(name)}
+    keeping = framed | {name for name in names if "with lease_keeper.under(module):" in source(name)}
     assert names - keeping == set(WITHOUT)
     for name in keeping:
-        assert '"lease": lease_keeper.OPTION' in source(name), name
-        assert "end_on_signals()\n    with lease_keeper.under(module):" in source(name), name
+        assert load(f"library/{name}.py").ARGUMENT_SPEC["lease"] == lease_keeper.OPTION, name
+        assert name in framed or "end_on_signals()\n    with lease_keeper.under(module):" in source(name), name
+    frame = (ROOT / "module_utils/orquestrador/lease/module.py").read_text()
+    assert "end_on_signals()\n    with keeper.under(module):" in frame
     tasks = [task for path in (ROOT / "roles").glob("*/tasks/*.yml") for task in flat(yaml.safe_load(path.read_text()))]
     used = [(name, task[name].get("lease")) for task in tasks for name in keeping & set(task)]
     assert {name for name, _ in used} == keeping
