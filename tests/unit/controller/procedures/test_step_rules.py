@@ -31,7 +31,6 @@ def test_critical_files(seen: Any, status: str) -> None:
         (2, "2026-01-08T12:50:00+00:00", "ok"),  # recorded when its run had ended
         (2, "2026-01-08T13:10:00+00:00", "warn"),
         (2, "2026-01-08T11:50:00+00:00", "warn"),  # something restarted it afterwards
-        (2, "2026-01-08T12:00:00", "warn"),  # of no zone
     ],
 )
 def test_uptime_is_short_for_a_planned_restart_or_for_a_reason(

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from orquestrador.backup import sink
+from orquestrador.backup import sink, store
 from orquestrador.core.messages import plain
 
 
@@ -73,9 +73,11 @@ def test_data_gets_its_name_before_its_manifest_does(tmp_path: Path, monkeypatch
     renamed: list[str] = []
     rename = os.rename
     monkeypatch.setattr(
-        sink, "os", SimpleNamespace(**{**vars(os), "rename": lambda a, b: (renamed.append(Path(b).name), rename(a, b))})
+        store,
+        "os",
+        SimpleNamespace(**{**vars(os), "rename": lambda a, b: (renamed.append(Path(b).name), rename(a, b))}),
     )
-    sink.commit(str(tmp_path), str(tmp_path / "partial"), {"id": "one", "file": "one.age"})
+    store.commit(str(tmp_path), str(tmp_path / "partial"), {"id": "one", "file": "one.age"})
     assert renamed == ["one.age", "one.json"]
     assert (tmp_path / "one.age").read_bytes() == b"data"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["one.age", "one.json"]
