@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ansible import constants as C
 from ansible.plugins.callback.default import CallbackModule as Default
@@ -13,7 +13,11 @@ from ansible.plugins.callback.default import CallbackModule as Default
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "module_utils"))
 
-from orquestrador.core.messages import plain
+from orquestrador.core.messages import msg, plain
+
+if TYPE_CHECKING:
+    from orquestrador.core.types import Message
+    from orquestrador_ops.core.i18n import Translator
 
 DOCUMENTATION = """
 name: operator
@@ -34,37 +38,41 @@ SILENT = ("ansible.builtin.validate_argument_spec", "ansible.builtin.meta")
 RECAP_HOSTS = 20
 
 
-Words = Callable[[Any], str]
+Translate = Callable[[Any], str]  # a message, in the operator's language
+_CHANGED, _NOTE, _FAILED, _UNREACHABLE = msg("changed"), msg("note"), msg("failed"), msg("unreachable")
+_CHECK_MODE = msg("check mode: nothing is changed")
+_CORRECT = msg("correct the variable in the inventory")
+_NO_REASON = msg("no reason given, see -v")
 
 
-def reason(result: dict[str, Any], words: Words = plain) -> str:
-    """Why a task failed, in one line: the first item that failed speaks for a loop, a module's messages for it."""
+def reason(result: dict[str, Any], translate: Translate = plain) -> str:
+    """Return why a task failed, in one line: of a loop the first item that failed, of a module its messages."""
     for item in result.get("results") or []:
         if isinstance(item, dict) and (item.get("failed") or item.get("unreachable")):
-            return reason(item, words)
+            return reason(item, translate)
     failures = result.get("failures")
-    if isinstance(failures, list) and failures and all(isinstance(one, dict) and "text" in one for one in failures):
-        return " ".join("; ".join(map(words, failures)).split())
+    if isinstance(failures, list) and failures and all(isinstance(item, dict) and "text" in item for item in failures):
+        return " ".join("; ".join(map(translate, failures)).split())
     parts = [str(result.get("msg") or "")]
     if result.get("module_stderr"):
         parts.append(str(result["module_stderr"]).strip().splitlines()[-1])
     elif result.get("stderr"):
         parts.append(str(result["stderr"]).strip().splitlines()[-1])
     if result.get("argument_errors"):
-        parts = ["; ".join(map(str, result["argument_errors"])) + ": correct the variable in the inventory"]
-    return " - ".join(" ".join(part.split()) for part in parts if part.strip()) or "no reason given, see -v"
+        parts = ["; ".join(map(str, result["argument_errors"])) + ": " + translate(_CORRECT)]
+    return " - ".join(" ".join(part.split()) for part in parts if part.strip()) or translate(_NO_REASON)
 
 
-def note(result: dict[str, Any], words: Words = plain) -> str:
-    """What a task that went well has to say all the same, in one line; empty for most."""
-    said = result.get("note") or ""
-    return " ".join("; ".join(map(words, said if isinstance(said, list) else [said])).split())
+def note(result: dict[str, Any], translate: Translate = plain) -> str:
+    """Return the remark of a task that succeeded, in one line; empty for most."""
+    notes = result.get("note") or ""
+    return " ".join("; ".join(map(translate, notes if isinstance(notes, list) else [notes])).split())
 
 
 def uneventful(stats: Any) -> list[str]:
-    """Hosts of which a recap would only say that all was well."""
-    told = (stats.changed, stats.failures, stats.dark, stats.rescued, stats.ignored)
-    return [host for host in stats.processed if not any(counted.get(host) for counted in told)]
+    """Return the hosts without a change or a failure."""
+    eventful = (stats.changed, stats.failures, stats.dark, stats.rescued, stats.ignored)
+    return [host for host in stats.processed if not any(counts.get(host) for counts in eventful)]
 
 
 class CallbackModule(Default):  # type: ignore[misc]
@@ -74,28 +82,52 @@ class CallbackModule(Default):  # type: ignore[misc]
     CALLBACK_TYPE = "stdout"
     CALLBACK_NAME = "operator"
 
+    _language: Translator | None = None  # of the play
+
     def _brief(self) -> bool:
         return not self._display.verbosity
 
-    def _words(self, host: Any) -> Words:
-        """How messages are put for a host: in the language of its inventory. Only called when there is one to put."""
+    def _translator(self, host: Any = None) -> Translator | None:
+        """The language of a host's inventory, or of the play's variables; ``None`` for one that there is not."""
         from orquestrador_ops.core import settings
 
         variables = self._play.get_variable_manager().get_vars(play=self._play, host=host)
         try:
-            kept = settings.of(variables, str)
-            words: Words = kept.translator().message
-        except ValueError:  # said by the conclusion of the run
-            return plain
-        return words
+            return settings.of(variables, str).translator()
+        except ValueError:  # the conclusion of the run reports it
+            return None
+
+    def _translate(self, host: Any) -> Translate:
+        translator = self._translator(host)
+        return translator.message if translator else plain
+
+    def _named(self, name: str) -> str:
+        """The name of a play or a task; what a template added at its end stays as it is."""
+        if self._language is None:
+            return name
+        role, colon, task = name.strip().rpartition(" : ")
+        head, tail = task, ""
+        while (text := self._language.t(head)) == head and " " in head:
+            head, _, last = head.rpartition(" ")
+            tail = f" {last}{tail}"
+        return f"{role}{colon}{text}{tail}"
+
+    def _show(self, kind: Message, host: Any, text: str, color: str) -> None:
+        """Show one line about a host."""
+        line = f"    {self._of_play(kind)}: {host.get_name()}"
+        self._display.display(f"{line}: {text}" if text else line, color=color)
+
+    def _of_play(self, message: Message) -> str:
+        return self._language.message(message) if self._language else plain(message)
 
     def v2_playbook_on_play_start(self, play: Any) -> None:
         if not self._brief():
             super().v2_playbook_on_play_start(play)
             return
         self._play = play
-        mode = " (check mode: nothing is changed)" if play.check_mode else ""
-        self._display.display(f"\n{play.get_name().strip()}{mode}")
+        self._language = self._translator()
+        mode = f" ({self._of_play(_CHECK_MODE)})" if play.check_mode else ""
+        self._display.display(f"\n{self._named(play.get_name())}{mode}")
 
     def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
         if not self._brief():
@@ -103,32 +135,29 @@ class CallbackModule(Default):  # type: ignore[misc]
             return
         self._last_task_banner = task._uuid
         if task.action not in SILENT:
-            name = task.get_name().strip()
-            self._display.display(f"  - {name}")
+            self._display.display(f"  - {self._named(task.get_name())}")
 
     def v2_runner_on_ok(self, result: Any) -> None:
         if not self._brief():
             super().v2_runner_on_ok(result)
             return
         if result.result.get("changed") and result.task.action != "ansible.builtin.include_tasks":
-            self._display.display(f"    changed: {result.host.get_name()}", color=C.COLOR_CHANGED)
+            self._show(_CHANGED, result.host, "", C.COLOR_CHANGED)
         if result.result.get("note"):
-            said = note(result.result, self._words(result.host))
-            self._display.display(f"    note: {result.host.get_name()}: {said}", color=C.COLOR_WARN)
+            self._show(_NOTE, result.host, note(result.result, self._translate(result.host)), C.COLOR_WARN)
 
     def v2_runner_on_failed(self, result: Any, ignore_errors: bool = False) -> None:
         if not self._brief():
             super().v2_runner_on_failed(result, ignore_errors)
             return
-        line = f"    failed: {result.host.get_name()}: {reason(result.result, self._words(result.host))}"
-        self._display.display(line, color=C.COLOR_ERROR)
+        text = reason(result.result, self._translate(result.host))
+        self._show(_FAILED, result.host, text, C.COLOR_ERROR)
 
     def v2_runner_on_unreachable(self, result: Any) -> None:
         if not self._brief():
             super().v2_runner_on_unreachable(result)
             return
-        line = f"    unreachable: {result.host.get_name()}: {reason(result.result)}"
-        self._display.display(line, color=C.COLOR_UNREACHABLE)
+        self._show(_UNREACHABLE, result.host, reason(result.result, self._of_play), C.COLOR_UNREACHABLE)
 
     def v2_runner_item_on_ok(self, result: Any) -> None:
         if not self._brief():
@@ -147,5 +176,6 @@ class CallbackModule(Default):  # type: ignore[misc]
             quiet = uneventful(stats)
             for host in quiet:
                 del stats.processed[host]
-            self._display.display(f"\n{len(quiet)} hosts without a change or a failure")
+            text = self._of_play(msg("{count} hosts without a change or a failure", count=len(quiet)))
+            self._display.display(f"\n{text}")
         super().v2_playbook_on_stats(stats)

@@ -95,7 +95,7 @@ def of_tasks(text: str) -> Iterator[tuple[int, str]]:
     for number, line in enumerate(text.splitlines(), 1):
         if match := _TASK_NAME.match(line):
             name = str(yaml.safe_load(match[1]))
-            if name.split(maxsplit=1)[0] not in rules["verbs"]:
+            if name.split(maxsplit=1)[0].strip(",") not in rules["verbs"]:
                 yield number, f"{name}: begin with a verb of tools/language.toml, in the imperative"
             if banned := next((word for word in rules["banned"] if re.search(rf"\b{word}\b", name)), None):
                 yield number, f"{name}: not {banned!r}"

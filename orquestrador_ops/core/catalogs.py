@@ -29,6 +29,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # English is the language of the message ids and needs no catalog.
 TRANSLATED = ("pt_BR",)
 KEYWORDS = {"msg": None, "N_": None, "t": None, "_": None, "gettext": None, "ngettext": (1, 2)}
+_TASK_NAME = re.compile(r"^\s*- name: +['\"]?(.+?)['\"]?(?: \{\{.*)?$")
 _PLACEHOLDER = re.compile(r"\{[A-Za-z_][A-Za-z0-9_]*\}")
 # Catalogs change when their messages do, not with the clock.
 _EPOCH = datetime(2025, 11, 1, tzinfo=UTC)
@@ -45,8 +46,19 @@ def extracted(root: Path = ROOT) -> dict[str, set[str]]:
             for _, message, _, _ in extract(method, source, KEYWORDS, options=option):
                 for text in (message,) if isinstance(message, str) else message:
                     found.setdefault(text, set()).add(path.relative_to(root).as_posix())
+    for text, path in _task_names(root):
+        found.setdefault(text, set()).add(path.relative_to(root).as_posix())
     found.pop("", None)
     return found
+
+
+def _task_names(root: Path) -> Iterator[tuple[str, Path]]:
+    """Names of plays and tasks, which the operator's output shows; of a template only what stands before it."""
+    for pattern in ("playbooks/*/*.yml", "roles/*/tasks/*.yml"):
+        for path in sorted(root.glob(pattern)):
+            for line in path.read_text(encoding="utf-8").splitlines():
+                if match := _TASK_NAME.match(line):
+                    yield match[1], path
 
 
 def _sources(

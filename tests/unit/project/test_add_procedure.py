@@ -55,7 +55,7 @@ PLAY = """---
         name: report
         tasks_from: steps
 
-    - name: Record and tell
+    - name: Record the run and show the checklist
       ansible.builtin.import_role:
         name: report
         tasks_from: conclude
@@ -69,7 +69,7 @@ ENTRY = """---
         quiet: true
       register: app_{entry}_result
   rescue:
-    - name: Leave the failure to the conclusion of the run
+    - name: Defer the failure to the run's conclusion
       ansible.builtin.meta: noop
 """
 TRANSLATIONS = {"Coat of paint": "Demão de tinta", "Wall sanded": "Parede lixada", "Wall painted": "Parede pintada"}

@@ -112,14 +112,14 @@ def test_check_mode_of_a_drifted_host_tells_what_it_would_do(checked: tuple[list
     _, run, _ = checked
     assert run.rc == 0, run.output
     for task in (
-        f"Keep to its owner {WEBAPP}/.env",
+        f"Restrict to its owner the file {WEBAPP}/.env",
         f"Create the directory {WEBAPP}/logs/archive",
-        "Install the compressor and the encryptor",
+        "Install zstd and age",
         f"Create the directory {WEBAPP}/backups",
         "Write the credential of the operations account",
-        "Create or change the account",
-        "Write the systemd unit of PM2",
-        "Tell that the process list would be saved",
+        "Create or update the account by SQL",
+        "Write PM2's systemd unit",
+        "Report that the process list would be saved",
     ):
         said = re.search(rf" : {task}\n(?:(?!  - ).*\n)*?\s+changed: ", run.output)
         assert said, f"{task}: not announced\n{run.output}"
