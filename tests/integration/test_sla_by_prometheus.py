@@ -19,7 +19,7 @@ import pytest
 
 from orquestrador_ops.sla.data import periods, spans, timeline
 from orquestrador_ops.sla.data import series as samples
-from orquestrador_ops.sla.data.cells import cells
+from orquestrador_ops.sla.data.aggregates import cells
 from orquestrador_ops.sla.evaluate import burn_rate as burn
 from orquestrador_ops.sla.evaluate.evaluate import Facts, edges, evaluate
 from orquestrador_ops.sla.evaluate.objectives import Objectives

@@ -11,7 +11,7 @@ from typing import Any
 from ...core.i18n import Translator
 from ...core.text import ascii_only, clean, columns
 from ...sla.report import summary as words_of
-from ...sla.report.words import Words
+from ...sla.report.wording import Words
 from .sla import translator
 
 Document = Mapping[str, Any]

@@ -11,7 +11,7 @@ import numpy as np
 
 from ...core.i18n import epoch
 from . import spans
-from .cells import Cells, Figures
+from .aggregates import Cells, Figures
 from .periods import Period
 from .spans import Spans, Timeline
 

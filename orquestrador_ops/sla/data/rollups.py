@@ -23,7 +23,7 @@ from ...history import schema
 from ...history.packed_samples import DAY_S, HOUR_S
 from ...history.store import History
 from . import blocks, histogram
-from .cells import Cells, cells, empty
+from .aggregates import Cells, cells, empty
 from .facts import planned
 from .series import INSIDE_GOOD, Series
 from .spans import Spans

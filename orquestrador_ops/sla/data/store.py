@@ -15,7 +15,7 @@ from ...history.packed_samples import DAY_S, HOUR_S
 from ...history.store import History
 from . import blocks, rollups
 from . import spans as stretches
-from .cells import Cells, added, cells
+from .aggregates import Cells, added, cells
 from .facts import Facts, edges, planned
 from .periods import Period
 from .rollups import Day, roll_up

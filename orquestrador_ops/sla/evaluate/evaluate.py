@@ -18,7 +18,7 @@ from orquestrador.core.types import Message
 
 from ...core.i18n import iso
 from ..data import histogram, spans
-from ..data.cells import Cells, Figures, grouped, picked
+from ..data.aggregates import Cells, Figures, grouped, picked
 from ..data.facts import Facts, bounds, day_edges, edges, hour_edges, planned
 from ..data.spans import Spans, Timeline
 from ..data.timeline import clip

@@ -12,7 +12,7 @@ from orquestrador.core.messages import msg
 from ...core.errors import SlaError
 from ...core.i18n import epoch
 from ...core.text import excerpt
-from ..data import cells, periods, series, spans, timeline
+from ..data import aggregates, periods, series, spans, timeline
 from ..data import facts as facts_of
 from ..data import store as stores
 from ..data.facts import Facts
@@ -85,7 +85,7 @@ def of_samples(
     until = max(min(period.end, now), period.start)
     known = given[(given["at"] >= period.start - objectives.gap_s) & (given["at"] < until)]
     line = timeline.timeline(known, "uptime", period.start, until, objectives.gap_s)
-    counted = cells.cells(known, facts_of.edges(period, until, spans.NONE))
+    counted = aggregates.cells(known, facts_of.edges(period, until, spans.NONE))
     facts = Facts(host, period, now, {"uptime": line, "availability": None}, counted)
     document = evaluation.evaluate(facts, objectives)
     return Measured({**document, "burn": burn.rates(given[given["at"] <= now], objectives, now)}, facts)

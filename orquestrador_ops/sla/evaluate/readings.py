@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ...core.i18n import epoch
 from ...procedures.outcome import OK_STATUSES
 from ..data import histogram
-from ..data.cells import Cells
+from ..data.aggregates import Cells
 from ..data.series import INSIDE_GOOD, INSIDE_SEEN, OUTSIDE_GOOD, OUTSIDE_SEEN, Series
 
 # Upper edges of the buckets, in seconds. The objective's 0.2 is one of them.

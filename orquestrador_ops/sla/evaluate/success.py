@@ -16,7 +16,7 @@ from orquestrador.core.types import Message
 
 from ...core.i18n import epoch
 from ..data import spans
-from ..data.cells import Cells, Figures, grouped
+from ..data.aggregates import Cells, Figures, grouped
 from ..data.facts import Facts, day_edges
 from ..data.spans import Spans, Timeline
 

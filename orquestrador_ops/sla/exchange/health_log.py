@@ -16,7 +16,7 @@ from datetime import datetime, tzinfo
 from orquestrador.core.messages import msg
 
 from ..data.series import INSIDE_GOOD, INSIDE_SEEN
-from .lines import Found, Numbered, Rejected
+from .row_parser import Found, Numbered, Rejected
 
 LINE = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) \[(INFO|WARNING|ERROR)\] (.*\S)")
 _SUMMARY = re.compile(r"(?:Sistema|System|Status)\s*:", re.I)

@@ -2,7 +2,7 @@
 
 JSON Lines: ``{"host", "at", "ok", "latency_ms"}`` a line, ``at`` in ISO 8601 or seconds since the epoch, ``ok`` null
 where the application was not seen; figures that are known beyond these four follow. CSV has the same names as columns.
-What comes in line by line is judged line by line (:mod:`.lines`): a bad one is told with its number, counts for nothing
+Each line is judged by itself (:mod:`.row_parser`): a bad one is reported with its number, counts for nothing
 and stops no other. Whatever was exported comes back as it was.
 """
 
@@ -38,7 +38,7 @@ from ..data.periods import zone_of
 from ..data.series import Series
 from ..data.store import hosts
 from . import health_log
-from .lines import COLUMNS, Reader, Rejected, Sample, from_csv, from_json, host_of
+from .row_parser import COLUMNS, Reader, Rejected, Sample, from_csv, from_json, host_of
 
 MAX_REJECTED = 1000  # told one by one; the others are counted
 _BATCH = 200_000  # samples in memory

@@ -9,8 +9,8 @@ from typing import Any
 from orquestrador.core.messages import msg
 
 from ...core.text import clean
-from .levels import number
-from .words import Stretch, Words
+from .cards import number
+from .wording import Stretch, Words
 
 # From worst to best: how a day is called, and the sign that tells it without colour.
 STATES: Mapping[str, tuple[str, Any]] = {

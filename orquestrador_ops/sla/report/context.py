@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ...core.i18n import Translator, epoch
-from .levels import Levels, mapping
-from .words import Stretch, Words, at_home, stretch
+from .cards import Levels, mapping
+from .wording import Stretch, Words, at_home, stretch
 
 if TYPE_CHECKING:
     from ..data.facts import Facts

@@ -10,7 +10,7 @@ from orquestrador.core.types import Message
 
 from ...core.i18n import Translator
 from ...core.text import clean
-from .words import Words
+from .wording import Words
 
 Document = Mapping[str, Any]
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from orquestrador_ops.sla.data import periods
 from orquestrador_ops.sla.data import series as samples
-from orquestrador_ops.sla.data.cells import cells
+from orquestrador_ops.sla.data.aggregates import cells
 from orquestrador_ops.sla.data.periods import Period
 from orquestrador_ops.sla.data.series import INSIDE_GOOD, INSIDE_SEEN, OUTSIDE_GOOD, OUTSIDE_SEEN, Series
 from orquestrador_ops.sla.data.timeline import timeline

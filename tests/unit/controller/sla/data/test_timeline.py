@@ -10,10 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orquestrador_ops.sla.data import cells as counting
+from orquestrador_ops.sla.data import aggregates as counting
 from orquestrador_ops.sla.data import series as samples
 from orquestrador_ops.sla.data import spans
-from orquestrador_ops.sla.data.cells import Cells
+from orquestrador_ops.sla.data.aggregates import Cells
 from orquestrador_ops.sla.data.series import INSIDE_GOOD, INSIDE_SEEN, OUTSIDE_GOOD, OUTSIDE_SEEN
 from orquestrador_ops.sla.data.spans import Spans, Timeline
 from orquestrador_ops.sla.data.timeline import clip, join, timeline

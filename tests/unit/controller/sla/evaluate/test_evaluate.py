@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from orquestrador_ops.core.i18n import epoch
 from orquestrador_ops.sla.data import periods
 from orquestrador_ops.sla.data import series as samples
-from orquestrador_ops.sla.data.cells import cells
+from orquestrador_ops.sla.data.aggregates import cells
 from orquestrador_ops.sla.data.periods import Period
 from orquestrador_ops.sla.data.series import Series
 from orquestrador_ops.sla.data.timeline import timeline

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from prometheus_client import parser
 from prometheus_client.openmetrics import parser as openmetrics_parser
 
-from orquestrador_ops.sla.data import cells, histogram, series
+from orquestrador_ops.sla.data import aggregates, histogram, series
 from orquestrador_ops.sla.evaluate import readings
 from orquestrador_ops.sla.export import openmetrics
 
@@ -371,7 +371,7 @@ def test_a_reading_comes_from_the_month_and_the_last_samples() -> None:
     month = series.empty(3)
     month["at"] = [1, 2, 15]
     month["flags"] = [series.INSIDE_SEEN, series.INSIDE_SEEN | series.INSIDE_GOOD, series.INSIDE_SEEN]
-    counted = cells.cells(month, np.array([0.0, 10, 20]))
+    counted = aggregates.cells(month, np.array([0.0, 10, 20]))
     recent = series.empty(3)
     recent["at"] = [10, 20, 30]
     recent["flags"] = [

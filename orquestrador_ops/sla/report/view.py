@@ -16,9 +16,9 @@ from orquestrador.core.messages import msg
 from ...core.i18n import Translator, epoch
 from ...core.text import clean
 from ...procedures.catalog import title_of
-from . import calendar, excellence, pictures
+from . import calendar, chart_data, checklist
+from .cards import SYMBOLS, VERDICTS, mapping, number
 from .context import Doc, ReportContext, mappings
-from .levels import SYMBOLS, VERDICTS, mapping, number
 
 if TYPE_CHECKING:
     from ..data.facts import Facts
@@ -83,7 +83,7 @@ class _Sheet(ReportContext):
         name = clean(self.words.period(self.stretch))
         kind = tr.message(TITLES[self.stretch.kind])
         host = clean(self.document.get("host"), 255)
-        drawn = pictures.Pictures(self).all()
+        drawn = chart_data.Pictures(self).all()
         return {
             "lang": tr.tag,
             "title": clean(f"{kind}: {host}, {name}"),
@@ -229,7 +229,7 @@ class _Sheet(ReportContext):
     def copies(self) -> dict[str, Any]:
         """A row for each kind of backup and restore; ``each``: one for every single one, the newest first."""
         tr, words = self.tr, self.words
-        made = excellence.copies(self.runs)
+        made = checklist.copies(self.runs)
         kinds: dict[str, list[dict[str, Any]]] = {}
         for one in made:
             kinds.setdefault(tr.message(one["title"]), []).append(one)
@@ -305,7 +305,7 @@ class _Sheet(ReportContext):
                 title, note = item.get("title") or item.get("id"), item.get("observed")
                 rows.append(self.ticked(title, tone, SYMBOLS[tone], word, tr.message(note)))
             # A day says nothing of its month.
-            if rows and self.stretch.days >= excellence.SHORTEST.get(str(cadence), 0):
+            if rows and self.stretch.days >= checklist.SHORTEST.get(str(cadence), 0):
                 title = clean(tr.message(CADENCES.get(str(cadence), cadence)))
                 groups.append({"title": title, "items": rows})
         return groups
@@ -313,7 +313,7 @@ class _Sheet(ReportContext):
     def checklist(self) -> list[dict[str, Any]]:
         tr, zone = self.tr, self.tr.zone
         elapsed = sum(1 for day in self.days if (epoch(day.get("to")) or self.end + 1) <= self._midnight())
-        judged = excellence.checklist(self.runs, self.document, days=self.stretch.days, elapsed=elapsed, zone=zone)
+        judged = checklist.checklist(self.runs, self.document, days=self.stretch.days, elapsed=elapsed, zone=zone)
         groups = []
         for group in judged:
             rows, unit = [], _UNITS[group["cadence"]]

@@ -10,7 +10,7 @@ from ..data import periods
 from ..evaluate import measure
 from ..evaluate.measure import Measured
 from ..evaluate.objectives import Objectives
-from . import page
+from . import writer
 
 if TYPE_CHECKING:
     from ...history.store import History
@@ -38,18 +38,18 @@ def keep(
         written_at = _written_at(reports_dir, host, last.name)
         if written_at is not None and written_at < last.end:
             before = measure.of_history(store, host, last, objectives, now)
-            page.write(before.document, reports_dir=reports_dir, tr=tr, facts=before.facts)
+            writer.write(before.document, reports_dir=reports_dir, tr=tr, facts=before.facts)
     written_at = _written_at(reports_dir, host, found.facts.period.name)
     # After the one before, so that the newest is the one that "latest" names.
     if before is None and written_at is not None and 0 <= now - written_at < every_s:
         return {}
-    return page.write(found.document, reports_dir=reports_dir, tr=tr, facts=found.facts)
+    return writer.write(found.document, reports_dir=reports_dir, tr=tr, facts=found.facts)
 
 
 def _written_at(reports_dir: Path, host: str, period: str) -> float | None:
     """When the report of a period was written, in epoch seconds; ``None`` where there is none."""
     document = {"host": host, "period": {"name": period}}
     try:
-        return page.path_of(document, reports_dir, "html").stat().st_mtime
+        return writer.path_of(document, reports_dir, "html").stat().st_mtime
     except OSError:
         return None

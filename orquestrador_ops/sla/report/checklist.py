@@ -15,7 +15,7 @@ from typing import Any
 from orquestrador.core.messages import msg
 
 from ...core.i18n import epoch
-from .levels import number
+from .cards import number
 
 Run = Mapping[str, Any]
 Proof = Callable[[Run], bool | None]  # whether a run proves an item; None: it has nothing to say of it

@@ -15,7 +15,7 @@ from orquestrador_ops.sla.data import periods, series
 from orquestrador_ops.sla.data import store as stores
 from orquestrador_ops.sla.evaluate import measure
 from orquestrador_ops.sla.evaluate.objectives import Objectives
-from orquestrador_ops.sla.report import keeping
+from orquestrador_ops.sla.report import freshness
 
 MIDNIGHT = epoch("2026-01-06T00:00:00+00:00") or 0.0
 
@@ -26,7 +26,7 @@ def kept(state: Path, now: float, every_s: float = 900.0, asked: str = "day") ->
         period = periods.parse(asked, now=now, timezone="UTC")
         found = measure.of_history(store, "web-01", period, Objectives(), now)
         reports = state / "reports"
-        written = keeping.keep(
+        written = freshness.keep(
             store, found, Objectives(), asked=asked, reports_dir=reports, tr=translator("en", "UTC"), every_s=every_s
         )
     for path in reports.rglob("sla-*"):

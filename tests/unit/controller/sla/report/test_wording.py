@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from orquestrador_ops.core.i18n import translator
 from orquestrador_ops.sla.data import periods, spans
-from orquestrador_ops.sla.report import calendar, charts, pictures, sheet
-from orquestrador_ops.sla.report.words import Stretch, Words, at_home, stretch
+from orquestrador_ops.sla.report import calendar, chart_data, charts, view
+from orquestrador_ops.sla.report.wording import Stretch, Words, at_home, stretch
 from tests.unit.controller.sla import known
 from tests.unit.fakes.pages import Page
 
@@ -163,7 +163,7 @@ def test_a_drawing_fits_a_page_and_is_the_same_each_time() -> None:
 
 def test_bars_are_those_of_their_rows_and_none_is_lost() -> None:
     edges = [0.0, 86400.0, 2 * 86400.0]
-    found = pictures._bars(spans.of([(86000, 87000), (90000, 90060), (100000, 100001), (100003, 100004)]), edges)
+    found = chart_data._bars(spans.of([(86000, 87000), (90000, 90060), (100000, 100001), (100003, 100004)]), edges)
     assert [row for row, _, _ in found] == [0, 1, 1, 1]
     assert found[0][1:] == (pytest.approx(86000 / 3600), pytest.approx(400 / 3600))
     assert found[1][1:] == (0, pytest.approx(600 / 3600))
@@ -173,7 +173,7 @@ def test_bars_are_those_of_their_rows_and_none_is_lost() -> None:
 @given(st.lists(st.tuples(st.floats(0, 172_000), st.floats(200, 5000)), max_size=20))
 def test_bars_are_as_long_as_their_stretches(pairs: list[tuple[float, float]]) -> None:
     wanted = spans.cut(spans.of((start, start + length) for start, length in pairs), 0, 172_800)
-    found = pictures._bars(wanted, [0.0, 86400.0, 172800.0])
+    found = chart_data._bars(wanted, [0.0, 86400.0, 172800.0])
     total = sum(length for _, _, length in found) * 3600
     assert wanted.seconds - 1e-3 <= total <= wanted.seconds + 144 * len(wanted) + 1e-3
     assert all(0 <= start <= 24 and 0 < start + length <= 24 + 1e-9 for _, start, length in found)
@@ -182,7 +182,7 @@ def test_bars_are_as_long_as_their_stretches(pairs: list[tuple[float, float]]) -
 def test_the_budget_is_burnt_when_it_was_down() -> None:
     facts = known.facts(known.month())
     document = known.document()
-    drawn = pictures.Pictures(sheet._Sheet(document, EN, facts))
+    drawn = chart_data.Pictures(view._Sheet(document, EN, facts))
     at, left = drawn.burnt(44.64) or ([], [])
     steps = [(a, b) for a, b in itertools.pairwise(left) if b != a]
     assert [round(a - b, 6) for a, b in steps] == [2.0, 22.0]
@@ -196,14 +196,14 @@ def test_a_day_of_25_hours_is_drawn_whole() -> None:
     period = periods.parse("2026-11-01", now=now, timezone=zone)
     made = known.built(period, now, 300.0, known.Plan(), logs=False)
     tr = translator("en", zone)
-    shown = pictures.Pictures(sheet._Sheet(known.document(made), tr, known.facts(made)))
+    shown = chart_data.Pictures(view._Sheet(known.document(made), tr, known.facts(made)))
     assert shown.span[1] == pytest.approx(25 / 24)
     strip = shown.strip()
     assert strip is not None
     up = shown.states()["up"]
     assert up.seconds == 25 * 3600
     edges = [period.start, period.end]
-    assert pictures._bars(up, edges) == [(0, 0.0, pytest.approx(25.0))]
+    assert chart_data._bars(up, edges) == [(0, 0.0, pytest.approx(25.0))]
 
 
 def test_levels_of_a_scale_are_round() -> None:

@@ -12,7 +12,8 @@ from ...core.coerce import jsonable
 from ...core.files import link_latest, private_dir, safe_name, write_atomic
 from ...core.i18n import Translator
 from ...reports import writer as report
-from . import charts, sheet
+from . import charts
+from .view import build
 
 if TYPE_CHECKING:
     from ..data.facts import Facts
@@ -29,7 +30,7 @@ def render(document: Mapping[str, Any], fmt: str, tr: Translator, facts: Facts |
     """
     if fmt not in FORMATS:
         raise ValueError(f"no report format {fmt!r}: use one of {', '.join(FORMATS)}")
-    return _laid_out(document, sheet.build(document, tr, facts), fmt, tr)
+    return _laid_out(document, build(document, tr, facts), fmt, tr)
 
 
 def write(
@@ -40,7 +41,7 @@ def write(
     ``latest-sla-<kind>.<format>`` points at the one written last; a rolling period's kind is its name. Files are 0600
     in directories 0700, whole or absent. Raises ``OSError`` when they can't be written, ``ValueError`` as above.
     """
-    view = sheet.build(document, tr, facts)
+    view = build(document, tr, facts)
     period = document["period"]
     directory = private_dir(Path(reports_dir) / safe_name(str(document["host"])))
     kind = str(period.get("kind"))

@@ -9,7 +9,7 @@ from typing import Any
 from orquestrador.core.messages import msg
 
 from ...core.text import clean
-from .words import Words
+from .wording import Words
 
 Doc = Mapping[str, Any]
 
