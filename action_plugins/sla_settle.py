@@ -33,19 +33,19 @@ class ActionModule(ControllerAction):
 
     def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
         known, tr = self.hosts(), self.settings.translator()
-        found = {host: publish.documents(results.of(one, "sla")) for host, one in known.items()}
+        found = {host: publish.documents_of(results.of(one, "sla")) for host, one in known.items()}
         plan = cases.plan(self.variables, arguments, self.template)
         # Objectives are each host's own, and so are the templates that they may be.
-        wanted = {host: objectives.of(one, self.template) for host, one in known.items()}
+        wanted = {host: objectives.from_variables(one, self.template) for host, one in known.items()}
         if self.check_mode and self.no_history:
             outcome = publish.Outcome()
         else:
             with self.open_history() as store:
                 desk = escalation.Desk(store, plan, tr, time.time(), limit_s=arguments["limit_s"])
                 if self.check_mode:
-                    outcome = publish.would(store, found)
+                    outcome = publish.preview(store, found)
                 else:
-                    outcome = publish.settle(desk, found, wanted, arguments, self.settings.timezone)
+                    outcome = publish.publish(desk, found, wanted, arguments, self.settings.timezone)
         self.show(
             publish.lines(outcome, found, {host: results.of(one, "log_rates") for host, one in known.items()}, tr)
         )

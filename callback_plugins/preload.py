@@ -97,4 +97,4 @@ def _what_draws() -> None:
     from orquestrador_ops.core.i18n import translator
     from orquestrador_ops.sla.report import writer
 
-    writer.warm(translator())
+    writer.preload(translator())

@@ -1,4 +1,4 @@
-"""What follows from evaluated service levels: alerts, probes of long ago kept small, and metrics for other systems."""
+"""Publish evaluated service levels: update alerts, roll up old probes, write metrics for other systems."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from ..incidents.escalation import Desk
 
 Document = Mapping[str, Any]
-Found = Mapping[str, Sequence[Document]]  # by host, one for each period
+Results = Mapping[str, Sequence[Document]]  # documents by host, one for each period
 
 
 @dataclass
 class Outcome:
-    """What was done about all hosts; ``notes`` are by host."""
+    """Result of all hosts; ``notes`` are by host."""
 
     notes: dict[str, list[Message]] = field(default_factory=dict)
     opened: list[int] = field(default_factory=list)
@@ -38,22 +38,27 @@ class Outcome:
     textfile: str | None = None
 
 
-def would(store: History, found: Found) -> Outcome:
-    """What :func:`settle` would do about alerts; nothing is written."""
-    done = Outcome()
-    for host, documents in found.items():
+def preview(store: History, results: Results) -> Outcome:
+    """Return the notes of what :func:`publish` would do about alerts; write nothing."""
+    outcome = Outcome()
+    for host, documents in results.items():
         if documents:
-            done.notes[host] = alerts.would(store, host, documents[-1]["burn"], _before(_memory(store, host)))
-    return done
+            before = _firing_before(_baseline(store, host))
+            outcome.notes[host] = alerts.preview(store, host, documents[-1]["burn"], before)
+    return outcome
 
 
-def settle(
-    desk: Desk, found: Found, objectives: Mapping[str, Objectives], wanted: Mapping[str, Any], timezone: str
+def publish(
+    context: Desk,
+    results: Results,
+    objectives: Mapping[str, Objectives],
+    options: Mapping[str, Any],
+    timezone: str,
 ) -> Outcome:
-    """Alerts of every host, then roll-ups, then metrics.
+    """Update the alerts of every host, roll up old samples, write the metrics.
 
-    ``found``: the documents of each host, one for each period, which bears the name that it was asked by, ``month`` for
-    instance; ``objectives``: what they were evaluated against; ``wanted``: ``{raw_days, fine_days, textfile}``.
+    ``results``: the documents of each host, one for each period, with its requested name, ``month`` for instance;
+    ``objectives`` by host; ``options``: ``{raw_days, fine_days, textfile}``.
 
     Raises:
         orquestrador_ops.core.errors.HistoryError: the history cannot be read or written.
@@ -61,56 +66,57 @@ def settle(
     """
     from .data import rollups
 
-    done = Outcome()
-    for host, documents in found.items():
+    outcome = Outcome()
+    for host, documents in results.items():
         if documents:
-            _alert(desk, host, documents[-1]["burn"], objectives[host], done)
-    gap_s = max((one.gap_s for one in objectives.values()), default=Objectives().gap_s)
-    days = {name: wanted[name] for name in ("raw_days", "fine_days")}
-    done.rolled_up = rollups.roll_up(desk.store, desk.now, **days, gap_s=gap_s)
-    if wanted["textfile"]:
+            _alert(context, host, documents[-1]["burn"], objectives[host], outcome)
+    gap_s = max((item.gap_s for item in objectives.values()), default=Objectives().gap_s)
+    days = {name: options[name] for name in ("raw_days", "fine_days")}
+    outcome.rolled_up = rollups.roll_up(context.store, context.now, **days, gap_s=gap_s)
+    if options["textfile"]:
         from .export import openmetrics
 
-        readings = [measure.reading(desk.store, host, desk.now, timezone, gap_s) for host in found]
-        done.textfile = str(wanted["textfile"])
-        openmetrics.write(Path(done.textfile), [one for several in found.values() for one in several], readings)
-    return done
+        readings = [measure.reading(context.store, host, context.now, timezone, gap_s) for host in results]
+        outcome.textfile = str(options["textfile"])
+        documents = [item for several in results.values() for item in several]
+        openmetrics.write(Path(outcome.textfile), documents, readings)
+    return outcome
 
 
-def _memory(store: History, host: str) -> dict[str, Any]:
+def _baseline(store: History, host: str) -> dict[str, Any]:
     return store.recall(host, alerts.PROCEDURE)
 
 
-def _before(memory: Document) -> Document:
-    """Which burn rates fired the last time."""
-    found = memory.get("burn")
-    return found if isinstance(found, Mapping) else {}
+def _firing_before(baseline: Document) -> Document:
+    """Return which burn rates fired the last time."""
+    firing = baseline.get("burn")
+    return firing if isinstance(firing, Mapping) else {}
 
 
-def _alert(desk: Desk, host: str, rates: Sequence[Document], objectives: Objectives, done: Outcome) -> None:
-    memory = _memory(desk.store, host)
-    settled = alerts.settle(desk, host, rates, _before(memory))
-    after = {**memory, "burn": settled.state, "objectives": dataclasses.asdict(objectives)}
-    if after != memory:  # which nearly never is: nothing burns
-        desk.store.remember(host, alerts.PROCEDURE, after)
-    done.notes[host] = settled.notes
-    done.opened += settled.opened
-    done.closed += settled.closed
-    done.failed_channels |= set(settled.told.failed)
+def _alert(context: Desk, host: str, rates: Sequence[Document], objectives: Objectives, outcome: Outcome) -> None:
+    baseline = _baseline(context.store, host)
+    alert = alerts.update(context, host, rates, _firing_before(baseline))
+    after = {**baseline, "burn": alert.state, "objectives": dataclasses.asdict(objectives)}
+    if after != baseline:  # rarely: mostly nothing burns
+        context.store.remember(host, alerts.PROCEDURE, after)
+    outcome.notes[host] = alert.notes
+    outcome.opened += alert.opened
+    outcome.closed += alert.closed
+    outcome.failed_channels |= set(alert.delivery.failed)
 
 
-def documents(result: Document) -> list[Document]:
-    """What was evaluated for a host, by the registered result of that: one document for each period."""
-    given = result.get("results") or []
-    return [measure.called(one["document"], one.get("asked")) for one in given if one.get("document")]
+def documents_of(item: Document) -> list[Document]:
+    """Return a host's documents, one for each period, from the registered result of its evaluation."""
+    items = item.get("results") or []
+    return [measure.named_period(item["document"], item.get("asked")) for item in items if item.get("document")]
 
 
-def lines(outcome: Outcome, found: Found, logs: Mapping[str, Document], tr: Translator) -> list[str]:
-    """What is shown of all hosts; ``logs``: by host, the registered result of counting what the logs tell of."""
+def lines(outcome: Outcome, results: Results, logs: Mapping[str, Document], tr: Translator) -> list[str]:
+    """Return the lines to show for all hosts; ``logs``: by host, the registered result of counting the logs."""
     shown = []
-    for host, several in found.items():
+    for host, several in results.items():
         notes = [*outcome.notes.get(host, []), *_unread(logs[host])]
-        shown += [*summary.of_host(several, tr), *(f"  {tr.message(note)}" for note in notes)]
+        shown += [*summary.host_lines(several, tr), *(f"  {tr.message(note)}" for note in notes)]
     shown = [clean(line, 400) for line in shown]
     return shown if outcome.textfile is None else [*shown, tr.t("Metrics written to {path}", path=outcome.textfile)]
 
@@ -122,9 +128,9 @@ def _unread(result: Document) -> list[Message]:
     return [msg("Requests and errors of the logs could not be counted, older counts stand: {reason}", reason=reason)]
 
 
-def result(outcome: Outcome, found: Found, tr: Translator, *, enforce: bool) -> dict[str, Any]:
-    """What the task returns; ``enforce``: it fails where a service level is missed."""
-    missed = {host: line for host, several in found.items() if (line := summary.missed(several, tr))}
+def result(outcome: Outcome, results: Results, tr: Translator, *, enforce: bool) -> dict[str, Any]:
+    """Return the task's result; with ``enforce`` it fails when a service level is missed."""
+    missed = {host: line for host, several in results.items() if (line := summary.missed(several, tr))}
     failure = {"failed": True, "msg": "; ".join(f"{host}: {line}" for host, line in missed.items())}
     return {
         "changed": bool(outcome.opened or outcome.closed or outcome.textfile or any(outcome.rolled_up.values())),

@@ -80,7 +80,7 @@ def evaluate(asked: Asked, *, report: bool = False, now: float | None = None) ->
     found: dict[str, Document] = {}
     for host, measured in _measured(asked, [period], at):
         written = _written(measured[0], asked.state_dir, tr) if report else {}
-        document = summary.worded(measured[0].document, tr)
+        document = summary.translate_messages(measured[0].document, tr)
         found[host] = {**document, **({"reports": written} if report else {})}
     only = next(iter(found.values())) if len(found) == 1 else {}
     stamp = datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")
@@ -112,7 +112,9 @@ def metrics(asked: Asked, names: Sequence[str], output: Path | None, *, openmetr
     wanted = [_period(dataclasses.replace(asked, period=name), at, tr) for name in names]
     found = _measured(asked, wanted, at)
     documents = [
-        measure.called(one.document, name) for _, several in found for name, one in zip(names, several, strict=True)
+        measure.named_period(one.document, name)
+        for _, several in found
+        for name, one in zip(names, several, strict=True)
     ]
     with _opened(asked.state_dir) as store:
         gap_s = Objectives().gap_s if asked.gap_s is None else asked.gap_s
@@ -144,14 +146,14 @@ def overridden(held: Objectives, given: Sequence[str], gap_s: float | None) -> O
 def _objectives(values: Mapping[str, Any]) -> Objectives:
     from ...sla.evaluate import objectives
 
-    return objectives.of({f"sla_{name}": value for name, value in values.items()}, lambda value: value)
+    return objectives.from_variables({f"sla_{name}": value for name, value in values.items()}, lambda value: value)
 
 
 def _period(asked: Asked, now: float, tr: i18n.Translator) -> Period:
     return measure.period_of(asked.period, asked.start, asked.end, now=now, timezone=tr.zone_name())
 
 
-def _measured(asked: Asked, wanted: Sequence[Period], now: float) -> list[tuple[str, list[measure.Measured]]]:
+def _measured(asked: Asked, wanted: Sequence[Period], now: float) -> list[tuple[str, list[measure.Evaluation]]]:
     """Hosts with what was found of each period."""
     with _opened(asked.state_dir) as store:
         found = []
@@ -200,7 +202,7 @@ def _remembered(store: History, host: str) -> Objectives:
         return Objectives()
 
 
-def _written(measured: measure.Measured, state_dir: Path, tr: i18n.Translator) -> dict[str, str]:
-    from ...sla.report import page
+def _written(measured: measure.Evaluation, state_dir: Path, tr: i18n.Translator) -> dict[str, str]:
+    from ...sla.report import writer
 
-    return page.write(measured.document, reports_dir=state_dir / "reports", tr=tr, facts=measured.facts)
+    return writer.write(measured.document, reports_dir=state_dir / "reports", tr=tr, facts=measured.facts)

@@ -10,8 +10,8 @@ from typing import Any
 
 from ...core.i18n import Translator
 from ...core.text import ascii_only, clean, columns
-from ...sla.report import summary as words_of
-from ...sla.report.wording import Words
+from ...sla.report import summary
+from ...sla.report.wording import Wording
 from .sla import translator
 
 Document = Mapping[str, Any]
@@ -35,12 +35,12 @@ def lines(document: Document) -> Iterator[str]:
 
 
 def _host(document: Document, tr: Translator) -> Iterator[str]:
-    words, period = Words(tr), document["period"]
+    wording, period = Wording(tr), document["period"]
     names = {"host": clean(document["host"], 255), "name": clean(period["name"], 60), "zone": tr.zone_name()}
     times = {"from_at": period["from"], "until_at": period["until"]}
     yield tr.t("{host}: {name}, from {from_at} to {until_at} ({zone})", **names, **times)
-    yield from _table(document, words)
-    yield from _incidents(document, words)
+    yield from _table(document, wording)
+    yield from _incidents(document, wording)
     for sla in document["slas"]:
         if sla.get("action"):
             yield "  " + tr.t("{title}: {action}", title=sla["title"], action=sla["action"])
@@ -52,19 +52,19 @@ def _host(document: Document, tr: Translator) -> Iterator[str]:
 def _burning(document: Document) -> list[Any]:
     from ...sla import alerts
 
-    return alerts.lines_of([document])
+    return alerts.firing_messages([document])
 
 
 # Columns in their order, and those that a narrow terminal does without, the least needed first.
 _OPTIONAL = ("days", "coverage", "interval")
 
 
-def _table(document: Document, words: Words) -> Iterator[str]:
+def _table(document: Document, wording: Wording) -> Iterator[str]:
     from rich.console import Console
 
     terminal = Console(highlight=False)
     for left_out in range(len(_OPTIONAL) + 1):
-        found = _drawn(document, words, _OPTIONAL[:left_out], colour=terminal.is_terminal)
+        found = _drawn(document, wording, _OPTIONAL[:left_out], colour=terminal.is_terminal)
         if not terminal.is_terminal or max(map(_width, found)) <= terminal.width:
             break
     yield from found
@@ -74,12 +74,12 @@ def _width(line: str) -> int:
     return columns(_ESCAPES.sub("", line))
 
 
-def _drawn(document: Document, words: Words, left_out: Sequence[str], *, colour: bool) -> list[str]:
+def _drawn(document: Document, wording: Wording, left_out: Sequence[str], *, colour: bool) -> list[str]:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    tr = words.tr
+    tr = wording.tr
     heads = {
         "title": tr.t("SLA"),
         "objective": tr.t("Objective"),
@@ -90,7 +90,7 @@ def _drawn(document: Document, words: Words, left_out: Sequence[str], *, colour:
         "interval": tr.t("Worst … best"),
         "days": tr.t("Days"),
     }
-    rows = [_cells(sla, document, words) for sla in document["slas"]]
+    rows = [_cells(sla, document, wording) for sla in document["slas"]]
     shown = [name for name in heads if name not in left_out and any(row[name] for row in rows)]
     table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="bold")
     for name in shown:
@@ -105,16 +105,16 @@ def _drawn(document: Document, words: Words, left_out: Sequence[str], *, colour:
     return [line.rstrip() for line in captured.get().splitlines()]
 
 
-def _cells(sla: Document, document: Document, words: Words) -> dict[str, str]:
+def _cells(sla: Document, document: Document, wording: Wording) -> dict[str, str]:
     coverage = sla.get("coverage")
     return {
         "title": clean(sla["title"], 60),
-        "objective": words_of.objective(sla, words),
-        "value": words_of.value(sla, "value", words),
-        "verdict": words_of.verdict(sla["verdict"], words.tr),
-        "left": words_of.left(sla, words),
-        "coverage": "-" if coverage is None else words.share(coverage),
-        "interval": words_of.interval(sla, words),
+        "objective": summary.objective(sla, wording),
+        "value": summary.value(sla, "value", wording),
+        "verdict": summary.verdict(sla["verdict"], wording.tr),
+        "left": summary.remaining(sla, wording),
+        "coverage": "-" if coverage is None else wording.share(coverage),
+        "interval": summary.interval(sla, wording),
         "days": sparkline(shares(document["days"], sla["id"]), _floor(sla)),
     }
 
@@ -155,10 +155,10 @@ def _bar(value: float, floor: float) -> str:
     return _BARS[min(max(int(height * (len(_BARS) - 1)), 0), len(_BARS) - 2)]
 
 
-def _incidents(document: Document, words: Words) -> Iterator[str]:
-    tr, found = words.tr, list(document["incidents"])
+def _incidents(document: Document, wording: Wording) -> Iterator[str]:
+    tr, found = wording.tr, list(document["incidents"])
     for one in found[-MAX_INCIDENTS:]:
-        down = {"from_at": one["from"], "lasted": words.seconds(one["seconds"])}
+        down = {"from_at": one["from"], "lasted": wording.seconds(one["seconds"])}
         line = tr.t("down from {from_at} for {lasted}", **down)
         if one["to"] is None:
             line = tr.t("down since {from_at}, {lasted} so far", **down)

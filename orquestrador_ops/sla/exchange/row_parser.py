@@ -1,4 +1,4 @@
-"""One sample a line: what a line of CSV or of JSON Lines says, or why it says nothing."""
+"""Parse one sample per line of CSV or JSON Lines, or reject the line with a reason."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from typing import Any
 from orquestrador.core.messages import msg
 from orquestrador.core.types import Message
 
-from ..data.series import INSIDE_GOOD, INSIDE_SEEN, OUTSIDE_GOOD, OUTSIDE_SEEN
+from ..data.series import INSIDE_GOOD, INSIDE_PROBED, OUTSIDE_GOOD, OUTSIDE_PROBED
 
 COLUMNS = ("host", "at", "ok", "latency_ms", "outside_ok", "memory_bytes", "cpu_percent", "disk_percent")
 
@@ -25,44 +25,44 @@ Numbered = Iterable[tuple[int, str]]
 
 @dataclass(frozen=True)
 class Rejected:
-    """A line that counts for nothing, and why."""
+    """A line without a valid sample, and the reason."""
 
     line: int
     reason: Message
 
 
-Found = tuple[int, str, Sample] | Rejected
-Reader = Callable[[Numbered, str | None, tzinfo], Iterator[Found]]
+Parsed = tuple[int, str, Sample] | Rejected
+Reader = Callable[[Numbered, str | None, tzinfo], Iterator[Parsed]]
 
 _MAX_HOST = 255
 _LATEST = 4102444800.0  # 2100: seconds since the epoch, not milliseconds
 _LARGEST = 1e15
 _FRACTION = re.compile(r"\.(\d{7,})")
 _SECONDS = re.compile(r"\d{1,10}(\.\d+)?")
-_WORDS = {"": None, "null": None, "true": True, "false": False, "1": True, "0": False}
+_BOOLEANS = {"": None, "null": None, "true": True, "false": False, "1": True, "0": False}
 
 _NOT_JSON = msg("not a whole line of JSON")
-_NO_OBJECT = msg(
+_NOT_OBJECT = msg(
     "not an object such as {example}", example='{"host": "web-01", "at": "2026-01-31T12:00:00Z", "ok": true}'
 )
 _NO_HOST = msg("no host: name one for lines that have none")
 _NO_TIME = msg("at is no time in ISO 8601, nor seconds since 1970")
-_NO_WORD = msg("ok and outside_ok are true, false or null")
+_NOT_BOOLEAN = msg("ok and outside_ok are true, false or null")
 _NO_OK = msg("ok is missing")
-_NO_FIGURE = msg("a figure is no number, or negative")
-_NO_COLUMNS = msg("another number of columns than the first line has")
-_NO_NAMES = msg("the first line of a CSV file names its columns: at and ok at least")
+_NOT_NUMERIC = msg("a figure is no number, or negative")
+_COLUMN_COUNT = msg("another number of columns than the first line has")
+_NO_HEADER = msg("the first line of a CSV file names its columns: at and ok at least")
 
 
-def host_of(value: Any) -> str | None:
-    """A host's name, ``None`` for what can't be one."""
+def host_or_none(value: Any) -> str | None:
+    """Return a host's name, ``None`` for an invalid one."""
     if not isinstance(value, str) or not 0 < len(value) <= _MAX_HOST or not value.isprintable() or value.isspace():
         return None
     return value
 
 
 def instant(value: Any, zone: tzinfo) -> float | None:
-    """ISO 8601 (without offset in ``zone``) or seconds since the epoch; ``None`` for what is neither."""
+    """Return epoch seconds of ISO 8601 (without offset in ``zone``) or of epoch seconds; ``None`` for anything else."""
     if isinstance(value, str):
         try:
             if len(value) < 16:  # a date alone is no instant
@@ -80,34 +80,34 @@ def instant(value: Any, zone: tzinfo) -> float | None:
     return at if 0 < at < _LATEST else None
 
 
-def sample(row: dict[str, Any], at: float) -> Sample | Message:
-    """The sample of an object or of a line of CSV whose words are values already; why not, for one that is none."""
+def to_sample(row: dict[str, Any], at: float) -> Sample | Message:
+    """Return the sample of a JSON object, or of a CSV line with converted values; the reason for an invalid one."""
     if "ok" not in row:
         return _NO_OK
     flags = 0
-    for word, seen, good in (
-        (row["ok"], INSIDE_SEEN, INSIDE_GOOD),
-        (row.get("outside_ok"), OUTSIDE_SEEN, OUTSIDE_GOOD),
+    for value, probed, good in (
+        (row["ok"], INSIDE_PROBED, INSIDE_GOOD),
+        (row.get("outside_ok"), OUTSIDE_PROBED, OUTSIDE_GOOD),
     ):
-        if word is True or word is False:
-            flags |= seen | good if word else seen
-        elif word is not None:
-            return _NO_WORD
+        if value is True or value is False:
+            flags |= probed | good if value else probed
+        elif value is not None:
+            return _NOT_BOOLEAN
     figures = []
     for name in ("latency_ms", "memory_bytes", "cpu_percent", "disk_percent"):
-        value = row.get(name)
-        if value is None:
+        figure = row.get(name)
+        if figure is None:
             figures.append(math.nan)
-        elif type(value) in (float, int) and 0 <= value < _LARGEST:
-            figures.append(value)
+        elif type(figure) in (float, int) and 0 <= figure < _LARGEST:
+            figures.append(figure)
         else:
-            return _NO_FIGURE
+            return _NOT_NUMERIC
     return at, figures[0], figures[1], figures[2], figures[3], flags
 
 
-def from_json(lines: Numbered, host: str | None, zone: tzinfo) -> Iterator[Found]:
-    """Samples of JSON Lines."""
-    loads, names = json.loads, {}
+def from_json(lines: Numbered, host: str | None, zone: tzinfo) -> Iterator[Parsed]:
+    """Yield the samples of JSON Lines."""
+    loads, valid_hosts = json.loads, {}
     for number, text in lines:
         try:
             row = loads(text)
@@ -115,32 +115,32 @@ def from_json(lines: Numbered, host: str | None, zone: tzinfo) -> Iterator[Found
             yield Rejected(number, _NOT_JSON)
             continue
         if not isinstance(row, dict):
-            yield Rejected(number, _NO_OBJECT)
+            yield Rejected(number, _NOT_OBJECT)
             continue
         name = row.get("host")
-        if type(name) is not str or name not in names:
-            name = host_of(host if name is None else name)
+        if type(name) is not str or name not in valid_hosts:
+            name = host_or_none(host if name is None else name)
             if name is None:
                 yield Rejected(number, _NO_HOST)
                 continue
-            names[name] = True
-        yield _judged(number, name, row, instant(row.get("at"), zone))
+            valid_hosts[name] = True
+        yield _parsed(number, name, row, instant(row.get("at"), zone))
 
 
-def _judged(number: int, host: str, row: dict[str, Any], at: float | None) -> Found:
+def _parsed(number: int, host: str, row: dict[str, Any], at: float | None) -> Parsed:
     if at is None:
         return Rejected(number, _NO_TIME)
-    found = sample(row, at)
-    return (number, host, found) if isinstance(found, tuple) else Rejected(number, found)
+    result = to_sample(row, at)
+    return (number, host, result) if isinstance(result, tuple) else Rejected(number, result)
 
 
-def from_csv(lines: Numbered, host: str | None, zone: tzinfo) -> Iterator[Found]:
-    """Samples of CSV with a line of names; separated by commas or semicolons."""
-    numbers: list[int] = []
+def from_csv(lines: Numbered, host: str | None, zone: tzinfo) -> Iterator[Parsed]:
+    """Yield the samples of CSV with a header, separated by commas or semicolons."""
+    current: list[int] = []
 
     def texts() -> Iterator[str]:
         for number, text in lines:
-            numbers[:] = [number]
+            current[:] = [number]
             yield text
 
     source = texts()
@@ -148,32 +148,32 @@ def from_csv(lines: Numbered, host: str | None, zone: tzinfo) -> Iterator[Found]
     if first is None:
         return
     delimiter = ";" if ";" in first else ","
-    names = [name.strip().lower() for name in next(csv.reader([first], delimiter=delimiter))]
-    if not {"at", "ok"} <= set(names):
-        yield Rejected(numbers[0], _NO_NAMES)
+    columns = [name.strip().lower() for name in next(csv.reader([first], delimiter=delimiter))]
+    if not {"at", "ok"} <= set(columns):
+        yield Rejected(current[0], _NO_HEADER)
         return
-    # Line by line: a quote that is never closed would swallow the rest of the file.
+    # Line by line: an unclosed quote would extend to the end of the file.
     for text in source:
-        number = numbers[0]
+        number = current[0]
         try:
             values = next(csv.reader([text.rstrip("\r\n")], delimiter=delimiter, strict=True))
         except (csv.Error, StopIteration):
             values = []
-        if len(values) != len(names):
-            yield Rejected(number, _NO_COLUMNS)
+        if len(values) != len(columns):
+            yield Rejected(number, _COLUMN_COUNT)
             continue
-        yield _from_values(number, dict(zip(names, values, strict=True)), host, zone)
+        yield _parse_row(number, dict(zip(columns, values, strict=True)), host, zone)
 
 
-def _from_values(number: int, texts: dict[str, str], host: str | None, zone: tzinfo) -> Found:
-    name = host_of(texts.get("host") or host)
+def _parse_row(number: int, texts: dict[str, str], host: str | None, zone: tzinfo) -> Parsed:
+    name = host_or_none(texts.get("host") or host)
     if name is None:
         return Rejected(number, _NO_HOST)
     row: dict[str, Any] = {}
     for column in ("ok", "outside_ok"):
         if column in texts:
-            word = texts[column].strip().lower()
-            row[column] = _WORDS.get(word, word)
+            text = texts[column].strip().lower()
+            row[column] = _BOOLEANS.get(text, text)
     for column in ("latency_ms", *COLUMNS[5:]):
         text = texts.get(column, "").strip()
         try:
@@ -181,4 +181,4 @@ def _from_values(number: int, texts: dict[str, str], host: str | None, zone: tzi
         except ValueError:
             row[column] = text
     at = texts["at"].strip()
-    return _judged(number, name, row, instant(float(at) if _SECONDS.fullmatch(at) else at, zone))
+    return _parsed(number, name, row, instant(float(at) if _SECONDS.fullmatch(at) else at, zone))

@@ -31,8 +31,8 @@ def minutes(count: int = 120, start: float = START) -> samples.Series:
     made = samples.empty(count)
     made["at"] = start + 60.0 * np.arange(count)
     made["latency_ms"] = np.arange(count) + 0.5
-    made["flags"] = samples.INSIDE_SEEN | samples.INSIDE_GOOD
-    made["flags"][7:8] = samples.INSIDE_SEEN
+    made["flags"] = samples.INSIDE_PROBED | samples.INSIDE_GOOD
+    made["flags"][7:8] = samples.INSIDE_PROBED
     return made
 
 

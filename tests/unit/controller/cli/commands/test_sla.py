@@ -50,9 +50,9 @@ def month(down: dict[int, int] | None = None, unseen: tuple[int, int] = (0, 0)) 
     made = samples.empty(MINUTES)
     made["at"] = START + 60.0 * np.arange(MINUTES)
     made["latency_ms"] = 20.0
-    made["flags"] = samples.INSIDE_SEEN | samples.INSIDE_GOOD
+    made["flags"] = samples.INSIDE_PROBED | samples.INSIDE_GOOD
     for first, count in (down or {}).items():
-        made["flags"][first : first + count] = samples.INSIDE_SEEN
+        made["flags"][first : first + count] = samples.INSIDE_PROBED
     return np.concatenate((made[: unseen[0]], made[unseen[1] :]))
 
 
@@ -243,7 +243,7 @@ def test_one_sample_proves_nothing_but_its_own_hold(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], age_s: float, hold_s: float
 ) -> None:
     one = samples.empty(1)
-    one["at"], one["flags"] = time.time() - age_s, samples.INSIDE_SEEN
+    one["at"], one["flags"] = time.time() - age_s, samples.INSIDE_PROBED
     with open_history(tmp_path) as store:
         stores.write_series(store, "web-01", one, "test")
     status, out, _ = asked(capsys, "sla", "--period", "7d", "--json", "--state-dir", str(tmp_path))

@@ -49,8 +49,8 @@ def look(at: float, ok: bool = True, **more: Any) -> tuple[str, Any, Any, dict[s
 def test_layout_read_without_numpy_is_that_of_a_series() -> None:
     assert packed.RECORD.size == series.SAMPLE.itemsize
     assert packed.LAYOUT == series.LAYOUT
-    flags = (packed.INSIDE_GOOD, packed.OUTSIDE_SEEN, packed.OUTSIDE_GOOD)
-    assert flags == (series.INSIDE_GOOD, series.OUTSIDE_SEEN, series.OUTSIDE_GOOD)
+    flags = (packed.INSIDE_GOOD, packed.OUTSIDE_PROBED, packed.OUTSIDE_GOOD)
+    assert flags == (series.INSIDE_GOOD, series.OUTSIDE_PROBED, series.OUTSIDE_GOOD)
     one = made(MONDAY, 3)
     assert [record[0] for record in packed.RECORD.iter_unpack(series.pack(one))] == one["at"].tolist()
 
@@ -152,7 +152,7 @@ def test_what_a_row_says_was_seen(ok: bool, checks: dict[str, str], public: Any,
     row = sa.util.immutabledict(
         ok=ok, at=1.0, latency_ms=5.0 if ok else None, memory_bytes=None, cpu_percent=None, data=data
     )
-    (sample,), errors = blocks.of_rows([type("Row", (), row)])
+    (sample,), errors = blocks.series_from_rows([type("Row", (), row)])
     assert sample["flags"] == flags
     assert errors == [None]
     assert np.array_equal(sample["latency_ms"], 5.0 if ok else 7.0 if flags == 12 else np.nan, equal_nan=True)

@@ -105,7 +105,7 @@ def test_a_day_is_as_long_as_its_zone_makes_it(zone: str, day: str, hours: float
 def test_a_date_begins_when_clocks_skip_its_midnight_in_their_stride() -> None:
     # Toronto, 1919-03-30: 23:30 became 00:30 of the 31st.
     zone = ZoneInfo("America/Toronto")
-    begun = periods.beginning(date(1919, 3, 31), zone)
+    begun = periods.start_of_date(date(1919, 3, 31), zone)
     assert datetime.fromtimestamp(begun, zone).strftime("%d %H:%M") == "31 00:30"
     assert datetime.fromtimestamp(begun - 1, zone).strftime("%d %H:%M:%S") == "30 23:29:59"
 

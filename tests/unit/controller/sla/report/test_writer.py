@@ -198,7 +198,7 @@ def test_a_day_is_drawn_by_its_hours_and_a_longer_period_by_its_days(name: str, 
 
 
 def test_a_page_is_the_same_each_time() -> None:
-    writer.warm(EN)  # which a parent does before its workers
+    writer.preload(EN)  # which a parent does before its workers
     document, facts = made("2026-W43")
     assert writer.render(document, "html", EN, facts) == writer.render(document, "html", EN, facts)
 
