@@ -1,4 +1,4 @@
-"""The commands of ``runbook``. Each says what it takes; what it does stands in the modules beside this one."""
+"""The commands of ``runbook`` with their arguments; :mod:`.commands` has their code."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ import typer.core
 
 from orquestrador.core.messages import msg
 
-from .commands import completion
-from .commands import sla_app as levels
-from .options import Extra, Inventory, Json, Keep, StateDir, VaultFile, Verbose, show_document, state_of
+from .commands import completion, sla_app
+from .options import Extra, Inventory, Json, Keep, StateDir, VaultFile, Verbose, print_document, state_dir_of
 from .words import t
 
 # Typer's own words, in the operator's language as well.
@@ -38,12 +37,12 @@ app = typer.Typer(
 
 reports_app = typer.Typer(help=t("Reports, newest first."), rich_markup_mode=None)
 app.add_typer(reports_app, name="reports")
-app.add_typer(levels.sla_app, name="sla")
-app.add_typer(levels.history_app, name="history")
+app.add_typer(sla_app.sla_app, name="sla")
+app.add_typer(sla_app.history_app, name="history")
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _version(value: bool) -> None:
+    if value:
         from importlib import metadata
 
         try:
@@ -87,9 +86,9 @@ def run(
     as_json: Json = False,
     verbose: Verbose = 0,
 ) -> None:
-    from .commands import run as running
+    from .commands import run as run_command
 
-    asked = running.asked(
+    request = run_command.build_request(
         procedure,
         target=target,
         inventory=inventory or [],
@@ -100,9 +99,9 @@ def run(
         grace_s=grace,
         state_dir=state_dir,
         verbosity=verbose,
-        width=running.columns(),
+        width=run_command.columns(),
     )
-    raise typer.Exit(running.run(asked, as_json=as_json))
+    raise typer.Exit(run_command.run(request, as_json=as_json))
 
 
 @app.command("watch", help=t("One cycle of the watch after the other, until it is told to end."))
@@ -119,45 +118,45 @@ def watch(
     state_dir: StateDir = None,
     as_json: Json = False,
 ) -> None:
-    from .commands import run as running
-    from .commands import watch as watching
+    from .commands import run as run_command
+    from .commands import watch as watch_command
 
-    asked = running.asked(
+    request = run_command.build_request(
         "watch",
         target=target,
         inventory=inventory or [],
         check=False,
         extra=extra or [],
         vault=vault,
-        keep=watching.KEEP,
+        keep=watch_command.KEEP,
         state_dir=state_dir,
         verbosity=0,
-        width=running.columns(),
+        width=run_command.columns(),
     )
-    asked = replace(asked, place=watching.PLACE)
-    raise typer.Exit(watching.watch(asked, interval_s=interval, cycles=cycles, as_json=as_json))
+    request = replace(request, folder=watch_command.FOLDER)
+    raise typer.Exit(watch_command.watch(request, interval_s=interval, cycles=cycles, as_json=as_json))
 
 
 @app.command("status", help=t("What is on record of every host, without asking any."))
 def status(state_dir: StateDir = None, as_json: Json = False) -> None:
-    from .commands import render as showing
-    from .commands import status as looking
+    from .commands import render
+    from .commands import status as status_command
 
-    document = looking.status(state_of(state_dir))
-    show_document(document, showing.status(document), as_json)
+    document = status_command.status(state_dir_of(state_dir))
+    print_document(document, render.status(document), as_json)
 
 
 @app.command("incidents", help=t("Open incidents, newest first."))
 def incidents(
-    every: Annotated[bool, typer.Option("--all", help=t("Those that are over as well."))] = False,
+    closed: Annotated[bool, typer.Option("--all", help=t("Those that are over as well."))] = False,
     state_dir: StateDir = None,
     as_json: Json = False,
 ) -> None:
-    from .commands import render as showing
-    from .commands import status as looking
+    from .commands import render
+    from .commands import status as status_command
 
-    document = looking.incidents_of(state_of(state_dir), closed=every)
-    show_document(document, showing.incidents(document), as_json)
+    document = status_command.list_incidents(state_dir_of(state_dir), closed=closed)
+    print_document(document, render.incidents(document), as_json)
 
 
 Number = Annotated[int, typer.Argument(min=1, help=t("Its number."), autocompletion=completion.incidents)]
@@ -165,11 +164,11 @@ Number = Annotated[int, typer.Argument(min=1, help=t("Its number."), autocomplet
 
 @app.command("incident", help=t("One incident: why, what was tried, its timeline, who was told."))
 def incident(number: Number, state_dir: StateDir = None, as_json: Json = False) -> None:
-    from .commands import render as showing
-    from .commands import status as looking
+    from .commands import render
+    from .commands import status as status_command
 
-    document = looking.incident_of(state_of(state_dir), number)
-    show_document(document, showing.incident(document), as_json)
+    document = status_command.show_incident(state_dir_of(state_dir), number)
+    print_document(document, render.incident(document), as_json)
 
 
 @app.command("ack", help=t("Take an incident on: it goes to no further level by itself."))
@@ -179,11 +178,11 @@ def ack(
     state_dir: StateDir = None,
     as_json: Json = False,
 ) -> None:
-    from .commands import render as showing
-    from .commands import status as looking
+    from .commands import render
+    from .commands import status as status_command
 
-    document = looking.acknowledge(state_of(state_dir), number, note)
-    show_document(document, showing.acknowledged(document), as_json)
+    document = status_command.acknowledge(state_dir_of(state_dir), number, note)
+    print_document(document, render.acknowledgement(document), as_json)
 
 
 @app.command("close-breaker", help=t("Let a procedure recover a host again after too many recoveries."))
@@ -193,11 +192,11 @@ def close_breaker(
     state_dir: StateDir = None,
     as_json: Json = False,
 ) -> None:
-    from .commands import render as showing
-    from .commands import status as looking
+    from .commands import render
+    from .commands import status as status_command
 
-    document = looking.close_breaker(state_of(state_dir), host, procedure)
-    show_document(document, showing.breaker(document), as_json)
+    document = status_command.close_breaker(state_dir_of(state_dir), host, procedure)
+    print_document(document, render.breaker(document), as_json)
 
 
 @reports_app.callback(invoke_without_command=True)
@@ -215,11 +214,11 @@ def reports(
 ) -> None:
     if ctx.invoked_subcommand is not None:
         return
-    from .commands import render as showing
-    from .commands import status as looking
+    from .commands import render
+    from .commands import status as status_command
 
-    document = looking.reports(state_of(state_dir), host=host, procedure=procedure, limit=limit)
-    show_document(document, showing.reports(document), as_json)
+    document = status_command.reports(state_dir_of(state_dir), host=host, procedure=procedure, limit=limit)
+    print_document(document, render.reports(document), as_json)
 
 
 @reports_app.command("show", help=t("One report, as it was written."))
@@ -228,6 +227,6 @@ def show(
     state_dir: StateDir = None,
     as_json: Json = False,
 ) -> None:
-    from .commands import status as looking
+    from .commands import status as status_command
 
-    typer.echo(looking.report(state_of(state_dir), run_id, as_json=as_json))
+    typer.echo(status_command.report(state_dir_of(state_dir), run_id, as_json=as_json))

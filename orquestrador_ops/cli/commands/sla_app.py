@@ -1,4 +1,4 @@
-"""The commands ``runbook sla`` and ``runbook history``. What they do stands in :mod:`.sla` and :mod:`.history`."""
+"""The commands ``runbook sla`` and ``runbook history``, with their arguments; code: :mod:`.sla`, :mod:`.history`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from ..options import Json, StateDir, show_document, state_of
+from ..options import Json, StateDir, print_document, state_dir_of
 from ..words import t
 from . import completion
 
@@ -64,13 +64,13 @@ def sla(
 ) -> None:
     if ctx.invoked_subcommand is not None:
         return
-    from . import sla as service
+    from . import sla as sla_command
     from . import sla_table
 
-    asked = service.Asked(state_of(state_dir), host, period, start, end, tuple(objective or ()), gap)
-    found = service.evaluate(asked, report=report)
-    show_document(found.document, sla_table.lines(found.document), as_json)
-    raise typer.Exit(found.status)
+    query = sla_command.SlaQuery(state_dir_of(state_dir), host, period, start, end, tuple(objective or ()), gap)
+    answer = sla_command.evaluate(query, report=report)
+    print_document(answer.document, sla_table.lines(answer.document), as_json)
+    raise typer.Exit(answer.status)
 
 
 @sla_app.command("export", help=t("Rules and a dashboard for Prometheus and Grafana, and documents of OpenSLO."))
@@ -80,10 +80,10 @@ def export(
     gap: Gap = None,
     as_json: Json = False,
 ) -> None:
-    from . import sla as service
+    from . import sla as sla_command
 
-    document = service.export(directory, tuple(objective or ()), gap)
-    show_document(document, document["files"], as_json)
+    document = sla_command.export(directory, tuple(objective or ()), gap)
+    print_document(document, document["files"], as_json)
 
 
 @sla_app.command("metrics", help=t("The figures as text for node_exporter's textfile collector."))
@@ -102,10 +102,10 @@ def metrics(
     gap: Gap = None,
     state_dir: StateDir = None,
 ) -> None:
-    from . import sla as service
+    from . import sla as sla_command
 
-    asked = service.Asked(state_of(state_dir), host, None, None, None, tuple(objective or ()), gap)
-    typer.echo(service.metrics(asked, tuple(period or ("day", "month")), output, openmetrics=openmetrics), nl=False)
+    query = sla_command.SlaQuery(state_dir_of(state_dir), host, None, None, None, tuple(objective or ()), gap)
+    typer.echo(sla_command.metrics(query, tuple(period or ("day", "month")), output, openmetrics=openmetrics), nl=False)
 
 
 @history_app.command("export", help=t("Write probes as CSV or JSON Lines."))
@@ -118,11 +118,11 @@ def history_export(
     state_dir: StateDir = None,
     as_json: Json = False,
 ) -> None:
-    from . import history as histories
+    from . import history as history_command
 
-    done = histories.export(state_of(state_dir), file, host=host, start=start, end=end, named=format_)
+    result = history_command.export(state_dir_of(state_dir), file, host=host, start=start, end=end, format_name=format_)
     if file != "-":
-        show_document(done, histories.exported(done), as_json)
+        print_document(result, history_command.export_lines(result), as_json)
 
 
 @history_app.command(
@@ -135,11 +135,11 @@ def history_import(
     state_dir: StateDir = None,
     as_json: Json = False,
 ) -> None:
-    from . import history as histories
+    from . import history as history_command
 
-    done = histories.read(state_of(state_dir), file, host=host, named=format_)
-    show_document(done, histories.imported(done), as_json)
-    raise typer.Exit(1 if done["rejected_total"] else 0)
+    result = history_command.import_probes(state_dir_of(state_dir), file, host=host, format_name=format_)
+    print_document(result, history_command.import_lines(result), as_json)
+    raise typer.Exit(1 if result["rejected_total"] else 0)
 
 
 @history_app.command("roll-up", help=t("Keep probes of long ago as counts and histograms; no figure changes."))
@@ -149,7 +149,7 @@ def roll_up(
     state_dir: StateDir = None,
     as_json: Json = False,
 ) -> None:
-    from . import history as histories
+    from . import history as history_command
 
-    done = histories.roll_up(state_of(state_dir), raw_days=raw_days, fine_days=fine_days)
-    show_document(done, histories.rolled_up(done), as_json)
+    result = history_command.roll_up(state_dir_of(state_dir), raw_days=raw_days, fine_days=fine_days)
+    print_document(result, history_command.roll_up_lines(result), as_json)

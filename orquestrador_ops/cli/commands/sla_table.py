@@ -1,4 +1,4 @@
-"""Service levels on a terminal: a table for each host, how its days were, its incidents, and what to do."""
+"""Service levels on a terminal: a table for each host with its days, its incidents, and the actions to take."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .sla import translator
 Document = Mapping[str, Any]
 
 _BARS = "▁▂▃▄▅▆▇█"
-NOTHING = "·"  # of a day that nobody knows anything of
+NOTHING = "·"  # a day without data
 MAX_DAYS = 31
 MAX_INCIDENTS = 10
 MAX_WIDTH = 300
@@ -26,7 +26,7 @@ _STYLES = {"met": "green", "missed": "bold red", "unproven": "yellow", "no_data"
 
 
 def lines(document: Document) -> Iterator[str]:
-    """The lines of ``runbook sla``."""
+    """Yield the lines of ``runbook sla``."""
     tr = translator()
     plain = (sys.stdout.encoding or "ascii").lower().replace("-", "") != "utf8"
     for host in document["hosts"].values():
@@ -55,7 +55,7 @@ def _burning(document: Document) -> list[Any]:
     return alerts.firing_messages([document])
 
 
-# Columns in their order, and those that a narrow terminal does without, the least needed first.
+# Columns that a narrow terminal leaves out, the least needed first.
 _OPTIONAL = ("days", "coverage", "interval")
 
 
@@ -64,17 +64,17 @@ def _table(document: Document, wording: Wording) -> Iterator[str]:
 
     terminal = Console(highlight=False)
     for left_out in range(len(_OPTIONAL) + 1):
-        found = _drawn(document, wording, _OPTIONAL[:left_out], colour=terminal.is_terminal)
-        if not terminal.is_terminal or max(map(_width, found)) <= terminal.width:
+        lines = _table_lines(document, wording, _OPTIONAL[:left_out], colour=terminal.is_terminal)
+        if not terminal.is_terminal or max(map(_width, lines)) <= terminal.width:
             break
-    yield from found
+    yield from lines
 
 
 def _width(line: str) -> int:
     return columns(_ESCAPES.sub("", line))
 
 
-def _drawn(document: Document, wording: Wording, left_out: Sequence[str], *, colour: bool) -> list[str]:
+def _table_lines(document: Document, wording: Wording, left_out: Sequence[str], *, colour: bool) -> list[str]:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
@@ -98,10 +98,10 @@ def _drawn(document: Document, wording: Wording, left_out: Sequence[str], *, col
     for sla, row in zip(document["slas"], rows, strict=True):
         style = _STYLES.get(sla["verdict"], "")
         table.add_row(*(Text(row[name], style=style if name == "verdict" else "") for name in shown))
-    # Whether a terminal may have colours is rich's own affair: NO_COLOR.
-    paper = Console(highlight=False, width=MAX_WIDTH, force_terminal=colour, no_color=None if colour else True)
-    with paper.capture() as captured:
-        paper.print(table)
+    # rich decides whether the terminal has colours (NO_COLOR).
+    console = Console(highlight=False, width=MAX_WIDTH, force_terminal=colour, no_color=None if colour else True)
+    with console.capture() as captured:
+        console.print(table)
     return [line.rstrip() for line in captured.get().splitlines()]
 
 
@@ -120,17 +120,17 @@ def _cells(sla: Document, document: Document, wording: Wording) -> dict[str, str
 
 
 def _floor(sla: Document) -> float:
-    """The share that has the lowest bar: as far below the objective as a tenth of the budget's tenfold."""
+    """Return the share with the lowest bar: ten times the error budget below 1."""
     objective = sla["objective"] if sla["unit"] == "ratio" and sla["id"] != "error_rate" else 0.999
     return max(1 - 10 * (1 - objective), 0.0)
 
 
 def shares(days: Iterable[Document], name: str) -> list[float | None]:
-    """What of each day was good, as far as an SLA is told by days; ``None`` for a day that nobody knows of."""
+    """Return the good share of each day, ``None`` for a day without data; empty for an SLA without daily figures."""
     if name == "uptime":
-        return [_ratio(one["up_s"], one["down_s"]) for one in days]
+        return [_ratio(day["up_s"], day["down_s"]) for day in days]
     if name == "response":
-        return [one["fast"] for one in days]
+        return [day["fast"] for day in days]
     return []
 
 
@@ -139,13 +139,13 @@ def _ratio(good: float, bad: float) -> float | None:
 
 
 def sparkline(values: list[float | None], floor: float) -> str:
-    """A bar for each value from ``floor`` (or less) to 1; only a whole 1 has the highest. Long ones are put together.
+    """Return a bar for each value from ``floor`` or less to 1; only exactly 1 has the highest. Group long series.
 
-    Of values that share a bar the worst counts: an outage must not vanish in a year.
+    A bar shows the worst of its values: an outage must not vanish in a year.
     """
-    several = max(math.ceil(len(values) / MAX_DAYS), 1)
-    groups = [[one for one in values[at : at + several] if one is not None] for at in range(0, len(values), several)]
-    return "".join(_bar(min(one), floor) if one else NOTHING for one in groups)
+    size = max(math.ceil(len(values) / MAX_DAYS), 1)
+    groups = [[value for value in values[at : at + size] if value is not None] for at in range(0, len(values), size)]
+    return "".join(_bar(min(value), floor) if value else NOTHING for value in groups)
 
 
 def _bar(value: float, floor: float) -> str:
@@ -156,12 +156,12 @@ def _bar(value: float, floor: float) -> str:
 
 
 def _incidents(document: Document, wording: Wording) -> Iterator[str]:
-    tr, found = wording.tr, list(document["incidents"])
-    for one in found[-MAX_INCIDENTS:]:
-        down = {"from_at": one["from"], "lasted": wording.seconds(one["seconds"])}
+    tr, incidents = wording.tr, list(document["incidents"])
+    for incident in incidents[-MAX_INCIDENTS:]:
+        down = {"from_at": incident["from"], "lasted": wording.seconds(incident["seconds"])}
         line = tr.t("down from {from_at} for {lasted}", **down)
-        if one["to"] is None:
+        if incident["to"] is None:
             line = tr.t("down since {from_at}, {lasted} so far", **down)
-        yield "  " + line + (f" ({tr.t('planned')})" if one["planned"] else "")
-    if len(found) > MAX_INCIDENTS:
-        yield "  " + tr.t("{count} more", count=len(found) - MAX_INCIDENTS)
+        yield "  " + line + (f" ({tr.t('planned')})" if incident["planned"] else "")
+    if len(incidents) > MAX_INCIDENTS:
+        yield "  " + tr.t("{count} more", count=len(incidents) - MAX_INCIDENTS)

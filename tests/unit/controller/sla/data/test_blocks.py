@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from orquestrador_ops.cli import queries as records
+from orquestrador_ops.cli import queries
 from orquestrador_ops.core.errors import HistoryError
 from orquestrador_ops.history import packed_samples as packed
 from orquestrador_ops.history import schema
@@ -123,7 +123,7 @@ def test_rows_become_blocks_and_say_the_same(opener: Opener) -> None:
         assert [row["at"] for row in store.samples("web", since=instants[5], until=instants[9])] == instants[5:9]
         assert len(store.samples("web", limit=10)) == 10
         assert store.samples("web")[0]["data"] == {"disk_percent": 60.25, "public": {"ok": False}}
-        assert records.last_samples(store)["web"]["epoch"] == instants[-1]
+        assert queries.last_samples(store)["web"]["epoch"] == instants[-1]
         query = sa.select(schema.sample_blocks.c.errors_day).distinct()
         assert store.read(lambda connection: connection.execute(query).scalars().all()) == [3]
 
