@@ -46,9 +46,8 @@ class ActionModule(ControllerAction):
                     outcome = publish.preview(store, found)
                 else:
                     outcome = publish.publish(desk, found, wanted, arguments, self.settings.timezone)
-        self.show(
-            publish.lines(outcome, found, {host: results.of(one, "log_rates") for host, one in known.items()}, tr)
-        )
+        logs = {host: results.of(one, "log_rates") for host, one in known.items()}
+        self.show(publish.lines(outcome, found, logs, tr))
         return publish.result(outcome, found, tr, enforce=arguments["enforce"])
 
     def failed(self, error: Any) -> dict[str, Any]:

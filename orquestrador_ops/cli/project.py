@@ -18,7 +18,7 @@ from orquestrador.core.messages import msg
 from ..core import places
 from ..core.text import excerpt
 from ..procedures.catalog import PROCEDURES
-from .words import CommandError, no_project
+from .words import CliError, no_project
 
 DEFAULT_BUDGET_S = 3600.0  # of a playbook that names none
 DEFAULT_FORKS = 5  # Ansible's own
@@ -46,20 +46,15 @@ class Project:
         return sorted(name for name in self.playbooks if "/" not in name)
 
     def playbook(self, procedure: str) -> Path:
-        """Return the playbook of ``procedure``. Raises :class:`CommandError` with close matches."""
+        """Return the playbook of ``procedure``. Raises :class:`CliError` with close matches."""
         playbooks = self.playbooks
         if procedure in playbooks:
             return playbooks[procedure]
-        close_matches = difflib.get_close_matches(procedure, self.procedures, n=3, cutoff=0.5)
-        if close_matches:
-            raise CommandError(
-                msg(
-                    "there is no procedure {name}: did you mean {near}?",
-                    name=repr(procedure),
-                    near=", ".join(close_matches),
-                )
-            )
-        raise CommandError(
+        matches = difflib.get_close_matches(procedure, self.procedures, n=3, cutoff=0.5)
+        if matches:
+            names = {"name": repr(procedure), "near": ", ".join(matches)}
+            raise CliError(msg("there is no procedure {name}: did you mean {near}?", **names))
+        raise CliError(
             msg(
                 "there is no procedure {name}: use one of {known}",
                 name=repr(procedure),
@@ -102,7 +97,7 @@ def find(environ: Mapping[str, str] = os.environ, start: Path | None = None) -> 
     if configured:
         root = Path(configured).expanduser().resolve()
         if not _is_project(root):
-            raise CommandError(
+            raise CliError(
                 msg("OPS_PROJECT is {path}: there is no ansible.cfg with playbooks in it: correct it", path=str(root))
             )
         return Project(root)
@@ -126,13 +121,11 @@ def _is_project(root: Path) -> bool:
 
 def budget_s(playbook: Path, variables: Mapping[str, Any]) -> float:
     """Return the budget of a run in seconds: of the variables, else of the playbook, else of its procedure."""
-    override = variables.get("report_budget_s")
-    if override is not None:
-        value = _seconds(override)
+    given_s = variables.get("report_budget_s")
+    if given_s is not None:
+        value = _seconds(given_s)
         if value is None:
-            raise CommandError(
-                msg("report_budget_s is {value}: give a positive number of seconds", value=repr(override))
-            )
+            raise CliError(msg("report_budget_s is {value}: give a positive number of seconds", value=repr(given_s)))
         return value
     plan = PROCEDURES.get(playbook.stem)
     return _of_playbook(playbook) or (float(plan.budget_s) if plan else DEFAULT_BUDGET_S)
@@ -146,7 +139,7 @@ def _of_playbook(playbook: Path) -> float | None:
         plays = yaml.load(playbook.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
     except (OSError, yaml.YAMLError) as error:
         reason = excerpt(error, 200)
-        raise CommandError(msg("{path} cannot be read: {reason}", path=str(playbook), reason=reason)) from error
+        raise CliError(msg("{path} cannot be read: {reason}", path=str(playbook), reason=reason)) from error
     play_vars = [play.get("vars") for play in plays if isinstance(play, Mapping)] if isinstance(plays, list) else []
     budgets = [_seconds(variables.get("report_budget_s")) for variables in play_vars if isinstance(variables, Mapping)]
     return sum(filter(None, budgets)) or None

@@ -19,7 +19,7 @@ USAGE = 2  # exit status of an invalid command line
 INTERNAL = 70  # of an error of the program
 
 
-class CommandError(Exception):
+class CliError(Exception):
     """A command that cannot be executed: one line of what, where and what to do next, and the exit status."""
 
     def __init__(self, message: Message, status: int = USAGE) -> None:
@@ -28,17 +28,17 @@ class CommandError(Exception):
         self.status = status
 
 
-def command_error(error: Exception) -> CommandError:
+def command_error(error: Exception) -> CliError:
     """Return any failure as an error for the operator."""
-    if isinstance(error, CommandError):
+    if isinstance(error, CliError):
         return error
     if isinstance(error, HistoryError):
-        return CommandError(error.message, 1)
+        return CliError(error.message, 1)
     if isinstance(error, SlaError):
-        return CommandError(error.message)
+        return CliError(error.message)
     if isinstance(error, OSError):
-        return CommandError(msg("{reason}", reason=str(error)), 1)
-    return CommandError(msg("internal error: {reason}: set OPS_DEBUG=1 to see where", reason=repr(error)), INTERNAL)
+        return CliError(msg("{reason}", reason=str(error)), 1)
+    return CliError(msg("internal error: {reason}: set OPS_DEBUG=1 to see where", reason=repr(error)), INTERNAL)
 
 
 def locale_of(environ: Mapping[str, str]) -> str:
@@ -74,12 +74,12 @@ def translated(message: Any) -> str:
     return translator().message(message)
 
 
-def no_project() -> CommandError:
+def no_project() -> CliError:
     """Return the error for a missing project."""
-    return CommandError(msg("no project here: go into its directory, or name it in OPS_PROJECT"))
+    return CliError(msg("no project here: go into its directory, or name it in OPS_PROJECT"))
 
 
-def fail(error: CommandError, *, as_json: bool) -> int:
+def fail(error: CliError, *, as_json: bool) -> int:
     """Print an error in one line; return its exit status."""
     line = " ".join(translated(error.message).split())
     if as_json:

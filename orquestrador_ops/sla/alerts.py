@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 PROCEDURE = "sla"  # of the baseline with the state of the alerts
 PAGE, TICKET = "page", "ticket"
+Rate = Mapping[str, Any]  # of :func:`.burn_rate.rates`
 _SEVERITIES = {PAGE: "high", TICKET: "medium"}
 # Conditions of the rules of escalation.
 CONDITIONS = {PAGE: "sla_page", TICKET: "sla_ticket"}
@@ -70,7 +71,7 @@ def update(context: Desk, host: str, rates: Sequence[Mapping[str, Any]], before:
     # By the state, not by the rates: a firing rate without recent probes goes on firing.
     firing = {incidents.SERVICE_LEVEL + str(rate["name"]): rate for rate in rates if state[str(rate["name"])]}
     for name, rate in firing.items():
-        _report_burn(context, host, name, rate, reasons.get(name), result, quiet=quiet)
+        _report_burn(context, host, name, rate, reasons.get(name), result, quiet)
     for name, incident in open_ones.items():
         if name not in firing:
             _close_incident(context, incident, reasons.get(name), result)
@@ -90,14 +91,7 @@ def _open_incidents(store: History, host: str) -> dict[str, Incident]:
 
 
 def _report_burn(
-    context: Desk,
-    host: str,
-    alert: str,
-    rate: Mapping[str, Any],
-    change: Message | None,
-    result: AlertResult,
-    *,
-    quiet: bool,
+    context: Desk, host: str, alert: str, rate: Rate, change: Message | None, result: AlertResult, quiet: bool
 ) -> None:
     severity = str(rate["severity"])
     reason = change or describe_burn(rate)

@@ -18,7 +18,7 @@ from ...core.text import clean
 from ...history import access
 from ...sla.data import periods, rollups
 from ...sla.exchange import transfer
-from ..words import CommandError, t, translated
+from ..words import CliError, t, translated
 from . import status
 from .sla import translator
 
@@ -65,7 +65,7 @@ def _open_output(file: str) -> Iterator[TextIO]:
                 out.detach()  # flushes, without closing the file
     except OSError as error:
         reason = error.strerror or str(error)
-        raise CommandError(msg("{path} cannot be written: {reason}", path=str(path), reason=reason), 1) from error
+        raise CliError(msg("{path} cannot be written: {reason}", path=str(path), reason=reason), 1) from error
 
 
 def import_probes(state_dir: Path, file: str, *, host: str | None, format_name: str | None) -> Document:
@@ -86,7 +86,7 @@ def roll_up(state_dir: Path, *, raw_days: int, fine_days: int) -> Document:
     """Roll up old probes; return the counts of :func:`orquestrador_ops.sla.data.rollups.roll_up`."""
     if fine_days < raw_days:
         days = {"fine": fine_days, "raw": raw_days}
-        raise CommandError(
+        raise CliError(
             msg("--fine-days {fine} is less than --raw-days {raw}: probes are put together a second time later", **days)
         )
     with status.open_history(state_dir) as store:

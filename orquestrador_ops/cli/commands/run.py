@@ -20,7 +20,7 @@ from ..runner.execute import ENDED, Request, Result, write_result
 from ..runner.execute import run as execute
 from ..runner.progress import Lines, Live, Plain, Silent
 from ..runner.signals import Signals, StopRequests
-from ..words import CommandError, t, translated, translator
+from ..words import CliError, t, translated, translator
 from . import render
 
 GRACE_S = 15.0
@@ -47,7 +47,7 @@ def build_request(
     verbosity: int,
     width: int,
 ) -> Request:
-    """Return the request to run a procedure. Raises :class:`CommandError` for an invalid one."""
+    """Return the request to run a procedure. Raises :class:`CliError` for an invalid one."""
     found_project = project.find()
     playbook = found_project.playbook(procedure)
     variables, files = extra_vars.parse(extra)
@@ -93,9 +93,9 @@ def _inventory(named: str) -> str:
 def _readable(path: Path, what: Message) -> Path:
     whole = path.expanduser().absolute()
     if not whole.exists():
-        raise CommandError(msg("{path}: there is no such file ({what}): correct the path", path=str(whole), what=what))
+        raise CliError(msg("{path}: there is no such file ({what}): correct the path", path=str(whole), what=what))
     if not os.access(whole, os.R_OK):
-        raise CommandError(
+        raise CliError(
             msg("{path}: it cannot be read ({what}): give this user read access", path=str(whole), what=what)
         )
     return whole

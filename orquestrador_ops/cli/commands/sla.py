@@ -25,7 +25,7 @@ from ...sla.data import store as stores
 from ...sla.evaluate import measure
 from ...sla.evaluate.objectives import Objectives
 from ...sla.report import summary
-from ..words import CommandError, locale_of
+from ..words import CliError, locale_of
 from . import status
 
 if TYPE_CHECKING:
@@ -60,20 +60,20 @@ class Answer:
 
 
 def translator() -> i18n.Translator:
-    """Return the terminal's translator in ``OPS_TIMEZONE``. Raises :class:`CommandError` for an unknown zone.
+    """Return the terminal's translator in ``OPS_TIMEZONE``. Raises :class:`CliError` for an unknown zone.
 
     Elsewhere an unknown zone only changes displayed times; here it would move the borders of every day.
     """
     try:
         return i18n.translator(locale_of(os.environ), os.environ.get("OPS_TIMEZONE") or i18n.DEFAULT_TIMEZONE)
     except ValueError as error:
-        raise CommandError(msg("{reason} (OPS_TIMEZONE)", reason=str(error))) from error
+        raise CliError(msg("{reason} (OPS_TIMEZONE)", reason=str(error))) from error
 
 
 def evaluate(query: SlaQuery, *, report: bool = False, now: float | None = None) -> Answer:
     """Evaluate every host, or the one of the query.
 
-    Raises :class:`CommandError`, and :class:`orquestrador_ops.core.errors.SlaError` for an invalid period.
+    Raises :class:`CliError`, and :class:`orquestrador_ops.core.errors.SlaError` for an invalid period.
     """
     tr, at = translator(), time.time() if now is None else now
     period = _period(query, at, tr)
@@ -111,11 +111,8 @@ def metrics(query: SlaQuery, names: Sequence[str], output: Path | None, *, openm
     tr, at = translator(), time.time()
     periods = [_period(dataclasses.replace(query, period=name), at, tr) for name in names]
     results = _evaluations(query, periods, at)
-    documents = [
-        measure.named_period(evaluation.document, name)
-        for _, evaluations in results
-        for name, evaluation in zip(names, evaluations, strict=True)
-    ]
+    pairs = [pair for _, items in results for pair in zip(names, items, strict=True)]
+    documents = [measure.named_period(item.document, name) for name, item in pairs]
     with _open_history(query.state_dir) as store:
         gap_s = Objectives().gap_s if query.gap_s is None else query.gap_s
         readings = [measure.reading(store, host, at, tr.zone_name(), gap_s) for host, _ in results]
@@ -126,21 +123,19 @@ def metrics(query: SlaQuery, names: Sequence[str], output: Path | None, *, openm
 
 
 def overridden(current: Objectives, overrides: Sequence[str], gap_s: float | None) -> Objectives:
-    """Override objectives by ``name=value``, also in percent. Raises ``CommandError``, ``SlaError``."""
+    """Override objectives by ``name=value``, also in percent. Raises ``CliError``, ``SlaError``."""
     names = {field.name for field in dataclasses.fields(Objectives)}
     changes: dict[str, Any] = {} if gap_s is None else {"gap_s": gap_s}
     for text in overrides:
         name, _, value = text.partition("=")
         if name not in names:
-            raise CommandError(
+            raise CliError(
                 msg("--objective {given}: use one of {known}", given=text[:60], known=", ".join(sorted(names)))
             )
         try:
             number = float(value.removesuffix("%"))
         except ValueError:
-            raise CommandError(
-                msg("--objective {given}: give a number, 99.95% for instance", given=text[:60])
-            ) from None
+            raise CliError(msg("--objective {given}: give a number, 99.95% for instance", given=text[:60])) from None
         changes[name] = number / 100 if value.endswith("%") else number
     return _objectives({**dataclasses.asdict(current), **changes})
 
@@ -172,9 +167,9 @@ def _open_history(state_dir: Path) -> Iterator[History]:
         with status.open_history(state_dir) as store:
             yield store
     except HistoryError as error:
-        raise CommandError(error.message, UNPROVEN) from error
-    except CommandError as refused:
-        raise CommandError(refused.message, UNPROVEN if refused.status == 1 else refused.status) from refused
+        raise CliError(error.message, UNPROVEN) from error
+    except CliError as refused:
+        raise CliError(refused.message, UNPROVEN if refused.status == 1 else refused.status) from refused
 
 
 def _hosts(store: History, host: str | None) -> list[str]:
@@ -184,12 +179,12 @@ def _hosts(store: History, host: str | None) -> list[str]:
             "no probe is on record in {name}: run the daily routine or the watch, or runbook history import",
             name=store.name,
         )
-        raise CommandError(text, UNPROVEN)
+        raise CliError(text, UNPROVEN)
     if host is None:
         return host_names
     if host not in host_names:
         shown = ", ".join(host_names[:10])
-        raise CommandError(msg("no probe of {host} is on record: there are {known}", host=host, known=shown), UNPROVEN)
+        raise CliError(msg("no probe of {host} is on record: there are {known}", host=host, known=shown), UNPROVEN)
     return [host]
 
 

@@ -25,7 +25,7 @@ from ...incidents.breaker import BreakerStore, Limits, not_closed
 from ...incidents.store import Incident
 from ...runs import lifecycle
 from .. import queries
-from ..words import CommandError, translated
+from ..words import CliError, translated
 
 if TYPE_CHECKING:
     from ...history.store import History
@@ -38,13 +38,13 @@ MAX_REPORT_BYTES = 8 << 20
 def open_history(state_dir: Path) -> History:
     """Open the history of a state directory, or of ``OPS_HISTORY_URL``.
 
-    Raises :class:`CommandError` if there is none yet: reading must not create a store.
+    Raises :class:`CliError` if there is none yet: reading must not create a store.
     """
     url = os.environ.get("OPS_HISTORY_URL") or None
     if access.absent(state_dir, url):
         path = str(state_dir)
         text = msg("nothing is on record in {path} yet: run a procedure, or name another with --state-dir", path=path)
-        raise CommandError(text, 1)
+        raise CliError(text, 1)
     return access.open_history(state_dir, url)
 
 
@@ -106,19 +106,18 @@ def show_incident(state_dir: Path, number: int) -> Document:
         incident = incidents.get(store, number)
         notifications = incidents.told(store, number) if incident else []
     if incident is None:
-        raise CommandError(msg("There is no incident {number}: list them with runbook incidents", number=number), 1)
+        raise CliError(msg("There is no incident {number}: list them with runbook incidents", number=number), 1)
     from ...incidents import postmortem
 
     data = incident["data"]
+    timeline = data.get("timeline") or []
     path = postmortem.path_of(incident, state_dir)
     return _document(
         incident={
             **_incident(incident),
             "scenario": data.get("scenario"),
             **{name: [translated(item) for item in data.get(name) or []] for name in ("reasons", "tried", "proposals")},
-            "timeline": [
-                {"at": item.get("at"), "what": translated(item.get("what"))} for item in data.get("timeline") or []
-            ],
+            "timeline": [{"at": row.get("at"), "what": translated(row.get("what"))} for row in timeline],
             "notifications": notifications,
             "postmortem": str(path) if path.exists() else None,
         }
@@ -131,7 +130,7 @@ def acknowledge(state_dir: Path, number: int, note: str | None) -> Document:
         try:
             incident = incidents.acknowledge(store, number, lifecycle.operator_name(), note=note)
         except incidents.IncidentError as error:
-            raise CommandError(error.message, 1) from error
+            raise CliError(error.message, 1) from error
     return _document(incident=_incident(incident))
 
 
@@ -145,7 +144,7 @@ def close_breaker(state_dir: Path, host: str, procedure: str) -> Document:
             text = msg(
                 "no recovery by {procedure} is on record for {host}: runbook status names what there is", **names
             )
-            raise CommandError(text, 1)
+            raise CliError(text, 1)
         was_open = BreakerStore(store, host, procedure, Limits(), time.time()).close(by)
     return _document(host=host, procedure=procedure, was_open=was_open, closed_by=by)
 
@@ -163,22 +162,20 @@ def report(state_dir: Path, run_id: str, *, as_json: bool) -> str:
     with open_history(state_dir) as store:
         run = queries.run(store, run_id)
     if run is None:
-        raise CommandError(msg("there is no run {run_id} on record: runbook reports lists them", run_id=run_id), 1)
+        raise CliError(msg("there is no run {run_id} on record: runbook reports lists them", run_id=run_id), 1)
     path = (run["reports"] or {}).get("json" if as_json else "md")
     if not path:
-        raise CommandError(msg("the run {run_id} left no report", run_id=run_id), 1)
+        raise CliError(msg("the run {run_id} left no report", run_id=run_id), 1)
     try:
         with Path(path).open("rb") as stream:
             text = stream.read(MAX_REPORT_BYTES).decode("utf-8", "replace")
     except OSError as error:
-        raise CommandError(
-            msg("{path} cannot be read: {reason}", path=str(path), reason=str(error.strerror)), 1
-        ) from error
+        raise CliError(msg("{path} cannot be read: {reason}", path=str(path), reason=str(error.strerror)), 1) from error
     if as_json:
         try:
             json.loads(text)
         except ValueError:
-            raise CommandError(msg("{path} is damaged: it is no JSON any more", path=str(path)), 1) from None
+            raise CliError(msg("{path} is damaged: it is no JSON any more", path=str(path)), 1) from None
     return text
 
 

@@ -125,16 +125,12 @@ def watch(
     if as_json:
         watch_state.lines.broken = True  # nothing but the document, at the end
     with Signals() as signals, terminate.connections(f"watch-{time.time_ns() % 10**6}") as connections:
-        graceful_stop = GracefulStop(signals, STOP_TIMEOUT_S)
+        stop = GracefulStop(signals, STOP_TIMEOUT_S)
         due = time.monotonic()
         while True:
             output = CycleOutput()
-            result = (
-                run_cycle(request, output, graceful_stop)
-                if run_cycle
-                else execute(request, output, graceful_stop, connections)
-            )
-            run_command.record_unconcluded(result, graceful_stop)
+            result = run_cycle(request, output, stop) if run_cycle else execute(request, output, stop, connections)
+            run_command.record_unconcluded(result, stop)
             watch_state.cycle(result, output)
             if signals.received or (cycles is not None and watch_state.cycles >= cycles):
                 break

@@ -26,7 +26,7 @@ from orquestrador.system import long_command
 from ...core.files import locked, private_dir, write_atomic
 from ...core.outcomes import ERROR, INTERRUPTED, MET, NOT_MET, TIMEOUT
 from ...runs import lifecycle
-from ..words import CommandError
+from ..words import CliError
 from . import terminate
 from .events import HostRun, RunEvents
 from .signals import StopRequests
@@ -117,7 +117,7 @@ class ProgressDisplay(Protocol):
 
 
 def run(request: Request, display: ProgressDisplay, signals: StopRequests, connections: Path | None = None) -> Result:
-    """Run a procedure until it ends, exceeds its budget or is interrupted. Raises :class:`CommandError`.
+    """Run a procedure until it ends, exceeds its budget or is interrupted. Raises :class:`CliError`.
 
     ``connections``: a directory for SSH connections that several runs share.
     """
@@ -245,7 +245,7 @@ class _Execution:
         try:
             config.prepare()
         except AnsibleRunnerException as error:
-            raise CommandError(msg("ansible-runner cannot be prepared: {reason}", reason=str(error)), 1) from error
+            raise CliError(msg("ansible-runner cannot be prepared: {reason}", reason=str(error)), 1) from error
         for name in _NOT_PASSED:
             config.env.pop(name, None)
         config.env = _UnsavedEnvironment(config.env)
@@ -287,7 +287,7 @@ def _directory(parent: Path, run_id: str, keep: int) -> Iterator[Path]:
             directory = private_dir(private_dir(parent) / run_id)
             stack.enter_context(locked(directory / _LOCK, wait_s=None))
         except OSError as error:
-            raise CommandError(
+            raise CliError(
                 msg(
                     "{path} cannot be written: give this user write access, or name another with --state-dir "
                     "({reason})",

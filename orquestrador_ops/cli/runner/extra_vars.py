@@ -11,7 +11,7 @@ from typing import Any
 
 from orquestrador.core.messages import msg
 
-from ..words import CommandError
+from ..words import CliError
 
 _SECRET = re.compile(r"pass(word|wd|phrase)?(_|$)|secret|token|private|identity|credential|api_?key|senha", re.I)
 
@@ -22,7 +22,7 @@ def parse(options: Iterable[str]) -> tuple[dict[str, Any], list[Path]]:
     ``k=v k2="v w"`` gives texts, a JSON or YAML mapping its values, ``@file`` is left for Ansible to read.
 
     Raises:
-        CommandError: anything else, a missing file, and a secret: every user of this machine can list command lines.
+        CliError: anything else, a missing file, and a secret: every user of this machine can list command lines.
     """
     variables: dict[str, Any] = {}
     files: list[Path] = []
@@ -35,7 +35,7 @@ def parse(options: Iterable[str]) -> tuple[dict[str, Any], list[Path]]:
             variables.update(_pairs(text))
     for name in variables:
         if _SECRET.search(name) and not name.endswith(("_file", "_path")):
-            raise CommandError(
+            raise CliError(
                 msg(
                     "-e {name}=… would show a secret to whoever lists the processes: put it into the inventory's "
                     "Vault, or into a file and give -e @file",
@@ -48,7 +48,7 @@ def parse(options: Iterable[str]) -> tuple[dict[str, Any], list[Path]]:
 def _file(name: str) -> Path:
     path = Path(name).expanduser().resolve()
     if not path.is_file():
-        raise CommandError(msg("-e @{path}: there is no such file", path=str(path)))
+        raise CliError(msg("-e @{path}: there is no such file", path=str(path)))
     return path
 
 
@@ -63,7 +63,7 @@ def _mapping(text: str) -> dict[str, Any]:
         except yaml.YAMLError:
             value = None
     if not isinstance(value, dict):
-        raise CommandError(msg("-e {given}: give name=value, a mapping as JSON or YAML, or @file", given=text[:60]))
+        raise CliError(msg("-e {given}: give name=value, a mapping as JSON or YAML, or @file", given=text[:60]))
     return {str(name): item for name, item in value.items()}
 
 
@@ -74,5 +74,5 @@ def _pairs(text: str) -> dict[str, Any]:
         parts = []
     pairs = [part.partition("=") for part in parts]
     if not pairs or not all(separator and name.strip() for name, separator, _ in pairs):
-        raise CommandError(msg("-e {given}: give name=value, a mapping as JSON or YAML, or @file", given=text[:60]))
+        raise CliError(msg("-e {given}: give name=value, a mapping as JSON or YAML, or @file", given=text[:60]))
     return {name.strip(): value for name, _, value in pairs}

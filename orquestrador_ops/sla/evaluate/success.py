@@ -62,21 +62,19 @@ def metrics(
     by_month = _MONTHS, months, facts
     return {
         "daily": [
-            _evaluate_metric("no_unplanned_downtime", msg("No unplanned downtime"), no_downtime, *by_day),
-            _evaluate_metric("health_checks", msg("All health checks passed"), probes_good, *by_day),
-            _evaluate_metric("error_log", msg("Fewer than 10 errors a day in the logs"), few_errors, *by_day),
+            _metric("no_unplanned_downtime", msg("No unplanned downtime"), no_downtime, *by_day),
+            _metric("health_checks", msg("All health checks passed"), probes_good, *by_day),
+            _metric("error_log", msg("Fewer than 10 errors a day in the logs"), few_errors, *by_day),
         ],
         "weekly": [
-            _evaluate_metric("uptime", msg("Uptime of the week as promised"), uptime_met, *by_week),
-            _evaluate_metric("tests", msg("All automated tests passed"), tests, *by_week, _WEEK_S),
-            _evaluate_metric("backup", msg("Backup made"), backed_up, *by_week, _WEEK_S),
+            _metric("uptime", msg("Uptime of the week as promised"), uptime_met, *by_week),
+            _metric("tests", msg("All automated tests passed"), tests, *by_week, _WEEK_S),
+            _metric("backup", msg("Backup made"), backed_up, *by_week, _WEEK_S),
         ],
         "monthly": [
-            _evaluate_metric("uptime_sla", msg("Uptime of the month as promised"), uptime_met, *by_month),
-            _evaluate_metric(
-                "dependencies", msg("Dependencies audited and up to date"), dependencies, *by_month, _MONTH_S
-            ),
-            _evaluate_metric("documentation", msg("Documentation reviewed"), reviewed, *by_month, _MONTH_S),
+            _metric("uptime_sla", msg("Uptime of the month as promised"), uptime_met, *by_month),
+            _metric("dependencies", msg("Dependencies audited and up to date"), dependencies, *by_month, _MONTH_S),
+            _metric("documentation", msg("Documentation reviewed"), reviewed, *by_month, _MONTH_S),
         ],
     }
 
@@ -88,7 +86,7 @@ _WEEKS = msg("{met} of {total} week(s)", met=0, total=0)
 _MONTHS = msg("{met} of {total} month(s)", met=0, total=0)
 
 
-def _evaluate_metric(
+def _metric(
     name: str, title: Message, test: Test, observed_text: Message, edges: Figures, facts: Facts, whole_s: float = 0
 ) -> dict[str, Any]:
     """Return the entry of a metric. ``whole_s``: a shorter piece is only part of a week or month."""

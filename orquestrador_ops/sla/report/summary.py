@@ -75,17 +75,15 @@ def host_lines(documents: Sequence[Document], tr: Translator) -> list[str]:
     wording = Wording(tr)
     names = ", ".join(str(doc["period"]["name"]) for doc in documents)
     lines = [tr.t("Service levels of {host} ({periods})", host=clean(documents[0]["host"], 255), periods=names)]
-    lines += [
-        _sla_line(several, documents, wording) for several in zip(*(doc["slas"] for doc in documents), strict=True)
-    ]
+    lines += [_sla_line(slas, documents, wording) for slas in zip(*(doc["slas"] for doc in documents), strict=True)]
     actions = {sla["id"]: sla["action"] for doc in documents for sla in doc["slas"] if sla.get("action")}
     return lines + ["  " + tr.t("To do: {action}", action=action) for action in actions.values()]
 
 
-def _sla_line(entries: Sequence[Document], documents: Sequence[Document], wording: Wording) -> str:
-    tr, first = wording.tr, entries[0]
+def _sla_line(slas: Sequence[Document], documents: Sequence[Document], wording: Wording) -> str:
+    tr, first = wording.tr, slas[0]
     parts = []
-    for sla, document in zip(entries, documents, strict=True):
+    for sla, document in zip(slas, documents, strict=True):
         amount = remaining(sla, wording)
         text = f"{document['period']['name']} {value(sla, 'value', wording)} {verdict(sla['verdict'], tr)}"
         parts.append(text + (f" ({_remaining_text(amount, tr)})" if amount else ""))

@@ -75,11 +75,11 @@ def test_events_tell_tasks_hosts_and_conclusions() -> None:
     st.lists(st.dictionaries(st.sampled_from(["event", "event_data", "stdout"]), st.none() | st.text() | st.just({})))
 )
 def test_strange_events_do_no_harm(events: list[dict[str, Any]]) -> None:
-    events, shown = RunEvents(), io.StringIO()
+    run, shown = RunEvents(), io.StringIO()
     plain = Plain(Lines(shown))
     for one in events:
-        events.add(one, 1.0)
-        plain.event(one, events)
+        run.add(one, 1.0)
+        plain.event(one, run)
 
 
 def test_plain_lines_are_ansibles_own() -> None:
@@ -127,7 +127,7 @@ def test_hosts_beyond_the_forks_wait_for_their_turn(tmp_path: Path) -> None:
 
 
 def test_environment_of_a_run_is_not_written() -> None:
-    kept = execute._Unwritten({"TOKEN": "hunter22"})
+    kept = execute._UnsavedEnvironment({"TOKEN": "hunter22"})
     written = io.StringIO()
     json.dump({"env": kept}, written)
     assert written.getvalue() == '{"env": {}}'
@@ -248,7 +248,7 @@ def test_watch_says_details_only_when_they_change(tmp_path: Path) -> None:
     shown = io.StringIO()
     state = watch_command.Watch(15, Lines(shown))
     for said in (["Watch of 2: well"], ["  a: bad", "Watch of 2: one bad"], ["  a: bad", "Watch of 2: one bad"]):
-        heard = watch_command.Heard()
+        heard = watch_command.CycleOutput()
         for line in said:
             heard.event(event("verbose", line + "\r\n"), RunEvents())
         result = execute.Result("id", request(tmp_path), tmp_path, "now", status="met", seconds=1.0)
