@@ -34,9 +34,10 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(argv: list[str]) -> int:
     from .app import app
+    from .usage import command_of
 
     try:
-        app(args=argv, prog_name="runbook", standalone_mode=True)
+        command_of(app)(args=argv, prog_name="runbook", standalone_mode=True)
     except SystemExit as end:
         with contextlib.suppress(BrokenPipeError):
             sys.stdout.flush()

@@ -6,25 +6,10 @@ from dataclasses import replace
 from typing import Annotated
 
 import typer
-import typer.core
-
-from orquestrador.core.messages import msg
 
 from .commands import completion, sla_app
 from .options import Extra, Inventory, Json, Keep, StateDir, VaultFile, Verbose, print_document, state_dir_of
 from .words import t
-
-# Typer's own words, in the operator's language as well.
-_TYPER = (
-    msg("Arguments"),
-    msg("Options"),
-    msg("Commands"),
-    msg("required"),
-    msg("default: {default}"),
-    msg("Missing command."),
-    msg("No such command {name!r}."),
-)
-vars(typer.core)["_"] = t
 
 app = typer.Typer(
     name="runbook",

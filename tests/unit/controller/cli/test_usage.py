@@ -1,0 +1,54 @@
+"""Typer's own sentences in the operator's language."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+
+ENGLISH = (
+    "Usage",
+    "Try ",
+    "Error",
+    "OPTIONS",
+    "COMMAND",
+    "Missing",
+    "No such",
+    "Invalid",
+    "Show this",
+    "completion for",
+)
+
+
+def runbook(locale: str, *arguments: str) -> str:
+    argv = [sys.executable, "-m", "orquestrador_ops.cli", *arguments]
+    environment = {**os.environ, "OPS_LOCALE": locale, "COLUMNS": "200"}
+    done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    return done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("--help", "Mostrar esta mensagem e sair."),
+        ("history", "COMANDO [ARGS]..."),
+        ("run", "Erro: Falta o argumento 'procedure'."),
+        ("ack x", "Erro: Valor inválido para 'number': informe um número inteiro"),
+        ("ack 0", "o mínimo é 1"),
+        ("statu", "Erro: Não existe o comando 'statu'. Você quis dizer 'status'?"),
+        ("run daily --targe x", "Não existe a opção --targe (opções parecidas: --target)"),
+        ("status extra", "Erro: Argumento(s) a mais: extra"),
+        ("run --target", "Erro: A opção '--target' exige um valor."),
+    ],
+)
+def test_usage_is_in_portuguese(command: str, expected: str) -> None:
+    output = runbook("pt_BR", *command.split())
+    assert expected in output
+    assert not [word for word in ENGLISH if word in output], output
+
+
+def test_usage_is_in_english() -> None:
+    assert "Usage: runbook run [OPTIONS]" in (output := runbook("en", "run"))
+    assert "Try 'runbook run -h' for help.\n\nError: Missing argument 'procedure'." in output
