@@ -49,7 +49,7 @@ def main(base: str) -> int:
 
 def pairs(base: str) -> Iterator[tuple[str, str]]:
     """Old and new message ids, of each file that changed since ``base``."""
-    changed = git("diff", "--name-status", "-M", base, "--", *FOLDERS).splitlines()
+    changed = git("diff", "--name-status", "--diff-filter=MR", "-M", base, "--", *FOLDERS).splitlines()
     for line in changed:
         _, *names = line.split("\t")
         before, after = names[0], ROOT / names[-1]

@@ -13,7 +13,7 @@ from .words import t
 
 app = typer.Typer(
     name="runbook",
-    help=t("Runs the procedures of the operational playbook, and tells what became of them."),
+    help=t("Run the procedures of the operational playbook and report their results."),
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -41,7 +41,7 @@ def _version(value: bool) -> None:
 @app.callback()
 def _main(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help=t("The version."))
+        bool, typer.Option("--version", callback=_version, is_eager=True, help=t("Show the version and exit."))
     ] = False,
 ) -> None:
     pass
@@ -50,7 +50,7 @@ def _main(
 @app.command("run", help=t("Run a procedure. Status 0: its expected result was proven."))
 def run(
     procedure: Annotated[
-        str, typer.Argument(help=t("Its name, daily for instance."), autocompletion=completion.procedures)
+        str, typer.Argument(help=t("Name of the procedure, for instance daily."), autocompletion=completion.procedures)
     ],
     target: Annotated[
         str | None,
@@ -58,14 +58,18 @@ def run(
     ] = None,
     inventory: Inventory = None,
     check: Annotated[
-        bool, typer.Option("--check", help=t("Observe and say what would be done; change nothing."))
+        bool, typer.Option("--check", help=t("Check mode: show what would be done; change nothing."))
     ] = False,
     extra: Extra = None,
     vault: VaultFile = None,
     keep: Keep = 20,
     grace: Annotated[
         float,
-        typer.Option("--grace", min=0, help=t("Seconds beyond the budget, and for what is asked to end on a host.")),
+        typer.Option(
+            "--grace",
+            min=0,
+            help=t("Seconds of grace after the budget, and for processes on a host to end after SIGTERM."),
+        ),
     ] = 15,
     state_dir: StateDir = None,
     as_json: Json = False,
@@ -89,10 +93,12 @@ def run(
     raise typer.Exit(run_command.run(request, as_json=as_json))
 
 
-@app.command("watch", help=t("One cycle of the watch after the other, until it is told to end."))
+@app.command("watch", help=t("Run cycles of the watch until a signal ends it."))
 def watch(
-    interval: Annotated[float, typer.Option("--interval", min=1, help=t("Seconds from one cycle to the next."))] = 15,
-    cycles: Annotated[int | None, typer.Option("--cycles", min=1, help=t("End after so many."))] = None,
+    interval: Annotated[
+        float, typer.Option("--interval", min=1, help=t("Seconds from the start of one cycle to the next."))
+    ] = 15,
+    cycles: Annotated[int | None, typer.Option("--cycles", min=1, help=t("End after this many cycles."))] = None,
     target: Annotated[
         str | None,
         typer.Option("--target", help=t("This host or group only."), autocompletion=completion.hosts),
@@ -122,7 +128,7 @@ def watch(
     raise typer.Exit(watch_command.watch(request, interval_s=interval, cycles=cycles, as_json=as_json))
 
 
-@app.command("status", help=t("What is on record of every host, without asking any."))
+@app.command("status", help=t("Show the recorded state of every host, without contacting any."))
 def status(state_dir: StateDir = None, as_json: Json = False) -> None:
     from .commands import render
     from .commands import status as status_command
@@ -133,7 +139,7 @@ def status(state_dir: StateDir = None, as_json: Json = False) -> None:
 
 @app.command("incidents", help=t("Open incidents, newest first."))
 def incidents(
-    closed: Annotated[bool, typer.Option("--all", help=t("Those that are over as well."))] = False,
+    closed: Annotated[bool, typer.Option("--all", help=t("Show closed incidents as well."))] = False,
     state_dir: StateDir = None,
     as_json: Json = False,
 ) -> None:
@@ -144,10 +150,10 @@ def incidents(
     print_document(document, render.incidents(document), as_json)
 
 
-Number = Annotated[int, typer.Argument(min=1, help=t("Its number."), autocompletion=completion.incidents)]
+Number = Annotated[int, typer.Argument(min=1, help=t("Number of the incident."), autocompletion=completion.incidents)]
 
 
-@app.command("incident", help=t("One incident: why, what was tried, its timeline, who was told."))
+@app.command("incident", help=t("Show one incident: reasons, recovery attempts, timeline, notifications."))
 def incident(number: Number, state_dir: StateDir = None, as_json: Json = False) -> None:
     from .commands import render
     from .commands import status as status_command
@@ -156,10 +162,10 @@ def incident(number: Number, state_dir: StateDir = None, as_json: Json = False) 
     print_document(document, render.incident(document), as_json)
 
 
-@app.command("ack", help=t("Take an incident on: it goes to no further level by itself."))
+@app.command("ack", help=t("Acknowledge an incident: it is not escalated any further."))
 def ack(
     number: Number,
-    note: Annotated[str | None, typer.Option("--note", help=t("What others should know."))] = None,
+    note: Annotated[str | None, typer.Option("--note", help=t("Note for the incident's timeline."))] = None,
     state_dir: StateDir = None,
     as_json: Json = False,
 ) -> None:
@@ -170,7 +176,7 @@ def ack(
     print_document(document, render.acknowledgement(document), as_json)
 
 
-@app.command("close-breaker", help=t("Let a procedure recover a host again after too many recoveries."))
+@app.command("close-breaker", help=t("Close a circuit breaker: let a procedure recover a host again."))
 def close_breaker(
     host: Annotated[str, typer.Argument(help=t("The host."), autocompletion=completion.hosts)],
     procedure: Annotated[str, typer.Argument(help=t("The procedure."), autocompletion=completion.procedures)],
@@ -188,12 +194,12 @@ def close_breaker(
 def reports(
     ctx: typer.Context,
     host: Annotated[
-        str | None, typer.Option("--host", help=t("Of this host."), autocompletion=completion.hosts)
+        str | None, typer.Option("--host", help=t("This host only."), autocompletion=completion.hosts)
     ] = None,
     procedure: Annotated[
-        str | None, typer.Option("--procedure", help=t("Of this procedure."), autocompletion=completion.procedures)
+        str | None, typer.Option("--procedure", help=t("This procedure only."), autocompletion=completion.procedures)
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help=t("How many at most."))] = 20,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help=t("Maximum number of reports."))] = 20,
     state_dir: StateDir = None,
     as_json: Json = False,
 ) -> None:
@@ -206,9 +212,9 @@ def reports(
     print_document(document, render.reports(document), as_json)
 
 
-@reports_app.command("show", help=t("One report, as it was written."))
+@reports_app.command("show", help=t("Show one report."))
 def show(
-    run_id: Annotated[str, typer.Argument(help=t("Of this run."))],
+    run_id: Annotated[str, typer.Argument(help=t("Id of the run."))],
     state_dir: StateDir = None,
     as_json: Json = False,
 ) -> None:

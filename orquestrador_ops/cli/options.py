@@ -15,7 +15,7 @@ from .words import t
 Json = Annotated[bool, typer.Option("--json", help=t("One JSON document on standard output, nothing else."))]
 StateDir = Annotated[
     Path | None,
-    typer.Option("--state-dir", help=t("Where history and reports lie; default: OPS_STATE_DIR, else var/.")),
+    typer.Option("--state-dir", help=t("Directory of history and reports; default: OPS_STATE_DIR, else var/.")),
 ]
 Inventory = Annotated[
     list[str] | None,
@@ -28,8 +28,8 @@ Extra = Annotated[
     list[str] | None,
     typer.Option("--extra-vars", "-e", help=t("Variable: name=value, a mapping as JSON or YAML, or @file.")),
 ]
-Verbose = Annotated[int, typer.Option("--verbose", "-v", count=True, help=t("All of Ansible's own output."))]
-Keep = Annotated[int, typer.Option("--keep", min=1, help=t("How many runs' artifacts are kept."))]
+Verbose = Annotated[int, typer.Option("--verbose", "-v", count=True, help=t("Show all of Ansible's output."))]
+Keep = Annotated[int, typer.Option("--keep", min=1, help=t("Number of runs whose artifacts are retained."))]
 
 
 def state_dir_of(directory: Path | None) -> Path:

@@ -33,7 +33,7 @@ CONDITIONS = {PAGE: "sla_page", TICKET: "sla_ticket"}
 
 _PROPOSALS = (
     msg("See what is down or slow now: runbook status, then playbooks/emergency/triage.yml"),
-    msg("See what burned the budget: runbook sla --period 7d names the incidents"),
+    msg("Find out what used the budget: runbook sla --period 7d lists the incidents"),
 )
 
 
@@ -117,7 +117,7 @@ def _report_burn(
     current = context.plan.of(incident["level"])
     if quiet:
         if new:
-            result.notes.append(msg("The host is in maintenance: nobody is told before it is over"))
+            result.notes.append(msg("The host is in maintenance: notifications wait until it is over"))
     elif current is not None:
         result.delivery.add(escalation.tell(context, incident, current))
 
@@ -134,7 +134,7 @@ def _close_incident(context: Desk, incident: Incident, change: Message | None, r
 def describe_burn(rate: Mapping[str, Any]) -> Message:
     """Return in one line how fast a budget burns."""
     return msg(
-        "The error budget burns {long_burn} times as fast as it may within {long_s} and {short_burn} times within "
+        "The error budget burns at {long_burn} times the allowed rate over {long_s} and at {short_burn} times over "
         "{short_s} (limit {factor}; {bad_long} bad probes)",
         **{name: rate[name] for name in ("long_burn", "long_s", "short_burn", "short_s", "factor", "bad_long")},
     )

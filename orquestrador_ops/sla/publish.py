@@ -125,7 +125,9 @@ def _unread(result: Document) -> list[Message]:
     if not (result.get("failed") or result.get("unreachable")):
         return []
     reason = excerpt(result.get("msg") or "", 200)
-    return [msg("Requests and errors of the logs could not be counted, older counts stand: {reason}", reason=reason)]
+    return [
+        msg("Requests and errors of the logs could not be counted, the last counts are used: {reason}", reason=reason)
+    ]
 
 
 def result(outcome: Outcome, results: Results, tr: Translator, *, enforce: bool) -> dict[str, Any]:

@@ -113,9 +113,7 @@ def incident(document: Document) -> Iterator[str]:
 def acknowledgement(document: Document) -> Iterator[str]:
     """Yield the line after an acknowledgement."""
     number, who = document["incident"]["id"], clean(document["incident"]["acknowledged_by"], 80)
-    yield t(
-        "Incident {number} is acknowledged by {who}: it goes to no further level by itself.", number=number, who=who
-    )
+    yield t("Incident {number} is acknowledged by {who}: it is not escalated any further.", number=number, who=who)
 
 
 def breaker(document: Document) -> Iterator[str]:

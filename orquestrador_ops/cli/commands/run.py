@@ -143,7 +143,7 @@ def _escalate(result: Result, signals: StopRequests) -> None:
         escalation = replace(request, playbook=playbook, procedure=ESCALATE, variables=variables)
         notified = execute(replace(escalation, budget_s=ESCALATE_S, grace_s=5.0), Silent(), signals).rc == 0
     if not notified:
-        result.problems.append(msg("Nobody could be told of it: run the procedure escalate by hand, and see why"))
+        result.problems.append(msg("Nobody could be notified: run the procedure escalate by hand and read its error"))
 
 
 def summary_lines(result: Result) -> list[str]:
@@ -171,7 +171,7 @@ def summary_lines(result: Result) -> list[str]:
             lines.append("  " + t("Still running on the hosts: {names}", names=", ".join(leftovers.left)))
         if leftovers.unasked:
             lines.append(
-                "  " + t("{count} hosts could not be asked to end what they run for it.", count=leftovers.unasked)
+                "  " + t("{count} hosts could not be reached to end the run's processes.", count=leftovers.unasked)
             )
     lines += [f"  {translated(problem)}" for problem in result.problems]
     if result.status != MET:

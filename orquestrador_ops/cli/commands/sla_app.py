@@ -12,21 +12,21 @@ from ..words import t
 from . import completion
 
 sla_app = typer.Typer(
-    help=t("What was promised, what was measured, and what is left of the error budget.")
+    help=t("Show service levels: objectives, measured values and remaining error budget.")
     + "\n\n"
     + t(
         "Status 0: every SLA is met. 1: one is missed. 3: none is missed, but something is unproven, nothing is known, "
-        "or the history cannot be read. 2: it cannot be asked like this."
+        "or the history cannot be read. 2: the command line is invalid."
     ),
     rich_markup_mode=None,
 )
 history_app = typer.Typer(
-    help=t("Probes on record: bring them in, take them out, keep them small."),
+    help=t("Import, export and roll up recorded probes."),
     rich_markup_mode=None,
     no_args_is_help=True,
 )
 
-Host = Annotated[str | None, typer.Option("--host", help=t("Of this host."), autocompletion=completion.hosts)]
+Host = Annotated[str | None, typer.Option("--host", help=t("This host only."), autocompletion=completion.hosts)]
 Period = Annotated[
     str | None,
     typer.Option(
@@ -36,14 +36,14 @@ Period = Annotated[
         ),
     ),
 ]
-From = Annotated[str | None, typer.Option("--from", help=t("From this instant on, in ISO 8601."))]
-To = Annotated[str | None, typer.Option("--to", help=t("Up to this instant, in ISO 8601; default: now."))]
+From = Annotated[str | None, typer.Option("--from", help=t("Start, in ISO 8601."))]
+To = Annotated[str | None, typer.Option("--to", help=t("End, in ISO 8601; default: now."))]
 Objective = Annotated[
     list[str] | None,
-    typer.Option("--objective", help=t("Another objective: uptime=99.95%, response_ms=300, recovery_s=600.")),
+    typer.Option("--objective", help=t("Override an objective: uptime=99.95%, response_ms=300, recovery_s=600.")),
 ]
 Gap = Annotated[
-    float | None, typer.Option("--gap", help=t("Seconds for which a probe holds; beyond them nothing is known."))
+    float | None, typer.Option("--gap", help=t("Seconds for which a probe counts; time after that is unknown."))
 ]
 Out = Annotated[str | None, typer.Option("--format", help=t("csv or jsonl; default: by the name."))]
 In = Annotated[str | None, typer.Option("--format", help=t("csv, jsonl or health-monitor; default: by the content."))]
@@ -58,7 +58,7 @@ def sla(
     end: To = None,
     objective: Objective = None,
     gap: Gap = None,
-    report: Annotated[bool, typer.Option("--report", help=t("Write the report as well, and name its files."))] = False,
+    report: Annotated[bool, typer.Option("--report", help=t("Write the report as well, and list its files."))] = False,
     state_dir: StateDir = None,
     as_json: Json = False,
 ) -> None:
@@ -73,9 +73,9 @@ def sla(
     raise typer.Exit(answer.status)
 
 
-@sla_app.command("export", help=t("Rules and a dashboard for Prometheus and Grafana, and documents of OpenSLO."))
+@sla_app.command("export", help=t("Write rules for Prometheus, dashboards for Grafana and OpenSLO documents."))
 def export(
-    directory: Annotated[Path, typer.Argument(help=t("Where they are written."))],
+    directory: Annotated[Path, typer.Argument(help=t("Directory to write to."))],
     objective: Objective = None,
     gap: Gap = None,
     as_json: Json = False,
@@ -86,10 +86,10 @@ def export(
     print_document(document, document["files"], as_json)
 
 
-@sla_app.command("metrics", help=t("The figures as text for node_exporter's textfile collector."))
+@sla_app.command("metrics", help=t("Print or write metrics for node_exporter's textfile collector."))
 def metrics(
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help=t("Write this file, whole or not at all; default: print it."))
+        Path | None, typer.Option("--output", "-o", help=t("Write this file atomically; default: standard output."))
     ] = None,
     host: Host = None,
     period: Annotated[
@@ -142,7 +142,7 @@ def history_import(
     raise typer.Exit(1 if result["rejected_total"] else 0)
 
 
-@history_app.command("roll-up", help=t("Keep probes of long ago as counts and histograms; no figure changes."))
+@history_app.command("roll-up", help=t("Roll up old probes into counts and histograms; no figure changes."))
 def roll_up(
     raw_days: Annotated[int, typer.Option("--raw-days", min=1, help=t("Days for which every probe is kept."))] = 90,
     fine_days: Annotated[int, typer.Option("--fine-days", min=1, help=t("Days kept in steps of five minutes."))] = 400,

@@ -142,7 +142,7 @@ def close_breaker(state_dir: Path, host: str, procedure: str) -> Document:
         if (host, procedure) not in recovered:
             names = {"procedure": procedure, "host": host}
             text = msg(
-                "no recovery by {procedure} is on record for {host}: runbook status names what there is", **names
+                "no recovery of {host} by {procedure} is on record: runbook status lists the circuit breakers", **names
             )
             raise CliError(text, 1)
         was_open = BreakerStore(store, host, procedure, Limits(), time.time()).close(by)
@@ -175,7 +175,7 @@ def report(state_dir: Path, run_id: str, *, as_json: bool) -> str:
         try:
             json.loads(text)
         except ValueError:
-            raise CliError(msg("{path} is damaged: it is no JSON any more", path=str(path)), 1) from None
+            raise CliError(msg("{path} is damaged: it is not valid JSON", path=str(path)), 1) from None
     return text
 
 

@@ -87,7 +87,7 @@ class Watch:
         if count:
             self.skipped += count
             counts = {"count": count, "total": self.skipped}
-            self.lines.write(t("The cycle took longer than the interval: {count} left out, {total} so far", **counts))
+            self.lines.write(t("The cycle took longer than the interval: {count} skipped, {total} so far", **counts))
 
     def as_dict(self) -> dict[str, Any]:
         """``{schema, cycles, skipped, not_met, interval_s, last: {id, status, seconds}|null}``."""

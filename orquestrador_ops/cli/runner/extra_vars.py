@@ -37,7 +37,7 @@ def parse(options: Iterable[str]) -> tuple[dict[str, Any], list[Path]]:
         if _SECRET.search(name) and not name.endswith(("_file", "_path")):
             raise CliError(
                 msg(
-                    "-e {name}=… would show a secret to whoever lists the processes: put it into the inventory's "
+                    "-e {name}=… would show a secret in the list of processes: put it into the inventory's "
                     "Vault, or into a file and give -e @file",
                     name=name,
                 )

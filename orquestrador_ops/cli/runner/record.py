@@ -55,7 +55,7 @@ def record(result: Result) -> list[Message]:
 
 def _record(result: Result, host: str, run: dict[str, Any]) -> dict[str, Any]:
     task = result.events.tasks[-1] if result.events.tasks else None
-    note = msg("The run was ended while it was at this.")
+    note = msg("The run was ended during this task.")
     step: dict[str, Any] = {
         "id": "ended",
         "title": task.name if task else result.request.procedure,
@@ -93,7 +93,7 @@ def _report_hung(store: History, result: Result, host: str, run_id: str) -> None
     """Open an incident for a run that hung. The next run notifies: channels are not known here."""
     request, now = result.request, time.time()
     reason = msg(
-        "{procedure} was ended {used_s} after its start, its budget is {budget_s}; it was at: {task}",
+        "{procedure} was ended {used_s} after its start, its budget is {budget_s}; last task: {task}",
         procedure=request.procedure,
         used_s=result.seconds,
         budget_s=request.budget_s,
@@ -110,7 +110,7 @@ def _report_hung(store: History, result: Result, host: str, run_id: str) -> None
         facts={
             "scenario": SCENARIO,
             "reasons": [reason],
-            "proposals": [msg("Look at what the run left: {path}", path=str(result.artifacts))],
+            "proposals": [msg("Read the artifacts of the run: {path}", path=str(result.artifacts))],
         },
         entries=[incidents.entry(reason, now)],
     )

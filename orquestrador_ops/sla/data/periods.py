@@ -145,9 +145,7 @@ def start_of_date(day: date, zone: tzinfo) -> float:
 def _require_started(period: Period, now: float) -> Period:
     if period.start > now:
         names = {"name": period.name, "starts_at": iso(period.start)}
-        text = msg(
-            "The period {name} begins at {starts_at}, which is still to come: choose one that has begun", **names
-        )
+        text = msg("The period {name} begins at {starts_at}, in the future: choose one that has begun", **names)
         raise SlaError(text)
     return period
 
@@ -227,7 +225,7 @@ def _instant(raw: object, zone: tzinfo) -> float:
     except (ValueError, OverflowError, OSError):
         pass
     shown = excerpt(raw, 60)
-    text = msg('"{value}" is no time: give ISO 8601 such as 2026-11-22 or 2026-11-22T08:00:00-03:00', value=shown)
+    text = msg('"{value}" is not a time: give ISO 8601 such as 2026-11-22 or 2026-11-22T08:00:00-03:00', value=shown)
     raise SlaError(text)
 
 

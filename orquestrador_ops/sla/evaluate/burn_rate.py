@@ -117,7 +117,7 @@ def _burn(bad: int, total: int, objective: float) -> float | None:
 
 def _firing_reason(rate: Mapping[str, Any]) -> Message:
     return msg(
-        "The error budget burns {burn} times as fast as it may, above {limit}: "
+        "The error budget burns at {burn} times the allowed rate, above the limit of {limit}: "
         "{bad} of {total} probes of the last {window_s} were bad",
         burn=rate["long_burn"],
         bad=rate["bad_long"],

@@ -48,9 +48,9 @@ def period_of(
     if start is None and end is None:
         return periods.parse(name or default, now=now, timezone=timezone)
     if name is not None:
-        raise SlaError(msg("A period, and from or to, exclude each other: give one of them"))
+        raise SlaError(msg("A period cannot be combined with from or to: give one of them"))
     if start is None:
-        raise SlaError(msg("An end without a beginning is no period: give from as well"))
+        raise SlaError(msg("An end needs a beginning: give from as well"))
     return periods.between(start, now if end is None else end, now=now, timezone=timezone)
 
 

@@ -78,7 +78,7 @@ def _threshold(number: float | None, names: Mapping[str, str]) -> float:
         raise SlaError(msg("{name} is {value}: give milliseconds from 1 to 100000, such as 200", **names))
     below, above = (f"{histogram.EDGES[histogram.EDGES.searchsorted(number) + step]:g}" for step in (-1, 0))
     edges = {**names, "below": below, "above": above}
-    text = msg("{name} is {value}, which the histogram of latencies cannot tell: give {below} or {above}", **edges)
+    text = msg("{name} is {value}, which is not an edge of the latency histogram: give {below} or {above}", **edges)
     raise SlaError(text)
 
 

@@ -38,8 +38,8 @@ _PREVIEW_LINES = 400  # among which a log with summaries has one
 _MIN_SETBACK_S = 60.0  # a clock that goes back by more, in the hour that occurs twice, was set back
 
 _NO_LINE = msg("not a line such as 2026-01-31 12:00:00 [INFO] message")
-_NO_TIME = msg("there is no such date or time")
-_INCOMPLETE = msg("the look of the monitor has no summary: it was not finished")
+_NO_TIME = msg("the date or time does not exist")
+_INCOMPLETE = msg("the monitor's check has no summary: it did not finish")
 
 
 @dataclass

@@ -41,17 +41,17 @@ _FRACTION = re.compile(r"\.(\d{7,})")
 _SECONDS = re.compile(r"\d{1,10}(\.\d+)?")
 _BOOLEANS = {"": None, "null": None, "true": True, "false": False, "1": True, "0": False}
 
-_NOT_JSON = msg("not a whole line of JSON")
+_NOT_JSON = msg("not a valid line of JSON")
 _NOT_OBJECT = msg(
     "not an object such as {example}", example='{"host": "web-01", "at": "2026-01-31T12:00:00Z", "ok": true}'
 )
-_NO_HOST = msg("no host: name one for lines that have none")
-_NO_TIME = msg("at is no time in ISO 8601, nor seconds since 1970")
-_NOT_BOOLEAN = msg("ok and outside_ok are true, false or null")
+_NO_HOST = msg("no host: give one with --host")
+_NO_TIME = msg("at is neither a time in ISO 8601 nor seconds since 1970")
+_NOT_BOOLEAN = msg("ok and outside_ok must be true, false or null")
 _NO_OK = msg("ok is missing")
-_NOT_NUMERIC = msg("a figure is no number, or negative")
-_COLUMN_COUNT = msg("another number of columns than the first line has")
-_NO_HEADER = msg("the first line of a CSV file names its columns: at and ok at least")
+_NOT_NUMERIC = msg("a figure is not a number, or negative")
+_COLUMN_COUNT = msg("the number of columns differs from that of the first line")
+_NO_HEADER = msg("the first line of a CSV file must name its columns, with at and ok")
 
 
 def host_or_none(value: Any) -> str | None:

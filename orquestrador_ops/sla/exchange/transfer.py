@@ -65,11 +65,11 @@ def export(
     samples, ``HistoryError``.
     """
     if fmt not in ("csv", "jsonl"):
-        raise SlaError(msg('"{format}" is no format to export: use csv or jsonl', format=str(fmt)))
+        raise SlaError(msg('"{format}" is not an export format: use csv or jsonl', format=str(fmt)))
     known_hosts = hosts(store)
     if host is not None and host not in known_hosts:
         others = ", ".join(known_hosts[:20]) or "-"
-        raise SlaError(msg("there are no samples of {host}: the history knows {known}", host=host[:100], known=others))
+        raise SlaError(msg("there are no samples of {host}: choose one of {known}", host=host[:100], known=others))
     write = _csv_lines if fmt == "csv" else _json_lines
     if fmt == "csv":
         out.write(",".join(COLUMNS) + "\n")
@@ -194,7 +194,7 @@ class _Import:
         self.rows, self.lines, self.pending = {}, {}, 0
 
 
-_ROLLED_UP = msg("this day is rolled up already: it takes no samples any more")
+_ROLLED_UP = msg("this day is rolled up already and accepts no new samples")
 _READERS: dict[str, Reader] = {"csv": from_csv, "jsonl": from_json, "health-monitor": health_log.read}
 FORMATS = tuple(_READERS)
 
@@ -219,15 +219,15 @@ def import_file(
     """
     if fmt not in (*FORMATS, "auto"):
         formats = ", ".join(FORMATS)
-        raise SlaError(msg('"{format}" is no format to import: use {known} or auto', format=str(fmt), known=formats))
+        raise SlaError(msg('"{format}" is not an import format: use {known} or auto', format=str(fmt), known=formats))
     if host is not None and not host_or_none(host):
-        raise SlaError(msg("{host} is no name of a host", host=str(host)[:100]))
+        raise SlaError(msg("{host} is not a valid host name: use one of the inventory", host=str(host)[:100]))
     zone, state, detected = zone_of(timezone), _Import(store), fmt
     try:
         with _open_text(source) as stream:
             detected, lines = _detect_format(_numbered_lines(state, stream), fmt)
             if detected == "health-monitor" and not host:
-                raise SlaError(msg("a health-monitor.log does not say of which host it is: name the host"))
+                raise SlaError(msg("a health-monitor.log does not name its host: give it with --host"))
             for parsed in _READERS[detected](lines, host, zone):
                 if isinstance(parsed, Rejected):
                     state.reject(parsed.line, parsed.reason)

@@ -155,7 +155,7 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 def _add_levels(board: _Board, objectives: Objectives) -> None:
     board.row(msg("Service levels"))
     adjusted = f'{_SELECTED}, view="adjusted"'
-    description = msg("Planned time is left out. Of gaps in the data nothing is claimed: see the coverage.")
+    description = msg("Planned time is left out. Gaps in the data count as unknown: see the coverage.")
     ratio: dict[str, Any] = {"width": 4, "unit": "percentunit", "description": description, "defaults": {"decimals": 3}}
     higher: tuple[tuple[str, Message, float], ...] = (
         ("uptime", msg("Uptime"), objectives.uptime),

@@ -120,8 +120,8 @@ def _burn_alerts(objectives: Objectives) -> list[Rule]:
                 keep=KEEP_FIRING,
                 summary=msg("The error budget of {sla} on {host} is being used up too fast", sla=SLA, host=HOST),
                 description=msg(
-                    "Over {long} it burned {value} times as fast as it may, and over the last {short} still more than"
-                    " {factor} times: look at the host's open incident, or run playbooks/emergency/triage.yml.",
+                    "Over {long} it burned at {value} times the allowed rate, and over the last {short} still at more"
+                    " than {factor} times: read the host's open incident, or run playbooks/emergency/triage.yml.",
                     value="{{ $value | humanize }}",
                     long=long,
                     short=short,
@@ -139,7 +139,7 @@ def _other_alerts() -> list[Rule]:
             f'max by (host, sla) (orquestrador_sla_verdict{{{PERIOD}, verdict="missed"}}) == 1',
             wait="10m",
             summary=msg("The service level {sla} of {host} is missed this month", sla=SLA, host=HOST),
-            description=msg("Not even good gaps could change that: see the report of the month."),
+            description=msg("It is missed even if all gaps count as up: read the report of the month."),
         ),
         _alert(
             "OrquestradorErrorBudgetExhausted",
@@ -154,7 +154,7 @@ def _other_alerts() -> list[Rule]:
             wait="5m",
             summary=msg("{host} has not been probed for a while", host=HOST),
             description=msg(
-                "The last probe is {value} old. No data is not uptime: look whether the watch runs.",
+                "The last probe is {value} old. No data is not uptime: check that the watch runs.",
                 value="{{ $value | humanizeDuration }}",
             ),
         ),
@@ -164,7 +164,7 @@ def _other_alerts() -> list[Rule]:
             wait="5m",
             summary=msg("The service levels of {host} have not been evaluated for a while", host=HOST),
             description=msg(
-                "The last evaluation is {value} old, so the other alerts say nothing: look whether sla.yml runs.",
+                "The last evaluation is {value} old, so the other alerts are blind: check that sla.yml runs.",
                 value="{{ $value | humanizeDuration }}",
             ),
         ),
@@ -173,7 +173,7 @@ def _other_alerts() -> list[Rule]:
             f"absent(orquestrador_sla_evaluated_timestamp_seconds{{{PERIOD}}})",
             wait="15m",
             summary=msg("There are no metrics of service levels"),
-            description=msg("Nobody tells them to Prometheus: look at sla_textfile and at node_exporter's directory."),
+            description=msg("Prometheus receives none: check sla_textfile and node_exporter's directory."),
         ),
     ]
 

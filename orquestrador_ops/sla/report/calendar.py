@@ -16,7 +16,7 @@ from .wording import PeriodDates, Wording
 STATES: Mapping[str, tuple[str, Any]] = {
     "down": ("✘", msg("down, unplanned")),
     "planned": ("P", msg("down, planned")),
-    "unknown": ("?", msg("unknown: nobody looked")),
+    "unknown": ("?", msg("unknown: no probe")),
     "gaps": ("~", msg("up, with gaps")),
     "up": ("✔", msg("up")),
 }

@@ -259,7 +259,7 @@ class ChartData:
         table = self.state_rows(states)
         title = self.tr.t("Hour by hour")
         summary = self.tr.t(
-            "A row is a day, from midnight to midnight. Stretches in which it was not up, or nobody looked: {count}.",
+            "A row is a day, from midnight to midnight. Times of downtime or without probes: {count}.",
             count=sum(len(time) for state, time in states.items() if state != "up"),
         )
         rows = [self.wording.day(day, "MMMd") for day in days]

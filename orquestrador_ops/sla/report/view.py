@@ -148,7 +148,7 @@ class _ReportView(ReportContext):
                 (tr.t("Up"), wording.seconds(up)),
                 (tr.t("Down, unplanned"), wording.seconds(down)),
                 (tr.t("Down, planned"), wording.seconds(planned)),
-                (tr.t("Unknown: nobody looked"), wording.seconds(unknown)),
+                (tr.t("Unknown: no probe"), wording.seconds(unknown)),
             ]
         rows.append((tr.t("Evaluated"), tr.time(self.document.get("evaluated_at"))))
         return [{"label": label, "value": clean(value)} for label, value in rows]

@@ -145,7 +145,7 @@ def test_instants(store: History, at: str, zone: str, expected: float) -> None:
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        (LINE[:40], "not a whole line of JSON"),
+        (LINE[:40], "not a valid line of JSON"),
         ("[1]", "not an object"),
         ("nonsense", "not a whole line"),
         ("{" * 100_000, "not a whole line"),
@@ -198,7 +198,7 @@ def test_files_as_they_come(store: History, data: bytes, stored: int, rejected: 
 
 def test_host_of_lines_that_name_none(store: History) -> None:
     bare = LINE.replace('"host": "web", ', "")
-    assert reasons(taken(store, bare)) == {1: "no host: name one for lines that have none"}
+    assert reasons(taken(store, bare)) == {1: "no host: give one with --host"}
     assert taken(store, bare, host="mine")["hosts"] == ["mine"]
     assert taken(store, LINE, host="mine")["hosts"] == ["web"]
 
@@ -260,7 +260,7 @@ def test_lines_of_a_rolled_up_day_are_told(store: History) -> None:
     roll_up(store, MONDAY + 200 * DAY)
     found = taken(store, LINE.replace("2026-06-01", "2026-06-02") + "\n" + LINE + "\n")
     assert found["stored"] == 1
-    assert reasons(found) == {2: "this day is rolled up already: it takes no samples any more"}
+    assert reasons(found) == {2: "this day is rolled up already and accepts no new samples"}
 
 
 def test_batches_are_stored_as_they_come(store: History, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -315,7 +315,7 @@ def test_look_of_several_lines_is_one_sample(store: History) -> None:
     text += "2026-06-01 00:02:00 [INFO] PM2: 1 de 1 online, 0 restarts\n"
     samples, told = monitor(text, store)
     assert samples == [(8, 3), (68, 1)]
-    assert told == {11: "the look of the monitor has no summary: it was not finished"}
+    assert told == {11: "the monitor's check has no summary: it did not finish"}
     first = stores.series(store, "web", 0, LATER)[0]
     assert (first["latency_ms"], first["memory_bytes"], first["disk_percent"]) == (12.5, 87 * 2**20, 91)
 
