@@ -39,12 +39,10 @@ _TITLES: Mapping[str, Message] = {
 # Source: the operational playbook, actions for a missed service level.
 _ACTIONS: Mapping[str, Message] = {
     "uptime": msg(
-        "Automatic recovery: check that the watch runs and may act, then find out why it did not prevent this"
+        "Automatic recovery: see to it that the watch runs and may act, then look why it did not prevent this"
     ),
     "response": msg("Look into the performance: run playbooks/emergency/performance.yml"),
-    "availability": msg(
-        "Alert and recover: run playbooks/emergency/triage.yml, and check the network path from outside"
-    ),
+    "availability": msg("Alert and recover: run playbooks/emergency/triage.yml, and check the way from outside"),
     "error_rate": msg("Find the root cause of the errors: begin with the error log and its most frequent message"),
     "recovery": msg("Improve the automation: look at what the longest incident waited for"),
 }

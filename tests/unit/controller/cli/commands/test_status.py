@@ -129,7 +129,7 @@ def test_reports_are_listed_and_shown(state: Path, capsys: pytest.CaptureFixture
     [
         (("incident", "77"), "There is no incident 77"),
         (("ack", "77"), "There is no incident 77"),
-        (("close-breaker", "web-01", "offline"), "no recovery by offline is on record for web-01"),
+        (("close-breaker", "web-01", "offline"), "no recovery of web-01 by offline is on record"),
         (("reports", "show", "nope"), "there is no run nope on record"),
         (("reports", "show", "check"), "the run check left no report"),
     ],

@@ -69,5 +69,5 @@ def test_history_that_cannot_be_written_is_said(hung: Result) -> None:
 def test_nobody_told_is_said(hung: Result) -> None:
     with Signals() as signals:
         run_command.record_unconcluded(hung, signals)  # no procedure escalate in this project
-    assert [problem["text"].partition(":")[0] for problem in hung.problems] == ["Nobody could be told of it"]
+    assert [problem["text"].partition(":")[0] for problem in hung.problems] == ["Nobody could be notified"]
     assert (hung.artifacts / "result.json").stat().st_mode & 0o777 == 0o600

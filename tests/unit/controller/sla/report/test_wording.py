@@ -183,7 +183,7 @@ def test_the_budget_is_burnt_when_it_was_down() -> None:
     facts = known.facts(known.month())
     document = known.document()
     drawn = chart_data.ChartData(view._ReportView(document, EN, facts))
-    at, left = drawn.burnt(44.64) or ([], [])
+    at, left = drawn.budget_line(44.64) or ([], [])
     steps = [(a, b) for a, b in itertools.pairwise(left) if b != a]
     assert [round(a - b, 6) for a, b in steps] == [2.0, 22.0]
     assert at[-1] == pytest.approx(31)
