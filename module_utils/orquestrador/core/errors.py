@@ -1,4 +1,4 @@
-"""The error that reaches an operator in one line."""
+"""The error that reaches an operator in one line, and what an error of the system says in a word."""
 
 from __future__ import annotations
 
@@ -19,3 +19,8 @@ class OperatorError(Exception):
         self.message = message
         self.failures = [message, *others]
         self.evidence = evidence or {}
+
+
+def os_reason(error: OSError) -> str:
+    """Why the system refused something, in its own words."""
+    return error.strerror or type(error).__name__

@@ -30,6 +30,16 @@ STALE_S = 3600.0
 _COPY = re.compile(r"(\d{8}T\d{6}Z)-([0-9a-f]{12})")
 _STAMP = "%Y%m%dT%H%M%SZ"
 _TEMPORARY = ".tmp-"
+# Ansible's argument specification of the files.
+OPTION: dict[str, Any] = {
+    "type": "list",
+    "elements": "dict",
+    "options": {
+        "name": {"type": "str", "required": True},
+        "path": {"type": "path", "required": True},
+        "required": {"type": "bool", "default": True},
+    },
+}
 
 
 class CopyError(OperatorError):
