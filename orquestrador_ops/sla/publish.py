@@ -49,11 +49,7 @@ def preview(store: History, results: Results) -> Outcome:
 
 
 def publish(
-    context: Desk,
-    results: Results,
-    objectives: Mapping[str, Objectives],
-    options: Mapping[str, Any],
-    timezone: str,
+    context: Desk, results: Results, objectives: Mapping[str, Objectives], options: Mapping[str, Any], timezone: str
 ) -> Outcome:
     """Update the alerts of every host, roll up old samples, write the metrics.
 

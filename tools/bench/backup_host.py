@@ -74,15 +74,9 @@ def work(task: dict[str, Any]) -> dict[str, Any]:
     if what == "dump":
         return {"seconds": _shell(f"{dump} > /dev/null")}
     if what == "file":
-        return {
-            "seconds": _shell(f"{dump} > {home}/dump.sql"),
-            "bytes": Path(home, "dump.sql").stat().st_size,
-        }
+        return {"seconds": _shell(f"{dump} > {home}/dump.sql"), "bytes": Path(home, "dump.sql").stat().st_size}
     if what == "gzip":
-        return {
-            "seconds": _shell(f"{dump} | gzip > {home}/dump.gz"),
-            "bytes": Path(home, "dump.gz").stat().st_size,
-        }
+        return {"seconds": _shell(f"{dump} | gzip > {home}/dump.gz"), "bytes": Path(home, "dump.gz").stat().st_size}
     if what == "backup":
         memory = Memory()
         memory.start()

@@ -178,12 +178,7 @@ class ChartData:
         rows = self.rows_by_piece(self.days, (left, wording.minutes))
         columns = [tr.t("Day"), tr.t("Budget left")]
         return self.chart(
-            "budget",
-            title,
-            summary,
-            charts.Drawing(lambda: charts.plot("budget", plot, title, summary)),
-            columns,
-            rows,
+            "budget", title, summary, charts.Drawing(lambda: charts.plot("budget", plot, title, summary)), columns, rows
         )
 
     def budget_line(self, whole: float) -> tuple[list[float], Values] | None:
