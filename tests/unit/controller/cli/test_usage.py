@@ -8,6 +8,9 @@ import sys
 
 import pytest
 
+from orquestrador_ops.cli import usage, words
+from orquestrador_ops.core import i18n
+
 ENGLISH = (
     "Usage",
     "Try ",
@@ -52,3 +55,10 @@ def test_usage_is_in_portuguese(command: str, expected: str) -> None:
 def test_usage_is_in_english() -> None:
     assert "Usage: runbook run [OPTIONS]" in (output := runbook("en", "run"))
     assert "Try 'runbook run -h' for help.\n\nError: Missing argument 'procedure'." in output
+
+
+def test_only_sentences_of_typer_are_translated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(words, "translator", lambda: i18n.translator("pt_BR"))
+    ours = "web-01: Missing argument 'x'.\n  Usage: of the disk"
+    assert usage.translate(ours) == ours
+    assert usage.translate("Error: Missing argument 'x'.\n") == "Erro: Falta o argumento 'x'.\n"
