@@ -27,7 +27,7 @@ class ActionModule(ControllerAction):
     def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
         tr = self.settings.translator()
         given = {f"sla_{name}": value for name, value in (arguments["objectives"] or {}).items()}
-        wanted = objectives.of({**self.variables, **given}, self.template)
+        wanted = objectives.from_variables({**self.variables, **given}, self.template)
         host = arguments["host"] or self.host
         return service_levels.evaluate(arguments, wanted, self.settings, tr, host, self.check_mode)
 

@@ -14,7 +14,7 @@ from orquestrador_ops.adapters import arguments as cases
 from orquestrador_ops.adapters import results
 from orquestrador_ops.adapters.base import ControllerAction
 from orquestrador_ops.incidents import escalation
-from orquestrador_ops.sla import settle
+from orquestrador_ops.sla import publish
 from orquestrador_ops.sla.evaluate import objectives
 
 
@@ -33,21 +33,22 @@ class ActionModule(ControllerAction):
 
     def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
         known, tr = self.hosts(), self.settings.translator()
-        found = {host: settle.documents(results.of(one, "sla")) for host, one in known.items()}
+        found = {host: publish.documents_of(results.of(one, "sla")) for host, one in known.items()}
         plan = cases.plan(self.variables, arguments, self.template)
         # Objectives are each host's own, and so are the templates that they may be.
-        wanted = {host: objectives.of(one, self.template) for host, one in known.items()}
+        wanted = {host: objectives.from_variables(one, self.template) for host, one in known.items()}
         if self.check_mode and self.no_history:
-            outcome = settle.Outcome()
+            outcome = publish.Outcome()
         else:
             with self.open_history() as store:
                 desk = escalation.Desk(store, plan, tr, time.time(), limit_s=arguments["limit_s"])
                 if self.check_mode:
-                    outcome = settle.would(store, found)
+                    outcome = publish.preview(store, found)
                 else:
-                    outcome = settle.settle(desk, found, wanted, arguments, self.settings.timezone)
-        self.show(settle.lines(outcome, found, {host: results.of(one, "log_rates") for host, one in known.items()}, tr))
-        return settle.result(outcome, found, tr, enforce=arguments["enforce"])
+                    outcome = publish.publish(desk, found, wanted, arguments, self.settings.timezone)
+        logs = {host: results.of(one, "log_rates") for host, one in known.items()}
+        self.show(publish.lines(outcome, found, logs, tr))
+        return publish.result(outcome, found, tr, enforce=arguments["enforce"])
 
     def failed(self, error: Any) -> dict[str, Any]:
         return super().failed(self.in_words(error))

@@ -95,6 +95,6 @@ def _what_concludes() -> None:
 
 def _what_draws() -> None:
     from orquestrador_ops.core.i18n import translator
-    from orquestrador_ops.sla.report import page
+    from orquestrador_ops.sla.report import writer
 
-    page.warm(translator())
+    writer.preload(translator())

@@ -97,7 +97,7 @@ def of_tasks(text: str) -> Iterator[tuple[int, str]]:
             name = str(yaml.safe_load(match[1]))
             if name.split(maxsplit=1)[0].strip(",") not in rules["verbs"]:
                 yield number, f"{name}: begin with a verb of tools/language.toml, in the imperative"
-            if banned := next((word for word in rules["banned"] if re.search(rf"\b{word}\b", name)), None):
+            if banned := next((item for item in rules["banned"] if re.search(rf"\b{item}\b", name)), None):
                 yield number, f"{name}: not {banned!r}"
 
 

@@ -21,7 +21,7 @@ COLUMNS = 124
 
 
 def main(options: list[str]) -> int:
-    """Run the daily routine once per language and draw what it shows; ``options`` go to ansible-playbook."""
+    """Run the daily routine once per language and draw its output; ``options`` go to ansible-playbook."""
     PICTURES.mkdir(exist_ok=True)
     for locale, ending in LOCALES.items():
         with tempfile.TemporaryDirectory() as state:
@@ -34,11 +34,11 @@ def main(options: list[str]) -> int:
 
 
 def run(command: list[str], state: str) -> str:
-    """What the command prints in colour, a failed routine included: the lab may be one that is not well."""
-    environment = {**os.environ, "OPS_STATE_DIR": state, "ANSIBLE_FORCE_COLOR": "1", "COLUMNS": str(COLUMNS)}
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=300, check=False)
-    # The state directory of this run is nobody's business.
-    return done.stdout.replace(state, "var").strip()
+    """Run a command and return its output in colour, also of a failed routine: the lab may be unhealthy."""
+    env = {**os.environ, "OPS_STATE_DIR": state, "ANSIBLE_FORCE_COLOR": "1", "COLUMNS": str(COLUMNS)}
+    printed = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=300, check=False)
+    # Hides the temporary state directory.
+    return printed.stdout.replace(state, "var").strip()
 
 
 def draw_terminal(text: str, target: Path) -> None:
@@ -51,7 +51,7 @@ def draw_terminal(text: str, target: Path) -> None:
 
 
 def draw_report(report: Path, target: Path) -> None:
-    """Draw a page as a reader of the report sees it."""
+    """Draw a report as a browser shows it."""
     page = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1000,900"]
     subprocess.run(
         ["chromium", *page, f"--screenshot={target}", report.resolve().as_uri()],

@@ -38,8 +38,8 @@ def main(base: str) -> int:
                 continue
             former[locale].add(message.id, message.string)
             new = renamed.get(str(message.id))
-            known = new and catalog.get(new)
-            if new and not (known and known.string):
+            current_message = new and catalog.get(new)
+            if new and not (current_message and current_message.string):
                 catalog.add(new, message.string)
                 print(f"- {message.id}\n+ {new}\n= {message.string}\n")
         catalogs.save(catalog, po_path(locale))
@@ -49,7 +49,7 @@ def main(base: str) -> int:
 
 def pairs(base: str) -> Iterator[tuple[str, str]]:
     """Old and new message ids, of each file that changed since ``base``."""
-    changed = git("diff", "--name-status", "-M", base, "--", *FOLDERS).splitlines()
+    changed = git("diff", "--name-status", "--diff-filter=MR", "-M", base, "--", *FOLDERS).splitlines()
     for line in changed:
         _, *names = line.split("\t")
         before, after = names[0], ROOT / names[-1]
@@ -63,9 +63,9 @@ def matched(before: list[str], after: list[str]) -> Iterator[tuple[str, str]]:
         if kind != "replace":
             continue
         left = after[c:d]
-        for place, old in enumerate(before[a:b]):
+        for index, old in enumerate(before[a:b]):
             if b - a == d - c:
-                yield old, after[c + place]
+                yield old, after[c + index]
             elif best := difflib.get_close_matches(old, left, 1, ALIKE):
                 left.remove(best[0])
                 yield old, best[0]
@@ -74,8 +74,8 @@ def matched(before: list[str], after: list[str]) -> Iterator[tuple[str, str]]:
 def ids(source: str) -> list[str]:
     """Message ids of a file, in their order."""
     with contextlib.redirect_stderr(io.StringIO()):
-        found = list(extract("python", io.BytesIO(source.encode()), catalogs.KEYWORDS))
-    return [text for _, message, _, _ in found for text in ((message,) if isinstance(message, str) else message)]
+        messages = list(extract("python", io.BytesIO(source.encode()), catalogs.KEYWORDS))
+    return [text for _, message, _, _ in messages for text in ((message,) if isinstance(message, str) else message)]
 
 
 def git(*arguments: str) -> str:

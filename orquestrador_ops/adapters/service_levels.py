@@ -34,10 +34,12 @@ def evaluate(
         with access.open_history(kept.state_dir, kept.history_url) as store:
             found = measure.of_history(store, host, period, wanted, now)
             if arguments["report"] and not check_mode:
-                from ..sla.report import keeping
+                from ..sla.report import freshness
 
                 place, every_s = kept.state_dir / "reports", arguments["report_every_s"]
-                reports = keeping.keep(store, found, wanted, asked=asked, reports_dir=place, tr=tr, every_s=every_s)
+                reports = freshness.write_if_due(
+                    store, found, wanted, requested=asked, reports_dir=place, tr=tr, every_s=every_s
+                )
     word = measure.verdict(found.document)
     return {
         "changed": bool(reports),
@@ -46,7 +48,7 @@ def evaluate(
         "burn": found.document["burn"],
         "verdict": word,
         "met": {measure.MET: True, measure.MISSED: False}.get(word),
-        "lines": summary.of_host([found.document], tr),
+        "lines": summary.host_lines([found.document], tr),
         "missed": summary.missed([found.document], tr),
         "reports": reports,
     }

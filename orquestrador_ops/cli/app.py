@@ -1,4 +1,4 @@
-"""The commands of ``runbook``. Each says what it takes; what it does stands in the modules beside this one."""
+"""The commands of ``runbook`` with their arguments; :mod:`.commands` has their code."""
 
 from __future__ import annotations
 
@@ -6,30 +6,14 @@ from dataclasses import replace
 from typing import Annotated
 
 import typer
-import typer.core
 
-from orquestrador.core.messages import msg
-
-from .commands import completion
-from .commands import sla_app as levels
-from .options import Extra, Inventory, Json, Keep, StateDir, VaultFile, Verbose, show_document, state_of
+from .commands import completion, sla_app
+from .options import Extra, Inventory, Json, Keep, StateDir, VaultFile, Verbose, print_document, state_dir_of
 from .words import t
-
-# Typer's own words, in the operator's language as well.
-_TYPER = (
-    msg("Arguments"),
-    msg("Options"),
-    msg("Commands"),
-    msg("required"),
-    msg("default: {default}"),
-    msg("Missing command."),
-    msg("No such command {name!r}."),
-)
-vars(typer.core)["_"] = t
 
 app = typer.Typer(
     name="runbook",
-    help=t("Runs the procedures of the operational playbook, and tells what became of them."),
+    help=t("Run the procedures of the operational playbook and report their results."),
     no_args_is_help=True,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
@@ -38,12 +22,12 @@ app = typer.Typer(
 
 reports_app = typer.Typer(help=t("Reports, newest first."), rich_markup_mode=None)
 app.add_typer(reports_app, name="reports")
-app.add_typer(levels.sla_app, name="sla")
-app.add_typer(levels.history_app, name="history")
+app.add_typer(sla_app.sla_app, name="sla")
+app.add_typer(sla_app.history_app, name="history")
 
 
-def _version(wanted: bool) -> None:
-    if wanted:
+def _version(value: bool) -> None:
+    if value:
         from importlib import metadata
 
         try:
@@ -57,7 +41,7 @@ def _version(wanted: bool) -> None:
 @app.callback()
 def _main(
     version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help=t("The version."))
+        bool, typer.Option("--version", callback=_version, is_eager=True, help=t("Show the version and exit."))
     ] = False,
 ) -> None:
     pass
@@ -66,7 +50,7 @@ def _main(
 @app.command("run", help=t("Run a procedure. Status 0: its expected result was proven."))
 def run(
     procedure: Annotated[
-        str, typer.Argument(help=t("Its name, daily for instance."), autocompletion=completion.procedures)
+        str, typer.Argument(help=t("Name of the procedure, for instance daily."), autocompletion=completion.procedures)
     ],
     target: Annotated[
         str | None,
@@ -74,22 +58,26 @@ def run(
     ] = None,
     inventory: Inventory = None,
     check: Annotated[
-        bool, typer.Option("--check", help=t("Observe and say what would be done; change nothing."))
+        bool, typer.Option("--check", help=t("Check mode: show what would be done; change nothing."))
     ] = False,
     extra: Extra = None,
     vault: VaultFile = None,
     keep: Keep = 20,
     grace: Annotated[
         float,
-        typer.Option("--grace", min=0, help=t("Seconds beyond the budget, and for what is asked to end on a host.")),
+        typer.Option(
+            "--grace",
+            min=0,
+            help=t("Seconds of grace after the budget, and for processes on a host to end after SIGTERM."),
+        ),
     ] = 15,
     state_dir: StateDir = None,
     as_json: Json = False,
     verbose: Verbose = 0,
 ) -> None:
-    from .commands import run as running
+    from .commands import run as run_command
 
-    asked = running.asked(
+    request = run_command.build_request(
         procedure,
         target=target,
         inventory=inventory or [],
@@ -100,15 +88,17 @@ def run(
         grace_s=grace,
         state_dir=state_dir,
         verbosity=verbose,
-        width=running.columns(),
+        width=run_command.columns(),
     )
-    raise typer.Exit(running.run(asked, as_json=as_json))
+    raise typer.Exit(run_command.run(request, as_json=as_json))
 
 
-@app.command("watch", help=t("One cycle of the watch after the other, until it is told to end."))
+@app.command("watch", help=t("Run cycles of the watch until a signal ends it."))
 def watch(
-    interval: Annotated[float, typer.Option("--interval", min=1, help=t("Seconds from one cycle to the next."))] = 15,
-    cycles: Annotated[int | None, typer.Option("--cycles", min=1, help=t("End after so many."))] = None,
+    interval: Annotated[
+        float, typer.Option("--interval", min=1, help=t("Seconds from the start of one cycle to the next."))
+    ] = 15,
+    cycles: Annotated[int | None, typer.Option("--cycles", min=1, help=t("End after this many cycles."))] = None,
     target: Annotated[
         str | None,
         typer.Option("--target", help=t("This host or group only."), autocompletion=completion.hosts),
@@ -119,115 +109,115 @@ def watch(
     state_dir: StateDir = None,
     as_json: Json = False,
 ) -> None:
-    from .commands import run as running
-    from .commands import watch as watching
+    from .commands import run as run_command
+    from .commands import watch as watch_command
 
-    asked = running.asked(
+    request = run_command.build_request(
         "watch",
         target=target,
         inventory=inventory or [],
         check=False,
         extra=extra or [],
         vault=vault,
-        keep=watching.KEEP,
+        keep=watch_command.KEEP,
         state_dir=state_dir,
         verbosity=0,
-        width=running.columns(),
+        width=run_command.columns(),
     )
-    asked = replace(asked, place=watching.PLACE)
-    raise typer.Exit(watching.watch(asked, interval_s=interval, cycles=cycles, as_json=as_json))
+    request = replace(request, folder=watch_command.FOLDER)
+    raise typer.Exit(watch_command.watch(request, interval_s=interval, cycles=cycles, as_json=as_json))
 
 
-@app.command("status", help=t("What is on record of every host, without asking any."))
+@app.command("status", help=t("Show the recorded state of every host, without contacting any."))
 def status(state_dir: StateDir = None, as_json: Json = False) -> None:
-    from .commands import render as showing
-    from .commands import status as looking
+    from .commands import render
+    from .commands import status as status_command
 
-    document = looking.status(state_of(state_dir))
-    show_document(document, showing.status(document), as_json)
+    document = status_command.status(state_dir_of(state_dir))
+    print_document(document, render.status(document), as_json)
 
 
 @app.command("incidents", help=t("Open incidents, newest first."))
 def incidents(
-    every: Annotated[bool, typer.Option("--all", help=t("Those that are over as well."))] = False,
+    closed: Annotated[bool, typer.Option("--all", help=t("Show closed incidents as well."))] = False,
     state_dir: StateDir = None,
     as_json: Json = False,
 ) -> None:
-    from .commands import render as showing
-    from .commands import status as looking
+    from .commands import render
+    from .commands import status as status_command
 
-    document = looking.incidents_of(state_of(state_dir), closed=every)
-    show_document(document, showing.incidents(document), as_json)
-
-
-Number = Annotated[int, typer.Argument(min=1, help=t("Its number."), autocompletion=completion.incidents)]
+    document = status_command.list_incidents(state_dir_of(state_dir), closed=closed)
+    print_document(document, render.incidents(document), as_json)
 
 
-@app.command("incident", help=t("One incident: why, what was tried, its timeline, who was told."))
+Number = Annotated[int, typer.Argument(min=1, help=t("Number of the incident."), autocompletion=completion.incidents)]
+
+
+@app.command("incident", help=t("Show one incident: reasons, recovery attempts, timeline, notifications."))
 def incident(number: Number, state_dir: StateDir = None, as_json: Json = False) -> None:
-    from .commands import render as showing
-    from .commands import status as looking
+    from .commands import render
+    from .commands import status as status_command
 
-    document = looking.incident_of(state_of(state_dir), number)
-    show_document(document, showing.incident(document), as_json)
+    document = status_command.show_incident(state_dir_of(state_dir), number)
+    print_document(document, render.incident(document), as_json)
 
 
-@app.command("ack", help=t("Take an incident on: it goes to no further level by itself."))
+@app.command("ack", help=t("Acknowledge an incident: it is not escalated any further."))
 def ack(
     number: Number,
-    note: Annotated[str | None, typer.Option("--note", help=t("What others should know."))] = None,
+    note: Annotated[str | None, typer.Option("--note", help=t("Note for the incident's timeline."))] = None,
     state_dir: StateDir = None,
     as_json: Json = False,
 ) -> None:
-    from .commands import render as showing
-    from .commands import status as looking
+    from .commands import render
+    from .commands import status as status_command
 
-    document = looking.acknowledge(state_of(state_dir), number, note)
-    show_document(document, showing.acknowledged(document), as_json)
+    document = status_command.acknowledge(state_dir_of(state_dir), number, note)
+    print_document(document, render.acknowledgement(document), as_json)
 
 
-@app.command("close-breaker", help=t("Let a procedure recover a host again after too many recoveries."))
+@app.command("close-breaker", help=t("Close a circuit breaker: let a procedure recover a host again."))
 def close_breaker(
     host: Annotated[str, typer.Argument(help=t("The host."), autocompletion=completion.hosts)],
     procedure: Annotated[str, typer.Argument(help=t("The procedure."), autocompletion=completion.procedures)],
     state_dir: StateDir = None,
     as_json: Json = False,
 ) -> None:
-    from .commands import render as showing
-    from .commands import status as looking
+    from .commands import render
+    from .commands import status as status_command
 
-    document = looking.close_breaker(state_of(state_dir), host, procedure)
-    show_document(document, showing.breaker(document), as_json)
+    document = status_command.close_breaker(state_dir_of(state_dir), host, procedure)
+    print_document(document, render.breaker(document), as_json)
 
 
 @reports_app.callback(invoke_without_command=True)
 def reports(
     ctx: typer.Context,
     host: Annotated[
-        str | None, typer.Option("--host", help=t("Of this host."), autocompletion=completion.hosts)
+        str | None, typer.Option("--host", help=t("This host only."), autocompletion=completion.hosts)
     ] = None,
     procedure: Annotated[
-        str | None, typer.Option("--procedure", help=t("Of this procedure."), autocompletion=completion.procedures)
+        str | None, typer.Option("--procedure", help=t("This procedure only."), autocompletion=completion.procedures)
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help=t("How many at most."))] = 20,
+    limit: Annotated[int, typer.Option("--limit", min=1, max=1000, help=t("Maximum number of reports."))] = 20,
     state_dir: StateDir = None,
     as_json: Json = False,
 ) -> None:
     if ctx.invoked_subcommand is not None:
         return
-    from .commands import render as showing
-    from .commands import status as looking
+    from .commands import render
+    from .commands import status as status_command
 
-    document = looking.reports(state_of(state_dir), host=host, procedure=procedure, limit=limit)
-    show_document(document, showing.reports(document), as_json)
+    document = status_command.reports(state_dir_of(state_dir), host=host, procedure=procedure, limit=limit)
+    print_document(document, render.reports(document), as_json)
 
 
-@reports_app.command("show", help=t("One report, as it was written."))
+@reports_app.command("show", help=t("Show one report."))
 def show(
-    run_id: Annotated[str, typer.Argument(help=t("Of this run."))],
+    run_id: Annotated[str, typer.Argument(help=t("Id of the run."))],
     state_dir: StateDir = None,
     as_json: Json = False,
 ) -> None:
-    from .commands import status as looking
+    from .commands import status as status_command
 
-    typer.echo(looking.report(state_of(state_dir), run_id, as_json=as_json))
+    typer.echo(status_command.report(state_dir_of(state_dir), run_id, as_json=as_json))

@@ -1,4 +1,4 @@
-"""Options that several commands take, and what they mean."""
+"""Options of several commands, and helpers for them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .words import t
 Json = Annotated[bool, typer.Option("--json", help=t("One JSON document on standard output, nothing else."))]
 StateDir = Annotated[
     Path | None,
-    typer.Option("--state-dir", help=t("Where history and reports lie; default: OPS_STATE_DIR, else var/.")),
+    typer.Option("--state-dir", help=t("Directory of history and reports; default: OPS_STATE_DIR, else var/.")),
 ]
 Inventory = Annotated[
     list[str] | None,
@@ -28,21 +28,21 @@ Extra = Annotated[
     list[str] | None,
     typer.Option("--extra-vars", "-e", help=t("Variable: name=value, a mapping as JSON or YAML, or @file.")),
 ]
-Verbose = Annotated[int, typer.Option("--verbose", "-v", count=True, help=t("All of Ansible's own output."))]
-Keep = Annotated[int, typer.Option("--keep", min=1, help=t("How many runs' artifacts are kept."))]
+Verbose = Annotated[int, typer.Option("--verbose", "-v", count=True, help=t("Show all of Ansible's output."))]
+Keep = Annotated[int, typer.Option("--keep", min=1, help=t("Number of runs whose artifacts are retained."))]
 
 
-def state_of(named: Path | None) -> Path:
-    """Where the records lie: they can be looked at without a project."""
+def state_dir_of(directory: Path | None) -> Path:
+    """Return the state directory, which can be read without a project."""
     from . import project
 
-    if named is not None or os.environ.get("OPS_STATE_DIR"):
-        return Path(named or os.environ["OPS_STATE_DIR"]).expanduser().resolve()
+    if directory is not None or os.environ.get("OPS_STATE_DIR"):
+        return Path(directory or os.environ["OPS_STATE_DIR"]).expanduser().resolve()
     return project.find().state_dir()
 
 
-def show_document(document: dict[str, Any], lines: Iterable[str], as_json: bool) -> None:
-    """The document for programs, or its lines for people."""
+def print_document(document: dict[str, Any], lines: Iterable[str], as_json: bool) -> None:
+    """Print a document as JSON for programs, or as lines for people."""
     if as_json:
         typer.echo(json.dumps(document, ensure_ascii=False, indent=2, default=str))
     else:

@@ -1,6 +1,6 @@
-"""The project on disk: its procedures, how long each may take, and the hosts of an inventory.
+"""The project on disk: its procedures, their budgets, and the hosts of an inventory.
 
-Read as plain files: Ansible's own way takes half a second, which nobody waits for at a completion.
+Files are parsed here: Ansible takes half a second, too long for shell completion.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from orquestrador.core.messages import msg
 from ..core import places
 from ..core.text import excerpt
 from ..procedures.catalog import PROCEDURES
-from .words import Refused, no_project
+from .words import CliError, no_project
 
 DEFAULT_BUDGET_S = 3600.0  # of a playbook that names none
 DEFAULT_FORKS = 5  # Ansible's own
@@ -27,35 +27,34 @@ MAX_INVENTORY_BYTES = 4 << 20
 
 @dataclass(frozen=True)
 class Project:
-    """A checkout, or an unpacked release: where ``ansible.cfg`` and ``playbooks`` lie."""
+    """A checkout or an unpacked release: the directory of ``ansible.cfg`` and ``playbooks``."""
 
     root: Path
 
     @property
     def playbooks(self) -> dict[str, Path]:
-        """Every procedure by its name: ``daily``, and ``routine/daily`` for what two directories should both have."""
-        found: dict[str, Path] = {}
+        """Playbooks by name: ``daily``, and ``routine/daily`` in case two directories have the same name."""
+        paths: dict[str, Path] = {}
         for path in sorted(self.root.glob("playbooks/*/*.yml")):
-            found.setdefault(path.stem, path)
-            found[f"{path.parent.name}/{path.stem}"] = path
-        return found
+            paths.setdefault(path.stem, path)
+            paths[f"{path.parent.name}/{path.stem}"] = path
+        return paths
 
     @property
     def procedures(self) -> list[str]:
-        """Names for an operator to choose from."""
+        """Names of all procedures."""
         return sorted(name for name in self.playbooks if "/" not in name)
 
     def playbook(self, procedure: str) -> Path:
-        """The playbook of ``procedure``; :class:`Refused` names the nearest where there is none."""
-        known = self.playbooks
-        if procedure in known:
-            return known[procedure]
-        near = difflib.get_close_matches(procedure, self.procedures, n=3, cutoff=0.5)
-        if near:
-            raise Refused(
-                msg("there is no procedure {name}: did you mean {near}?", name=repr(procedure), near=", ".join(near))
-            )
-        raise Refused(
+        """Return the playbook of ``procedure``. Raises :class:`CliError` with close matches."""
+        playbooks = self.playbooks
+        if procedure in playbooks:
+            return playbooks[procedure]
+        matches = difflib.get_close_matches(procedure, self.procedures, n=3, cutoff=0.5)
+        if matches:
+            names = {"name": repr(procedure), "near": ", ".join(matches)}
+            raise CliError(msg("there is no procedure {name}: did you mean {near}?", **names))
+        raise CliError(
             msg(
                 "there is no procedure {name}: use one of {known}",
                 name=repr(procedure),
@@ -63,12 +62,12 @@ class Project:
             )
         )
 
-    def state_dir(self, named: Path | None = None) -> Path:
-        """Where history, reports and artifacts lie: as :mod:`orquestrador_ops.core.settings` has it."""
-        return Path(named or os.environ.get("OPS_STATE_DIR") or self.root / "var").expanduser().resolve()
+    def state_dir(self, directory: Path | None = None) -> Path:
+        """Return the directory of history, reports and artifacts, as in :mod:`orquestrador_ops.core.settings`."""
+        return Path(directory or os.environ.get("OPS_STATE_DIR") or self.root / "var").expanduser().resolve()
 
     def setting(self, name: str, variable: str, default: str) -> str:
-        """A default of Ansible's: the environment's ``variable``, else ``name`` of the project's ``ansible.cfg``."""
+        """Return a setting of Ansible: the environment's ``variable``, else ``name`` of its ``ansible.cfg``."""
         if os.environ.get(variable):
             return os.environ[variable]
         parser = configparser.ConfigParser(interpolation=None, strict=False)
@@ -80,31 +79,31 @@ class Project:
 
     @property
     def forks(self) -> int:
-        """How many hosts Ansible works on side by side."""
+        """How many hosts Ansible processes in parallel."""
         try:
             return max(int(self.setting("forks", "ANSIBLE_FORKS", str(DEFAULT_FORKS))), 1)
         except ValueError:
             return DEFAULT_FORKS
 
     def inventories(self) -> list[Path]:
-        """The inventories that are read when none is named."""
-        named = self.setting("inventory", "ANSIBLE_INVENTORY", "inventory/lab").split(",")
-        return [(self.root / Path(part.strip()).expanduser()) for part in named if part.strip()]
+        """Return the default inventories."""
+        paths = self.setting("inventory", "ANSIBLE_INVENTORY", "inventory/lab").split(",")
+        return [(self.root / Path(part.strip()).expanduser()) for part in paths if part.strip()]
 
 
 def find(environ: Mapping[str, str] = os.environ, start: Path | None = None) -> Project:
-    """The project: ``OPS_PROJECT``, else this directory or one above it, else where this package itself lies."""
-    named = environ.get("OPS_PROJECT")
-    if named:
-        root = Path(named).expanduser().resolve()
+    """Find the project: ``OPS_PROJECT``, else this directory or one above it, else the one of this package."""
+    configured = environ.get("OPS_PROJECT")
+    if configured:
+        root = Path(configured).expanduser().resolve()
         if not _is_project(root):
-            raise Refused(
+            raise CliError(
                 msg("OPS_PROJECT is {path}: there is no ansible.cfg with playbooks in it: correct it", path=str(root))
             )
         return Project(root)
     try:
-        here = (start or Path.cwd()).resolve()
-        candidates = [here, *here.parents]
+        current = (start or Path.cwd()).resolve()
+        candidates = [current, *current.parents]
     except OSError:  # the working directory is gone
         candidates = []
     for root in (*candidates, places.PROJECT):
@@ -121,28 +120,28 @@ def _is_project(root: Path) -> bool:
 
 
 def budget_s(playbook: Path, variables: Mapping[str, Any]) -> float:
-    """How long a run may take, in seconds: as asked for, as the playbook says, as its plan says."""
-    asked = variables.get("report_budget_s")
-    if asked is not None:
-        value = _seconds(asked)
+    """Return the budget of a run in seconds: of the variables, else of the playbook, else of its procedure."""
+    given_s = variables.get("report_budget_s")
+    if given_s is not None:
+        value = _seconds(given_s)
         if value is None:
-            raise Refused(msg("report_budget_s is {value}: give a positive number of seconds", value=repr(asked)))
+            raise CliError(msg("report_budget_s is {value}: give a positive number of seconds", value=repr(given_s)))
         return value
     plan = PROCEDURES.get(playbook.stem)
     return _of_playbook(playbook) or (float(plan.budget_s) if plan else DEFAULT_BUDGET_S)
 
 
 def _of_playbook(playbook: Path) -> float | None:
-    """What the plays of a playbook say together; a template says nothing."""
+    """Return the sum of the budgets of a playbook's plays; a template counts as none."""
     import yaml
 
     try:
         plays = yaml.load(playbook.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
     except (OSError, yaml.YAMLError) as error:
         reason = excerpt(error, 200)
-        raise Refused(msg("{path} cannot be read: {reason}", path=str(playbook), reason=reason)) from error
-    named = [play.get("vars") for play in plays if isinstance(play, Mapping)] if isinstance(plays, list) else []
-    budgets = [_seconds(one.get("report_budget_s")) for one in named if isinstance(one, Mapping)]
+        raise CliError(msg("{path} cannot be read: {reason}", path=str(playbook), reason=reason)) from error
+    play_vars = [play.get("vars") for play in plays if isinstance(play, Mapping)] if isinstance(plays, list) else []
+    budgets = [_seconds(variables.get("report_budget_s")) for variables in play_vars if isinstance(variables, Mapping)]
     return sum(filter(None, budgets)) or None
 
 
@@ -155,12 +154,12 @@ def _seconds(value: Any) -> float | None:
 
 
 def hosts(inventories: list[Path]) -> list[str]:
-    """Host names in inventories, without asking Ansible; what cannot be read has none."""
-    found: set[str] = set()
+    """Return host names of inventories, without Ansible; an unreadable one has none."""
+    names: set[str] = set()
     for path in inventories:
         for file in _files(path):
-            found.update(_hosts_of(file))
-    return sorted(found)
+            names.update(_hosts_of(file))
+    return sorted(names)
 
 
 def _files(path: Path) -> Iterator[Path]:

@@ -1,4 +1,4 @@
-"""Questions to the history that only this command asks: the last of everything, for all hosts at once."""
+"""Queries of the history for this command only: the latest records of all hosts."""
 
 from __future__ import annotations
 
@@ -13,34 +13,34 @@ from ..history import schema
 if TYPE_CHECKING:
     from ..history.store import History
 
-# A recovery that began longer ago and never ended was killed: nothing goes on any more.
+# A recovery that began longer ago and never ended was killed.
 RECOVERY_S = 900.0
 _RUN_TIMES = ("started_at", "ended_at", "deadline")
 
 
 def last_samples(store: History) -> dict[str, dict[str, Any]]:
-    """The newest sample of each host: ``{host: {at, epoch, source, ok, overall}}``.
+    """Return the newest sample of each host: ``{host: {at, epoch, source, ok, overall}}``.
 
-    Goes from host to host along the index: there may be millions of samples.
+    Host by host along the index: there may be millions of samples.
     """
     table = schema.samples
 
     def work(connection: sa.Connection) -> dict[str, dict[str, Any]]:
-        found: dict[str, dict[str, Any]] = {}
+        samples: dict[str, dict[str, Any]] = {}
         host = connection.execute(sa.select(sa.func.min(table.c.host))).scalar()
         newest = sa.select(table.c.at, table.c.source, table.c.ok, table.c.overall)
         while host is not None:
             last = newest.where(table.c.host == host).order_by(table.c.at.desc()).limit(1)
             row = connection.execute(last).mappings().one()
-            found[str(host)] = {**row, "at": iso(row["at"]), "epoch": row["at"]}
+            samples[str(host)] = {**row, "at": iso(row["at"]), "epoch": row["at"]}
             host = connection.execute(sa.select(sa.func.min(table.c.host)).where(table.c.host > host)).scalar()
-        return found
+        return samples
 
     return store.read(work)
 
 
 def last_runs(store: History) -> dict[str, dict[str, dict[str, Any]]]:
-    """The newest run of each procedure on each host, none in check mode: ``{host: {procedure: {…}}}``."""
+    """Return the newest run of each procedure on each host, without check mode: ``{host: {procedure: {…}}}``."""
     table = schema.runs
     newest = (
         sa.select(table.c.host, table.c.procedure, sa.func.max(table.c.started_at).label("started_at"))
@@ -53,21 +53,21 @@ def last_runs(store: History) -> dict[str, dict[str, dict[str, Any]]]:
     query = query.join(
         newest, sa.and_(*(table.c[name] == newest.c[name] for name in ("host", "procedure", "started_at")))
     )
-    found: dict[str, dict[str, dict[str, Any]]] = {}
+    runs: dict[str, dict[str, dict[str, Any]]] = {}
     for row in store.read(lambda connection: connection.execute(query).mappings().all()):
         reports = row["reports"] if isinstance(row["reports"], Mapping) else {}
-        found.setdefault(row["host"], {})[row["procedure"]] = {
+        runs.setdefault(row["host"], {})[row["procedure"]] = {
             "run_id": row["run_id"],
             "outcome": row["outcome"],
             "started_at": iso(row["started_at"]),
             "ended_at": iso(row["ended_at"]),
             "report": reports.get("md"),
         }
-    return found
+    return runs
 
 
 def recovering(store: History, now: float) -> dict[str, dict[str, Any]]:
-    """Recoveries that go on, by host: ``{procedure, run_id, started_at}``."""
+    """Return recoveries in progress, by host: ``{procedure, run_id, started_at}``."""
     table = schema.recoveries
     query = sa.select(table).where(table.c.ended_at.is_(None), table.c.started_at > now - RECOVERY_S)
     return {
@@ -77,14 +77,14 @@ def recovering(store: History, now: float) -> dict[str, dict[str, Any]]:
 
 
 def recovered(store: History) -> set[tuple[str, str]]:
-    """Hosts and procedures that a breaker is about."""
+    """Return hosts and procedures with a recovery, which breakers count."""
     table = schema.recoveries
     query = sa.select(table.c.host, table.c.procedure).distinct()
     return {(row[0], row[1]) for row in store.read(lambda connection: connection.execute(query).all())}
 
 
 def last_cycle(store: History) -> dict[str, Any] | None:
-    """The newest cycle of the watch: ``{started_at, ended_at, outcome, hosts, acted}``."""
+    """Return the newest cycle of the watch: ``{started_at, ended_at, outcome, hosts, acted}``."""
     table = schema.watch_cycles
     query = sa.select(table).order_by(table.c.started_at.desc()).limit(1)
     row = store.read(lambda connection: connection.execute(query).mappings().first())
@@ -98,7 +98,7 @@ def last_cycle(store: History) -> dict[str, Any] | None:
 
 
 def run(store: History, run_id: str) -> dict[str, Any] | None:
-    """One run's record."""
+    """Return one run's record."""
     query = sa.select(schema.runs).where(schema.runs.c.run_id == run_id)
     row = store.read(lambda connection: connection.execute(query).mappings().first())
     return None if row is None else {**row, **{name: iso(row[name]) for name in _RUN_TIMES}}

@@ -1,4 +1,4 @@
-"""The operator's language on the command line, and what is refused in one line of it."""
+"""The operator's language on the command line, and errors in one line of it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from orquestrador.core.types import Message
 from ..core import i18n
 from ..core.errors import HistoryError, SlaError
 
-USAGE = 2  # the exit status of what was not even begun
-INTERNAL = 70  # of what should never happen
+USAGE = 2  # exit status of an invalid command line
+INTERNAL = 70  # of an error of the program
 
 
-class Refused(Exception):  # noqa: N818 - it is no error of the program
-    """What cannot be done as asked: one line that says what, where and what to do next."""
+class CliError(Exception):
+    """A command that cannot be executed: one line of what, where and what to do next, and the exit status."""
 
     def __init__(self, message: Message, status: int = USAGE) -> None:
         super().__init__(plain(message))
@@ -28,21 +28,21 @@ class Refused(Exception):  # noqa: N818 - it is no error of the program
         self.status = status
 
 
-def refused(error: Exception) -> Refused:
-    """What an operator is told of a failure, whichever it is."""
-    if isinstance(error, Refused):
+def command_error(error: Exception) -> CliError:
+    """Return any failure as an error for the operator."""
+    if isinstance(error, CliError):
         return error
     if isinstance(error, HistoryError):
-        return Refused(error.message, 1)
+        return CliError(error.message, 1)
     if isinstance(error, SlaError):
-        return Refused(error.message)
+        return CliError(error.message)
     if isinstance(error, OSError):
-        return Refused(msg("{reason}", reason=str(error)), 1)
-    return Refused(msg("internal error: {reason}: set OPS_DEBUG=1 to see where", reason=repr(error)), INTERNAL)
+        return CliError(msg("{reason}", reason=str(error)), 1)
+    return CliError(msg("internal error: {reason}: set OPS_DEBUG=1 to see where", reason=repr(error)), INTERNAL)
 
 
 def locale_of(environ: Mapping[str, str]) -> str:
-    """``OPS_LOCALE``, else the language of the terminal, else the project's own; never one without a catalog."""
+    """Return ``OPS_LOCALE``, else the terminal's language, else the project's; always one with a catalog."""
     named = environ.get("OPS_LOCALE", "")
     if named in i18n.LOCALES:
         return named
@@ -56,7 +56,7 @@ def locale_of(environ: Mapping[str, str]) -> str:
 
 @lru_cache(maxsize=1)
 def translator() -> i18n.Translator:
-    """The translator of this terminal; times are in ``OPS_TIMEZONE``, the project's own where that is unknown."""
+    """Return the translator of this terminal; times are in ``OPS_TIMEZONE``, else in the project's time zone."""
     locale = locale_of(os.environ)
     try:
         return i18n.translator(locale, os.environ.get("OPS_TIMEZONE") or i18n.DEFAULT_TIMEZONE)
@@ -65,25 +65,25 @@ def translator() -> i18n.Translator:
 
 
 def t(text: str, /, **args: Any) -> str:
-    """``text`` in the operator's language."""
+    """Return ``text`` in the operator's language."""
     return translator().t(text, **args)
 
 
-def said(message: Any) -> str:
-    """A message in the operator's language."""
+def translated(message: Any) -> str:
+    """Return a message in the operator's language."""
     return translator().message(message)
 
 
-def no_project() -> Refused:
-    """There is nothing to run here."""
-    return Refused(msg("no project here: go into its directory, or name it in OPS_PROJECT"))
+def no_project() -> CliError:
+    """Return the error for a missing project."""
+    return CliError(msg("no project here: go into its directory, or name it in OPS_PROJECT"))
 
 
-def fail(refused: Refused, *, as_json: bool) -> int:
-    """Say in one line what cannot be done; its exit status."""
-    line = " ".join(said(refused.message).split())
+def fail(error: CliError, *, as_json: bool) -> int:
+    """Print an error in one line; return its exit status."""
+    line = " ".join(translated(error.message).split())
     if as_json:
         print(json.dumps({"schema": 1, "error": line}, ensure_ascii=False))
     else:
         print(f"runbook: {line}", file=sys.stderr)
-    return refused.status
+    return error.status

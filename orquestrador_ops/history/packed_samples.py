@@ -17,7 +17,7 @@ from . import schema
 HOUR_S, DAY_S = 3600.0, 86400.0
 LAYOUT = 1
 RECORD = struct.Struct("<dffffB")
-INSIDE_GOOD, OUTSIDE_SEEN, OUTSIDE_GOOD = 2, 4, 8
+INSIDE_GOOD, OUTSIDE_PROBED, OUTSIDE_GOOD = 2, 4, 8
 
 
 def rows(connection: sa.Connection, host: str, start: float | None, end: float | None) -> Iterator[dict[str, Any]]:
@@ -44,7 +44,7 @@ def _row(host: str, record: tuple[Any, ...]) -> dict[str, Any]:
     at, latency, memory, cpu, disk, flags = record
     ok = bool(flags & INSIDE_GOOD)
     data: dict[str, Any] = {"disk_percent": _known(disk)}
-    if flags & OUTSIDE_SEEN:
+    if flags & OUTSIDE_PROBED:
         data["public"] = {"ok": bool(flags & OUTSIDE_GOOD)}
     used = _known(memory)
     return {

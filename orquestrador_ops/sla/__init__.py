@@ -1,6 +1,6 @@
-"""Service levels: what was promised, what was measured, and how much of it is known.
+"""Service levels: objectives, measured values, and how much of the time they cover.
 
-Data flows one way: ``series`` (samples) → ``spans`` (when it was down, when nobody looked) and ``cells`` (counts and
-latencies per day) → ``evaluate`` (one document per host and period) → reports, metrics, the command line. Nothing but
-``store`` and ``exchange`` knows the history; all the arithmetic is pure.
+Data flows one way: ``series`` (samples) → ``spans`` (down and unknown time) and ``aggregates`` (counts and
+latencies per day) → ``evaluate`` (one document per host and period) → reports, metrics, the command line. Only
+``store`` and ``exchange`` read the history; all the arithmetic is pure.
 """

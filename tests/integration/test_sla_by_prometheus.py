@@ -19,7 +19,7 @@ import pytest
 
 from orquestrador_ops.sla.data import periods, spans, timeline
 from orquestrador_ops.sla.data import series as samples
-from orquestrador_ops.sla.data.cells import cells
+from orquestrador_ops.sla.data.aggregates import aggregate
 from orquestrador_ops.sla.evaluate import burn_rate as burn
 from orquestrador_ops.sla.evaluate.evaluate import Facts, edges, evaluate
 from orquestrador_ops.sla.evaluate.objectives import Objectives
@@ -288,7 +288,7 @@ def uneven() -> tuple[periods.Period, samples.Series]:
     good = random.random(len(at)) > 0.002
     for first in random.integers(0, 5900, 12):
         good[first : first + random.integers(2, 60)] = False
-    found["flags"] = samples.INSIDE_SEEN | np.where(good, samples.INSIDE_GOOD, 0).astype(np.uint8)
+    found["flags"] = samples.INSIDE_PROBED | np.where(good, samples.INSIDE_GOOD, 0).astype(np.uint8)
     end = start + 3600 * np.floor((at[-1] - start) / 3600)
     return periods.between(start, float(end), now=float(end) + 1e7, timezone=known.ZONE), found
 
@@ -308,7 +308,7 @@ def test_uneven_samples(programs: Path, tmp_path: Path, uneven: tuple[periods.Pe
             ),
             "availability": None,
         },
-        cells=cells(series, edges(period, period.end, spans.NONE)),
+        cells=aggregate(series, edges(period, period.end, spans.NONE)),
     )
     uptime, availability = (level(evaluate(facts, Objectives()), name) for name in ("uptime", "availability"))
     with monitors.prometheus(programs, tmp_path, "global: {}\n") as server:

@@ -12,7 +12,7 @@ from pathlib import Path
 from tools.bench.backup import bench_backup
 from tools.bench.common import LATEST, ROOT, CannotMeasureError, calibrate, provenance, save, say
 from tools.bench.daily import bench_daily, bench_fleet, fleet_sizes
-from tools.bench.lab import Lab, ready
+from tools.bench.lab import Lab, prepare
 from tools.bench.log_scan import bench_log_scan
 from tools.bench.logs import bench_logs
 from tools.bench.recover import bench_recover
@@ -21,8 +21,8 @@ from tools.bench.sla import bench_sla
 from tools.bench.watch import bench_watch, bench_watch_idle
 from tools.bench.watched import bench_watched
 
-# Name, what is said before, and the benchmark: given the lab, a directory to work in and a number of counted rounds,
-# it returns its figures by name.
+# Name, title and benchmark: with the lab, a working directory and a number of counted rounds
+# as arguments, it returns its figures by name.
 BENCHMARKS: dict[str, tuple[str, Callable[[Lab, Path, int], dict[str, float]]]] = {
     "daily": ("Daily routine against the commands an operator types", bench_daily),
     "fleet": ("Daily routine over a fleet", bench_fleet),
@@ -41,18 +41,18 @@ WITHOUT_LAB: dict[str, tuple[str, Callable[[Path, int], dict[str, float]]]] = {
 }
 
 
-KNOWN = [*WITHOUT_LAB, *BENCHMARKS]
+NAMES = [*WITHOUT_LAB, *BENCHMARKS]
 
 
 def main() -> int:
-    """Run the benchmarks that were asked for; 0 when each could be measured, whatever the figures."""
+    """Run the requested benchmarks; return 0 when each could be measured, whatever the figures."""
     parser = argparse.ArgumentParser(prog="python -m tools.bench", description=__doc__)
     parser.add_argument("--runs", type=int, default=7, help="counted rounds of a paired benchmark (default 7)")
-    parser.add_argument("only", nargs="*", metavar="NAME", help=f"of {', '.join(KNOWN)} (default: all)")
+    parser.add_argument("only", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)} (default: all)")
     chosen = parser.parse_args()
-    names = chosen.only or KNOWN
-    if unknown := [name for name in names if name not in KNOWN]:
-        say(f"no benchmark {', '.join(map(repr, unknown))}: there are {' '.join(KNOWN)}")
+    names = chosen.only or NAMES
+    if unknown := [name for name in names if name not in NAMES]:
+        say(f"no benchmark {', '.join(map(repr, unknown))}: there are {' '.join(NAMES)}")
         return 2
     try:
         fleet_sizes()
@@ -66,7 +66,7 @@ def main() -> int:
 
 
 def measure(names: list[str], runs: int) -> list[str]:
-    """Run benchmarks one after another and keep their figures; names of those that could not be measured."""
+    """Run benchmarks one after another and save their figures; return the names of those that could not be measured."""
     calibration_s = calibrate()
     origin = provenance(calibration_s)
     of_lab = origin
@@ -75,7 +75,7 @@ def measure(names: list[str], runs: int) -> list[str]:
     lab, missing = None, []
     if any(name in BENCHMARKS for name in names):
         try:
-            lab = ready()
+            lab = prepare()
             of_lab = {**origin, "database": lab.database()}
             say(f"database of the lab: {of_lab['database']}")
         except Exception as error:  # noqa: BLE001 - the other benchmarks need no lab
@@ -91,16 +91,16 @@ def measure(names: list[str], runs: int) -> list[str]:
                 say(f"  not measured: {reason(error)}")
                 missing.append(name)
                 continue
-            # Kept after each: a benchmark that fails takes no figure of another with it.
+            # Saved after each: a benchmark that fails must not lose the figures of others.
             save(figures, of_lab if name in BENCHMARKS else origin)
             say(f"\n  figures: {LATEST.relative_to(ROOT)}")
         if lab is not None:
-            leave(lab, Path(directory))
+            restore_lab(lab, Path(directory))
     return missing
 
 
 def figures_of(name: str, lab: Lab | None, work: Path, runs: int) -> dict[str, float]:
-    """One benchmark, with a directory of its own and from the lab's known state."""
+    """Run one benchmark, with a directory of its own and from the lab's known state."""
     if name in WITHOUT_LAB:
         return WITHOUT_LAB[name][1](work, runs)
     if lab is None:
@@ -109,8 +109,8 @@ def figures_of(name: str, lab: Lab | None, work: Path, runs: int) -> dict[str, f
     return BENCHMARKS[name][1](lab, work, runs)
 
 
-def leave(lab: Lab, work: Path) -> None:
-    """Leave a lab that is well."""
+def restore_lab(lab: Lab, work: Path) -> None:
+    """Leave the lab healthy."""
     try:
         lab.reset(work)
     except CannotMeasureError as error:
@@ -118,7 +118,7 @@ def leave(lab: Lab, work: Path) -> None:
 
 
 def reason(error: Exception) -> str:
-    """Why there is no figure, and where in the benchmark, unless it says so itself."""
+    """Return why there is no figure, with a traceback unless the benchmark gives the reason."""
     if isinstance(error, CannotMeasureError):
         return str(error)
     return "".join(traceback.format_exception(error)).rstrip()

@@ -27,19 +27,19 @@ PROOF_ROUNDS = 3
 _PROSE = """o modelo respondeu à pergunta do usuário com uma resposta longa que o orquestrador avaliou e depois enviou
 ao treinamento the answer was don't cached because token limit of context window is 4096 and temperature 0.7 ação
 conexão não está disponível tente novamente erro timeout {json} \\n " isn't prompt conversa projeto equipe tarefa"""
-_WORDS = [word.replace("'", "''") for word in _PROSE.split()]
-_WORD = "ELT(1 + FLOOR(RAND() * {}), '{}')".format(len(_WORDS), "', '".join(_WORDS))
+_WORDS = [text.replace("'", "''") for text in _PROSE.split()]
+_RANDOM_WORD = "ELT(1 + FLOOR(RAND() * {}), '{}')".format(len(_WORDS), "', '".join(_WORDS))
 _NOISE = "LOWER(CONV(FLOOR(RAND() * 3e9), 10, 36))"
-_TEXT = "CONCAT_WS(' ', {})".format(", ".join([*[_WORD] * 5, _NOISE] * 16))
+_TEXT = "CONCAT_WS(' ', {})".format(", ".join([*[_RANDOM_WORD] * 5, _NOISE] * 16))
 
 
 def statements() -> str:
-    """SQL that makes the database."""
+    """Return the SQL that creates the database."""
     text = (ROOT / "tools" / "bench" / "backup.sql").read_text(encoding="utf-8")
     once, repeated = text.split("-- each time twice as much\n")
     text = once + repeated * DOUBLINGS
-    words = {"schema": SCHEMA, "rows": str(SEED_ROWS), "text": _TEXT, "word": _WORD, "noise": _NOISE}
-    for name, value in words.items():
+    replacements = {"schema": SCHEMA, "rows": str(SEED_ROWS), "text": _TEXT, "word": _RANDOM_WORD, "noise": _NOISE}
+    for name, value in replacements.items():
         text = text.replace(f"@{name}@", value)
     return text
 
@@ -49,43 +49,43 @@ class Host:
 
     def __init__(self, lab: Lab) -> None:
         self._lab = lab
-        self.place = self.run("mktemp -d /var/tmp/orquestrador-bench-XXXXXX").strip()
+        self.directory = self.run("mktemp -d /var/tmp/orquestrador-bench-XXXXXX").strip()
         packed = io.BytesIO()
         with tarfile.open(fileobj=packed, mode="w") as archive:
             archive.add(ROOT / "module_utils" / "orquestrador", "orquestrador")
             archive.add(ROOT / "tools" / "bench" / "backup_host.py", "backup_host.py")
-        self.run(f"tar -C {self.place} -xf - && mkdir -m 700 {self.place}/store", packed.getvalue())
+        self.run(f"tar -C {self.directory} -xf - && mkdir -m 700 {self.directory}/store", packed.getvalue())
         self.identity = next(line for line in self.run("age-keygen 2>/dev/null").splitlines() if line[0] != "#")
         self.recipient = self.run("age-keygen -y", self.identity.encode() + b"\n").strip()
 
-    def run(self, command: str, given: bytes = b"") -> str:
-        """What a command prints."""
-        return self._lab.run(command, given, limit_s=LIMIT_S)
+    def run(self, command: str, input_: bytes = b"") -> str:
+        """Run a command and return its output."""
+        return self._lab.run(command, input_, limit_s=LIMIT_S)
 
     def measure(self, what: str) -> dict[str, Any]:
-        """One piece of measured work; the private key goes through standard input."""
+        """Run one measured piece of work; the private key goes through standard input."""
         task = {
             "what": what,
-            "place": self.place,
+            "place": self.directory,
             "schema": SCHEMA,
             "defaults_file": "/home/flavio/.config/orquestrador-ops/mysql.cnf",
             "recipient": self.recipient,
             "identity": self.identity if what == "proof" else "",
         }
         answer: dict[str, Any] = json.loads(
-            self.run(f"cd {self.place} && python3 backup_host.py", json.dumps(task).encode())
+            self.run(f"cd {self.directory} && python3 backup_host.py", json.dumps(task).encode())
         )
         say(f"  {what}: {answer['seconds']:.1f} s")
         return answer
 
     def clean(self) -> None:
-        """Leave nothing."""
+        """Remove everything from the host."""
         undo = (
             f"REVOKE SELECT, SHOW VIEW, TRIGGER, EVENT ON {SCHEMA}.* FROM orquestrador_ops@localhost;"
             f" DROP DATABASE IF EXISTS {SCHEMA};"
         )
         self.run("sudo -n mysql --force", undo.encode())
-        self.run(f"rm -rf {self.place}")
+        self.run(f"rm -rf {self.directory}")
 
 
 def bench_backup(lab: Lab, _work: Path, runs: int) -> dict[str, float]:
@@ -94,29 +94,29 @@ def bench_backup(lab: Lab, _work: Path, runs: int) -> dict[str, float]:
     try:
         say("  making a database of 1 GB")
         host.run("sudo -n mysql", statements().encode())
-        found: dict[str, list[dict[str, Any]]] = {}
+        answers: dict[str, list[dict[str, Any]]] = {}
         for number in range(runs):
             names = ["dump", "backup"]
             names += ["gzip"] if number < GZIP_ROUNDS else []
             names += ["file"] if number == 0 else []
             names += ["plain", "proof"] if number < PROOF_ROUNDS else []
             for name in names:
-                found.setdefault(name, []).append(host.measure(name))
+                answers.setdefault(name, []).append(host.measure(name))
     finally:
         host.clean()
-    seconds = {name: [one["seconds"] for one in answers] for name, answers in found.items()}
+    seconds = {name: [answer["seconds"] for answer in several] for name, several in answers.items()}
 
-    def ratios(one: str, other: str) -> list[float]:
-        return [a / b for a, b in zip(seconds[one], seconds[other], strict=False)]
+    def ratios(first: str, second: str) -> list[float]:
+        return [a / b for a, b in zip(seconds[first], seconds[second], strict=False)]
 
-    peak = max(answer["peak_mb"] for answer in found["backup"])
-    size, stored = found["backup"][0]["dump"] / 1e6, found["backup"][0]["bytes"] / 1e6
+    peak = max(answer["peak_mb"] for answer in answers["backup"])
+    size, stored = answers["backup"][0]["dump"] / 1e6, answers["backup"][0]["bytes"] / 1e6
     say()
     table(
         [
             (f"a dump of {size:.0f} MB, stored as {stored:.0f} MB", "min s", "median s", "max s"),
             ("(a) mysqldump > /dev/null", *spread(seconds["dump"])),
-            (f"(b) mysqldump | gzip ({found['gzip'][0]['bytes'] / 1e6:.0f} MB)", *spread(seconds["gzip"])),
+            (f"(b) mysqldump | gzip ({answers['gzip'][0]['bytes'] / 1e6:.0f} MB)", *spread(seconds["gzip"])),
             ("(c) backup", *spread(seconds["backup"])),
             ("(d) mysql < dump.sql", *spread(seconds["plain"])),
             ("(e) proof", *spread(seconds["proof"])),

@@ -1,6 +1,6 @@
 """The part of the benchmark ``backup`` that runs on the host: one measured piece of work, JSON in and JSON out.
 
-It calls what the modules call, in the host's own Python; Ansible's start and the way of a module to the host are not
+It calls what the modules call, in the host's own Python; the start of Ansible and the transfer of a module are not
 part of what is measured.
 """
 
@@ -23,13 +23,13 @@ from orquestrador.backup.verify import verify
 from orquestrador.mysql.clients import PRODUCTS, find, find_dumper
 from orquestrador.mysql.throwaway_server import throwaway_server
 
-OURS = {"zstd", "age"}
+CHILD_PROGRAMS = {"zstd", "age"}
 LIMITS = Limits(reserve_bytes=0, timeout_s=1800, stall_s=600)
-SAMPLE_S = 0.2  # looking takes processor time that the backup then lacks
+SAMPLE_S = 0.2  # each sample takes processor time from the backup
 
 
 class Memory(threading.Thread):
-    """The most that this process and the compressor and encryptor below it have resident at one time, in bytes."""
+    """Samples the peak resident memory of this process, the compressor and the encryptor, in bytes."""
 
     def __init__(self) -> None:
         super().__init__(daemon=True)
@@ -42,14 +42,14 @@ class Memory(threading.Thread):
 
 
 def _children(pid: int) -> list[int]:
-    found = []
+    pids = []
     for path in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
             text = path.read_text(encoding="ascii", errors="replace")
-            program, rest = text[text.index("(") + 1 : text.rindex(")")], text[text.rindex(")") + 2 :].split()
-            if int(rest[1]) == pid and program in OURS:
-                found.append(int(path.parent.name))
-    return found
+            program, fields = text[text.index("(") + 1 : text.rindex(")")], text[text.rindex(")") + 2 :].split()
+            if int(fields[1]) == pid and program in CHILD_PROGRAMS:
+                pids.append(int(path.parent.name))
+    return pids
 
 
 def _resident(pid: int) -> int:
@@ -59,30 +59,30 @@ def _resident(pid: int) -> int:
 
 
 def _shell(command: str) -> float:
-    began = time.perf_counter()
+    started = time.perf_counter()
     subprocess.run(["bash", "-o", "pipefail", "-c", command], check=True, timeout=1800, stderr=subprocess.DEVNULL)
-    return time.perf_counter() - began
+    return time.perf_counter() - started
 
 
 def work(task: dict[str, Any]) -> dict[str, Any]:
-    """Do one piece of work and say how long it took."""
-    place, schema, defaults = str(task["place"]), str(task["schema"]), str(task["defaults_file"])
-    store = str(Path(place, "store"))
+    """Do one piece of work and return how long it took."""
+    home, schema, defaults = str(task["place"]), str(task["schema"]), str(task["defaults_file"])
+    store = str(Path(home, "store"))
     dumper = find_dumper(PRODUCTS["mysql"])
     dump = " ".join([dumper.path, f"--defaults-file={defaults}", *dumper.options, "--", schema])
     what = task["what"]
     if what == "dump":
         return {"seconds": _shell(f"{dump} > /dev/null")}
     if what == "file":
-        return {"seconds": _shell(f"{dump} > {place}/dump.sql"), "bytes": Path(place, "dump.sql").stat().st_size}
+        return {"seconds": _shell(f"{dump} > {home}/dump.sql"), "bytes": Path(home, "dump.sql").stat().st_size}
     if what == "gzip":
-        return {"seconds": _shell(f"{dump} | gzip > {place}/dump.gz"), "bytes": Path(place, "dump.gz").stat().st_size}
+        return {"seconds": _shell(f"{dump} | gzip > {home}/dump.gz"), "bytes": Path(home, "dump.gz").stat().st_size}
     if what == "backup":
         memory = Memory()
         memory.start()
-        began = time.perf_counter()
+        started = time.perf_counter()
         made = back_up(store, defaults_file=defaults, name=schema, recipient=task["recipient"], limits=LIMITS)["backup"]
-        seconds = time.perf_counter() - began
+        seconds = time.perf_counter() - started
         memory.over.set()
         for manifest in backups(store)[:-1]:
             for name in (manifest["file"], f"{manifest['id']}.json"):
@@ -95,14 +95,14 @@ def work(task: dict[str, Any]) -> dict[str, Any]:
         }
     manifest = backups(store)[-1]
     if what == "proof":
-        began = time.perf_counter()
-        done = verify(store, wanted=manifest["id"], identity=task["identity"], limits=LIMITS)
-        proof = done["backup"]["verified"]
-        return {"seconds": time.perf_counter() - began, "restore_s": proof["restore_s"]}
+        started = time.perf_counter()
+        result = verify(store, wanted=manifest["id"], identity=task["identity"], limits=LIMITS)
+        proof = result["backup"]["verified"]
+        return {"seconds": time.perf_counter() - started, "restore_s": proof["restore_s"]}
     client = find(PRODUCTS["mysql"].clients)
     bounds = {"size_bytes": 0, "reserve_bytes": 0, "deadline": time.monotonic() + LIMITS.timeout_s}
     with throwaway_server(store, manifest["server"], schema, **bounds) as server:
-        return {"seconds": _shell(f"{client} {' '.join(server.access)} {server.schema} < {place}/dump.sql")}
+        return {"seconds": _shell(f"{client} {' '.join(server.access)} {server.schema} < {home}/dump.sql")}
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What every benchmark uses: how a command is timed, what is said when one can't be, where figures are kept."""
+"""Common functions of the benchmarks: timing commands, reporting failures, saving figures."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ LIMIT_S = 300
 TAIL = 25
 # As ansible.cfg has it, but the connection ends with the run: the next one has to open its own.
 SSH_ARGS = "-o ControlMaster=auto -o ControlPersist=2s -o PreferredAuthentications=publickey"
-# Never to be changed: figures of different machines and dates are compared by it.
+# Must not change: figures of different machines and dates are compared by it.
 CALIBRATION_STEPS = 3_200_000
 CALIBRATION_ROUNDS = 5
 
 
 class CannotMeasureError(Exception):
-    """There is no figure, and why: the last lines of the command that failed, say."""
+    """A figure that could not be measured, with the reason, for instance the last lines of a failed command."""
 
 
 def say(text: str = "") -> None:
@@ -34,23 +34,23 @@ def say(text: str = "") -> None:
     print(text, flush=True)
 
 
-def captured(argv: list[str], given: bytes = b"", *, limit_s: float = LIMIT_S, what: str = "") -> str:
-    """What a command prints.
+def captured(argv: list[str], input_: bytes = b"", *, limit_s: float = LIMIT_S, what: str = "") -> str:
+    """Run a command and return its output.
 
     Raises:
         CannotMeasureError: it failed or did not end.
     """
     what = what or " ".join(argv[:2])
     try:
-        done = subprocess.run(argv, cwd=ROOT, input=given, capture_output=True, timeout=limit_s, check=False)
+        result = subprocess.run(argv, cwd=ROOT, input=input_, capture_output=True, timeout=limit_s, check=False)
     except subprocess.TimeoutExpired as error:
         printed = (error.stdout or b"") + (error.stderr or b"")
         raise CannotMeasureError(f"not within {limit_s:.0f} s: {what}\n{last_lines(printed.decode())}") from error
-    if done.returncode:
-        printed = done.stdout + done.stderr
+    if result.returncode:
+        printed = result.stdout + result.stderr
         reason = last_lines(printed.decode(errors="replace"))
-        raise CannotMeasureError(f"status {done.returncode}: {what}\n{reason}")
-    return done.stdout.decode()
+        raise CannotMeasureError(f"status {result.returncode}: {what}\n{reason}")
+    return result.stdout.decode()
 
 
 def timed(argv: list[str], environment: dict[str, str], log: Path, *, accept: tuple[int, ...] = (0,)) -> float:
@@ -65,7 +65,7 @@ def timed(argv: list[str], environment: dict[str, str], log: Path, *, accept: tu
         process = subprocess.Popen(
             argv, cwd=ROOT, env=environment, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
         )
-        # Not wait(timeout=…), which looks every 50 ms only.
+        # Not wait(timeout=…), which polls every 50 ms only.
         watchdog = threading.Timer(LIMIT_S, process.kill)
         watchdog.start()
         status = process.wait()
@@ -73,22 +73,22 @@ def timed(argv: list[str], environment: dict[str, str], log: Path, *, accept: tu
         watchdog.cancel()
     if status not in accept:
         late = f" after {elapsed:.0f} s, its limit" if elapsed >= LIMIT_S else ""
-        raise CannotMeasureError(f"{' '.join(argv[:2])} ended with status {status}{late}\n{said(log)}")
+        raise CannotMeasureError(f"{' '.join(argv[:2])} ended with status {status}{late}\n{log_tail(log)}")
     return elapsed
 
 
-def said(log: Path) -> str:
-    """The last lines of a command's output."""
+def log_tail(log: Path) -> str:
+    """Return the last lines of a command's log."""
     return last_lines(log.read_text(encoding="utf-8", errors="replace"))
 
 
 def last_lines(text: str) -> str:
-    """The end of an output, where the reason for its end stands."""
+    """Return the end of an output, which has the reason of a failure."""
     return "\n".join(text.rstrip().splitlines()[-TAIL:])
 
 
 def environment(work: Path, **more: str) -> dict[str, str]:
-    """The environment of a measured run: state and SSH connections of its own, so nothing is inherited."""
+    """Return the environment of a measured run, with state and SSH connections of its own."""
     connections = work / "cp"
     shutil.rmtree(connections, ignore_errors=True)
     connections.mkdir(parents=True)
@@ -96,7 +96,7 @@ def environment(work: Path, **more: str) -> dict[str, str]:
 
 
 def table(rows: list[tuple[str, ...]]) -> None:
-    """Print rows as a table, the first one as its head."""
+    """Print rows as a table, the first one as its header."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for number, row in enumerate(rows):
         say("  " + "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)))
@@ -105,12 +105,12 @@ def table(rows: list[tuple[str, ...]]) -> None:
 
 
 def spread(values: list[float]) -> tuple[str, str, str]:
-    """Minimum, median and maximum as cells."""
+    """Return minimum, median and maximum as cells."""
     return f"{min(values):.2f}", f"{statistics.median(values):.2f}", f"{max(values):.2f}"
 
 
 def calibration_work(steps: int = CALIBRATION_STEPS) -> int:
-    """A fixed piece of integers and a dictionary, as Python's own work is; its result tells that all of it was done."""
+    """Do a fixed amount of work with integers and a dictionary; return a sum that depends on all of it."""
     counts: dict[int, int] = {}
     value = 1
     for _ in range(steps):
@@ -121,17 +121,17 @@ def calibration_work(steps: int = CALIBRATION_STEPS) -> int:
 
 
 def calibrate() -> float:
-    """Seconds that this machine, as busy as it is now, takes for the fixed piece: the median of some rounds."""
+    """Return the seconds that this machine takes for the calibration at its current load: the median of some rounds."""
     rounds = []
     for _ in range(CALIBRATION_ROUNDS):
-        begun = time.perf_counter()
+        started = time.perf_counter()
         calibration_work()
-        rounds.append(time.perf_counter() - begun)
+        rounds.append(time.perf_counter() - started)
     return statistics.median(rounds)
 
 
 def provenance(calibration_s: float) -> dict[str, Any]:
-    """Machine, date and commit that the figures of this run belong to."""
+    """Return machine, date and commit of the figures of this run."""
     commit = subprocess.run(
         ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, timeout=10, check=False
     )
@@ -148,11 +148,11 @@ def provenance(calibration_s: float) -> dict[str, Any]:
 
 
 def save(figures: dict[str, float], origin: dict[str, Any]) -> None:
-    """Add the figures to those of other benchmarks, each with where it comes from."""
+    """Add the figures to those of other benchmarks, each with its provenance."""
     LATEST.parent.mkdir(parents=True, exist_ok=True)
-    known = json.loads(LATEST.read_text(encoding="utf-8")) if LATEST.exists() else {}
+    latest = json.loads(LATEST.read_text(encoding="utf-8")) if LATEST.exists() else {}
     for name, value in figures.items():
-        known[name] = {"value": round(value, 4), **origin}
+        latest[name] = {"value": round(value, 4), **origin}
     temporary = LATEST.with_suffix(".tmp")
-    temporary.write_text(json.dumps(known, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    temporary.write_text(json.dumps(latest, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     temporary.replace(LATEST)

@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from tools.bench.common import CannotMeasureError, environment, said, say, spread, table, timed
+from tools.bench.common import CannotMeasureError, environment, log_tail, say, spread, table, timed
 from tools.bench.lab import Lab
 
 FLEETS = "1 10 50 100"
@@ -36,29 +36,29 @@ DAILY_COMMANDS = [
 TOLERANT = ("-e", "health_log_errors_recent=1000000", "-e", "health_log_errors_day=1000000")
 
 
-def fleet_sizes(given: Mapping[str, str] = os.environ) -> tuple[int, ...]:
-    """How many inventory names the fleets have: the numbers in ``FLEET``, or the usual ones.
+def fleet_sizes(variables: Mapping[str, str] = os.environ) -> tuple[int, ...]:
+    """Return the sizes of the fleets in inventory names: the numbers in ``FLEET``, or the default ones.
 
     Raises:
         ValueError: they aren't numbers of hosts.
     """
-    text = given.get("FLEET") or FLEETS
-    if not all(word.isdecimal() and int(word) for word in text.split()):
+    text = variables.get("FLEET") or FLEETS
+    if not all(number.isdecimal() and int(number) for number in text.split()):
         raise ValueError(f"FLEET={text!r}: give numbers of inventory names, such as 50 or '1 50'")
-    return tuple(sorted({int(word) for word in text.split()}))
+    return tuple(sorted({int(number) for number in text.split()}))
 
 
-def not_met(state: Path, wanted: int, log: Path) -> Counter[str]:
-    """Why routines did not end as expected, by the reports they left: a result, on a machine that is busy say.
+def not_met(state: Path, expected: int, log: Path) -> Counter[str]:
+    """Count the reasons of routines that were not met, from their reports: a valid result, on a busy machine say.
 
     Raises:
         CannotMeasureError: not every routine left a report, or none observed its host.
     """
     reports = [json.loads(path.read_text(encoding="utf-8")) for path in state.glob("reports/*/daily-*.json")]
-    if len(reports) != wanted:
-        raise CannotMeasureError(f"{len(reports)} of {wanted} routines left a report\n{said(log)}")
+    if len(reports) != expected:
+        raise CannotMeasureError(f"{len(reports)} of {expected} routines left a report\n{log_tail(log)}")
     if not any(report["verdict"] for report in reports):
-        raise CannotMeasureError(f"no routine observed its host\n{said(log)}")
+        raise CannotMeasureError(f"no routine observed its host\n{log_tail(log)}")
     return Counter(map(_reason, (report for report in reports if report["record"]["outcome"] != "met")))
 
 
@@ -70,13 +70,13 @@ def _reason(report: dict[str, Any]) -> str:
     return f"{outcome}: {', '.join(bad)}" if report["verdict"] and bad else str(outcome)
 
 
-def shown(reasons: Counter[str]) -> str:
-    """What is said of routines that were not met."""
+def summary(reasons: Counter[str]) -> str:
+    """Return the text about routines that were not met."""
     return "; ".join(f"{count} {reason}" for reason, count in reasons.most_common()) or "0"
 
 
 def plain_play(directory: Path) -> Path:
-    """The five commands as a plain play."""
+    """Write the five commands as a plain play."""
     play = {
         "name": "The five daily commands",
         "hosts": "orquestrador",
@@ -96,7 +96,7 @@ def plain_play(directory: Path) -> Path:
 
 
 def plain_configuration(lab: Lab, directory: Path) -> Path:
-    """What a plain play has for configuration: pipelining, no facts, and nothing of this project."""
+    """Write the configuration of a plain play: pipelining, no facts, and nothing of this project."""
     path = directory / "plain.cfg"
     path.write_text(
         "[defaults]\ngathering = explicit\ninterpreter_python = /usr/bin/python3\n"
@@ -107,7 +107,7 @@ def plain_configuration(lab: Lab, directory: Path) -> Path:
 
 
 def fleet_inventory(lab: Lab, names: int, directory: Path) -> Path:
-    """An inventory of ``names`` names, every one of them the lab."""
+    """Write an inventory of ``names`` names, each of them the lab."""
     group = (lab.inventory if lab.inventory.is_dir() else lab.inventory.parent) / "group_vars"
     folder = directory / f"fleet-{names}"
     folder.mkdir(exist_ok=True)
@@ -123,11 +123,11 @@ def fleet_inventory(lab: Lab, names: int, directory: Path) -> Path:
 
 
 def bench_daily(lab: Lab, work: Path, runs: int) -> dict[str, float]:
-    """(a), (b) and (c) in turn, ``runs`` times after one round of warm-up; ratios are taken pair by pair."""
+    """Run (a), (b) and (c) in turn, ``runs`` times after one round of warm-up; ratios are of pairs."""
     typed_command = "cd /home/flavio/webapp; " + "; ".join(DAILY_COMMANDS)
     plain = plain_play(work)
     state = work / "state"
-    ways: dict[str, Callable[[], float]] = {
+    methods: dict[str, Callable[[], float]] = {
         "typed": lambda: timed(lab.ssh(typed_command), dict(os.environ), work / "typed.log"),
         "plain": lambda: timed(
             ["ansible-playbook", str(plain)],
@@ -141,10 +141,10 @@ def bench_daily(lab: Lab, work: Path, runs: int) -> dict[str, float]:
             accept=(0, 2),
         ),
     }
-    measured: dict[str, list[float]] = {name: [] for name in ways}
+    measured: dict[str, list[float]] = {name: [] for name in methods}
     for round_number in range(runs + 1):
-        for name, way in ways.items():
-            seconds = way()
+        for name, method in methods.items():
+            seconds = method()
             if round_number:
                 measured[name].append(seconds)
         say(f"  round {round_number} of {runs}: " + ", ".join(f"{n} {v[-1]:.2f} s" for n, v in measured.items() if v))
@@ -162,7 +162,7 @@ def bench_daily(lab: Lab, work: Path, runs: int) -> dict[str, float]:
             ("(c)/(b), at most 0.45", *spread(ratio_plain)),
         ]
     )
-    say(f"  routines not met, of {runs + 1}: {shown(missed)}")
+    say(f"  routines not met, of {runs + 1}: {summary(missed)}")
     return {
         "daily_typed_s": statistics.median(measured["typed"]),
         "daily_plain_play_s": statistics.median(measured["plain"]),
@@ -174,7 +174,7 @@ def bench_daily(lab: Lab, work: Path, runs: int) -> dict[str, float]:
 
 
 def bench_fleet(lab: Lab, work: Path, _runs: int) -> dict[str, float]:
-    """The daily routine over many names of the lab; controller and lab share the processors of this machine."""
+    """Run the daily routine over many names of the lab; controller and lab share the processors of this machine."""
     figures: dict[str, float] = {}
     sizes = fleet_sizes()
     rows: list[tuple[str, ...]] = [("inventory names", "seconds", "seconds per host", "routines not met")]
@@ -195,7 +195,7 @@ def bench_fleet(lab: Lab, work: Path, _runs: int) -> dict[str, float]:
         rows.append((f"daily, {names}", f"{seconds:.2f}", f"{seconds / names:.3f}", str(missed.total())))
         figures[f"daily_s_per_host_{names}"] = seconds / names
         figures[f"daily_not_met_{names}"] = float(missed.total())
-        say(f"  {names} names: {seconds:.2f} s, routines not met: {shown(missed)}")
+        say(f"  {names} names: {seconds:.2f} s, routines not met: {summary(missed)}")
     inventory, log = str(fleet_inventory(lab, sizes[-1], work)), work / "empty.log"
     seconds = timed(["ansible-playbook", "-i", inventory, str(empty)], environment(work), log, accept=(0, 4))
     unreachable = log.read_text(encoding="utf-8").count("unreachable=1")

@@ -1,6 +1,6 @@
 """1 GB of access log read for the error rate, against grep counting the lines of failed requests in the same file.
 
-What is compared: ``LC_ALL=C grep -c '" 5[0-9][0-9] '``, which counts the lines with a status of 5xx, and the whole of
+Compared are ``LC_ALL=C grep -c '" 5[0-9][0-9] '``, which counts the lines with a status of 5xx, and the whole of
 what the module ``log_rates`` does on a first call: it finds the request in every line, its hour and its status, counts
 error events in an error log beside, and makes rows of hours of it. Both read a file that is in memory, in turns; the
 counts have to be equal, and those that were written.
@@ -15,7 +15,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from orquestrador.logs import rates as log_rate
+from orquestrador.logs import rates
 from tools.bench.common import CannotMeasureError, say, table
 
 MB = 1_000_000
@@ -41,7 +41,7 @@ AGENTS = (
 
 
 def bench_log_scan(work: Path, runs: int) -> dict[str, float]:
-    """Median of the paired ratios of our speed to grep's, and both speeds in MB/s."""
+    """Return the median ratio of the module's speed to grep's, of pairs, and both speeds in MB/s."""
     folder = work / "log-scan"
     folder.mkdir()
     path = folder / "access.log"
@@ -49,18 +49,18 @@ def bench_log_scan(work: Path, runs: int) -> dict[str, float]:
         lines, failed, end = write(path, folder / "error.log")
         size = path.stat().st_size
         say(f"  {size / MB:.0f} MB, {lines} requests, {failed} of them failed")
-        ours, greps = [], []
+        speeds, grep_speeds = [], []
         for number in range(runs + 1):
-            seconds, theirs = _ours(folder, end, lines, failed), _grep(path, failed)
+            seconds, other = _count_with_module(folder, end, lines, failed), _count_with_grep(path, failed)
             if number:  # the first round warms up
-                ours.append(size / MB / seconds)
-                greps.append(size / MB / theirs)
+                speeds.append(size / MB / seconds)
+                grep_speeds.append(size / MB / other)
     finally:
         path.unlink(missing_ok=True)
     figures = {
-        "log_scan_vs_grep": statistics.median(one / other for one, other in zip(ours, greps, strict=True)),
-        "log_scan_mb_s": statistics.median(ours),
-        "log_scan_grep_mb_s": statistics.median(greps),
+        "log_scan_vs_grep": statistics.median(module / grep for module, grep in zip(speeds, grep_speeds, strict=True)),
+        "log_scan_mb_s": statistics.median(speeds),
+        "log_scan_grep_mb_s": statistics.median(grep_speeds),
     }
     say()
     table([(f"grep -c '{MARKER}'", "figure"), *((name, f"{value:.2f}") for name, value in figures.items())])
@@ -68,7 +68,7 @@ def bench_log_scan(work: Path, runs: int) -> dict[str, float]:
 
 
 def write(path: Path, errors: Path, size: int = SIZE) -> tuple[int, int, float]:
-    """Write both logs; requests, failed ones, and the end of the last second in epoch seconds."""
+    """Write both logs; return requests, failed ones, and the end of the last second in epoch seconds."""
     chance = random.Random(1)  # noqa: S311 - the same file each time
     heads = [f"10.0.{chance.randrange(256)}.{chance.randrange(256)} - - [" for _ in range(POOL)]
     good = [_tail(chance, chance.choice((200, 200, 200, 304, 404))) for _ in range(POOL)]
@@ -102,24 +102,24 @@ def _tail(chance: random.Random, status: int) -> str:
     )
 
 
-def _ours(folder: Path, end: float, lines: int, failed: int) -> float:
-    options = log_rate.Options(
+def _count_with_module(folder: Path, end: float, lines: int, failed: int) -> float:
+    options = rates.Options(
         "combined", [str(folder / "access*.log")], [str(folder / "error*.log")], str(folder / "none"), BEGIN, end
     )
-    begun = time.perf_counter()
-    found = log_rate.count(options, end)
-    seconds = time.perf_counter() - begun
-    totals = found["totals"]
+    started = time.perf_counter()
+    result = rates.count(options, end)
+    seconds = time.perf_counter() - started
+    totals = result["totals"]
     if [totals[name] for name in ("requests", "failed", "error_events")] != [lines, failed, failed]:
         raise CannotMeasureError(f"{lines} requests and {failed} failures were written, counted were {totals}")
     return seconds
 
 
-def _grep(path: Path, failed: int) -> float:
-    begun = time.perf_counter()
+def _count_with_grep(path: Path, failed: int) -> float:
+    started = time.perf_counter()
     argv, environment = ["grep", "-c", "--", MARKER, str(path)], {**os.environ, "LC_ALL": "C"}
-    done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=300, check=True)
-    seconds = time.perf_counter() - begun
-    if int(done.stdout) != failed:
-        raise CannotMeasureError(f"{failed} failures were written, grep found {done.stdout.strip()}")
+    result = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=300, check=True)
+    seconds = time.perf_counter() - started
+    if int(result.stdout) != failed:
+        raise CannotMeasureError(f"{failed} failures were written, grep found {result.stdout.strip()}")
     return seconds

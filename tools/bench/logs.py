@@ -1,4 +1,4 @@
-"""Archives of logs while they are being written at 5,000 lines a second: what is lost, what is there twice."""
+"""Archives of logs that are written at 5,000 lines a second: lost and duplicated lines."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ awk '{n += 1; twice += $1 - 1} END {print n + 0, twice + 0}'
 
 
 def bench_logs(lab: Lab, work: Path, _runs: int) -> dict[str, float]:
-    """Writers of their own beside the application, ``ARCHIVES`` runs of the playbook, every number counted."""
+    """Run writers beside the application, archive ``ARCHIVES`` times, count every number that was written."""
     mark = f"bench{secrets.token_hex(3)}"
     state = work / "logs-state"
     seconds: list[float] = []
@@ -56,16 +56,16 @@ def bench_logs(lab: Lab, work: Path, _runs: int) -> dict[str, float]:
         env = environment(work, OPS_STATE_DIR=str(state))
         seconds.append(timed(playbook, env, work / f"archive-{number}.log"))
         say(f"  archive {number + 1} of {ARCHIVES}: {seconds[-1]:.2f} s")
-    wanted = sum(instances for instances, _ in WRITERS.values())
-    lab.run(f"until [ $(ls /tmp/{mark}-*.done 2>/dev/null | wc -l) = {wanted} ]; do sleep 0.5; done; sleep 1")
-    found, twice = map(int, lab.run(COUNT % {"mark": mark}).split())
+    expected = sum(instances for instances, _ in WRITERS.values())
+    lab.run(f"until [ $(ls /tmp/{mark}-*.done 2>/dev/null | wc -l) = {expected} ]; do sleep 0.5; done; sleep 1")
+    counted, duplicates = map(int, lab.run(COUNT % {"mark": mark}).split())
     total = sum(instances * rate * SECONDS for instances, rate in WRITERS.values())
     evidence = [_evidence(path) for path in sorted(state.rglob("archive_logs-*.json")) if not path.is_symlink()]
-    inside = [float(found["duration_s"]) for found in evidence]
+    inside = [float(counted["duration_s"]) for counted in evidence]
     figures = {
         "log_lines_written": float(total),
-        "log_lines_lost": float(total - found),
-        "log_lines_duplicated": float(twice),
+        "log_lines_lost": float(total - counted),
+        "log_lines_duplicated": float(duplicates),
         "log_lines_put_back": float(sum(item["lines_put_back"] for item in evidence)),
         "log_archive_s": statistics.median(seconds),
         "log_archive_on_host_s": statistics.median(inside),
@@ -77,5 +77,5 @@ def bench_logs(lab: Lab, work: Path, _runs: int) -> dict[str, float]:
 
 def _evidence(path: Path) -> dict[str, float]:
     steps = json.loads(path.read_text(encoding="utf-8"))["record"]["steps"]
-    found: dict[str, float] = next(step["evidence"] for step in steps if step["id"] == "logs_archive")
-    return found
+    evidence: dict[str, float] = next(step["evidence"] for step in steps if step["id"] == "logs_archive")
+    return evidence

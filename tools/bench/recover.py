@@ -24,7 +24,7 @@ APP_PID = "$(pgrep -u $USER -f '^node .*/dist/server/index.js')"
 
 
 class Fault(NamedTuple):
-    """What is broken, by which command on the lab, and which procedure mends it."""
+    """A fault: its command on the lab, and the procedure that repairs it."""
 
     figure: str
     title: str
@@ -37,7 +37,7 @@ FAULTS = (
     Fault("recover_stopped_s", "application stopped", "pm2 stop {app} >/dev/null", "offline"),
     Fault("recover_hung_s", "application hangs (SIGSTOP)", f"kill -STOP {APP_PID}", "offline"),
     Fault(
-        # Told not to start again by itself, or there would be nothing to recover.
+        # Without systemd's restart, or there would be nothing to recover.
         "recover_daemon_s",
         "PM2's daemon killed",
         "echo '[Service]\nRestart=no' | sudo install -D /dev/stdin /run/systemd/system/pm2-$USER.service.d/bench.conf"
@@ -49,24 +49,24 @@ FAULTS = (
 LITERAL = "cd {folder} && pm2 stop {app}; sleep 5; pm2 start ecosystem.config.cjs; sleep 15; ./health-monitor.sh"
 
 
-class Watch(threading.Thread):
-    """Asks the health address as a client does; knows when the application was seen well last after it was not."""
+class HealthClient(threading.Thread):
+    """Polls the health endpoint as a client; records since when the application is healthy again."""
 
     def __init__(self, host: str) -> None:
         super().__init__(daemon=True)
         self._connection = http.client.HTTPConnection(host, PORT, timeout=1)
         self._ended = threading.Event()
-        self.well_since: float | None = None
+        self.healthy_since: float | None = None
 
     def run(self) -> None:
         while not self._ended.is_set():
-            if not self._well():
-                self.well_since = None
-            elif self.well_since is None:
-                self.well_since = time.perf_counter()
+            if not self._is_healthy():
+                self.healthy_since = None
+            elif self.healthy_since is None:
+                self.healthy_since = time.perf_counter()
             time.sleep(POLL_S)
 
-    def _well(self) -> bool:
+    def _is_healthy(self) -> bool:
         try:
             self._connection.request("GET", PATH)
             return json.load(self._connection.getresponse()).get("database") == "connected"
@@ -76,58 +76,58 @@ class Watch(threading.Thread):
             self._connection.close()
 
     def end(self) -> float:
-        """When it was well for good; a benchmark of something that is not well measures nothing."""
+        """Return since when it is healthy. Raises ``CannotMeasureError`` if it is not."""
         until = time.monotonic() + 10
-        while self.well_since is None and time.monotonic() < until:
+        while self.healthy_since is None and time.monotonic() < until:
             time.sleep(POLL_S)
         self._ended.set()
         self.join()
-        if self.well_since is None:
+        if self.healthy_since is None:
             raise CannotMeasureError("the application is not well after the procedure")
-        return self.well_since
+        return self.healthy_since
 
 
-def recovered(lab: Lab, work: Path, fault: Fault) -> float:
-    """Seconds from the fault until the procedure has proven health and a client of its own sees it, too."""
+def measure_recovery(lab: Lab, work: Path, fault: Fault) -> float:
+    """Return seconds from the fault until the procedure and an independent client have seen the application healthy."""
     settings = environment(work, OPS_STATE_DIR=str(work / "state"))
     lab.run(fault.command.format(app=lab.app))
-    began = time.perf_counter()
-    watch = Watch(lab.host)
-    watch.start()
-    # More recoveries than an hour may have.
+    started = time.perf_counter()
+    client = HealthClient(lab.host)
+    client.start()
+    # More recoveries than the breaker allows in an hour.
     argv = ["ansible-playbook", f"playbooks/emergency/{fault.procedure}.yml", "-e", "close_breaker=true"]
     timed(argv, settings, work / f"{fault.figure}.log")
     ended = time.perf_counter()
-    return max(ended, watch.end()) - began
+    return max(ended, client.end()) - started
 
 
-def literal(lab: Lab) -> float:
-    """Seconds that the commands of the playbook take as they are written, from a stopped application."""
+def measure_commands(lab: Lab) -> float:
+    """Return seconds of the playbook's commands as written, with a stopped application."""
     lab.run(FAULTS[0].command.format(app=lab.app))
-    began = time.perf_counter()
+    started = time.perf_counter()
     lab.run(LITERAL.format(folder=lab.folder, app=lab.app))
-    return time.perf_counter() - began
+    return time.perf_counter() - started
 
 
 def bench_recover(lab: Lab, work: Path, runs: int) -> dict[str, float]:
-    """Each fault ten times, one after another, so that what else the machine does hits all of them."""
+    """Measure each fault ten times, in turns, so that other load of the machine affects all of them."""
     rounds = max(runs, ROUNDS)
-    found: dict[str, list[float]] = {fault.figure: [] for fault in FAULTS}
+    seconds: dict[str, list[float]] = {fault.figure: [] for fault in FAULTS}
     written: list[float] = []
     for number in range(1, rounds + 1):
         for fault in FAULTS:
-            found[fault.figure].append(recovered(lab, work, fault))
+            seconds[fault.figure].append(measure_recovery(lab, work, fault))
             lab.run(MEND)
         if number <= LITERAL_ROUNDS:
-            written.append(literal(lab))
-        last = ", ".join(f"{figure[8:-2]} {values[-1]:.1f} s" for figure, values in found.items())
+            written.append(measure_commands(lab))
+        last = ", ".join(f"{figure[8:-2]} {values[-1]:.1f} s" for figure, values in seconds.items())
         say(f"  round {number} of {rounds}: {last}")
     rows: list[tuple[str, ...]] = [("fault", "min s", "median s", "max s")]
-    rows += [(fault.title, *spread(found[fault.figure])) for fault in FAULTS]
+    rows += [(fault.title, *spread(seconds[fault.figure])) for fault in FAULTS]
     rows += [("application stopped, the playbook's commands as written", *spread(written))]
     say()
     table(rows)
-    figures = {figure: statistics.median(values) for figure, values in found.items()}
+    figures = {figure: statistics.median(values) for figure, values in seconds.items()}
     by_hand = statistics.median(written)
     return {
         **figures,

@@ -1,4 +1,4 @@
-"""Reload under load: what clients of their own notice, in cluster mode and, for comparison, in fork mode."""
+"""Reload under load: effects on independent clients, in cluster mode and, for comparison, in fork mode."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ CLIENTS = 8
 MAX_ROUNDS = 8
 
 
-def reloaded(lab: Lab, work: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """One reload by the playbook under load: what the clients counted, and what the run's record says."""
+def measure_reload(lab: Lab, work: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Reload once by the playbook under load; return the clients' counts and the step's evidence."""
     log = "~/bench-load.json"
     lab.run("cat > ~/bench-load.py", LOAD.read_bytes())
     run = f"nohup python3 ~/bench-load.py {URL} {CLIENTS} > {log} 2>&1 < /dev/null"
@@ -40,13 +40,13 @@ def reloaded(lab: Lab, work: Path) -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def bench_reload(lab: Lab, work: Path, _runs: int) -> dict[str, float]:
-    """Cluster mode with two instances until enough was asked, then one reload in fork mode."""
+    """Reload in cluster mode with two instances until there are enough requests, then once in fork mode."""
     requests = failed = 0
     rows: list[tuple[str, ...]] = [("reload under load", "requests", "failed", "longest gap s", "seconds")]
     figures: dict[str, float] = {}
     lab.start(2)
     for number in range(1, MAX_ROUNDS + 1):
-        counted, evidence = reloaded(lab, work)
+        counted, evidence = measure_reload(lab, work)
         requests, failed = requests + counted["complete"] + counted["failed"], failed + counted["failed"]
         rows.append(_row(f"cluster, 2 instances, round {number}", counted, evidence))
         figures["reload_duration_s"] = evidence["duration_s"]
@@ -54,7 +54,7 @@ def bench_reload(lab: Lab, work: Path, _runs: int) -> dict[str, float]:
         if requests >= NEEDED:
             break
     lab.start(1)
-    counted, evidence = reloaded(lab, work)
+    counted, evidence = measure_reload(lab, work)
     rows.append(_row("fork, for comparison", counted, evidence))
     say()
     table(rows)
@@ -68,5 +68,5 @@ def bench_reload(lab: Lab, work: Path, _runs: int) -> dict[str, float]:
 
 
 def _row(name: str, counted: dict[str, Any], evidence: dict[str, Any]) -> tuple[str, ...]:
-    asked = counted["complete"] + counted["failed"]
-    return name, str(asked), str(counted["failed"]), f"{evidence['longest_gap_s']:.2f}", f"{evidence['duration_s']:.1f}"
+    failed, figures = counted["failed"], (f"{evidence['longest_gap_s']:.2f}", f"{evidence['duration_s']:.1f}")
+    return name, str(counted["complete"] + failed), str(failed), *figures

@@ -1,6 +1,6 @@
-"""Service levels of a year at one probe every ten seconds: 3.15 million samples whose figures are known.
+"""Service levels of a year at one probe every ten seconds: 3.15 million samples with known figures.
 
-Through the history, as ``runbook sla`` asks it: the last month from raw samples in a fresh process (its memory counts
+From the history, as ``runbook sla`` reads it: the last month from raw samples in a fresh process (its memory counts
 from before it loads any library), the whole year from raw samples, and again when all of it is rolled up. Then what one
 cycle of the watch over a hundred hosts costs to write into the same history. The last two days are rows, as the watch
 writes them; all before is packed.
@@ -38,9 +38,9 @@ def peak():  # not getrusage: that remembers the process which this one was fork
     return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
 begun, before = time.perf_counter(), peak()
 from orquestrador_ops.history.access import open_history
-from orquestrador_ops.sla import periods, store
-from orquestrador_ops.sla.evaluate import evaluate
-from orquestrador_ops.sla.objectives import Objectives
+from orquestrador_ops.sla.data import periods, store
+from orquestrador_ops.sla.evaluate.evaluate import evaluate
+from orquestrador_ops.sla.evaluate.objectives import Objectives
 loaded = time.perf_counter()
 state, name, now, zone = sys.argv[1:]
 with open_history(Path(state)) as history:
@@ -52,28 +52,28 @@ print(json.dumps([ended - loaded, ended - begun, (after - before) / 1024, docume
 
 
 def bench_sla(work: Path, runs: int) -> dict[str, float]:
-    """Figures that are wrong end the benchmark."""
+    """Measure; wrong figures end the benchmark."""
     state, year = work / "sla-state", known.year()
-    begun = time.perf_counter()
+    started = time.perf_counter()
     with open_history(state) as store:
         fill(store, year)
-    say(f"  {len(year.series)} samples written in {time.perf_counter() - begun:.1f} s")
-    fresh = [month(state, year.now) for _ in range(runs)]
-    raw = [whole(state, year) for _ in range(runs)]
+    say(f"  {len(year.series)} samples written in {time.perf_counter() - started:.1f} s")
+    fresh = [evaluate_month(state, year.now) for _ in range(runs)]
+    raw = [evaluate_year(state, year) for _ in range(runs)]
     cycles = write_cycles(state, 5 * runs)
     with open_history(state) as store:
-        begun = time.perf_counter()
+        started = time.perf_counter()
         stores.roll_up(store, year.period.end + 120 * DAY)
-        say(f"  rolled up in {time.perf_counter() - begun:.1f} s")
-    rolled = [whole(state, year) for _ in range(runs)]
+        say(f"  rolled up in {time.perf_counter() - started:.1f} s")
+    rolled = [evaluate_year(state, year) for _ in range(runs)]
     figures = {
-        "sla_month_s": statistics.median(one[0] for one in fresh),
-        "sla_month_process_s": statistics.median(one[1] for one in fresh),
-        "sla_month_mb": max(one[2] for one in fresh),
+        "sla_month_s": statistics.median(item[0] for item in fresh),
+        "sla_month_process_s": statistics.median(item[1] for item in fresh),
+        "sla_month_mb": max(item[2] for item in fresh),
         "sla_year_raw_s": statistics.median(raw),
         "sla_year_rollup_s": statistics.median(rolled),
         "samples_100_ms": statistics.median(cycles),
-        "sla_year_arithmetic_s": statistics.median(arithmetic(year) for _ in range(runs)),
+        "sla_year_arithmetic_s": statistics.median(evaluate_facts(year) for _ in range(runs)),
     }
     say()
     table(
@@ -92,60 +92,60 @@ def bench_sla(work: Path, runs: int) -> dict[str, float]:
 
 
 def fill(store: History, year: known.Known) -> None:
-    """The year as a history: its last two days as rows, what is older packed."""
+    """Write the year into the history: its last two days as rows, older ones packed."""
     recent = year.series["at"] >= year.period.end - 2 * DAY
     stores.write_series(store, HOST, year.series[~recent], "bench")
     rows = [
         {
             "host": HOST,
-            "at": float(one["at"]),
+            "at": float(sample["at"]),
             "source": "watch",
-            "ok": bool(one["flags"] & 2),
-            "latency_ms": float(one["latency_ms"]) if one["flags"] & 2 else None,
-            "overall": "healthy" if one["flags"] & 2 else "critical",
-            "memory_bytes": int(one["memory_bytes"]),
-            "cpu_percent": float(one["cpu_percent"]),
+            "ok": bool(sample["flags"] & 2),
+            "latency_ms": float(sample["latency_ms"]) if sample["flags"] & 2 else None,
+            "overall": "healthy" if sample["flags"] & 2 else "critical",
+            "memory_bytes": int(sample["memory_bytes"]),
+            "cpu_percent": float(sample["cpu_percent"]),
             "data": {
-                "checks": {} if one["flags"] & 2 else {"http.status": "critical"},
-                "disk_percent": float(one["disk_percent"]),
-                "public": {"ok": bool(one["flags"] & 8), "latency_ms": 9.5, "status": 200, "error": None},
+                "checks": {} if sample["flags"] & 2 else {"http.status": "critical"},
+                "disk_percent": float(sample["disk_percent"]),
+                "public": {"ok": bool(sample["flags"] & 8), "latency_ms": 9.5, "status": 200, "error": None},
                 "procedure": "none",
                 "errors_day": 0,
                 "trouble": None,
             },
         }
-        for one in year.series[recent]
+        for sample in year.series[recent]
     ]
 
     def write(connection: sa.Connection) -> None:
         connection.execute(sa.insert(schema.samples), rows)
-        connection.execute(sa.insert(schema.maintenance_windows), [{"host": HOST, **one} for one in year.windows])
+        connection.execute(sa.insert(schema.maintenance_windows), [{"host": HOST, **window} for window in year.windows])
 
     store.write(write)
 
 
-def month(state: Path, now: float) -> tuple[float, float, float]:
-    """Seconds of the work, seconds of the whole process, and its megabytes."""
+def evaluate_month(state: Path, now: float) -> tuple[float, float, float]:
+    """Return seconds of the work, seconds of the whole process, and its megabytes."""
     argv = [sys.executable, "-c", _FRESH, str(state), MONTH, str(now), known.ZONE]
-    seconds, whole_s, megabytes, found = json.loads(captured(argv, what="the month in a process of its own"))
-    if (found["down"], found["planned_down"], found["unknown"]) != (720, 600, 0):
-        raise CannotMeasureError(f"December has an outage of 720 s and maintenance of 600 s, evaluated were {found}")
-    return seconds, whole_s, megabytes
+    seconds, process_s, megabytes, states = json.loads(captured(argv, what="the month in a process of its own"))
+    if (states["down"], states["planned_down"], states["unknown"]) != (720, 600, 0):
+        raise CannotMeasureError(f"December has an outage of 720 s and maintenance of 600 s, evaluated were {states}")
+    return seconds, process_s, megabytes
 
 
-def whole(state: Path, year: known.Known) -> float:
-    """Seconds that the year takes from opening the history to its document."""
-    begun = time.perf_counter()
+def evaluate_year(state: Path, year: known.Known) -> float:
+    """Return seconds of the year from opening the history to its document."""
+    started = time.perf_counter()
     with open_history(state) as store:
         facts = stores.facts(store, HOST, year.period, year.now, gap_s=known.GAP_S)
         document = evaluate(facts, Objectives())
-    seconds = time.perf_counter() - begun
+    seconds = time.perf_counter() - started
     check(document, year)
     return seconds
 
 
 def write_cycles(state: Path, count: int) -> list[float]:
-    """Milliseconds that each of some cycles over a hundred hosts takes to be written."""
+    """Return milliseconds for writing each of some cycles over a hundred hosts."""
     checks = [{"id": name, "status": "ok"} for name in ("http.status", "app.status", "app.database")]
     took = []
     with open_history(state) as store:
@@ -159,26 +159,26 @@ def write_cycles(state: Path, count: int) -> list[float]:
             }
             verdict: dict[str, Any] = {"overall": "healthy", "procedure": "none", "checks": checks}
             more = {"trouble": None, "public": {"ok": True, "status": 200, "latency_ms": 20.0, "error": None}}
-            looks = [(f"host-{name:03}", snapshot, verdict, more) for name in range(HOSTS)]
+            probes = [(f"host-{name:03}", snapshot, verdict, more) for name in range(HOSTS)]
             memories = {f"host-{name:03}": {"taken_at": snapshot["taken_at"], "logs": {}} for name in range(HOSTS)}
-            begun = time.perf_counter()
-            watch_store.record(store, looks, memories)
-            took.append((time.perf_counter() - begun) * 1000)
+            started = time.perf_counter()
+            watch_store.record(store, probes, memories)
+            took.append((time.perf_counter() - started) * 1000)
     return took[1:]
 
 
-def arithmetic(year: known.Known) -> float:
-    """Seconds that the year takes without any store."""
-    begun = time.perf_counter()
+def evaluate_facts(year: known.Known) -> float:
+    """Return seconds of the year without any store."""
+    started = time.perf_counter()
     document = evaluate(known.facts(year), Objectives())
-    seconds = time.perf_counter() - begun
+    seconds = time.perf_counter() - started
     check(document, year)
     return seconds
 
 
 def check(document: dict[str, object], year: known.Known) -> None:
-    """A benchmark of wrong figures measures nothing."""
-    found = document["seconds"]
-    wanted = {name: year.expected[name] for name in ("down", "planned_down", "unknown")}
-    if not isinstance(found, dict) or any(found[name] != value for name, value in wanted.items()):
-        raise CannotMeasureError(f"the known year has {wanted}, evaluated were {found}")
+    """Raise ``CannotMeasureError`` for wrong figures."""
+    states = document["seconds"]
+    expected = {name: year.expected[name] for name in ("down", "planned_down", "unknown")}
+    if not isinstance(states, dict) or any(states[name] != value for name, value in expected.items()):
+        raise CannotMeasureError(f"the known year has {expected}, evaluated were {states}")

@@ -1,4 +1,4 @@
-"""The watch: a cycle over a fleet, and what it does to hosts that are well (nothing), seen by independent means."""
+"""The watch: a cycle over a fleet, and a check by independent means that it changes nothing on healthy hosts."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import sqlite3
 import statistics
 from pathlib import Path
 
-from tools.bench.common import ROOT, CannotMeasureError, environment, said, say, table, timed
+from tools.bench.common import ROOT, CannotMeasureError, environment, log_tail, say, table, timed
 from tools.bench.daily import TOLERANT, fleet_inventory, fleet_sizes
 from tools.bench.lab import URL, Lab
 
@@ -20,9 +20,9 @@ FINGERPRINT = (ROOT / "molecule" / "shared" / "tests" / "fingerprint.sh").read_b
 
 
 def cycle(lab: Lab, names: int, work: Path, state: Path, log: str) -> float:
-    """One cycle over ``names`` names of the lab, with SSH connections of its own; its seconds.
+    """Run one cycle over ``names`` names of the lab, with SSH connections of its own; return its seconds.
 
-    A cycle that found a host that isn't well says so by its status, and counts.
+    A cycle with an unhealthy host has another status, and counts.
     """
     inventory = fleet_inventory(lab, names, work)
     url = lab.variables.get("app_public_url")
@@ -35,27 +35,27 @@ def cycle(lab: Lab, names: int, work: Path, state: Path, log: str) -> float:
     )
 
 
-def looked(state: Path) -> tuple[int, int, int]:
-    """How many hosts the watch looked at, samples that it took, and how many of them were good."""
+def count_samples(state: Path) -> tuple[int, int, int]:
+    """Return the number of probed hosts, of samples, and of good samples."""
     with sqlite3.connect(f"file:{state / 'history.sqlite3'}?mode=ro", uri=True) as store:
-        found = store.execute("SELECT COUNT(DISTINCT host), COUNT(*), COALESCE(SUM(ok), 0) FROM samples").fetchone()
-    return int(found[0]), int(found[1]), int(found[2])
+        row = store.execute("SELECT COUNT(DISTINCT host), COUNT(*), COALESCE(SUM(ok), 0) FROM samples").fetchone()
+    return int(row[0]), int(row[1]), int(row[2])
 
 
 def traces(lab: Lab) -> list[str]:
-    """What an action would leave: files, units, PM2's processes and counters, since when the database runs."""
-    found = lab.run("sudo -n bash -s", FINGERPRINT).splitlines()
-    found.append(lab.run("ps -o pid=,lstart= -C mysqld,mariadbd"))
-    return found
+    """Return traces that an action would change: files, units, PM2's processes and counters, the database's start."""
+    lines = lab.run("sudo -n bash -s", FINGERPRINT).splitlines()
+    lines.append(lab.run("ps -o pid=,lstart= -C mysqld,mariadbd"))
+    return lines
 
 
 def bench_watch(lab: Lab, work: Path, _runs: int) -> dict[str, float]:
-    """One cycle over the largest fleet."""
+    """Run one cycle over the largest fleet."""
     fleet, state = max(fleet_sizes()), work / "watch-state"
     seconds = cycle(lab, fleet, work, state, "watch.log")
-    hosts, samples, good = looked(state)
+    hosts, samples, good = count_samples(state)
     if hosts < fleet:
-        raise CannotMeasureError(f"{hosts} of {fleet} hosts were looked at\n{said(work / 'watch.log')}")
+        raise CannotMeasureError(f"{hosts} of {fleet} hosts were looked at\n{log_tail(work / 'watch.log')}")
     say(f"  {fleet} names: {seconds:.2f} s")
     say()
     table(
@@ -70,7 +70,7 @@ def bench_watch(lab: Lab, work: Path, _runs: int) -> dict[str, float]:
 
 
 def bench_watch_idle(lab: Lab, work: Path, runs: int) -> dict[str, float]:
-    """Cycles over one host that is well and under load, after every ten of which it has to be what it was before."""
+    """Run cycles over one healthy host under load, and compare its traces after every ten of them."""
     cycles, state = max(runs, CYCLES), work / "watch-idle-state"
     log = "~/bench-watch"
     lab.run(f"nohup sh -c '{LOAD}' > /dev/null 2>&1 < /dev/null & echo $! > {log}.pid")
@@ -92,7 +92,7 @@ def bench_watch_idle(lab: Lab, work: Path, runs: int) -> dict[str, float]:
         lab.run(f"kill $(cat {log}.pid); rm {log}.pid")
     with sqlite3.connect(f"file:{state / 'history.sqlite3'}?mode=ro", uri=True) as store:
         recorded, acted = store.execute("SELECT COUNT(*), SUM(acted) FROM watch_cycles").fetchone()
-    _, samples, good = looked(state)
+    _, samples, good = count_samples(state)
     say()
     table(
         [

@@ -1,4 +1,4 @@
-"""What the shell completes: procedures, hosts, incidents. Cheap, and silent about whatever is wrong."""
+"""Shell completion of procedures, hosts and incidents: quick, and without output on errors."""
 
 from __future__ import annotations
 
@@ -8,31 +8,30 @@ from pathlib import Path
 import typer
 
 from .. import project
-from ..words import Refused
+from ..words import CliError
 
 
 def procedures(incomplete: str) -> list[str]:
-    """Procedures that begin like this."""
-    with contextlib.suppress(Refused, OSError):
+    """Return procedures that begin with ``incomplete``."""
+    with contextlib.suppress(CliError, OSError):
         return [name for name in project.find().procedures if name.startswith(incomplete)]
     return []
 
 
 def hosts(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Hosts of the inventory that begin like this."""
-    named = [Path(one).expanduser() for one in ctx.params.get("inventory") or []]
-    with contextlib.suppress(Refused, OSError):
-        known = project.hosts(named or project.find().inventories())
-        return [name for name in known if name.startswith(incomplete)]
+    """Return hosts of the inventory that begin with ``incomplete``."""
+    inventories = [Path(path).expanduser() for path in ctx.params.get("inventory") or []]
+    with contextlib.suppress(CliError, OSError):
+        host_names = project.hosts(inventories or project.find().inventories())
+        return [name for name in host_names if name.startswith(incomplete)]
     return []
 
 
 def incidents(ctx: typer.Context, incomplete: str) -> list[tuple[str, str]]:
-    """Open incidents, with what they are."""
-    from . import status as looking
+    """Return open incidents, each with a description."""
+    from . import status
 
-    with contextlib.suppress(Refused, OSError):
-        named = ctx.params.get("state_dir")
-        known = looking.open_numbers(project.find().state_dir(named))
-        return [(str(number), what) for number, what in known if str(number).startswith(incomplete)]
+    with contextlib.suppress(CliError, OSError):
+        incidents = status.open_incidents(project.find().state_dir(ctx.params.get("state_dir")))
+        return [(str(number), text) for number, text in incidents if str(number).startswith(incomplete)]
     return []

@@ -1,4 +1,4 @@
-"""``runbook history``: probes out of the store and into it, and those of long ago kept small."""
+"""``runbook history``: export, import and roll up probes."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from ...core.files import replacing
 from ...core.text import clean
 from ...history import access
 from ...sla.data import periods, rollups
-from ...sla.exchange import transfer as exchange
-from ..words import Refused, said, t
-from . import status as looking
+from ...sla.exchange import transfer
+from ..words import CliError, t, translated
+from . import status
 from .sla import translator
 
 Document = dict[str, Any]
@@ -31,26 +31,26 @@ _ENDINGS = {".csv": "csv", ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "json
 
 
 def export(
-    state_dir: Path, file: str, *, host: str | None, start: str | None, end: str | None, named: str | None
+    state_dir: Path, file: str, *, host: str | None, start: str | None, end: str | None, format_name: str | None
 ) -> Document:
-    """Write raw probes to a file, whole or not at all, or to standard output.
+    """Write raw probes to a file, atomically, or to standard output.
 
     ``{schema, file, format, samples}``. Raises ``SlaError``, ``HistoryError`` and ``OSError``.
     """
     zone = translator().zone_name()
     window = periods.between(0.0 if start is None else start, end, now=time.time(), timezone=zone)
-    fmt = named or _ENDINGS.get(Path(file).suffix.lower(), "jsonl")
+    fmt = format_name or _ENDINGS.get(Path(file).suffix.lower(), "jsonl")
     until = None if end is None else window.end
-    with looking.open_history(state_dir) as store, _writing(file) as out:
-        count = exchange.export(
+    with status.open_history(state_dir) as store, _open_output(file) as out:
+        count = transfer.export(
             store, out, fmt=fmt, host=host, start=None if start is None else window.start, end=until
         )
     return {"schema": SCHEMA, "file": file, "format": fmt, "samples": count}
 
 
 @contextlib.contextmanager
-def _writing(file: str) -> Iterator[TextIO]:
-    """Where it goes: a file is there when it is whole, and stays as it was until then."""
+def _open_output(file: str) -> Iterator[TextIO]:
+    """Open the output: standard output, or a file that is replaced when it is complete."""
     if file == STANDARD:
         yield sys.stdout
         sys.stdout.flush()
@@ -62,14 +62,14 @@ def _writing(file: str) -> Iterator[TextIO]:
             try:
                 yield out
             finally:
-                out.detach()  # which flushes, and leaves the closing to whoever opened it
+                out.detach()  # flushes, without closing the file
     except OSError as error:
         reason = error.strerror or str(error)
-        raise Refused(msg("{path} cannot be written: {reason}", path=str(path), reason=reason), 1) from error
+        raise CliError(msg("{path} cannot be written: {reason}", path=str(path), reason=reason), 1) from error
 
 
-def read(state_dir: Path, file: str, *, host: str | None, named: str | None) -> Document:
-    """Read probes from a file or from standard input; the same again changes nothing.
+def import_probes(state_dir: Path, file: str, *, host: str | None, format_name: str | None) -> Document:
+    """Import probes from a file or from standard input; idempotent.
 
     ``{schema, file, format, hosts, read, stored, duplicates, rejected: [{line, reason}], rejected_total}``. Raises
     ``SlaError`` for a file that cannot be read, ``HistoryError``.
@@ -77,43 +77,43 @@ def read(state_dir: Path, file: str, *, host: str | None, named: str | None) -> 
     source = sys.stdin.buffer if file == STANDARD else Path(file).expanduser()
     zone = translator().zone_name()
     with access.open_history(state_dir, os.environ.get("OPS_HISTORY_URL") or None) as store:
-        done = exchange.import_file(store, source, fmt=named or "auto", host=host, timezone=zone)
-    rejected = [{"line": one["line"], "reason": said(one["reason"])} for one in done["rejected"]]
-    return {"schema": SCHEMA, "file": file, **done, "rejected": rejected}
+        result = transfer.import_file(store, source, fmt=format_name or "auto", host=host, timezone=zone)
+    rejected = [{"line": entry["line"], "reason": translated(entry["reason"])} for entry in result["rejected"]]
+    return {"schema": SCHEMA, "file": file, **result, "rejected": rejected}
 
 
 def roll_up(state_dir: Path, *, raw_days: int, fine_days: int) -> Document:
-    """Roll up what is older; what was done, by the names of :func:`orquestrador_ops.sla.data.rollups.roll_up`."""
+    """Roll up old probes; return the counts of :func:`orquestrador_ops.sla.data.rollups.roll_up`."""
     if fine_days < raw_days:
         days = {"fine": fine_days, "raw": raw_days}
-        raise Refused(
+        raise CliError(
             msg("--fine-days {fine} is less than --raw-days {raw}: probes are put together a second time later", **days)
         )
-    with looking.open_history(state_dir) as store:
-        done = rollups.roll_up(store, time.time(), raw_days=raw_days, fine_days=fine_days)
-    return {"schema": SCHEMA, **done}
+    with status.open_history(state_dir) as store:
+        result = rollups.roll_up(store, time.time(), raw_days=raw_days, fine_days=fine_days)
+    return {"schema": SCHEMA, **result}
 
 
-def exported(done: Document) -> Iterator[str]:
-    """Said after an export."""
-    yield t("{count} probes written to {path}", count=done["samples"], path=done["file"])
+def export_lines(result: Document) -> Iterator[str]:
+    """Yield the lines after an export."""
+    yield t("{count} probes written to {path}", count=result["samples"], path=result["file"])
 
 
-def imported(done: Document) -> Iterator[str]:
-    """Said after an import: a line that sums it up, and one for each line that was rejected."""
+def import_lines(result: Document) -> Iterator[str]:
+    """Yield the lines after an import: a summary, and one for each rejected line."""
     yield t(
         "{read} lines read ({format}): {stored} probes stored, {duplicates} known already, {rejected} rejected",
-        **(done | {"rejected": done["rejected_total"]}),
+        **(result | {"rejected": result["rejected_total"]}),
     )
-    for one in done["rejected"][:MAX_REJECTED]:
-        yield "  " + t("line {number}: {reason}", number=one["line"], reason=clean(one["reason"], 200))
-    if done["rejected_total"] > MAX_REJECTED:
-        yield "  " + t("{count} more", count=done["rejected_total"] - MAX_REJECTED)
+    for entry in result["rejected"][:MAX_REJECTED]:
+        yield "  " + t("line {number}: {reason}", number=entry["line"], reason=clean(entry["reason"], 200))
+    if result["rejected_total"] > MAX_REJECTED:
+        yield "  " + t("{count} more", count=result["rejected_total"] - MAX_REJECTED)
 
 
-def rolled_up(done: Document) -> Iterator[str]:
-    """Said after rolling up."""
-    counts = {name: value for name, value in done.items() if name != "schema"}
+def roll_up_lines(result: Document) -> Iterator[str]:
+    """Yield the lines after rolling up."""
+    counts = {name: value for name, value in result.items() if name != "schema"}
     if not any(counts.values()):
         yield t("Nothing is old enough to be rolled up.")
         return

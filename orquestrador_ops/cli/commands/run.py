@@ -1,4 +1,4 @@
-"""``runbook run``: from what the operator asked for to the last line and the exit status."""
+"""``runbook run``: from the command line's options to the last line and the exit status."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from orquestrador.core.types import Message
 
 from ...core.outcomes import MET, TIMEOUT
 from .. import project
-from ..runner import extra_vars as extras
-from ..runner.execute import ENDED, Request, Result, keep
+from ..runner import extra_vars
+from ..runner.execute import ENDED, Request, Result, write_result
 from ..runner.execute import run as execute
 from ..runner.progress import Lines, Live, Plain, Silent
-from ..runner.signals import Asked, Signals
-from ..words import Refused, said, t, translator
-from . import render as showing
+from ..runner.signals import Signals, StopRequests
+from ..words import CliError, t, translated, translator
+from . import render
 
 GRACE_S = 15.0
 ESCALATE = "escalate"
@@ -29,11 +29,11 @@ ESCALATE_S = 60.0
 
 
 def columns() -> int:
-    """How wide the terminal is."""
+    """Return the width of the terminal."""
     return shutil.get_terminal_size((100, 24)).columns
 
 
-def asked(
+def build_request(
     procedure: str,
     *,
     target: str | None,
@@ -47,19 +47,19 @@ def asked(
     verbosity: int,
     width: int,
 ) -> Request:
-    """What to run; :class:`Refused` says what of it cannot be."""
-    here = project.find()
-    playbook = here.playbook(procedure)
-    variables, files = extras.parse(extra)
+    """Return the request to run a procedure. Raises :class:`CliError` for an invalid one."""
+    found_project = project.find()
+    playbook = found_project.playbook(procedure)
+    variables, files = extra_vars.parse(extra)
     if target:
         variables["target"] = target
     if state_dir is not None:
-        variables.setdefault("ops_state_dir", str(here.state_dir(state_dir)))  # before what an inventory says
+        variables.setdefault("ops_state_dir", str(found_project.state_dir(state_dir)))  # overrides the inventory
     if os.environ.get("OPS_LOCALE") and not any(name == "ops_locale" for name in variables):
         variables["ops_locale"] = translator().locale
     arguments: list[str] = []
-    for one in inventory:
-        arguments += ["-i", _inventory(one)]
+    for name in inventory:
+        arguments += ["-i", _inventory(name)]
     if vault is not None:
         arguments += ["--vault-password-file", str(_readable(vault, msg("the file with the Vault's password")))]
     for file in files:
@@ -69,12 +69,12 @@ def asked(
     if not terminal or os.environ.get("NO_COLOR"):
         environment["ANSIBLE_NOCOLOR"] = "1"
     return Request(
-        project=here.root,
+        project=found_project.root,
         playbook=playbook,
         procedure=playbook.stem,
-        state_dir=here.state_dir(state_dir),
+        state_dir=found_project.state_dir(state_dir),
         budget_s=project.budget_s(playbook, variables),
-        forks=here.forks,
+        forks=found_project.forks,
         arguments=tuple(arguments),
         variables=variables,
         environment=environment,
@@ -86,21 +86,23 @@ def asked(
 
 
 def _inventory(named: str) -> str:
-    """An inventory as Ansible takes it from any directory: a list of hosts as it is, a path made absolute."""
+    """Return an inventory for Ansible: a list of hosts unchanged, a path made absolute."""
     return named if "," in named else str(_readable(Path(named), msg("the inventory")))
 
 
 def _readable(path: Path, what: Message) -> Path:
     whole = path.expanduser().absolute()
     if not whole.exists():
-        raise Refused(msg("{path}: there is no such file ({what}): correct the path", path=str(whole), what=what))
+        raise CliError(msg("{path}: there is no such file ({what}): correct the path", path=str(whole), what=what))
     if not os.access(whole, os.R_OK):
-        raise Refused(msg("{path}: it cannot be read ({what}): give this user read access", path=str(whole), what=what))
+        raise CliError(
+            msg("{path}: it cannot be read ({what}): give this user read access", path=str(whole), what=what)
+        )
     return whole
 
 
 def run(request: Request, *, as_json: bool) -> int:
-    """Run it, show it, record what did not conclude itself; the exit status."""
+    """Run a request, show its progress, record it if it did not conclude; return the exit status."""
     lines = Lines(sys.stdout)
     with Signals() as signals:
         if as_json:
@@ -110,68 +112,68 @@ def run(request: Request, *, as_json: bool) -> int:
                 result = execute(request, live, signals)
         else:
             result = execute(request, Plain(lines), signals)
-        settle(result, signals)
+        record_unconcluded(result, signals)
     if as_json:
-        lines.write(json.dumps(result.as_dict(said), ensure_ascii=False, indent=2, default=str))
+        lines.write(json.dumps(result.as_dict(translated), ensure_ascii=False, indent=2, default=str))
     else:
-        for line in last_lines(result):
+        for line in summary_lines(result):
             lines.write(line)
     return result.rc
 
 
-def settle(result: Result, signals: Asked) -> None:
-    """Record what did not conclude itself, tell people of what hung, and keep what became of it."""
+def record_unconcluded(result: Result, signals: StopRequests) -> None:
+    """Record a run that was ended early, escalate one that hung, and write the result beside its artifacts."""
     if result.status in ENDED:
-        from ..runner import record as recording
+        from ..runner import record
 
-        result.problems.extend(recording.record(result))
+        result.problems.extend(record.record(result))
         if result.status == TIMEOUT and not result.request.check:
             _escalate(result, signals)
-    keep(result)
+    write_result(result)
 
 
-def _escalate(result: Result, signals: Asked) -> None:
-    """Have the people told whom the inventory names: addresses are in its Vault, so Ansible has to read them."""
-    asked = result.request
-    playbook = project.Project(asked.project).playbooks.get(ESCALATE)
-    if playbook is None:
-        told = False
-    else:
-        wanted = {name: value for name, value in asked.variables.items() if name != "report_budget_s"}
-        request = replace(asked, playbook=playbook, procedure=ESCALATE, variables=wanted)
-        told = execute(replace(request, budget_s=ESCALATE_S, grace_s=5.0), Silent(), signals).rc == 0
-    if not told:
-        result.problems.append(msg("Nobody could be told of it: run the procedure escalate by hand, and see why"))
-
-
-def last_lines(result: Result) -> list[str]:
-    """How it went and where to read on."""
+def _escalate(result: Result, signals: StopRequests) -> None:
+    """Notify the on-call people by the procedure ``escalate``: only Ansible can read addresses in the Vault."""
     request = result.request
-    said_lines = [
+    playbook = project.Project(request.project).playbooks.get(ESCALATE)
+    if playbook is None:
+        notified = False
+    else:
+        variables = {name: value for name, value in request.variables.items() if name != "report_budget_s"}
+        escalation = replace(request, playbook=playbook, procedure=ESCALATE, variables=variables)
+        notified = execute(replace(escalation, budget_s=ESCALATE_S, grace_s=5.0), Silent(), signals).rc == 0
+    if not notified:
+        result.problems.append(msg("Nobody could be notified: run the procedure escalate by hand and read its error"))
+
+
+def summary_lines(result: Result) -> list[str]:
+    """Return the lines at the end of a run: outcome, reports, leftovers, problems."""
+    request = result.request
+    lines = [
         t(
             "{procedure}: {outcome} - {used_s} of {budget_s}",
             procedure=request.procedure,
-            outcome=showing.outcome(result.status),
+            outcome=render.outcome(result.status),
             used_s=round(result.seconds, 1),
             budget_s=request.budget_s,
         )
     ]
-    hosts = sorted(result.tally.hosts.items())
+    hosts = sorted(result.events.hosts.items())
     for name, host in hosts:
         report = host.reports.get("md")
         if report or len(hosts) > 1:
-            said_lines.append(f"  {name}: {showing.outcome(host.outcome)}" + (f" - {report}" if report else ""))
-    rest = result.rest
-    if rest is not None:
-        if rest.ended:
-            said_lines.append("  " + t("Ended on the hosts: {names}", names=", ".join(rest.ended)))
-        if rest.left:
-            said_lines.append("  " + t("Still running on the hosts: {names}", names=", ".join(rest.left)))
-        if rest.unasked:
-            said_lines.append(
-                "  " + t("{count} hosts could not be asked to end what they run for it.", count=rest.unasked)
+            lines.append(f"  {name}: {render.outcome(host.outcome)}" + (f" - {report}" if report else ""))
+    leftovers = result.leftovers
+    if leftovers is not None:
+        if leftovers.ended:
+            lines.append("  " + t("Ended on the hosts: {names}", names=", ".join(leftovers.ended)))
+        if leftovers.left:
+            lines.append("  " + t("Still running on the hosts: {names}", names=", ".join(leftovers.left)))
+        if leftovers.unasked:
+            lines.append(
+                "  " + t("{count} hosts could not be reached to end the run's processes.", count=leftovers.unasked)
             )
-    said_lines += [f"  {said(problem)}" for problem in result.problems]
+    lines += [f"  {translated(problem)}" for problem in result.problems]
     if result.status != MET:
-        said_lines.append("  " + t("Artifacts: {path}", path=str(result.artifacts)))
-    return said_lines
+        lines.append("  " + t("Artifacts: {path}", path=str(result.artifacts)))
+    return lines

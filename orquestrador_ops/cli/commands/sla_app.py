@@ -1,4 +1,4 @@
-"""The commands ``runbook sla`` and ``runbook history``. What they do stands in :mod:`.sla` and :mod:`.history`."""
+"""The commands ``runbook sla`` and ``runbook history``, with their arguments; code: :mod:`.sla`, :mod:`.history`."""
 
 from __future__ import annotations
 
@@ -7,26 +7,26 @@ from typing import Annotated
 
 import typer
 
-from ..options import Json, StateDir, show_document, state_of
+from ..options import Json, StateDir, print_document, state_dir_of
 from ..words import t
 from . import completion
 
 sla_app = typer.Typer(
-    help=t("What was promised, what was measured, and what is left of the error budget.")
+    help=t("Show service levels: objectives, measured values and remaining error budget.")
     + "\n\n"
     + t(
         "Status 0: every SLA is met. 1: one is missed. 3: none is missed, but something is unproven, nothing is known, "
-        "or the history cannot be read. 2: it cannot be asked like this."
+        "or the history cannot be read. 2: the command line is invalid."
     ),
     rich_markup_mode=None,
 )
 history_app = typer.Typer(
-    help=t("Probes on record: bring them in, take them out, keep them small."),
+    help=t("Import, export and roll up recorded probes."),
     rich_markup_mode=None,
     no_args_is_help=True,
 )
 
-Host = Annotated[str | None, typer.Option("--host", help=t("Of this host."), autocompletion=completion.hosts)]
+Host = Annotated[str | None, typer.Option("--host", help=t("This host only."), autocompletion=completion.hosts)]
 Period = Annotated[
     str | None,
     typer.Option(
@@ -36,14 +36,14 @@ Period = Annotated[
         ),
     ),
 ]
-From = Annotated[str | None, typer.Option("--from", help=t("From this instant on, in ISO 8601."))]
-To = Annotated[str | None, typer.Option("--to", help=t("Up to this instant, in ISO 8601; default: now."))]
+From = Annotated[str | None, typer.Option("--from", help=t("Start, in ISO 8601."))]
+To = Annotated[str | None, typer.Option("--to", help=t("End, in ISO 8601; default: now."))]
 Objective = Annotated[
     list[str] | None,
-    typer.Option("--objective", help=t("Another objective: uptime=99.95%, response_ms=300, recovery_s=600.")),
+    typer.Option("--objective", help=t("Override an objective: uptime=99.95%, response_ms=300, recovery_s=600.")),
 ]
 Gap = Annotated[
-    float | None, typer.Option("--gap", help=t("Seconds for which a probe holds; beyond them nothing is known."))
+    float | None, typer.Option("--gap", help=t("Seconds for which a probe counts; time after that is unknown."))
 ]
 Out = Annotated[str | None, typer.Option("--format", help=t("csv or jsonl; default: by the name."))]
 In = Annotated[str | None, typer.Option("--format", help=t("csv, jsonl or health-monitor; default: by the content."))]
@@ -58,38 +58,38 @@ def sla(
     end: To = None,
     objective: Objective = None,
     gap: Gap = None,
-    report: Annotated[bool, typer.Option("--report", help=t("Write the report as well, and name its files."))] = False,
+    report: Annotated[bool, typer.Option("--report", help=t("Write the report as well, and list its files."))] = False,
     state_dir: StateDir = None,
     as_json: Json = False,
 ) -> None:
     if ctx.invoked_subcommand is not None:
         return
-    from . import sla as service
+    from . import sla as sla_command
     from . import sla_table
 
-    asked = service.Asked(state_of(state_dir), host, period, start, end, tuple(objective or ()), gap)
-    found = service.evaluate(asked, report=report)
-    show_document(found.document, sla_table.lines(found.document), as_json)
-    raise typer.Exit(found.status)
+    query = sla_command.SlaQuery(state_dir_of(state_dir), host, period, start, end, tuple(objective or ()), gap)
+    answer = sla_command.evaluate(query, report=report)
+    print_document(answer.document, sla_table.lines(answer.document), as_json)
+    raise typer.Exit(answer.status)
 
 
-@sla_app.command("export", help=t("Rules and a dashboard for Prometheus and Grafana, and documents of OpenSLO."))
+@sla_app.command("export", help=t("Write rules for Prometheus, dashboards for Grafana and OpenSLO documents."))
 def export(
-    directory: Annotated[Path, typer.Argument(help=t("Where they are written."))],
+    directory: Annotated[Path, typer.Argument(help=t("Directory to write to."))],
     objective: Objective = None,
     gap: Gap = None,
     as_json: Json = False,
 ) -> None:
-    from . import sla as service
+    from . import sla as sla_command
 
-    document = service.export(directory, tuple(objective or ()), gap)
-    show_document(document, document["files"], as_json)
+    document = sla_command.export(directory, tuple(objective or ()), gap)
+    print_document(document, document["files"], as_json)
 
 
-@sla_app.command("metrics", help=t("The figures as text for node_exporter's textfile collector."))
+@sla_app.command("metrics", help=t("Print or write metrics for node_exporter's textfile collector."))
 def metrics(
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help=t("Write this file, whole or not at all; default: print it."))
+        Path | None, typer.Option("--output", "-o", help=t("Write this file atomically; default: standard output."))
     ] = None,
     host: Host = None,
     period: Annotated[
@@ -102,10 +102,10 @@ def metrics(
     gap: Gap = None,
     state_dir: StateDir = None,
 ) -> None:
-    from . import sla as service
+    from . import sla as sla_command
 
-    asked = service.Asked(state_of(state_dir), host, None, None, None, tuple(objective or ()), gap)
-    typer.echo(service.metrics(asked, tuple(period or ("day", "month")), output, openmetrics=openmetrics), nl=False)
+    query = sla_command.SlaQuery(state_dir_of(state_dir), host, None, None, None, tuple(objective or ()), gap)
+    typer.echo(sla_command.metrics(query, tuple(period or ("day", "month")), output, openmetrics=openmetrics), nl=False)
 
 
 @history_app.command("export", help=t("Write probes as CSV or JSON Lines."))
@@ -118,11 +118,11 @@ def history_export(
     state_dir: StateDir = None,
     as_json: Json = False,
 ) -> None:
-    from . import history as histories
+    from . import history as history_command
 
-    done = histories.export(state_of(state_dir), file, host=host, start=start, end=end, named=format_)
+    result = history_command.export(state_dir_of(state_dir), file, host=host, start=start, end=end, format_name=format_)
     if file != "-":
-        show_document(done, histories.exported(done), as_json)
+        print_document(result, history_command.export_lines(result), as_json)
 
 
 @history_app.command(
@@ -135,21 +135,21 @@ def history_import(
     state_dir: StateDir = None,
     as_json: Json = False,
 ) -> None:
-    from . import history as histories
+    from . import history as history_command
 
-    done = histories.read(state_of(state_dir), file, host=host, named=format_)
-    show_document(done, histories.imported(done), as_json)
-    raise typer.Exit(1 if done["rejected_total"] else 0)
+    result = history_command.import_probes(state_dir_of(state_dir), file, host=host, format_name=format_)
+    print_document(result, history_command.import_lines(result), as_json)
+    raise typer.Exit(1 if result["rejected_total"] else 0)
 
 
-@history_app.command("roll-up", help=t("Keep probes of long ago as counts and histograms; no figure changes."))
+@history_app.command("roll-up", help=t("Roll up old probes into counts and histograms; no figure changes."))
 def roll_up(
     raw_days: Annotated[int, typer.Option("--raw-days", min=1, help=t("Days for which every probe is kept."))] = 90,
     fine_days: Annotated[int, typer.Option("--fine-days", min=1, help=t("Days kept in steps of five minutes."))] = 400,
     state_dir: StateDir = None,
     as_json: Json = False,
 ) -> None:
-    from . import history as histories
+    from . import history as history_command
 
-    done = histories.roll_up(state_of(state_dir), raw_days=raw_days, fine_days=fine_days)
-    show_document(done, histories.rolled_up(done), as_json)
+    result = history_command.roll_up(state_dir_of(state_dir), raw_days=raw_days, fine_days=fine_days)
+    print_document(result, history_command.roll_up_lines(result), as_json)

@@ -1,4 +1,4 @@
-"""Service levels on a terminal: a table for each host, how its days were, its incidents, and what to do."""
+"""Service levels on a terminal: a table for each host with its days, its incidents, and the actions to take."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 
 from ...core.i18n import Translator
 from ...core.text import ascii_only, clean, columns
-from ...sla.report import summary as words_of
-from ...sla.report.words import Words
+from ...sla.report import summary
+from ...sla.report.wording import Wording
 from .sla import translator
 
 Document = Mapping[str, Any]
 
 _BARS = "▁▂▃▄▅▆▇█"
-NOTHING = "·"  # of a day that nobody knows anything of
+NOTHING = "·"  # a day without data
 MAX_DAYS = 31
 MAX_INCIDENTS = 10
 MAX_WIDTH = 300
@@ -26,7 +26,7 @@ _STYLES = {"met": "green", "missed": "bold red", "unproven": "yellow", "no_data"
 
 
 def lines(document: Document) -> Iterator[str]:
-    """The lines of ``runbook sla``."""
+    """Yield the lines of ``runbook sla``."""
     tr = translator()
     plain = (sys.stdout.encoding or "ascii").lower().replace("-", "") != "utf8"
     for host in document["hosts"].values():
@@ -35,12 +35,12 @@ def lines(document: Document) -> Iterator[str]:
 
 
 def _host(document: Document, tr: Translator) -> Iterator[str]:
-    words, period = Words(tr), document["period"]
+    wording, period = Wording(tr), document["period"]
     names = {"host": clean(document["host"], 255), "name": clean(period["name"], 60), "zone": tr.zone_name()}
     times = {"from_at": period["from"], "until_at": period["until"]}
     yield tr.t("{host}: {name}, from {from_at} to {until_at} ({zone})", **names, **times)
-    yield from _table(document, words)
-    yield from _incidents(document, words)
+    yield from _table(document, wording)
+    yield from _incidents(document, wording)
     for sla in document["slas"]:
         if sla.get("action"):
             yield "  " + tr.t("{title}: {action}", title=sla["title"], action=sla["action"])
@@ -52,34 +52,34 @@ def _host(document: Document, tr: Translator) -> Iterator[str]:
 def _burning(document: Document) -> list[Any]:
     from ...sla import alerts
 
-    return alerts.lines_of([document])
+    return alerts.firing_messages([document])
 
 
-# Columns in their order, and those that a narrow terminal does without, the least needed first.
+# Columns that a narrow terminal leaves out, the least needed first.
 _OPTIONAL = ("days", "coverage", "interval")
 
 
-def _table(document: Document, words: Words) -> Iterator[str]:
+def _table(document: Document, wording: Wording) -> Iterator[str]:
     from rich.console import Console
 
     terminal = Console(highlight=False)
     for left_out in range(len(_OPTIONAL) + 1):
-        found = _drawn(document, words, _OPTIONAL[:left_out], colour=terminal.is_terminal)
-        if not terminal.is_terminal or max(map(_width, found)) <= terminal.width:
+        lines = _table_lines(document, wording, _OPTIONAL[:left_out], colour=terminal.is_terminal)
+        if not terminal.is_terminal or max(map(_width, lines)) <= terminal.width:
             break
-    yield from found
+    yield from lines
 
 
 def _width(line: str) -> int:
     return columns(_ESCAPES.sub("", line))
 
 
-def _drawn(document: Document, words: Words, left_out: Sequence[str], *, colour: bool) -> list[str]:
+def _table_lines(document: Document, wording: Wording, left_out: Sequence[str], *, colour: bool) -> list[str]:
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    tr = words.tr
+    tr = wording.tr
     heads = {
         "title": tr.t("SLA"),
         "objective": tr.t("Objective"),
@@ -90,7 +90,7 @@ def _drawn(document: Document, words: Words, left_out: Sequence[str], *, colour:
         "interval": tr.t("Worst … best"),
         "days": tr.t("Days"),
     }
-    rows = [_cells(sla, document, words) for sla in document["slas"]]
+    rows = [_cells(sla, document, wording) for sla in document["slas"]]
     shown = [name for name in heads if name not in left_out and any(row[name] for row in rows)]
     table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="bold")
     for name in shown:
@@ -98,39 +98,39 @@ def _drawn(document: Document, words: Words, left_out: Sequence[str], *, colour:
     for sla, row in zip(document["slas"], rows, strict=True):
         style = _STYLES.get(sla["verdict"], "")
         table.add_row(*(Text(row[name], style=style if name == "verdict" else "") for name in shown))
-    # Whether a terminal may have colours is rich's own affair: NO_COLOR.
-    paper = Console(highlight=False, width=MAX_WIDTH, force_terminal=colour, no_color=None if colour else True)
-    with paper.capture() as captured:
-        paper.print(table)
+    # rich decides whether the terminal has colours (NO_COLOR).
+    console = Console(highlight=False, width=MAX_WIDTH, force_terminal=colour, no_color=None if colour else True)
+    with console.capture() as captured:
+        console.print(table)
     return [line.rstrip() for line in captured.get().splitlines()]
 
 
-def _cells(sla: Document, document: Document, words: Words) -> dict[str, str]:
+def _cells(sla: Document, document: Document, wording: Wording) -> dict[str, str]:
     coverage = sla.get("coverage")
     return {
         "title": clean(sla["title"], 60),
-        "objective": words_of.objective(sla, words),
-        "value": words_of.value(sla, "value", words),
-        "verdict": words_of.verdict(sla["verdict"], words.tr),
-        "left": words_of.left(sla, words),
-        "coverage": "-" if coverage is None else words.share(coverage),
-        "interval": words_of.interval(sla, words),
+        "objective": summary.objective(sla, wording),
+        "value": summary.value(sla, "value", wording),
+        "verdict": summary.verdict(sla["verdict"], wording.tr),
+        "left": summary.remaining(sla, wording),
+        "coverage": "-" if coverage is None else wording.share(coverage),
+        "interval": summary.interval(sla, wording),
         "days": sparkline(shares(document["days"], sla["id"]), _floor(sla)),
     }
 
 
 def _floor(sla: Document) -> float:
-    """The share that has the lowest bar: as far below the objective as a tenth of the budget's tenfold."""
+    """Return the share with the lowest bar: ten times the error budget below 1."""
     objective = sla["objective"] if sla["unit"] == "ratio" and sla["id"] != "error_rate" else 0.999
     return max(1 - 10 * (1 - objective), 0.0)
 
 
 def shares(days: Iterable[Document], name: str) -> list[float | None]:
-    """What of each day was good, as far as an SLA is told by days; ``None`` for a day that nobody knows of."""
+    """Return the good share of each day, ``None`` for a day without data; empty for an SLA without daily figures."""
     if name == "uptime":
-        return [_ratio(one["up_s"], one["down_s"]) for one in days]
+        return [_ratio(day["up_s"], day["down_s"]) for day in days]
     if name == "response":
-        return [one["fast"] for one in days]
+        return [day["fast"] for day in days]
     return []
 
 
@@ -139,13 +139,13 @@ def _ratio(good: float, bad: float) -> float | None:
 
 
 def sparkline(values: list[float | None], floor: float) -> str:
-    """A bar for each value from ``floor`` (or less) to 1; only a whole 1 has the highest. Long ones are put together.
+    """Return a bar for each value from ``floor`` or less to 1; only exactly 1 has the highest. Group long series.
 
-    Of values that share a bar the worst counts: an outage must not vanish in a year.
+    A bar shows the worst of its values: an outage must not vanish in a year.
     """
-    several = max(math.ceil(len(values) / MAX_DAYS), 1)
-    groups = [[one for one in values[at : at + several] if one is not None] for at in range(0, len(values), several)]
-    return "".join(_bar(min(one), floor) if one else NOTHING for one in groups)
+    size = max(math.ceil(len(values) / MAX_DAYS), 1)
+    groups = [[value for value in values[at : at + size] if value is not None] for at in range(0, len(values), size)]
+    return "".join(_bar(min(value), floor) if value else NOTHING for value in groups)
 
 
 def _bar(value: float, floor: float) -> str:
@@ -155,13 +155,13 @@ def _bar(value: float, floor: float) -> str:
     return _BARS[min(max(int(height * (len(_BARS) - 1)), 0), len(_BARS) - 2)]
 
 
-def _incidents(document: Document, words: Words) -> Iterator[str]:
-    tr, found = words.tr, list(document["incidents"])
-    for one in found[-MAX_INCIDENTS:]:
-        down = {"from_at": one["from"], "lasted": words.seconds(one["seconds"])}
+def _incidents(document: Document, wording: Wording) -> Iterator[str]:
+    tr, incidents = wording.tr, list(document["incidents"])
+    for incident in incidents[-MAX_INCIDENTS:]:
+        down = {"from_at": incident["from"], "lasted": wording.seconds(incident["seconds"])}
         line = tr.t("down from {from_at} for {lasted}", **down)
-        if one["to"] is None:
+        if incident["to"] is None:
             line = tr.t("down since {from_at}, {lasted} so far", **down)
-        yield "  " + line + (f" ({tr.t('planned')})" if one["planned"] else "")
-    if len(found) > MAX_INCIDENTS:
-        yield "  " + tr.t("{count} more", count=len(found) - MAX_INCIDENTS)
+        yield "  " + line + (f" ({tr.t('planned')})" if incident["planned"] else "")
+    if len(incidents) > MAX_INCIDENTS:
+        yield "  " + tr.t("{count} more", count=len(incidents) - MAX_INCIDENTS)

@@ -1,7 +1,7 @@
-"""``runbook watch``: one cycle of the watch after the other, at a steady beat.
+"""``runbook watch``: run cycles of the watch at a fixed interval.
 
-What a cycle does is the playbook's affair, and the history is all that it remembers; so the beat may as well be a
-timer's. A cycle that is still under way when the next is due has that one left out and counted.
+A cycle is one run of the playbook, and the history is its only state, so that a timer can run it as well. Cycles that
+are due while one is still running are skipped and counted.
 """
 
 from __future__ import annotations
@@ -16,49 +16,49 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ...core.outcomes import MET
-from ..runner import terminate as ending
-from ..runner.events import Tally
+from ..runner import terminate
+from ..runner.events import RunEvents
 from ..runner.execute import Request, Result
 from ..runner.execute import run as execute
 from ..runner.progress import Lines, Silent, text_of
-from ..runner.signals import Asked, Patient, Signals
+from ..runner.signals import GracefulStop, Signals, StopRequests
 from ..words import t, translator
-from . import render as showing
-from . import run as running
+from . import render
+from . import run as run_command
 
-# How long a cycle may go on after SIGTERM, before it is ended as well.
-TERM_BOUND_S = 60.0
+# How long a cycle may go on after SIGTERM before it is ended.
+STOP_TIMEOUT_S = 60.0
 POLL_S = 0.1
 KEEP = 5
-PLACE = "watch"
+FOLDER = "watch"
 MAX_DETAILS = 40
 
 
-class Heard(Silent):
-    """What a cycle says of its own accord: its hosts' lines, and the one that sums it up."""
+class CycleOutput(Silent):
+    """Output of a cycle: the lines about its hosts, and the summary."""
 
     def __init__(self) -> None:
-        self.said: list[str] = []
+        self.lines: list[str] = []
 
-    def event(self, event: Mapping[str, Any], tally: Tally) -> None:
-        if event.get("event") in {"verbose", "warning", "error"} and len(self.said) < MAX_DETAILS:
-            self.said += [line.rstrip() for line in text_of(event).split("\n") if line.strip()]
+    def event(self, event: Mapping[str, Any], events: RunEvents) -> None:
+        if event.get("event") in {"verbose", "warning", "error"} and len(self.lines) < MAX_DETAILS:
+            self.lines += [line.rstrip() for line in text_of(event).split("\n") if line.strip()]
 
     @property
     def summary(self) -> str:
-        """The error that ended it, else the first line that is not about one host."""
-        error = next((line for line in self.said if line.startswith("[ERROR]")), "")
-        return error or next((line for line in self.said if not line.startswith((" ", "["))), "")
+        """The error that ended the cycle, else the first line that is not about one host."""
+        error = next((line for line in self.lines if line.startswith("[ERROR]")), "")
+        return error or next((line for line in self.lines if not line.startswith((" ", "["))), "")
 
     @property
     def details(self) -> list[str]:
-        """Everything else."""
-        return [line for line in self.said if line != self.summary]
+        """All lines but the summary."""
+        return [line for line in self.lines if line != self.summary]
 
 
 @dataclass
 class Watch:
-    """A watch as it goes."""
+    """State of a running watch."""
 
     interval_s: float
     lines: Lines
@@ -68,26 +68,26 @@ class Watch:
     last: Result | None = None
     details: list[str] = field(default_factory=list)
 
-    def cycle(self, result: Result, heard: Heard) -> None:
-        """Count a cycle and say how it went: one line, and details where they are not those of the one before."""
+    def cycle(self, result: Result, output: CycleOutput) -> None:
+        """Count a cycle and print its result: one line, and the details if they changed."""
         self.cycles += 1
         self.not_met += result.status != MET
         self.last = result
-        outcome = "" if result.status == MET else f" - {showing.outcome(result.status)}"
+        outcome = "" if result.status == MET else f" - {render.outcome(result.status)}"
         clock = translator().time(datetime.now(UTC).isoformat())
         took = translator().seconds(round(result.seconds, 1))
-        self.lines.write(f"{clock}  #{self.cycles}  {took}  {heard.summary}{outcome}".rstrip())
-        if heard.details != self.details:
-            self.details = heard.details
-            for line in heard.details:
+        self.lines.write(f"{clock}  #{self.cycles}  {took}  {output.summary}{outcome}".rstrip())
+        if output.details != self.details:
+            self.details = output.details
+            for line in output.details:
                 self.lines.write(line)
 
     def missed(self, count: int) -> None:
-        """Cycles that were due while one was under way."""
+        """Count and report cycles that were due while one was running."""
         if count:
             self.skipped += count
             counts = {"count": count, "total": self.skipped}
-            self.lines.write(t("The cycle took longer than the interval: {count} left out, {total} so far", **counts))
+            self.lines.write(t("The cycle took longer than the interval: {count} skipped, {total} so far", **counts))
 
     def as_dict(self) -> dict[str, Any]:
         """``{schema, cycles, skipped, not_met, interval_s, last: {id, status, seconds}|null}``."""
@@ -103,7 +103,7 @@ class Watch:
 
 
 def next_due(due: float, now: float, interval_s: float) -> tuple[float, int]:
-    """When the next cycle is due after one that was due at ``due`` and ended at ``now``, and how many were missed."""
+    """Return when the next cycle is due after one of ``due`` that ended at ``now``, and the number of missed ones."""
     missed = max(int((now - due) // interval_s), 0)
     return due + (missed + 1) * interval_s, missed
 
@@ -114,34 +114,34 @@ def watch(
     interval_s: float,
     cycles: int | None,
     as_json: bool,
-    one: Callable[[Request, Heard, Asked], Result] | None = None,
+    run_cycle: Callable[[Request, CycleOutput, StopRequests], Result] | None = None,
 ) -> int:
-    """Watch until a signal, or for so many cycles; the exit status.
+    """Watch until a signal, or for ``cycles``; return the exit status.
 
-    0: it ended as it should, and so did the last of a given number of cycles. SIGTERM lets a cycle come to its end,
+    0: ended by SIGTERM, or the last of ``cycles`` met its expected result. SIGTERM lets a cycle finish,
     SIGINT does not.
     """
-    state = Watch(interval_s, Lines(sys.stdout))
+    watch_state = Watch(interval_s, Lines(sys.stdout))
     if as_json:
-        state.lines.broken = True  # nothing but the document, at the end
-    with Signals() as signals, ending.connections(f"watch-{time.time_ns() % 10**6}") as connections:
-        patient = Patient(signals, TERM_BOUND_S)
+        watch_state.lines.broken = True  # nothing but the document, at the end
+    with Signals() as signals, terminate.connections(f"watch-{time.time_ns() % 10**6}") as connections:
+        stop = GracefulStop(signals, STOP_TIMEOUT_S)
         due = time.monotonic()
         while True:
-            heard = Heard()
-            result = one(request, heard, patient) if one else execute(request, heard, patient, connections)
-            running.settle(result, patient)
-            state.cycle(result, heard)
-            if signals.got or (cycles is not None and state.cycles >= cycles):
+            output = CycleOutput()
+            result = run_cycle(request, output, stop) if run_cycle else execute(request, output, stop, connections)
+            run_command.record_unconcluded(result, stop)
+            watch_state.cycle(result, output)
+            if signals.received or (cycles is not None and watch_state.cycles >= cycles):
                 break
             due, missed = next_due(due, time.monotonic(), interval_s)
-            state.missed(missed)
-            while time.monotonic() < due and not signals.got:
+            watch_state.missed(missed)
+            while time.monotonic() < due and not signals.received:
                 time.sleep(min(POLL_S, max(due - time.monotonic(), 0.001)))
-            if signals.got:
+            if signals.received:
                 break
     if as_json:
-        Lines(sys.stdout).write(json.dumps(state.as_dict(), ensure_ascii=False, indent=2))
-    if signals.got:
-        return 0 if signals.got[0] == signal.SIGTERM else 128 + signals.got[0]
-    return 0 if state.last is not None and state.last.status == MET else 1
+        Lines(sys.stdout).write(json.dumps(watch_state.as_dict(), ensure_ascii=False, indent=2))
+    if signals.received:
+        return 0 if signals.received[0] == signal.SIGTERM else 128 + signals.received[0]
+    return 0 if watch_state.last is not None and watch_state.last.status == MET else 1

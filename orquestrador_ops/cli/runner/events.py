@@ -1,4 +1,4 @@
-"""What the events of a run tell of it, as it goes: its tasks, its hosts, and what each host's run is."""
+"""State of a run from its events: its tasks, its hosts, and each host's run record."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ _RESULTS = {
 
 @dataclass
 class Task:
-    """One task: seconds since the run's start, seconds it took so far or in all, and how it ended on each host."""
+    """One task: start in seconds since the run's start, duration in seconds, and its result on each host."""
 
     name: str
-    began_s: float
+    started_s: float
     seconds: float | None = None
     results: dict[str, str] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        return {"name": self.name, "began_s": self.began_s, "seconds": self.seconds, "results": self.results}
+        return {"name": self.name, "began_s": self.started_s, "seconds": self.seconds, "results": self.results}
 
 
 @dataclass
 class HostRun:
-    """One host's part: the run record it opened, how it was concluded, where its reports lie."""
+    """One host's part of a run: its record, its outcome, and the paths of its reports."""
 
     run: dict[str, Any] | None = None
     outcome: str | None = None
@@ -39,15 +39,15 @@ class HostRun:
         return {"run_id": (self.run or {}).get("run_id"), "outcome": self.outcome, "reports": self.reports}
 
 
-class Tally:
-    """Fed with ansible-runner's events, in their order."""
+class RunEvents:
+    """Collects ansible-runner's events, in their order."""
 
     def __init__(self) -> None:
         self.tasks: list[Task] = []
         self.hosts: dict[str, HostRun] = {}
 
     def add(self, event: Mapping[str, Any], at_s: float) -> None:
-        """Take in one event that came ``at_s`` seconds after the start."""
+        """Add one event, ``at_s`` seconds after the start."""
         kind, data = str(event.get("event")), event.get("event_data")
         data = data if isinstance(data, Mapping) else {}
         if kind == "playbook_on_task_start":
@@ -62,15 +62,15 @@ class Tally:
 
     def _ended(self, at_s: float) -> None:
         if self.tasks and self.tasks[-1].seconds is None:
-            self.tasks[-1].seconds = round(at_s - self.tasks[-1].began_s, 3)
+            self.tasks[-1].seconds = round(at_s - self.tasks[-1].started_s, 3)
 
-    def _result(self, word: str, data: Mapping[str, Any], at_s: float) -> None:
+    def _result(self, status: str, data: Mapping[str, Any], at_s: float) -> None:
         host = self.hosts.setdefault(str(data.get("host")), HostRun())
         res = data.get("res")
         res = res if isinstance(res, Mapping) else {}
         if self.tasks:
-            changed = word == "ok" and res.get("changed")
-            self.tasks[-1].results[str(data.get("host"))] = "changed" if changed else word
+            changed = status == "ok" and res.get("changed")
+            self.tasks[-1].results[str(data.get("host"))] = "changed" if changed else status
         action = str(data.get("task_action"))
         if action == "run_open" and isinstance(res.get("run"), Mapping):
             host.run = dict(res["run"])

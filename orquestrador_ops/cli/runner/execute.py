@@ -1,6 +1,6 @@
-"""One run of a procedure over ansible-runner: started, followed, ended at its budget, and what it left.
+"""Execute a procedure with ansible-runner: start it, follow it, end it at its budget.
 
-Artifacts lie under ``<state>/runs/<id>``, readable by their owner alone, the newest of them kept.
+Artifacts are in ``<state>/runs/<id>``, readable by their owner alone; the newest runs are retained.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ from orquestrador.system import long_command
 
 from ...core.files import locked, private_dir, write_atomic
 from ...core.outcomes import ERROR, INTERRUPTED, MET, NOT_MET, TIMEOUT
-from ...runs import lifecycle as runs
-from ..words import Refused
-from . import terminate as ending
-from .events import HostRun, Tally
-from .signals import Asked
+from ...runs import lifecycle
+from ..words import CliError
+from . import terminate
+from .events import HostRun, RunEvents
+from .signals import StopRequests
 
 SCHEMA = 1
 TICK_S = 0.1
 JOIN_S = 10.0
 ENDED = {TIMEOUT: 124, INTERRUPTED: 130}
 _LOCK = ".lock"
-# Of this program alone: a database's address may hold its password.
+# For this program only: a database's URL may contain its password.
 _NOT_PASSED = ("OPS_HISTORY_URL",)
 
 
 @dataclass(frozen=True)
 class Request:
-    """What to run, and within which bounds. ``arguments`` stand on a command line: they hold no secret."""
+    """A procedure to run, and its limits. ``arguments`` appear on a command line: they must not contain secrets."""
 
     project: Path
     playbook: Path
@@ -57,16 +57,16 @@ class Request:
     verbosity: int = 0
     grace_s: float = 15.0
     keep: int = 20
-    place: str = "runs"  # below the state directory
+    folder: str = "runs"  # below the state directory
 
     def allowed_s(self, hosts: int) -> float:
-        """How long a run on so many hosts may take, in seconds: those beyond the forks wait for their turn."""
+        """Return the time in seconds for a run on so many hosts: those beyond the forks wait for their turn."""
         return self.budget_s * max(-(-hosts // self.forks), 1)
 
 
 @dataclass
 class Result:
-    """What became of a run."""
+    """Result of a run."""
 
     id: str
     request: Request
@@ -76,114 +76,114 @@ class Result:
     seconds: float = 0.0
     status: str = "error"  # met, not_met, timeout, interrupted, error
     rc: int = 1
-    tally: Tally = field(default_factory=Tally)
-    rest: ending.Rest | None = None
+    events: RunEvents = field(default_factory=RunEvents)
+    leftovers: terminate.Leftovers | None = None
     problems: list[Message] = field(default_factory=list)
 
     def as_dict(self, words: Callable[[Message], str]) -> dict[str, Any]:
-        """The run as one JSON document; see ``runbook run --help`` of the keys."""
-        asked = self.request
+        """Return the run as one JSON document."""
+        request = self.request
         return {
             "schema": SCHEMA,
             "id": self.id,
-            "procedure": asked.procedure,
-            "playbook": str(asked.playbook),
-            "check_mode": asked.check,
+            "procedure": request.procedure,
+            "playbook": str(request.playbook),
+            "check_mode": request.check,
             "status": self.status,
             "rc": self.rc,
             "started_at": self.started_at,
             "ended_at": self.ended_at,
             "seconds": self.seconds,
-            "budget_s": asked.budget_s,
+            "budget_s": request.budget_s,
             "artifacts": str(self.artifacts),
-            "hosts": {name: host.as_dict() for name, host in sorted(self.tally.hosts.items())},
-            "tasks": [task.as_dict() for task in self.tally.tasks],
-            "ended_on_hosts": None if self.rest is None else vars(self.rest),
+            "hosts": {name: host.as_dict() for name, host in sorted(self.events.hosts.items())},
+            "tasks": [task.as_dict() for task in self.events.tasks],
+            "ended_on_hosts": None if self.leftovers is None else vars(self.leftovers),
             "problems": [words(problem) for problem in self.problems],
         }
 
 
-class Show(Protocol):
-    """Whoever shows a run as it goes. Called from two threads."""
+class ProgressDisplay(Protocol):
+    """Display of a run's progress. Called from two threads."""
 
-    def event(self, event: Mapping[str, Any], tally: Tally) -> None:
-        """Something happened."""
+    def event(self, event: Mapping[str, Any], events: RunEvents) -> None:
+        """Show an event."""
 
     def tick(self, elapsed_s: float, allowed_s: float, grace_s: float) -> None:
-        """A moment has passed."""
+        """Update the elapsed time."""
 
-    def ending(self, why: str) -> None:
-        """The run is being ended before its own end."""
+    def ending(self, reason: str) -> None:
+        """Show that the run is ended early."""
 
 
-def run(request: Request, show: Show, signals: Asked, connections: Path | None = None) -> Result:
-    """Run a procedure to its end, or to the end of its budget, or to the operator's. Raises :class:`Refused`.
+def run(request: Request, display: ProgressDisplay, signals: StopRequests, connections: Path | None = None) -> Result:
+    """Run a procedure until it ends, exceeds its budget or is interrupted. Raises :class:`CliError`.
 
-    ``connections``: a directory for SSH connections that outlives this run, of runs that follow each other.
+    ``connections``: a directory for SSH connections that several runs share.
     """
-    started = runs.utc_now()
-    run_id = runs.new_run_id(started)
+    started = lifecycle.utc_now()
+    run_id = lifecycle.new_run_id(started)
     with contextlib.ExitStack() as stack:
-        directory = stack.enter_context(_directory(request.state_dir / request.place, run_id, request.keep))
+        directory = stack.enter_context(_directory(request.state_dir / request.folder, run_id, request.keep))
         result = Result(run_id, request, directory, started.isoformat())
-        held = connections or stack.enter_context(ending.connections(run_id))
-        _Execution(request, result, held, show).follow(signals)
+        held = connections or stack.enter_context(terminate.connections(run_id))
+        _Execution(request, result, held, display).follow(signals)
         result.ended_at = datetime.now(UTC).isoformat()
     return result
 
 
-def keep(result: Result) -> None:
-    """Write what became of a run beside its artifacts; in English, as records are."""
+def write_result(result: Result) -> None:
+    """Write the result of a run beside its artifacts; in English, as all records are."""
     with contextlib.suppress(OSError):
         written = json.dumps(result.as_dict(plain), default=str)
         write_atomic(result.artifacts / "result.json", written.encode(), sync=False)
 
 
 class _Execution:
-    def __init__(self, request: Request, result: Result, connections: Path, show: Show) -> None:
-        self._request, self._result, self._show = request, result, show
+    def __init__(self, request: Request, result: Result, connections: Path, display: ProgressDisplay) -> None:
+        self._request, self._result, self._display = request, result, display
         self._connections = connections
-        self._began = time.monotonic()
+        self._started_at = time.monotonic()
         self._cancelled = False
         self._failure: BaseException | None = None
         self._rc: int | None = None
 
-    def follow(self, signals: Asked) -> None:
-        """Wait for the end, whoever makes it."""
-        result, tally = self._result, self._result.tally
-        runner = self._prepared()
+    def follow(self, signals: StopRequests) -> None:
+        """Wait until the run ends, or end it after its budget or on a signal."""
+        result, events = self._result, self._result.events
+        runner = self._prepare()
         thread = threading.Thread(target=self._work, args=(runner,), daemon=True)
         thread.start()
-        why = ""
+        reason = ""
         try:
-            while thread.is_alive() and not why:
+            while thread.is_alive() and not reason:
                 thread.join(TICK_S)
-                allowed_s, grace_s = self._request.allowed_s(len(tally.hosts)), self._request.grace_s
-                self._show.tick(self._elapsed(), allowed_s, grace_s)
-                if signals.got:
-                    why = INTERRUPTED
+                allowed_s, grace_s = self._request.allowed_s(len(events.hosts)), self._request.grace_s
+                self._display.tick(self._elapsed(), allowed_s, grace_s)
+                if signals.received:
+                    reason = INTERRUPTED
                 elif self._elapsed() > allowed_s + grace_s:
-                    why = TIMEOUT
-            if why and thread.is_alive():
-                self._show.ending(why)
-                self._end(why, thread, signals)
+                    reason = TIMEOUT
+            if reason and thread.is_alive():
+                self._display.ending(reason)
+                self._end(reason, thread, signals)
             else:
-                why = ""
+                reason = ""
         finally:
             self._cancelled = True
-            if thread.is_alive() or why:
-                # Not after a run that came to its end: its connections may serve the next.
+            if thread.is_alive() or reason:
+                # Not after a run that ended by itself: the next may reuse its connections.
                 long_command.end_marked(result.id)
                 thread.join(JOIN_S)
             (result.artifacts / "env" / "extravars").unlink(missing_ok=True)
         result.seconds = round(self._elapsed(), 3)
-        result.status, result.rc = self._judged(why)
-        if why == INTERRUPTED and signals.got:
-            result.rc = 128 + signals.got[0]
+        result.status, result.rc = self._status(reason)
+        if reason == INTERRUPTED and signals.received:
+            result.rc = 128 + signals.received[0]
 
-    def _judged(self, why: str) -> tuple[str, int]:
-        if why:
-            return why, ENDED[why]
+    def _status(self, reason: str) -> tuple[str, int]:
+        if reason:
+            return reason, ENDED[reason]
         if self._failure is not None:
             self._result.problems.append(
                 msg("ansible-runner failed: {reason}", reason=f"{type(self._failure).__name__}: {self._failure}")
@@ -192,38 +192,38 @@ class _Execution:
         code = 1 if self._rc is None else self._rc
         if code == 0:
             return MET, 0
-        concluded = any(host.outcome for host in self._result.tally.hosts.values())
+        concluded = any(host.outcome for host in self._result.events.hosts.values())
         return (NOT_MET if concluded else ERROR), code
 
     def _elapsed(self) -> float:
-        return time.monotonic() - self._began
+        return time.monotonic() - self._started_at
 
-    def _end(self, why: str, thread: threading.Thread, signals: Asked) -> None:
-        """End the run here, then on its hosts; a second signal shortens every wait."""
-        asked = len(signals.got)
-        ending.locally(self._result.id, lambda: not thread.is_alive())
-        grace_s = 1.0 if len(signals.got) > asked else self._request.grace_s
-        self._result.rest = ending.on_hosts(self._connections, grace_s)
+    def _end(self, reason: str, thread: threading.Thread, signals: StopRequests) -> None:
+        """End the run here, then on its hosts; a second signal shortens the wait."""
+        signals_before = len(signals.received)
+        terminate.end_locally(self._result.id, lambda: not thread.is_alive())
+        grace_s = 1.0 if len(signals.received) > signals_before else self._request.grace_s
+        self._result.leftovers = terminate.end_on_hosts(self._connections, grace_s)
 
     def _work(self, runner: Any) -> None:
         try:
             _, self._rc = runner.run()
-        except Exception as error:  # noqa: BLE001 - of a thread: told by the one that waits for it
+        except Exception as error:  # noqa: BLE001 - of a thread: reported by the one that waits for it
             self._failure = error
 
     def _event(self, event: dict[str, Any]) -> bool:
-        self._result.tally.add(event, self._elapsed())
-        self._show.event(event, self._result.tally)
+        self._result.events.add(event, self._elapsed())
+        self._display.event(event, self._result.events)
         return True
 
-    def _prepared(self) -> Any:
+    def _prepare(self) -> Any:
         from ansible_runner.config.runner import RunnerConfig
         from ansible_runner.exceptions import AnsibleRunnerException
         from ansible_runner.runner import Runner
 
         request, result = self._request, self._result
         env = private_dir(result.artifacts / "env")
-        # Read from here only; a file, because a variable's value has no business on a command line.
+        # A file, because values of variables must not appear on a command line.
         settings = {"pexpect_timeout": TICK_S, "suppress_ansible_output": True}
         write_atomic(env / "settings", json.dumps(settings).encode(), sync=False)
         if request.variables:
@@ -245,26 +245,26 @@ class _Execution:
         try:
             config.prepare()
         except AnsibleRunnerException as error:
-            raise Refused(msg("ansible-runner cannot be prepared: {reason}", reason=str(error)), 1) from error
+            raise CliError(msg("ansible-runner cannot be prepared: {reason}", reason=str(error)), 1) from error
         for name in _NOT_PASSED:
             config.env.pop(name, None)
-        config.env = _Unwritten(config.env)
+        config.env = _UnsavedEnvironment(config.env)
         return Runner(config, event_handler=self._event, cancel_callback=lambda: self._cancelled)
 
 
-class _Unwritten(dict[str, str]):
-    """An environment for a child that JSON writes as ``{}``: ansible-runner keeps it among its artifacts."""
+class _UnsavedEnvironment(dict[str, str]):
+    """An environment that is false, so that ansible-runner does not write it to its artifacts."""
 
     def __bool__(self) -> bool:
         return False
 
 
 def environment(request: Request, mark: str, connections: Path) -> dict[str, str]:
-    """What ``ansible-playbook`` needs in its environment besides what is there already."""
+    """Return the variables that ``ansible-playbook`` needs in its environment."""
     plugins = os.environ.get("ANSIBLE_CALLBACK_PLUGINS")
     defaults = {
         "ANSIBLE_CONFIG": str(request.project / "ansible.cfg"),
-        # ansible-runner would switch both off.
+        # ansible-runner would disable both.
         "ANSIBLE_STDOUT_CALLBACK": "operator",
         "ANSIBLE_HOST_KEY_CHECKING": "True",
     }
@@ -281,13 +281,13 @@ def environment(request: Request, mark: str, connections: Path) -> dict[str, str
 
 @contextlib.contextmanager
 def _directory(parent: Path, run_id: str, keep: int) -> Iterator[Path]:
-    """A private directory for the artifacts of a run; older ones beyond ``keep`` go, none that is still written."""
+    """Create a private directory for a run's artifacts; remove those beyond ``keep``, except of running ones."""
     with contextlib.ExitStack() as stack:
         try:
             directory = private_dir(private_dir(parent) / run_id)
             stack.enter_context(locked(directory / _LOCK, wait_s=None))
         except OSError as error:
-            raise Refused(
+            raise CliError(
                 msg(
                     "{path} cannot be written: give this user write access, or name another with --state-dir "
                     "({reason})",
@@ -301,18 +301,18 @@ def _directory(parent: Path, run_id: str, keep: int) -> Iterator[Path]:
 
 
 def rotate(parent: Path, keep: int) -> list[str]:
-    """Remove artifacts of runs but the newest ``keep``, and but those of runs that still go on; names of the removed.
+    """Remove artifacts of all but the newest ``keep`` and the running runs; return the removed names.
 
     Names sort by time.
     """
-    gone = []
+    removed = []
     for old in sorted((path for path in parent.iterdir() if (path / _LOCK).exists()), reverse=True)[max(keep, 1) :]:
         with contextlib.suppress(OSError), locked(old / _LOCK, wait_s=0.0, create=False):
             shutil.rmtree(old)
-            gone.append(old.name)
-    return gone
+            removed.append(old.name)
+    return removed
 
 
 def unconcluded(result: Result) -> dict[str, HostRun]:
-    """Hosts of a run that was ended before it could say how it went."""
-    return {name: host for name, host in result.tally.hosts.items() if host.outcome is None}
+    """Return the hosts without an outcome of a run that was ended early."""
+    return {name: host for name, host in result.events.hosts.items() if host.outcome is None}

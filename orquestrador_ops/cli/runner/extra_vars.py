@@ -11,23 +11,22 @@ from typing import Any
 
 from orquestrador.core.messages import msg
 
-from ..words import Refused
+from ..words import CliError
 
 _SECRET = re.compile(r"pass(word|wd|phrase)?(_|$)|secret|token|private|identity|credential|api_?key|senha", re.I)
 
 
-def parse(given: Iterable[str]) -> tuple[dict[str, Any], list[Path]]:
-    """``-e`` options as ``(variables, files)``.
+def parse(options: Iterable[str]) -> tuple[dict[str, Any], list[Path]]:
+    """Parse ``-e`` options into ``(variables, files)``.
 
-    ``k=v k2="v w"`` gives texts, a JSON or YAML mapping what it says, ``@file`` is left for Ansible to read.
+    ``k=v k2="v w"`` gives texts, a JSON or YAML mapping its values, ``@file`` is left for Ansible to read.
 
     Raises:
-        Refused: what is none of these, a file that is not there, and a secret: whoever lists the processes of this
-            machine reads it.
+        CliError: anything else, a missing file, and a secret: every user of this machine can list command lines.
     """
     variables: dict[str, Any] = {}
     files: list[Path] = []
-    for text in given:
+    for text in options:
         if text.startswith("@"):
             files.append(_file(text[1:]))
         elif text.lstrip().startswith(("{", "[")):
@@ -36,9 +35,9 @@ def parse(given: Iterable[str]) -> tuple[dict[str, Any], list[Path]]:
             variables.update(_pairs(text))
     for name in variables:
         if _SECRET.search(name) and not name.endswith(("_file", "_path")):
-            raise Refused(
+            raise CliError(
                 msg(
-                    "-e {name}=… would show a secret to whoever lists the processes: put it into the inventory's "
+                    "-e {name}=… would show a secret in the list of processes: put it into the inventory's "
                     "Vault, or into a file and give -e @file",
                     name=name,
                 )
@@ -49,7 +48,7 @@ def parse(given: Iterable[str]) -> tuple[dict[str, Any], list[Path]]:
 def _file(name: str) -> Path:
     path = Path(name).expanduser().resolve()
     if not path.is_file():
-        raise Refused(msg("-e @{path}: there is no such file", path=str(path)))
+        raise CliError(msg("-e @{path}: there is no such file", path=str(path)))
     return path
 
 
@@ -64,8 +63,8 @@ def _mapping(text: str) -> dict[str, Any]:
         except yaml.YAMLError:
             value = None
     if not isinstance(value, dict):
-        raise Refused(msg("-e {given}: give name=value, a mapping as JSON or YAML, or @file", given=text[:60]))
-    return {str(name): one for name, one in value.items()}
+        raise CliError(msg("-e {given}: give name=value, a mapping as JSON or YAML, or @file", given=text[:60]))
+    return {str(name): item for name, item in value.items()}
 
 
 def _pairs(text: str) -> dict[str, Any]:
@@ -75,5 +74,5 @@ def _pairs(text: str) -> dict[str, Any]:
         parts = []
     pairs = [part.partition("=") for part in parts]
     if not pairs or not all(separator and name.strip() for name, separator, _ in pairs):
-        raise Refused(msg("-e {given}: give name=value, a mapping as JSON or YAML, or @file", given=text[:60]))
+        raise CliError(msg("-e {given}: give name=value, a mapping as JSON or YAML, or @file", given=text[:60]))
     return {name.strip(): value for name, _, value in pairs}

@@ -1,4 +1,4 @@
-"""A run as it goes: on a terminal with times and the budget running down, elsewhere Ansible's own lines."""
+"""Progress of a run: on a terminal with times and the remaining budget, elsewhere Ansible's own lines."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from ...core.outcomes import TIMEOUT
 from ..words import t, translator
-from .events import Tally
+from .events import RunEvents
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -20,20 +20,20 @@ BAR = 20
 REFRESH = 5
 
 
-def why_ended(why: str) -> str:
-    """Said while a run is being ended."""
-    if why == TIMEOUT:
+def ending_text(reason: str) -> str:
+    """Return the line that a run is being ended."""
+    if reason == TIMEOUT:
         return t("The budget is used up: the run is being ended, here and on its hosts.")
     return t("Interrupted: the run is being ended, here and on its hosts.")
 
 
 def text_of(event: Mapping[str, Any]) -> str:
-    """What Ansible printed with an event."""
+    """Return Ansible's output of an event."""
     return str(event.get("stdout") or "").replace("\r\n", "\n").replace("\r", "\n")
 
 
 class Lines:
-    """Writes lines; when nobody reads them any more it goes on in silence, because the run matters more."""
+    """Writes lines; after a broken pipe it discards them, because the run must go on."""
 
     def __init__(self, stream: IO[str]) -> None:
         self._stream = stream
@@ -50,13 +50,13 @@ class Lines:
                 self._stream.flush()
             except (BrokenPipeError, ValueError):
                 self.broken = True
-                hush(self._stream)
+                silence(self._stream)
             except OSError:
                 self.broken = True
 
 
-def hush(stream: IO[str]) -> None:
-    """Let nothing fail any more that is written to a stream whose reader has gone."""
+def silence(stream: IO[str]) -> None:
+    """Redirect a stream without a reader to the null device, so that writing cannot fail."""
     with contextlib.suppress(OSError, ValueError, AttributeError):
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, stream.fileno())
@@ -66,13 +66,13 @@ def hush(stream: IO[str]) -> None:
 class Silent:
     """Shows nothing."""
 
-    def event(self, event: Mapping[str, Any], tally: Tally) -> None:
+    def event(self, event: Mapping[str, Any], events: RunEvents) -> None:
         """Nothing to show."""
 
     def tick(self, elapsed_s: float, allowed_s: float, grace_s: float) -> None:
         """Nothing to show."""
 
-    def ending(self, why: str) -> None:
+    def ending(self, reason: str) -> None:
         """Nothing to show."""
 
 
@@ -82,17 +82,17 @@ class Plain(Silent):
     def __init__(self, lines: Lines) -> None:
         self._lines = lines
 
-    def event(self, event: Mapping[str, Any], tally: Tally) -> None:
+    def event(self, event: Mapping[str, Any], events: RunEvents) -> None:
         text = text_of(event)
         if text:
             self._lines.write(text)
 
-    def ending(self, why: str) -> None:
-        self._lines.write(why_ended(why))
+    def ending(self, reason: str) -> None:
+        self._lines.write(ending_text(reason))
 
 
 class Live(Silent):
-    """On a terminal: what is done with its time above, what goes on and what is left of the budget below."""
+    """Display on a terminal: finished tasks with their times above, the current one and the budget below."""
 
     def __init__(self, *, brief: bool, stream: IO[str] | None = None) -> None:
         from rich.console import Console
@@ -101,7 +101,7 @@ class Live(Silent):
         self._brief = brief
         self._console = Console(file=stream or sys.stdout, highlight=False, markup=False, emoji=False, soft_wrap=True)
         self._live = RichLive(console=self._console, refresh_per_second=REFRESH, transient=True, auto_refresh=False)
-        self._held = ""  # a task's line, until its time is known or something is said under it
+        self._held = ""  # a task's line, until its time is known or it has output
         self._now = ("", 0.0)
         self._lock = threading.RLock()
         self._broken = False
@@ -113,32 +113,32 @@ class Live(Silent):
 
     def __exit__(self, *_: object) -> None:
         with self._safely():
-            self._told(None)
+            self._print_held(None)
             self._live.stop()
 
-    def event(self, event: Mapping[str, Any], tally: Tally) -> None:
+    def event(self, event: Mapping[str, Any], events: RunEvents) -> None:
         text, kind = text_of(event), event.get("event")
         with self._safely():
             if kind == "playbook_on_task_start" and self._brief:
-                self._told(tally.tasks[-2].seconds if len(tally.tasks) > 1 else None)
+                self._print_held(events.tasks[-2].seconds if len(events.tasks) > 1 else None)
                 self._held = text.strip("\n")
-                if text and tally.tasks:  # Ansible's own checks of arguments say nothing
-                    self._now = (tally.tasks[-1].name, tally.tasks[-1].began_s)
+                if text and events.tasks:  # Ansible's own checks of arguments have no output
+                    self._now = (events.tasks[-1].name, events.tasks[-1].started_s)
             elif text:
-                self._told(None)
+                self._print_held(None)
                 self._print(text)
 
     def tick(self, elapsed_s: float, allowed_s: float, grace_s: float) -> None:
         with self._safely():
             self._live.update(self._bottom(elapsed_s, allowed_s, grace_s), refresh=True)
 
-    def ending(self, why: str) -> None:
+    def ending(self, reason: str) -> None:
         with self._safely():
-            self._told(None)
-            self._print(why_ended(why))
+            self._print_held(None)
+            self._print(ending_text(reason))
 
-    def _told(self, seconds: float | None) -> None:
-        """Print the line of the task before, now that it is over or has something to say."""
+    def _print_held(self, seconds: float | None) -> None:
+        """Print the line of the previous task, which has ended or has output."""
         if not self._held:
             return
         took = f"  {translator().seconds(round(seconds, 1))}" if seconds is not None and seconds >= 0.05 else ""
@@ -154,7 +154,7 @@ class Live(Silent):
         from rich.text import Text
 
         left_s = allowed_s - elapsed_s
-        name, began_s = self._now
+        name, started_s = self._now
         share = max(min(left_s / allowed_s, 1.0), 0.0)
         colour = "green" if share > 0.5 else "yellow" if share > 0.2 else "red"
         if left_s > 0:
@@ -168,13 +168,13 @@ class Live(Silent):
             line.append("━" * filled, colour).append("━" * (BAR - filled), "dim").append(" ")
         line.append(clock, colour)
         if name and width >= 40:
-            line.append(f"  {name}", "bold").append(f"  {translator().seconds(int(elapsed_s - began_s))}", "dim")
+            line.append(f"  {name}", "bold").append(f"  {translator().seconds(int(elapsed_s - started_s))}", "dim")
         line.truncate(max(width - 1, 1), overflow="ellipsis")
         return line
 
     @contextlib.contextmanager
     def _safely(self) -> Any:
-        """A terminal that has gone must not end a run."""
+        """Ignore errors of a closed terminal, which must not end a run."""
         with self._lock:
             if self._broken:
                 yield
@@ -183,4 +183,4 @@ class Live(Silent):
                 yield
             except (OSError, ValueError):
                 self._broken = True
-                hush(self._console.file)
+                silence(self._console.file)

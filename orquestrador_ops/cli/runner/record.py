@@ -1,4 +1,4 @@
-"""What is kept of a run that was ended before it could conclude itself, and who hears of it."""
+"""Record runs that were ended before their conclusion, and open an incident for one that hung."""
 
 from __future__ import annotations
 
@@ -16,37 +16,37 @@ from ...history.access import open_history
 from ...history.store import History
 from ...incidents import breaker
 from ...incidents import store as incidents
-from ...runs import lifecycle as runs
-from .. import queries as records
+from ...runs import lifecycle
+from .. import queries
 from .execute import Result, unconcluded
 
-# Of a run that did not end by itself, until the inventory's own matrix takes over at the next occasion.
+# Of a run that hung, until the next run applies the inventory's own matrix.
 LEVEL, RESPOND_WITHIN_S, SEVERITY, SCENARIO = "L2", 900.0, "high", "over_budget"
 
 
 def history(state_dir: Path) -> History:
-    """The history of a state directory; ``OPS_HISTORY_URL`` names another store, as ``ops_history_url`` does."""
+    """Open the history of a state directory, or the store of ``OPS_HISTORY_URL``."""
     return open_history(state_dir, os.environ.get("OPS_HISTORY_URL") or None)
 
 
 def record(result: Result) -> list[Message]:
-    """Record a run that was ended, once for every host that it did not conclude on; what could not be recorded.
+    """Record a run that was ended early, for every host without an outcome; return the problems.
 
     The outcome is ``timeout`` or ``interrupted``; a run that hung is an incident as well.
     """
-    open_ones = unconcluded(result)
-    if not open_ones:
+    unconcluded_hosts = unconcluded(result)
+    if not unconcluded_hosts:
         return []
     problems: list[Message] = []
     try:
         with history(result.request.state_dir) as store:
-            for name, host in open_ones.items():
+            for name, host in unconcluded_hosts.items():
                 run = _record(result, name, host.run or {})
                 store.record_run(run)
                 host.run, host.outcome = run, result.status
-                _settle_recovery(store, result, name, run["run_id"], time.time())
+                _close_recovery(store, result, name, run["run_id"], time.time())
                 if result.status == TIMEOUT and not result.request.check:
-                    _hung(store, result, name, run["run_id"])
+                    _report_hung(store, result, name, run["run_id"])
     except OSError as error:
         reason: Any = getattr(error, "message", str(error))
         problems.append(msg("The history could not be written: {reason}", reason=reason))
@@ -54,8 +54,8 @@ def record(result: Result) -> list[Message]:
 
 
 def _record(result: Result, host: str, run: dict[str, Any]) -> dict[str, Any]:
-    task = result.tally.tasks[-1] if result.tally.tasks else None
-    note = msg("The run was ended while it was at this.")
+    task = result.events.tasks[-1] if result.events.tasks else None
+    note = msg("The run was ended during this task.")
     step: dict[str, Any] = {
         "id": "ended",
         "title": task.name if task else result.request.procedure,
@@ -63,46 +63,46 @@ def _record(result: Result, host: str, run: dict[str, Any]) -> dict[str, Any]:
         "status": FAILED,
         "checks": [],
         "started_at": None,
-        "ended_at": result.ended_at or runs.utc_now().isoformat(),
-        "evidence": {"ended_on_hosts": None if result.rest is None else vars(result.rest)},
+        "ended_at": result.ended_at or lifecycle.utc_now().isoformat(),
+        "evidence": {"ended_on_hosts": None if result.leftovers is None else vars(result.leftovers)},
         "note": note,
     }
     return {
         "run_id": f"{result.id}-{host}"[:64],
         "procedure": result.request.procedure,
-        "operator": runs.operator_name(),
+        "operator": lifecycle.operator_name(),
         "check_mode": result.request.check,
         "started_at": result.started_at,
         "budget_s": result.request.budget_s,
         **{name: value for name, value in run.items() if value is not None},
         "host": host,
-        "ended_at": result.ended_at or runs.utc_now().isoformat(),
+        "ended_at": result.ended_at or lifecycle.utc_now().isoformat(),
         "outcome": result.status,
         "steps": [step],
     }
 
 
-def _settle_recovery(store: History, result: Result, host: str, run_id: str, now: float) -> None:
-    """What was let through as a recovery has failed: nobody proved that it helped."""
+def _close_recovery(store: History, result: Result, host: str, run_id: str, now: float) -> None:
+    """Record a recovery of this run as failed: nothing proved that it helped."""
     procedure = result.request.procedure
-    if (host, procedure) in records.recovered(store):
+    if (host, procedure) in queries.recovered(store):
         breaker.BreakerStore(store, host, procedure, breaker.Limits(), now).settle(run_id, FAILED)
 
 
-def _hung(store: History, result: Result, host: str, run_id: str) -> None:
-    """An incident. Nobody is told from here, where no channels are known: the next occasion does that."""
-    asked, now = result.request, time.time()
+def _report_hung(store: History, result: Result, host: str, run_id: str) -> None:
+    """Open an incident for a run that hung. The next run notifies: channels are not known here."""
+    request, now = result.request, time.time()
     reason = msg(
-        "{procedure} was ended {used_s} after its start, its budget is {budget_s}; it was at: {task}",
-        procedure=asked.procedure,
+        "{procedure} was ended {used_s} after its start, its budget is {budget_s}; last task: {task}",
+        procedure=request.procedure,
         used_s=result.seconds,
-        budget_s=asked.budget_s,
-        task=result.tally.tasks[-1].name if result.tally.tasks else asked.procedure,
+        budget_s=request.budget_s,
+        task=result.events.tasks[-1].name if result.events.tasks else request.procedure,
     )
     incident, _ = incidents.report(
         store,
         host=host,
-        alert=asked.procedure,
+        alert=request.procedure,
         severity=SEVERITY,
         at=now,
         run_id=run_id,
@@ -110,7 +110,7 @@ def _hung(store: History, result: Result, host: str, run_id: str) -> None:
         facts={
             "scenario": SCENARIO,
             "reasons": [reason],
-            "proposals": [msg("Look at what the run left: {path}", path=str(result.artifacts))],
+            "proposals": [msg("Read the artifacts of the run: {path}", path=str(result.artifacts))],
         },
         entries=[incidents.entry(reason, now)],
     )

@@ -1,9 +1,8 @@
-"""What still runs on a managed host over one SSH connection, ended. Sent there as the standard input of Python ≥ 3.9.
+"""End the processes of one SSH connection on a managed host. Sent there as the standard input of Python ≥ 3.9.
 
-Every task of a run is a child of the server's end of the connection it came over. That connection belongs to one run
-alone, and this script comes over the same: whatever else hangs below it is a rest of that run. It is asked to end, so
-that a module can put back what it has begun, and killed when it does not. PM2's daemon is nobody's rest: the
-application runs below it.
+Every task of a run is a child of sshd's process of its connection. That connection belongs to one run, and this script
+uses the same: all other processes below it are left over from that run. They get SIGTERM, so that a module can undo
+its changes, and SIGKILL after the grace time. PM2's daemon is spared: the application runs below it.
 
 ``python3 -I - GRACE_S`` prints ``{"ended": [name, …], "killed": [name, …], "left": [name, …]}``; names are without
 arguments, which may hold secrets.
@@ -25,8 +24,8 @@ KILL_WAIT_S = 2.0
 
 
 def processes(proc: str = "/proc") -> dict[int, tuple[int, str, str]]:
-    """Every process that lives: ``{pid: (parent, name, started)}``; the last tells it from a later one of that pid."""
-    found = {}
+    """Return all processes: ``{pid: (parent, name, started)}``; the start time identifies a reused pid."""
+    table = {}
     for entry in Path(proc).iterdir():
         if not entry.name.isdigit():
             continue
@@ -34,12 +33,12 @@ def processes(proc: str = "/proc") -> dict[int, tuple[int, str, str]]:
             head, _, tail = (entry / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")
             fields = tail.split()
             if fields[0] not in ("Z", "X"):
-                found[int(entry.name)] = (int(fields[1]), head.partition("(")[2], fields[19])
-    return found
+                table[int(entry.name)] = (int(fields[1]), head.partition("(")[2], fields[19])
+    return table
 
 
-def signal_held(pid: int, started: str, number: int) -> None:
-    """Signal the process that started then, by a descriptor: by its number it might reach a later one."""
+def signal_process(pid: int, started: str, number: int) -> None:
+    """Signal the process with that start time, by a descriptor, because its pid may be reused."""
     descriptor = os.pidfd_open(pid)
     try:
         now = processes().get(pid)
@@ -50,15 +49,15 @@ def signal_held(pid: int, started: str, number: int) -> None:
 
 
 def is_pm2(pid: int, proc: str = "/proc") -> bool:
-    """Whether it is a daemon of PM2's."""
+    """Return whether a process is PM2's daemon."""
     try:
         return (Path(proc) / str(pid) / "cmdline").read_bytes().startswith(b"PM2 v")
     except OSError:
         return False
 
 
-def connection(table: dict[int, tuple[int, str, str]], pid: int) -> int | None:
-    """The server's end of the connection that ``pid`` came over."""
+def connection_server(table: dict[int, tuple[int, str, str]], pid: int) -> int | None:
+    """Return the sshd process of the connection of ``pid``."""
     while pid in table:
         pid = table[pid][0]
         if pid in table and table[pid][1].startswith("sshd"):
@@ -66,56 +65,56 @@ def connection(table: dict[int, tuple[int, str, str]], pid: int) -> int | None:
     return None
 
 
-def below(table: dict[int, tuple[int, str, str]], top: int, spared: set[int], proc: str = "/proc") -> list[int]:
-    """Everything below ``top`` but ``spared`` and daemons of PM2, each with what is below it."""
-    found, waiting = [], [top]
+def descendants(table: dict[int, tuple[int, str, str]], top: int, spared: set[int], proc: str = "/proc") -> list[int]:
+    """Return all descendants of ``top``, without ``spared``, PM2's daemons, and their descendants."""
+    pids, waiting = [], [top]
     while waiting:
         parent = waiting.pop()
-        for pid in [pid for pid, (above, _, _) in table.items() if above == parent]:
+        for pid in [pid for pid, (parent_pid, _, _) in table.items() if parent_pid == parent]:
             if pid not in spared and not is_pm2(pid, proc):
-                found.append(pid)
+                pids.append(pid)
                 waiting.append(pid)
-    return found
+    return pids
 
 
 def end(grace_s: float) -> dict[str, list[str]]:
-    """Ask whatever is left of this connection to end, and kill what has not after ``grace_s``."""
+    """Terminate the remaining processes of this connection, and kill them after ``grace_s``."""
     table = processes()
-    top = connection(table, os.getpid())
+    top = connection_server(table, os.getpid())
     if top is None:
         return {"ended": [], "killed": [], "left": []}
     spared, pid = set(), os.getpid()
     while pid != top:
         spared.add(pid)
         pid = table[pid][0]
-    known: dict[int, tuple[str, str]] = {}
+    recorded: dict[int, tuple[str, str]] = {}
 
     def living() -> list[int]:
-        # One whose parent has ended hangs below another by now, so it is known by itself.
+        # A process changes its parent when that ends, so it is recorded by itself.
         now = processes()
-        for one in below(now, top, spared):
-            known.setdefault(one, now[one][1:])
-        return [one for one, (_, started) in known.items() if one in now and now[one][2] == started]
+        for process in descendants(now, top, spared):
+            recorded.setdefault(process, now[process][1:])
+        return [process for process, (_, started) in recorded.items() if process in now and now[process][2] == started]
 
     def signalled(number: int, targets: list[int]) -> None:
-        for one in targets:
-            with contextlib.suppress(OSError, AttributeError):  # ended meanwhile, or it can't be held: told as left
-                signal_held(one, known[one][1], number)
+        for process in targets:
+            with contextlib.suppress(OSError, AttributeError):  # ended meanwhile, or no descriptor: reported as left
+                signal_process(process, recorded[process][1], number)
 
     signalled(signal.SIGTERM, living())
-    rest = _wait(living, grace_s)
-    killed = [known[one][0] for one in rest]
-    signalled(signal.SIGKILL, rest)
-    left = [known[one][0] for one in _wait(living, KILL_WAIT_S)] if rest else []
-    return {"ended": sorted(name for name, _ in known.values()), "killed": sorted(killed), "left": sorted(left)}
+    remaining = _wait(living, grace_s)
+    killed = [recorded[process][0] for process in remaining]
+    signalled(signal.SIGKILL, remaining)
+    left = [recorded[process][0] for process in _wait(living, KILL_WAIT_S)] if remaining else []
+    return {"ended": sorted(name for name, _ in recorded.values()), "killed": sorted(killed), "left": sorted(left)}
 
 
 def _wait(living: Callable[[], list[int]], seconds: float) -> list[int]:
     until = time.monotonic() + seconds
     while True:
-        rest = living()
-        if not rest or time.monotonic() > until:
-            return rest
+        remaining = living()
+        if not remaining or time.monotonic() > until:
+            return remaining
         time.sleep(POLL_S)
 
 

@@ -1,4 +1,4 @@
-"""Signals that ask this program to end, noted rather than raised: whoever waits looks at what came."""
+"""Signals that end this program, recorded instead of raised: the waiting code polls them."""
 
 from __future__ import annotations
 
@@ -11,26 +11,26 @@ from typing import Any, Protocol
 _NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-class Asked(Protocol):
-    """What a run looks at to know whether it is to end."""
+class StopRequests(Protocol):
+    """Signals that end a run."""
 
     @property
-    def got(self) -> list[int]:
-        """Numbers of the signals that came."""
+    def received(self) -> list[int]:
+        """Numbers of the received signals."""
 
 
 class Signals:
-    """While it is entered, ``got`` grows by the number of every signal that asks to end."""
+    """Context manager that collects the numbers of SIGINT, SIGTERM and SIGHUP in ``received``."""
 
     def __init__(self) -> None:
-        self._got: list[int] = []
+        self._received: list[int] = []
         self.first_at: float | None = None  # monotonic
         self._before: dict[int, Any] = {}
 
     @property
-    def got(self) -> list[int]:
-        """Numbers of the signals that came, in their order."""
-        return self._got
+    def received(self) -> list[int]:
+        """Numbers of the received signals, in their order."""
+        return self._received
 
     def __enter__(self) -> Signals:
         if threading.current_thread() is threading.main_thread():
@@ -45,20 +45,20 @@ class Signals:
             signal.signal(number, handler)
 
     def _note(self, number: int, _frame: FrameType | None) -> None:
-        self._got.append(number)
+        self._received.append(number)
         if self.first_at is None:
             self.first_at = time.monotonic()
 
 
-class Patient:
-    """Signals as a cycle of the watch sees them: SIGTERM lets it come to its end, for a bounded time."""
+class GracefulStop:
+    """Signals for a cycle of the watch: SIGTERM lets it finish, for a limited time."""
 
     def __init__(self, signals: Signals, bound_s: float) -> None:
         self._signals, self._bound_s = signals, bound_s
 
     @property
-    def got(self) -> list[int]:
-        """What ends the cycle now."""
+    def received(self) -> list[int]:
+        """Numbers of the signals that end the cycle now."""
         signals = self._signals
         late = signals.first_at is not None and time.monotonic() - signals.first_at > self._bound_s
-        return [number for number in signals.got if late or number != signal.SIGTERM]
+        return [number for number in signals.received if late or number != signal.SIGTERM]

@@ -1,8 +1,8 @@
-"""Ending a run: what it started on this machine, and what it still does on its hosts.
+"""End a run: its processes on this machine, and those on its hosts.
 
-On this machine every process of a run carries its mark in the environment, whichever session or group it is in by now.
-On a host the SSH connections are the handle: a run has connections of its own, in a directory of its own, so that a
-second session over the same connection finds the rest of this run and of nobody else's (:mod:`.remote_terminate`).
+On this machine every process of a run has its mark in the environment, in any session or group. On a host they are
+found by their SSH connection: a run has connections of its own, in a directory of its own, so that a second session
+over the same connection finds the processes of this run only (:mod:`.remote_terminate`).
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ from orquestrador.system import long_command
 MAX_SOCKET_DIR = 70
 LOCAL_GRACE_S = 3.0
 CLOSE_S = 2.0
-ON_HOST = Path(__file__).with_name("remote_terminate.py")
-# Nothing that lies in the login's directory or a home may be imported by root (-I).
+REMOTE_SCRIPT = Path(__file__).with_name("remote_terminate.py")
+# root must not import modules of the login's directory or a home (-I).
 _AS_ROOT = (
     "cd / && if sudo -n true 2>/dev/null; then exec sudo -n python3 -I - {grace}; else exec python3 -I - {grace}; fi"
 )
 
 
 @dataclass
-class Rest:
-    """What was still running on the hosts: names of processes asked to end, killed, and left; hosts not asked."""
+class Leftovers:
+    """Processes on the hosts by name: terminated, killed, and left; ``unasked``: hosts without an answer."""
 
     ended: list[str] = field(default_factory=list)
     killed: list[str] = field(default_factory=list)
@@ -45,7 +45,7 @@ class Rest:
 
 @contextlib.contextmanager
 def connections(run_id: str) -> Iterator[Path]:
-    """A directory for the SSH connections of one run, which are closed and gone afterwards."""
+    """Create a directory for the SSH connections of one run; close them afterwards."""
     directory = _socket_dir(run_id)
     try:
         yield directory
@@ -68,24 +68,24 @@ def _socket_dir(run_id: str) -> Path:
 
 
 def sockets(directory: Path) -> list[Path]:
-    """Connections that stand."""
+    """Return the sockets of open connections."""
     try:
         return [path for path in directory.iterdir() if path.is_socket()]
     except OSError:
         return []
 
 
-def _over(socket: Path, *more: str) -> list[str]:
-    # ProxyCommand: where the connection is gone there is nothing to connect to.
+def _ssh(socket: Path, *more: str) -> list[str]:
+    # ProxyCommand: without the connection ssh must not open a new one.
     options = ("ControlMaster=no", f"ControlPath={socket}", "BatchMode=yes", "ProxyCommand=false")
     return ["ssh", "-F", "none", *(f"-o{option}" for option in options), *more]
 
 
 def close(directory: Path) -> None:
-    """Close the connections of a run, all at once, in a bounded time."""
+    """Close the connections of a run, all at once, within a time limit."""
     running = [
         subprocess.Popen(
-            _over(socket, "-O", "exit", "host"),
+            _ssh(socket, "-O", "exit", "host"),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -97,13 +97,13 @@ def close(directory: Path) -> None:
         _ended_by(process, deadline)
 
 
-def on_hosts(directory: Path, grace_s: float) -> Rest:
-    """End what a run still does on the hosts it is connected to, side by side, in ``grace_s`` and a few seconds."""
-    rest, script = Rest(), ON_HOST.read_bytes()
+def end_on_hosts(directory: Path, grace_s: float) -> Leftovers:
+    """End a run's processes on all connected hosts in parallel, within ``grace_s`` and a few seconds."""
+    leftovers, script = Leftovers(), REMOTE_SCRIPT.read_bytes()
     running = []
     for socket in sockets(directory):
         process = subprocess.Popen(
-            _over(socket, "host", _AS_ROOT.format(grace=grace_s)),
+            _ssh(socket, "host", _AS_ROOT.format(grace=grace_s)),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
@@ -115,13 +115,13 @@ def on_hosts(directory: Path, grace_s: float) -> Rest:
                 process.stdin.close()
     deadline = time.monotonic() + grace_s + 8
     for process in running:
-        said = _read(process) if _ended_by(process, deadline) else None
-        if said is None:
-            rest.unasked += 1
+        answer = _read(process) if _ended_by(process, deadline) else None
+        if answer is None:
+            leftovers.unasked += 1
             continue
         for name in ("ended", "killed", "left"):
-            getattr(rest, name).extend(map(str, said.get(name) or []))
-    return rest
+            getattr(leftovers, name).extend(map(str, answer.get(name) or []))
+    return leftovers
 
 
 def _ended_by(process: subprocess.Popen[bytes], deadline: float) -> bool:
@@ -137,27 +137,27 @@ def _ended_by(process: subprocess.Popen[bytes], deadline: float) -> bool:
 
 def _read(process: subprocess.Popen[bytes]) -> dict[str, Any] | None:
     with contextlib.suppress(OSError, ValueError):
-        found = json.loads(process.stdout.read() if process.stdout else b"")
-        return found if isinstance(found, dict) else None
+        answer = json.loads(process.stdout.read() if process.stdout else b"")
+        return answer if isinstance(answer, dict) else None
     return None
 
 
-def locally(mark: str, over: Callable[[], bool]) -> None:
-    """Ask the run's ``ansible-playbook`` to end, which ends its workers, and wait for ``over`` to say that it did."""
+def end_locally(mark: str, is_over: Callable[[], bool]) -> None:
+    """Terminate the run's ``ansible-playbook``, which ends its workers, and wait until ``is_over()`` is true."""
     for pid in _children(mark):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(pid, signal.SIGTERM)
     until = time.monotonic() + LOCAL_GRACE_S
-    while not over() and time.monotonic() < until:
+    while not is_over() and time.monotonic() < until:
         time.sleep(0.05)
 
 
 def _children(mark: str) -> list[int]:
-    """Processes of a run that this one started itself."""
-    found = []
+    """Return the processes of a run that are children of this one."""
+    pids = []
     for pid in long_command.marked(mark):
         with contextlib.suppress(OSError, ValueError, IndexError):
             stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
             if int(stat.rpartition(")")[2].split()[1]) == os.getpid():
-                found.append(pid)
-    return found
+                pids.append(pid)
+    return pids

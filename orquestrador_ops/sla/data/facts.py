@@ -1,4 +1,4 @@
-"""What a store knows of one host about one period: all that the arithmetic needs, and nothing of where it is kept."""
+"""Everything that evaluating one host and one period needs, independent of where it is stored."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 
 from ...core.i18n import epoch
 from . import spans
-from .cells import Cells, Figures
+from .aggregates import Aggregates, Figures
 from .periods import Period
 from .spans import Spans, Timeline
 
@@ -21,21 +21,21 @@ LONGEST_DAY_S = 25 * HOUR_S  # the one on which clocks go back
 
 @dataclass(frozen=True, eq=False)
 class Facts:
-    """Instants are seconds since the epoch; those of windows, incidents and runs may be ISO 8601 as well.
+    """Data of one host and period. Instants are epoch seconds; of windows, incidents and runs also ISO 8601.
 
-    ``timelines`` of ``uptime`` and ``availability`` (``None``: no outside probes at all) cover the period until now. To
-    tell how long an incident lasted that began before the period, or ended after it, the one of uptime reaches back to
-    its first bad sample and on to the next good one.
+    ``timelines`` of ``uptime`` and ``availability`` (``None``: no outside probes at all) cover the period until now.
+    That of uptime extends to the first bad sample of an incident that began before the period and to the next good
+    sample after one that was open at its end, which gives their durations.
 
-    ``cells`` end at now and lie between :func:`edges`: those of days, of hours where it is no longer than a day, and of
-    planned time, without which what was counted in planned time can't be told from the rest.
+    ``cells`` end at now and lie between :func:`edges`: those of days, of hours in a period of a day at most, and of
+    planned time, so that counts of planned time can be left out.
     """
 
     host: str
     period: Period
     now: float
     timelines: Mapping[str, Timeline | None]
-    cells: Cells
+    cells: Aggregates
     windows: Sequence[Mapping[str, Any]] = ()  # {starts_at, ends_at, ended_at or none, reason}
     restarts: Sequence[float] = ()
     incidents: Sequence[Mapping[str, Any]] = ()  # rows of the table
@@ -46,33 +46,33 @@ class Facts:
 
     @property
     def until(self) -> float:
-        """The end of what can be judged: that of the period, or now."""
+        """The end of the evaluated time: that of the period, or now."""
         return max(min(self.period.end, self.now), self.period.start)
 
 
 def bounds(window: Mapping[str, Any]) -> tuple[float, float] | None:
-    """When a maintenance window began and ended, or will; ``None`` for one without these times."""
+    """Return start and end of a maintenance window; ``None`` for one without these times."""
     start, end, ended = (epoch(window.get(name)) for name in ("starts_at", "ends_at", "ended_at"))
     last = end if ended is None else ended
     return None if start is None or last is None or last <= start else (start, last)
 
 
 def planned(windows: Sequence[Mapping[str, Any]], restarts: Sequence[float], allowance_s: float) -> Spans:
-    """Time that was planned: of maintenance windows, and ``allowance_s`` before and after each planned restart."""
-    told = [pair for pair in map(bounds, windows) if pair is not None]
-    return spans.of([*told, *((at - allowance_s, at + allowance_s) for at in restarts)])
+    """Return planned time: maintenance windows, and ``allowance_s`` before and after each planned restart."""
+    periods = [pair for pair in map(bounds, windows) if pair is not None]
+    return spans.of([*periods, *((at - allowance_s, at + allowance_s) for at in restarts)])
 
 
 def day_edges(period: Period, until: float) -> Figures:
-    """Edges of the days of a period as far as they are over, the last one at ``until``."""
+    """Return edges of the days of a period up to ``until``, which is the last one."""
     edges = period.days()
     return np.append(edges[edges < until], until) if until > period.start else edges[:1]
 
 
 def hour_edges(period: Period, until: float) -> Figures:
-    """The same of hours, for a period that is no longer than a day; none for a longer one.
+    """Return edges of the hours of a period that is no longer than a day; none for a longer one.
 
-    They are full hours of UTC, which cells of rolled-up days never straddle.
+    Inner edges are full hours of UTC, which cells of rolled-up days never straddle.
     """
     if period.seconds > LONGEST_DAY_S or until <= period.start:
         return np.empty(0)
@@ -81,7 +81,7 @@ def hour_edges(period: Period, until: float) -> Figures:
 
 
 def edges(period: Period, until: float, planned: Spans) -> Figures:
-    """Edges that the cells of :class:`Facts` need: of days and hours until ``until``, and of planned time."""
+    """Return edges for the cells of :class:`Facts`: of days and hours until ``until``, and of planned time."""
     days = day_edges(period, until)
     cut = spans.cut(planned, float(days[0]), float(days[-1]))
     return np.unique(np.concatenate((days, hour_edges(period, until), cut.start, cut.end)))

@@ -1,4 +1,4 @@
-"""Latencies as counts per bucket: histograms of parts add up to that of the whole, which percentiles never do."""
+"""Latencies as counts per bucket: unlike percentiles, histograms of parts add up to that of the whole."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ BUCKETS = len(EDGES) + 1
 
 
 def buckets(latencies: ArrayLike) -> NDArray[np.int64]:
-    """The bucket of each latency in ms; those that are none (negative, not finite) are left out."""
+    """Return the bucket of each latency in ms; negative and non-finite ones are left out."""
     values = np.asarray(latencies, np.float32)
     values = values[np.isfinite(values) & (values >= 0)] + np.float32(0)  # -0.0 becomes 0.0
     below = _BUCKET[values.view(np.uint32) >> _SHIFT]
@@ -28,12 +28,12 @@ def buckets(latencies: ArrayLike) -> NDArray[np.int64]:
 
 
 def count(latencies: ArrayLike) -> Counts:
-    """Latencies in ms per bucket, shape ``(BUCKETS,)``; those that are none (negative, not finite) are left out."""
+    """Count latencies in ms per bucket, shape ``(BUCKETS,)``; negative and non-finite ones are left out."""
     return np.bincount(buckets(latencies), minlength=BUCKETS)
 
 
 def quantile(counts: Counts, q: float) -> float | None:
-    """The latency in ms that a share ``q`` of them does not exceed: the upper edge of its bucket, at most 5 % above it.
+    """Return the ``q`` quantile of latencies in ms: the upper edge of its bucket, at most 5 % too high.
 
     Below 1 ms it is 1, above 100 s it is 100 s. ``None`` where nothing was counted.
     """
@@ -46,21 +46,21 @@ def quantile(counts: Counts, q: float) -> float | None:
 
 
 def is_edge(threshold_ms: float) -> bool:
-    """Whether latencies below a threshold can be told exactly."""
+    """Return whether a threshold is a bucket's edge, so that latencies below it are counted exactly."""
     return bool(np.any(threshold_ms == EDGES))
 
 
 def below(counts: Counts, threshold_ms: float) -> int:
-    """How many are shorter than the threshold. ``ValueError`` for one that is no edge."""
+    """Return how many are below the threshold. Raises ``ValueError`` for one that is no edge."""
     if not is_edge(threshold_ms):
         raise ValueError(f"{threshold_ms} ms is no edge of the histogram")
     return int(np.sum(counts[: int(np.searchsorted(EDGES, threshold_ms)) + 1]))
 
 
-# Samples are kept in single precision: an edge of theirs is one of ours, so that a latency of 1.05 ms is not below it.
+# Samples are stored in single precision, so edges are as well: a latency of 1.05 ms is not below the edge 1.05.
 _SINGLE = EDGES.astype(np.float32)
-# Millions of latencies are looked up by the upper bits of theirs, which tell them apart by less than 1 %: between two
-# such steps there is one edge at most.
+# Millions of latencies are looked up by their upper bits, in steps of less than 1 %: between two
+# steps there is one edge at most.
 _SHIFT = np.uint32(16)
 _STEPS = (np.arange(0x7F80, dtype=np.uint32) << _SHIFT).view(np.float32)  # all that are finite and not negative
 _BUCKET = np.searchsorted(_SINGLE, _STEPS, side="right").astype(np.uint16)

@@ -1,6 +1,6 @@
-"""Requests and errors per hour as they were counted in the logs of a host.
+"""Requests and errors per hour, counted in the logs of a host.
 
-What is recorded of an hour replaces what was recorded of it before, because the hour that goes on is counted anew with
+Recording an hour replaces its earlier record, because the current hour is counted again with
 each call.
 """
 
@@ -19,11 +19,11 @@ _KEY = ("host", "start_at", "source")
 
 
 def record(store: History, host: str, rows: Iterable[Mapping[str, Any]]) -> int:
-    """Store rows of ``{start_at, seconds, requests, errors}`` (epoch seconds); how many there were.
+    """Store rows of ``{start_at, seconds, requests, errors}`` (epoch seconds); return their number.
 
-    Doing it again changes nothing. Raises :class:`orquestrador_ops.core.errors.HistoryError`.
+    Idempotent. Raises :class:`orquestrador_ops.core.errors.HistoryError`.
     """
-    found = [
+    records = [
         {
             "host": host,
             "start_at": float(row["start_at"]),
@@ -36,16 +36,16 @@ def record(store: History, host: str, rows: Iterable[Mapping[str, Any]]) -> int:
     ]
 
     def write(connection: sa.Connection) -> None:
-        for row in found:
+        for row in records:
             store.upsert(connection, schema.log_counts, row, _KEY)
 
-    if found:
+    if records:
         store.write(write)
-    return len(found)
+    return len(records)
 
 
 def read(store: History, host: str, start: float, end: float) -> list[dict[str, Any]]:
-    """Rows of ``{start_at, seconds, requests, errors}`` whose hour begins in ``[start, end)``, oldest first."""
+    """Return rows of ``{start_at, seconds, requests, errors}`` that begin in ``[start, end)``, oldest first."""
     table = schema.log_counts
     query = (
         sa.select(table.c.start_at, table.c.seconds, table.c.requests, table.c.errors)

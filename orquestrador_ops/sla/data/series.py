@@ -1,7 +1,7 @@
-"""Samples as arrays: one row per instant, sorted, whatever came in twice or in another order.
+"""Samples as arrays: one row per instant, sorted, without duplicates.
 
-A series is an array of :data:`SAMPLE`; missing figures are NaN. What was *seen* and what was *good* are told apart,
-because an unreachable host says nothing of its application, and an address nobody asked says nothing of the network.
+A series is an array of :data:`SAMPLE`; missing figures are NaN. Being *probed* and being *good* are separate flags:
+the probe of an unreachable host proves nothing about its application, nor does a missing one from outside.
 """
 
 from __future__ import annotations
@@ -21,58 +21,58 @@ _FIELDS = [
 ]
 SAMPLE = np.dtype(_FIELDS)
 
-# The application was asked on its host, and answered as it should; the same for its address for users.
-INSIDE_SEEN, INSIDE_GOOD, OUTSIDE_SEEN, OUTSIDE_GOOD = 1, 2, 4, 8
+# The application was probed on its host, and the answer was good; the same from outside, at its public address.
+INSIDE_PROBED, INSIDE_GOOD, OUTSIDE_PROBED, OUTSIDE_GOOD = 1, 2, 4, 8
 
 Series = NDArray[Any]
 
 LAYOUT = 1  # of a packed series; counts up when SAMPLE changes
 
-_FIGURES = ("latency_ms", "memory_bytes", "cpu_percent", "disk_percent")
+_FIGURE_NAMES = ("latency_ms", "memory_bytes", "cpu_percent", "disk_percent")
 
 
 def empty(count: int = 0) -> Series:
-    """``count`` samples of the epoch, of which nothing is known."""
-    made = np.zeros(count, SAMPLE)
-    for name in _FIGURES:
-        made[name] = np.nan
-    return made
+    """Return ``count`` blank samples: at the epoch, not probed."""
+    series = np.zeros(count, SAMPLE)
+    for name in _FIGURE_NAMES:
+        series[name] = np.nan
+    return series
 
 
 def normalized(series: Series) -> Series:
-    """Sorted by time, one sample per instant.
+    """Return a series sorted by time, one sample per instant.
 
-    Of several of one instant the worst counts: seen if any saw it, good if all that saw it say so, the largest of each
-    figure. Instants that are no finite number are left out.
+    Several samples of one instant become the worst of them: probed if any was, good if all that were probed are, and
+    the largest of each figure. Instants that are not finite are left out.
     """
     if ordered(series["at"]):
         return series
-    kept: Series = series[np.isfinite(series["at"])]
-    if len(kept) < 2:
-        return kept
-    if not np.all(kept["at"][1:] >= kept["at"][:-1]):
-        kept = kept[np.argsort(kept["at"], kind="stable")]
-    first = np.concatenate(([True], kept["at"][1:] != kept["at"][:-1]))
+    rows: Series = series[np.isfinite(series["at"])]
+    if len(rows) < 2:
+        return rows
+    if not np.all(rows["at"][1:] >= rows["at"][:-1]):
+        rows = rows[np.argsort(rows["at"], kind="stable")]
+    first = np.concatenate(([True], rows["at"][1:] != rows["at"][:-1]))
     if first.all():
-        return kept
+        return rows
     starts = np.flatnonzero(first)
-    merged: Series = kept[starts].copy()
-    for name in _FIGURES:
-        merged[name] = np.fmax.reduceat(kept[name], starts)
-    flags = kept["flags"]
-    seen = np.bitwise_or.reduceat(flags, starts) & (INSIDE_SEEN | OUTSIDE_SEEN)
-    good = np.zeros_like(seen)
-    for was_seen, was_good in ((INSIDE_SEEN, INSIDE_GOOD), (OUTSIDE_SEEN, OUTSIDE_GOOD)):
-        # Not seen says nothing: it does not make the others' word worse.
-        word = np.where(flags & was_seen, flags & was_good, was_good).astype(np.uint8)
-        good |= np.bitwise_and.reduceat(word, starts)
-        good[(seen & was_seen) == 0] &= ~np.uint8(was_good)
-    merged["flags"] = seen | good
-    return merged
+    result: Series = rows[starts].copy()
+    for name in _FIGURE_NAMES:
+        result[name] = np.fmax.reduceat(rows[name], starts)
+    flags = rows["flags"]
+    probed = np.bitwise_or.reduceat(flags, starts) & (INSIDE_PROBED | OUTSIDE_PROBED)
+    good = np.zeros_like(probed)
+    for probed_flag, good_flag in ((INSIDE_PROBED, INSIDE_GOOD), (OUTSIDE_PROBED, OUTSIDE_GOOD)):
+        # A sample that was not probed is no vote: it must not turn a good one bad.
+        vote = np.where(flags & probed_flag, flags & good_flag, good_flag).astype(np.uint8)
+        good |= np.bitwise_and.reduceat(vote, starts)
+        good[(probed & probed_flag) == 0] &= ~np.uint8(good_flag)
+    result["flags"] = probed | good
+    return result
 
 
 def ordered(at: NDArray[np.float64]) -> bool:
-    """Whether instants rise strictly and are finite, as those of a normalized series do."""
+    """Return whether instants rise strictly and are finite, as in a normalized series."""
     instants = np.ascontiguousarray(at)
     if not len(instants):
         return True
@@ -80,15 +80,15 @@ def ordered(at: NDArray[np.float64]) -> bool:
 
 
 def merged(*parts: Series) -> Series:
-    """Several series as one."""
+    """Return several series as one."""
     return normalized(np.concatenate(parts)) if parts else empty()
 
 
 def pack(series: Series) -> bytes:
-    """Bytes for :func:`unpack`, of layout :data:`LAYOUT`."""
+    """Return a series as bytes of layout :data:`LAYOUT`."""
     return series.tobytes()
 
 
 def unpack(data: bytes) -> Series:
-    """A series from :func:`pack`. ``ValueError`` for bytes that are none."""
+    """Return a series from the bytes of :func:`pack`. Raises ``ValueError`` for others."""
     return np.frombuffer(data, SAMPLE)

@@ -1,4 +1,4 @@
-"""Stretches of time: when it was down, when nobody looked, when it was planned. Half open, sorted, disjoint."""
+"""Sets of time spans, such as down, unknown or planned time: half open, sorted, disjoint."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ class Spans:
 
     @property
     def seconds(self) -> float:
-        """How long all of them are."""
+        """The total length."""
         return float(np.sum(self.end - self.start))
 
     def pairs(self) -> list[tuple[float, float]]:
-        """Starts and ends as plain numbers."""
+        """Return starts and ends as plain numbers."""
         return list(zip(self.start.tolist(), self.end.tolist(), strict=True))
 
 
 @dataclass(frozen=True, eq=False)
 class Timeline:
-    """What is known of one thing from ``start`` to ``end``: it was down, or nobody looked; else it was up.
+    """States from ``start`` to ``end``: ``down``, ``unknown`` (no probe), and up for the remaining time.
 
-    ``down`` and ``unknown`` lie within, and apart from each other.
+    ``down`` and ``unknown`` lie within, and do not overlap.
     """
 
     start: float
@@ -46,60 +46,60 @@ class Timeline:
 
 
 def of(pairs: Iterable[tuple[float, float]]) -> Spans:
-    """Spans from pairs in any order, which may overlap or touch; empty ones and those of no finite time are left out.
+    """Return spans from pairs in any order, which may overlap or touch; empty and non-finite ones are left out.
 
     A pair that ends before it begins is empty.
     """
-    given = np.array(list(pairs), np.float64).reshape(-1, 2)
-    given = given[np.isfinite(given).all(axis=1) & (given[:, 1] > given[:, 0])]
-    given = given[np.argsort(given[:, 0], kind="stable")]
-    return joined(given[:, 0], np.maximum.accumulate(given[:, 1])) if len(given) else NONE
+    bounds = np.array(list(pairs), np.float64).reshape(-1, 2)
+    bounds = bounds[np.isfinite(bounds).all(axis=1) & (bounds[:, 1] > bounds[:, 0])]
+    bounds = bounds[np.argsort(bounds[:, 0], kind="stable")]
+    return joined(bounds[:, 0], np.maximum.accumulate(bounds[:, 1])) if len(bounds) else NONE
 
 
 def joined(start: Instants, end: Instants) -> Spans:
-    """Spans from starts and ends that both rise: those that overlap or touch become one."""
+    """Return spans from starts and ends that both rise: those that overlap or touch become one."""
     if not len(start):
         return Spans(np.empty(0), np.empty(0))
-    apart = start[1:] > end[:-1]
-    return Spans(start[np.concatenate(([True], apart))], end[np.concatenate((apart, [True]))])
+    separate = start[1:] > end[:-1]
+    return Spans(start[np.concatenate(([True], separate))], end[np.concatenate((separate, [True]))])
 
 
 def within(spans: Spans, at: Instants) -> Mask:
-    """Which of the instants lie in a span."""
+    """Return a mask of the instants that lie in a span."""
     if not len(spans):
         return np.zeros(np.shape(at), bool)
     before = np.searchsorted(spans.start, at, side="right") - 1
     return np.asarray((before >= 0) & (at < spans.end[before]))
 
 
-def union(one: Spans, other: Spans) -> Spans:
-    """What is in either."""
-    return _combined(one, other, True, True, True)
+def union(first: Spans, second: Spans) -> Spans:
+    """Return the time in either."""
+    return _combined(first, second, True, True, True)
 
 
-def intersection(one: Spans, other: Spans) -> Spans:
-    """What is in both."""
-    return _combined(one, other, True, False, False)
+def intersection(first: Spans, second: Spans) -> Spans:
+    """Return the time in both."""
+    return _combined(first, second, True, False, False)
 
 
-def difference(one: Spans, other: Spans) -> Spans:
-    """What is in ``one`` and not in ``other``."""
-    return _combined(one, other, False, True, False)
+def difference(first: Spans, second: Spans) -> Spans:
+    """Return the time in ``first`` and not in ``second``."""
+    return _combined(first, second, False, True, False)
 
 
-def _combined(one: Spans, other: Spans, both: bool, first: bool, second: bool) -> Spans:
-    """What is in both, only in the first, only in the second, whichever is wanted."""
-    points = np.unique(np.concatenate((one.start, one.end, other.start, other.end)))
+def _combined(a: Spans, b: Spans, keep_both: bool, only_a: bool, only_b: bool) -> Spans:
+    """Return the time in both, only in ``a``, only in ``b``, as selected."""
+    points = np.unique(np.concatenate((a.start, a.end, b.start, b.end)))
     if len(points) < 2:
         return NONE
     left = points[:-1]
-    in_one, in_other = within(one, left), within(other, left)
-    kept = (both & in_one & in_other) | (first & in_one & ~in_other) | (second & in_other & ~in_one)
-    return joined(left[kept], points[1:][kept])
+    in_a, in_b = within(a, left), within(b, left)
+    selected = (keep_both & in_a & in_b) | (only_a & in_a & ~in_b) | (only_b & in_b & ~in_a)
+    return joined(left[selected], points[1:][selected])
 
 
 def cut(spans: Spans, start: float, end: float) -> Spans:
-    """What of the spans lies in ``[start, end)``."""
+    """Return the parts of the spans within ``[start, end)``."""
     first, last = np.searchsorted(spans.end, start, side="right"), np.searchsorted(spans.start, end, side="left")
     if last <= first:
         return NONE
@@ -107,7 +107,7 @@ def cut(spans: Spans, start: float, end: float) -> Spans:
 
 
 def seconds_between(spans: Spans, edges: Instants) -> NDArray[np.float64]:
-    """Seconds of the spans in each of the ``n`` cells between ``n + 1`` rising edges; shape ``(n,)``."""
+    """Return the seconds of the spans in each of the ``n`` cells between ``n + 1`` rising edges; shape ``(n,)``."""
     if not len(spans):
         return np.zeros(max(len(edges) - 1, 0))
     until = np.concatenate(([0.0], np.cumsum(spans.end - spans.start)))  # of all spans before the i-th

@@ -1,4 +1,4 @@
-"""All that the history knows of one host about one period, from rows, packed hours and rolled-up days."""
+"""Facts of one host and one period, read from the rows, packed hours and rolled-up days of the history."""
 
 from __future__ import annotations
 
@@ -15,40 +15,40 @@ from ...history.packed_samples import DAY_S, HOUR_S
 from ...history.store import History
 from . import blocks, rollups
 from . import spans as stretches
-from .cells import Cells, added, cells
+from .aggregates import Aggregates, aggregate, combine
 from .facts import Facts, edges, planned
 from .periods import Period
 from .rollups import Day, roll_up
-from .series import OUTSIDE_SEEN, Series
+from .series import OUTSIDE_PROBED, Series
 from .timeline import Kind, Timeline, clip, join, timeline
 
 __all__ = ["facts", "hosts", "planned_time", "roll_up", "series", "write_series"]
 
-# How far beyond its borders the rest of a failure is looked for.
+# How far beyond the period's borders an incident is followed.
 _BEYOND_S = 7 * DAY_S
 
 
 def hosts(store: History) -> list[str]:
-    """Every host of which there is a sample, in order of their names."""
+    """Return every host with a sample, sorted."""
     tables = (schema.samples, schema.sample_blocks, schema.sample_rollups)
     return sorted({host for table in tables for host in blocks.hosts_of(store, table)})
 
 
 def planned_time(store: History, host: str, start: float, end: float, allowance_s: float) -> stretches.Spans:
-    """Planned time that overlaps ``[start, end)`` (epoch seconds). Raises ``HistoryError``."""
+    """Return planned time that overlaps ``[start, end)`` (epoch seconds). Raises ``HistoryError``."""
     return store.read(lambda connection: rollups.planned_time(connection, host, start, end, allowance_s))
 
 
 def series(store: History, host: str, start: float, end: float) -> Series:
-    """Raw samples from ``start`` up to ``end`` (epoch seconds). Raises ``HistoryError``."""
+    """Return raw samples from ``start`` up to ``end`` (epoch seconds). Raises ``HistoryError``."""
     return store.read(lambda connection: blocks.load(connection, host, start, end))
 
 
 def write_series(store: History, host: str, samples: Series, source: str) -> int:
-    """Store many samples; how many are new. Doing it again changes nothing.
+    """Store many samples; return how many are new. Idempotent.
 
-    They go into packed hours, which keep no ``source``: a sample is what was seen, whoever saw it. Those of days that
-    are rolled up already are left out (:func:`.blocks.add` tells which). Raises ``HistoryError``.
+    They go into packed hours, which have no ``source``. Samples of days that are rolled up already are left out
+    (:func:`.blocks.add` returns them). Raises ``HistoryError``.
     """
     del source
     return blocks.add(store, host, samples).stored
@@ -57,55 +57,55 @@ def write_series(store: History, host: str, samples: Series, source: str) -> int
 def facts(
     store: History, host: str, period: Period, now: float, *, gap_s: float, restart_allowance_s: float = 60.0
 ) -> Facts:
-    """What is known of ``host`` about ``period`` as of ``now`` (epoch seconds); a sample holds for ``gap_s`` seconds.
+    """Read the facts of ``host`` and ``period`` as of ``now`` (epoch seconds); a sample holds for ``gap_s`` seconds.
 
     Rolled-up days have the ``gap_s`` with which they were rolled up. Raises ``HistoryError``.
     """
     end = max(min(period.end, now), period.start)
 
     def work(connection: sa.Connection) -> Facts:
-        # Raw before rolled up: a day that is rolled up meanwhile is found twice rather than not at all.
-        whole, errors = blocks.load_all(connection, host, period.start - gap_s, end)
-        known = _Known(host, whole, rollups.load(connection, host, period.start, end), gap_s)
-        windows = rollups.windows(connection, host, period.start, end)
-        restarts = rollups.restarts(connection, host, period.start, end)
+        # Raw before rolled up: a day that is rolled up meanwhile is read twice rather than not at all.
+        loaded, errors = blocks.load_all(connection, host, period.start - gap_s, end)
+        samples = _Samples(host, loaded, rollups.load(connection, host, period.start, end), gap_s)
+        windows = rollups.maintenance_windows(connection, host, period.start, end)
+        restarts = rollups.planned_restarts(connection, host, period.start, end)
         within = edges(period, end, planned(windows, restarts, restart_allowance_s))
         return Facts(
             host=host,
             period=period,
             now=now,
-            timelines=_timelines(connection, known, period.start, end, now),
-            cells=known.cells(within),
+            timelines=_timelines(connection, samples, period.start, end, now),
+            cells=samples.aggregate(within),
             windows=windows,
             restarts=restarts,
             incidents=_incidents(connection, host, period.start - _BEYOND_S, end),
             log_counts=_log_counts(connection, host, period.start, end),
-            log_errors=_log_errors(errors, known.days, period, end),
-            resolution_s=float(max((day.resolution_s for day in known.days), default=0)),
+            log_errors=_log_errors(errors, samples.days, period, end),
+            resolution_s=float(max((day.resolution_s for day in samples.days), default=0)),
             runs=_runs(connection, host, period.start, end),
         )
 
     return store.read(work)
 
 
-class _Known:
-    """Raw samples and rolled-up days as one."""
+class _Samples:
+    """Raw samples and rolled-up days of a host together."""
 
-    def __init__(self, host: str, whole: Series, days: Sequence[Day], gap_s: float) -> None:
+    def __init__(self, host: str, series: Series, days: Sequence[Day], gap_s: float) -> None:
         self.host, self.days, self.gap_s = host, days, gap_s
-        self.whole = whole  # of rolled-up days as well: what holds into the next one
-        self.raw = whole
+        self.series = series  # with those of rolled-up days that hold into the next one
+        self.raw = series
         if days:
-            at = whole["at"]
+            at = series["at"]
             inside = np.isin(at // DAY_S * DAY_S, [day.start for day in days])
-            self.raw = whole[~inside] if inside.any() else whole
+            self.raw = series[~inside] if inside.any() else series
 
-    def cells(self, edges: Any) -> Cells:
-        counted = cells(self.raw, edges)
-        return added(counted, rollups.grouped(self.days, edges)) if self.days else counted
+    def aggregate(self, edges: Any) -> Aggregates:
+        raw = aggregate(self.raw, edges)
+        return combine(raw, rollups.aggregate_days(self.days, edges)) if self.days else raw
 
     def timeline(self, kind: Kind, start: float, end: float) -> Timeline:
-        """Rolled-up days as they were kept, and what lies between them from samples."""
+        """Return the timelines of rolled-up days as stored, and of the time between them from samples."""
         parts, at = [], start
         for day in self.days:
             if day.start + DAY_S <= at or day.start >= end:
@@ -121,69 +121,69 @@ class _Known:
         return join(parts)
 
     def _raw_line(self, kind: Kind, start: float, end: float) -> Timeline:
-        first, last = np.searchsorted(self.whole["at"], (start - self.gap_s, end))
-        return timeline(self.whole[first:last], kind, start, end, self.gap_s)
+        first, last = np.searchsorted(self.series["at"], (start - self.gap_s, end))
+        return timeline(self.series[first:last], kind, start, end, self.gap_s)
 
     @property
     def outside(self) -> bool:
-        """Whether anybody asked from outside."""
-        return bool(np.any(self.raw["flags"] & OUTSIDE_SEEN)) or any(
+        """Whether there is any probe from outside."""
+        return bool(np.any(self.raw["flags"] & OUTSIDE_PROBED)) or any(
             bool(np.any(day.cells["outside_total"])) for day in self.days
         )
 
 
 def _timelines(
-    connection: sa.Connection, known: _Known, start: float, end: float, now: float
+    connection: sa.Connection, samples: _Samples, start: float, end: float, now: float
 ) -> dict[str, Timeline | None]:
-    uptime = known.timeline("uptime", start, end)
+    uptime = samples.timeline("uptime", start, end)
     if end > start:
-        parts = [_before(connection, known, uptime), uptime, _after(connection, known, uptime, now)]
+        parts = [_lead_in(connection, samples, uptime), uptime, _follow_up(connection, samples, uptime, now)]
         uptime = join([part for part in parts if part is not None])
-    return {"uptime": uptime, "availability": known.timeline("availability", start, end) if known.outside else None}
+    return {"uptime": uptime, "availability": samples.timeline("availability", start, end) if samples.outside else None}
 
 
 def _not_up(line: Timeline) -> stretches.Spans:
     return stretches.union(line.down, line.unknown)
 
 
-def _before(connection: sa.Connection, known: _Known, within: Timeline) -> Timeline | None:
-    """What precedes a timeline that does not begin well: from the end of the last good time, if there was a failure."""
+def _lead_in(connection: sa.Connection, samples: _Samples, within: Timeline) -> Timeline | None:
+    """Return the time before a timeline that begins with a failure, from the last good sample on; else ``None``."""
     start, reach = within.start, HOUR_S
-    troubled = _not_up(within)
-    if not len(troubled) or troubled.start[0] > start:
+    not_up = _not_up(within)
+    if not len(not_up) or not_up.start[0] > start:
         return None
     while True:
-        line = _stretch(connection, known, start - reach, start)
-        troubled = _not_up(line)
-        begun = float(troubled.start[-1]) if len(troubled) and troubled.end[-1] >= start else start
-        if begun > line.start or reach >= _BEYOND_S:
-            found = clip(line, begun, start)
-            return found if len(found.down) else None
+        line = _uptime(connection, samples, start - reach, start)
+        not_up = _not_up(line)
+        failed_at = float(not_up.start[-1]) if len(not_up) and not_up.end[-1] >= start else start
+        if failed_at > line.start or reach >= _BEYOND_S:
+            before = clip(line, failed_at, start)
+            return before if len(before.down) else None
         reach = min(reach * 6, _BEYOND_S)
 
 
-def _after(connection: sa.Connection, known: _Known, within: Timeline, now: float) -> Timeline | None:
-    """What follows a timeline that does not end well, until it is good again, if it ended with a failure."""
+def _follow_up(connection: sa.Connection, samples: _Samples, within: Timeline, now: float) -> Timeline | None:
+    """Return the time after a timeline that ends with a failure, up to the next good sample; else ``None``."""
     end, reach = within.end, HOUR_S
-    troubled = _not_up(within)
-    if now <= end or not len(troubled) or troubled.end[-1] < end:
+    not_up = _not_up(within)
+    if now <= end or not len(not_up) or not_up.end[-1] < end:
         return None
-    if not len(clip(within, float(troubled.start[-1]), end).down):
+    if not len(clip(within, float(not_up.start[-1]), end).down):
         return None
     while True:
-        line = _stretch(connection, known, end, min(end + reach, now))
-        troubled = _not_up(line)
-        over = float(troubled.end[0]) if len(troubled) and troubled.start[0] <= end else end
-        if over < line.end or line.end >= now or reach >= _BEYOND_S:
-            # As far as the good sample itself, without which nobody could tell that it was over.
-            return clip(line, end, min(over + 1.0, line.end))
+        line = _uptime(connection, samples, end, min(end + reach, now))
+        not_up = _not_up(line)
+        recovered_at = float(not_up.end[0]) if len(not_up) and not_up.start[0] <= end else end
+        if recovered_at < line.end or line.end >= now or reach >= _BEYOND_S:
+            # Includes the good sample itself, which proves that the failure is over.
+            return clip(line, end, min(recovered_at + 1.0, line.end))
         reach = min(reach * 6, _BEYOND_S)
 
 
-def _stretch(connection: sa.Connection, known: _Known, start: float, end: float) -> Timeline:
-    whole = blocks.load(connection, known.host, start - known.gap_s, end)
-    days = rollups.load(connection, known.host, start, end)
-    return _Known(known.host, whole, days, known.gap_s).timeline("uptime", start, end)
+def _uptime(connection: sa.Connection, samples: _Samples, start: float, end: float) -> Timeline:
+    loaded = blocks.load(connection, samples.host, start - samples.gap_s, end)
+    days = rollups.load(connection, samples.host, start, end)
+    return _Samples(samples.host, loaded, days, samples.gap_s).timeline("uptime", start, end)
 
 
 def _rows(connection: sa.Connection, query: sa.Select[Any]) -> list[dict[str, Any]]:
@@ -214,7 +214,7 @@ def _runs(connection: sa.Connection, host: str, start: float, end: float) -> lis
 
 
 def _log_errors(errors: Mapping[float, int], days: Sequence[Day], period: Period, end: float) -> dict[str, int]:
-    """By local day, the last that any probe of it reported."""
+    """Return by local day the error count of its last probe."""
     zone = ZoneInfo(period.timezone)
     rolled = {day.start for day in days}
     hours = {hour: count for hour, count in errors.items() if hour // DAY_S * DAY_S not in rolled}

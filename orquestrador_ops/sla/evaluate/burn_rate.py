@@ -1,8 +1,7 @@
-"""Burn rates of the error budget over several windows, and what changed since the last look at them.
+"""Burn rates of the error budget over several windows, and their transitions since the last evaluation.
 
 burn rate = (bad / all samples of a window) / (1 - objective): 1 uses up the budget exactly in its period. An alert
-fires when both windows of a pair burn too fast: the long one because it is serious, the short one because it still
-goes on.
+fires when both windows of a pair burn too fast: the long one shows that it is serious, the short one that it goes on.
 Source of pairs and factors: Google's Site Reliability Workbook, chapter 5, for 30 days.
 """
 
@@ -21,7 +20,7 @@ from ..data import series as samples
 from ..data import spans
 from ..data.series import Series
 from ..data.spans import Spans
-from ..data.timeline import seen
+from ..data.timeline import observed
 from .objectives import Objectives
 
 HOUR_S = 3600
@@ -49,7 +48,7 @@ LONGEST_S = max(pair.long_s for pair in PAIRS)
 
 
 def rates(series: Series, objectives: Objectives, now: float, planned: Spans = spans.NONE) -> list[dict[str, Any]]:
-    """How fast the budget of uptime burns at ``now``, one of each of :data:`PAIRS`.
+    """Return the burn rates of the uptime's budget at ``now``, one for each of :data:`PAIRS`.
 
     ``[{name, severity, long_s, short_s, factor, long_burn, short_burn, total_long, total_short, bad_long, bad_short,
     firing}]``; a burn rate of a window without samples is ``None``. A window is what follows ``now`` less its seconds,
@@ -57,17 +56,17 @@ def rates(series: Series, objectives: Objectives, now: float, planned: Spans = s
     back :data:`LONGEST_S`.
     """
     series = samples.normalized(series)
-    counts, good = seen(series, "uptime")
+    counts, good = observed(series, "uptime")
     at = series["at"][counts]
     bad = ~good[counts]
     if len(planned):
-        kept = ~spans.within(planned, at)
-        at, bad = at[kept], bad[kept]
+        unplanned = ~spans.within(planned, at)
+        at, bad = at[unplanned], bad[unplanned]
     until = int(np.searchsorted(at, now, side="right"))
-    found = []
+    result = []
     for pair in PAIRS:
         (total_long, bad_long), (total_short, bad_short) = (
-            _counted(bad[int(np.searchsorted(at, now - length, side="right")) : until])
+            _count_bad(bad[int(np.searchsorted(at, now - length, side="right")) : until])
             for length in (pair.long_s, pair.short_s)
         )
         long_burn = _burn(bad_long, total_long, objectives.uptime)
@@ -84,16 +83,16 @@ def rates(series: Series, objectives: Objectives, now: float, planned: Spans = s
             "bad_short": bad_short,
             "firing": enough and too_fast,
         }
-        found.append(rate)
-    return found
+        result.append(rate)
+    return result
 
 
 def transitions(
     before: Mapping[str, Any], rates: Sequence[Mapping[str, Any]]
 ) -> tuple[dict[str, bool], list[dict[str, Any]]]:
-    """What is firing now, by name, and what changed since ``before``, which is such a state.
+    """Return which alerts fire, by name, and the changes since ``before``, an earlier state.
 
-    ``(state, [{name, severity, event: firing|resolved, reason}])``. An alert that nobody has data for any more stays as
+    ``(state, [{name, severity, event: firing|resolved, reason}])``. An alert without recent samples stays as
     it was: silence is no recovery.
     """
     state: dict[str, bool] = {}
@@ -103,12 +102,12 @@ def transitions(
         silent = rate["short_burn"] is None
         state[name] = was if silent else bool(rate["firing"])
         if state[name] != was:
-            event, reason = ("firing", _fires(rate)) if state[name] else ("resolved", _rests(rate))
+            event, reason = ("firing", _firing_reason(rate)) if state[name] else ("resolved", _resolved_reason(rate))
             events.append({"name": name, "severity": rate["severity"], "event": event, "reason": reason})
     return state, events
 
 
-def _counted(bad: Any) -> tuple[int, int]:
+def _count_bad(bad: Any) -> tuple[int, int]:
     return len(bad), int(np.count_nonzero(bad))
 
 
@@ -116,9 +115,9 @@ def _burn(bad: int, total: int, objective: float) -> float | None:
     return round(bad / total / (1 - objective), 9) if total else None
 
 
-def _fires(rate: Mapping[str, Any]) -> Message:
+def _firing_reason(rate: Mapping[str, Any]) -> Message:
     return msg(
-        "The error budget burns {burn} times as fast as it may, above {limit}: "
+        "The error budget burns at {burn} times the allowed rate, above the limit of {limit}: "
         "{bad} of {total} probes of the last {window_s} were bad",
         burn=rate["long_burn"],
         bad=rate["bad_long"],
@@ -128,7 +127,7 @@ def _fires(rate: Mapping[str, Any]) -> Message:
     )
 
 
-def _rests(rate: Mapping[str, Any]) -> Message:
+def _resolved_reason(rate: Mapping[str, Any]) -> Message:
     return msg(
         "The error budget no longer burns too fast: {bad} of {total} probes of the last {window_s} were bad",
         bad=rate["bad_short"],

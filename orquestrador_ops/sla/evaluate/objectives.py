@@ -1,4 +1,4 @@
-"""What was promised: the playbook's five service levels, and how strictly their arithmetic is done."""
+"""Objectives: the playbook's five service levels, and the parameters of their evaluation."""
 
 from __future__ import annotations
 
@@ -33,61 +33,61 @@ _RATIOS = ("uptime", "availability", "response", "error_rate")
 _TIMES = {"recovery_s": (1, 30 * 86400), "gap_s": (1, 86400), "restart_allowance_s": (0, 3600)}
 
 
-def of(variables: Mapping[str, Any], template: Callable[[Any], Any]) -> Objectives:
+def from_variables(variables: Mapping[str, Any], template: Callable[[Any], Any]) -> Objectives:
     """Read ``sla_uptime``, ``sla_availability``, ``sla_response``, ``sla_response_ms``, ``sla_error_rate``,
     ``sla_recovery_s``, ``sla_gap_s``, ``sla_restart_allowance_s`` and ``sla_burn_min_bad``.
 
     ``template`` resolves values that are templates; what is not set has its default. Raises ``ValueError``, one line
     that names the variable.
     """
-    given = {}
+    values = {}
     for field in fields(Objectives):
         name = f"sla_{field.name}"
         value = template(variables[name]) if name in variables else None
         if value is not None and value != "":
-            given[field.name] = _read(field.name, name, value)
-    return Objectives(**given)  # type: ignore[arg-type]
+            values[field.name] = _read(field.name, name, value)
+    return Objectives(**values)  # type: ignore[arg-type]
 
 
 def _read(field: str, name: str, value: object) -> float:
-    number, given = _number(value), {"name": name, "value": excerpt(value, 60)}
+    number, names = _number(value), {"name": name, "value": excerpt(value, 60)}
     if field in _RATIOS:
         if number is None or not 0 < number < 1:
-            raise SlaError(msg("{name} is {value}: give a ratio between 0 and 1, such as 0.999 for 99.9 %", **given))
+            raise SlaError(msg("{name} is {value}: give a ratio between 0 and 1, such as 0.999 for 99.9 %", **names))
         return number
     if field == "burn_min_bad":
         if number is None or number != int(number) or not 1 <= number <= 10**6:
-            raise SlaError(msg("{name} is {value}: give a whole number from 1", **given))
+            raise SlaError(msg("{name} is {value}: give a whole number from 1", **names))
         return int(number)
     if field == "response_ms":
-        return _threshold(number, given)
+        return _threshold(number, names)
     low, high = _TIMES[field]
     if number is None or not low <= number <= high:
-        text = msg("{name} is {value}: give a number of seconds from {low} to {high}", **given, low=low, high=high)
+        text = msg("{name} is {value}: give a number of seconds from {low} to {high}", **names, low=low, high=high)
         raise SlaError(text)
     return number
 
 
-def _threshold(number: float | None, given: Mapping[str, str]) -> float:
-    """A latency that histograms can tell: they know what lies below their edges, and nothing between two of them."""
+def _threshold(number: float | None, names: Mapping[str, str]) -> float:
+    """Return a threshold that is an edge of the histogram, which counts exactly below its edges only."""
     from ..data import histogram
 
     if number is not None and histogram.is_edge(number):
         return number
     if number is None or not 1 <= number <= histogram.EDGES[-1]:
-        raise SlaError(msg("{name} is {value}: give milliseconds from 1 to 100000, such as 200", **given))
+        raise SlaError(msg("{name} is {value}: give milliseconds from 1 to 100000, such as 200", **names))
     below, above = (f"{histogram.EDGES[histogram.EDGES.searchsorted(number) + step]:g}" for step in (-1, 0))
-    edges = {**given, "below": below, "above": above}
-    text = msg("{name} is {value}, which the histogram of latencies cannot tell: give {below} or {above}", **edges)
+    edges = {**names, "below": below, "above": above}
+    text = msg("{name} is {value}, which is not an edge of the latency histogram: give {below} or {above}", **edges)
     raise SlaError(text)
 
 
 def _number(value: object) -> float | None:
-    """A finite number, also as text; no boolean."""
+    """Return a finite number, also from text; ``None`` for anything else, booleans included."""
     if isinstance(value, bool):
         return None
     try:
-        found = float(str(value))
+        number = float(str(value))
     except ValueError:
         return None
-    return found if abs(found) < float("inf") else None
+    return number if abs(number) < float("inf") else None

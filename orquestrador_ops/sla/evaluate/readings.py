@@ -1,4 +1,4 @@
-"""What metrics tell of a host beside its evaluated periods: its probes, its response times, its last proven backup."""
+"""Metrics of a host beside its evaluated periods: its probes, its response times, its last proven backup."""
 
 from __future__ import annotations
 
@@ -12,19 +12,19 @@ from numpy.typing import NDArray
 from ...core.i18n import epoch
 from ...procedures.outcome import OK_STATUSES
 from ..data import histogram
-from ..data.cells import Cells
-from ..data.series import INSIDE_GOOD, INSIDE_SEEN, OUTSIDE_GOOD, OUTSIDE_SEEN, Series
+from ..data.aggregates import Aggregates
+from ..data.series import INSIDE_GOOD, INSIDE_PROBED, OUTSIDE_GOOD, OUTSIDE_PROBED, Series
 
 # Upper edges of the buckets, in seconds. The objective's 0.2 is one of them.
 LATENCY_EDGES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0)
 
-_FLAGS = {"inside": (INSIDE_SEEN, INSIDE_GOOD), "outside": (OUTSIDE_SEEN, OUTSIDE_GOOD)}
+_FLAGS = {"inside": (INSIDE_PROBED, INSIDE_GOOD), "outside": (OUTSIDE_PROBED, OUTSIDE_GOOD)}
 BACKUP_STEP = "database_verify"  # of the plans: restored and compared
 
 
 @dataclass(frozen=True)
-class Look:
-    """The last time that the application was looked at from one side."""
+class LastProbe:
+    """The last probe of the application from one side."""
 
     at: float  # epoch seconds
     good: bool
@@ -44,24 +44,24 @@ class Reading:
     """One host; its counts are those of the current month."""
 
     host: str
-    looks: Mapping[str, Look]  # inside, outside; none where nobody looked from there
-    # any: what counts for the uptime, the look inside where there is one; outside. (all, good)
+    looks: Mapping[str, LastProbe]  # inside, outside; without probes from a side it is missing
+    # (all, good) of "any", which counts for the uptime (on the host, else from outside), and of "outside"
     probes: Mapping[str, tuple[int, int]]
     latency: Latency | None = None
     backup_proven_at: float | None = None  # epoch seconds
 
 
-def reading(host: str, cells: Cells, recent: Series, *, backup_proven_at: float | None = None) -> Reading:
-    """What is told of ``host``: counts from the ``cells`` of the current month, the last probes from ``recent``.
+def reading(host: str, cells: Aggregates, recent: Series, *, backup_proven_at: float | None = None) -> Reading:
+    """Return the reading of ``host``: counts of the current month's ``cells``, last probes of ``recent``.
 
-    ``recent`` samples are sorted; a side that none of them looked from has no last probe.
+    ``recent`` samples are sorted.
     """
     looks = {}
-    for name, (seen, good) in _FLAGS.items():
-        there = np.flatnonzero(recent["flags"] & seen)
-        if len(there):
-            last = recent[there[-1]]
-            looks[name] = Look(float(last["at"]), bool(last["flags"] & good))
+    for name, (probed, good) in _FLAGS.items():
+        indexes = np.flatnonzero(recent["flags"] & probed)
+        if len(indexes):
+            last = recent[indexes[-1]]
+            looks[name] = LastProbe(float(last["at"]), bool(last["flags"] & good))
     probes = {"any": (int(cells.total.sum()), int(cells.good.sum()))}
     if cells.outside_total.any():
         probes["outside"] = (int(cells.outside_total.sum()), int(cells.outside_good.sum()))
@@ -69,7 +69,7 @@ def reading(host: str, cells: Cells, recent: Series, *, backup_proven_at: float 
 
 
 def latency(counts: NDArray[np.int64]) -> Latency | None:
-    """A histogram of :mod:`..data.histogram` in the few buckets that leave the house; ``None`` for an empty one."""
+    """Reduce a histogram of :mod:`..data.histogram` to the buckets that are exported; ``None`` for an empty one."""
     count = int(counts.sum())
     if not count:
         return None
@@ -83,12 +83,12 @@ def latency(counts: NDArray[np.int64]) -> Latency | None:
 
 
 def backup_proven_at(runs: Iterable[Mapping[str, Any]]) -> float | None:
-    """When a backup of the database was last restored and compared, by run records in any order; epoch seconds."""
-    found = [
+    """Return when a backup of the database was last restored and compared, in epoch seconds; runs in any order."""
+    instants = [
         epoch(step.get("ended_at") or run.get("ended_at"))
         for run in runs
         if not run.get("check_mode")
         for step in run.get("steps") or ()
         if step.get("id") == BACKUP_STEP and step.get("status") in OK_STATUSES
     ]
-    return max((at for at in found if at is not None), default=None)
+    return max((at for at in instants if at is not None), default=None)

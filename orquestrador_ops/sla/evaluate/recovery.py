@@ -1,4 +1,4 @@
-"""Incidents, from the first bad sample to the first good one, read off a timeline; and who knew and did what, when."""
+"""Incidents of a timeline, from the first bad sample to the first good one, and their rows of the incidents table."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ...core.i18n import epoch, iso
 from ..data import spans
 from ..data.spans import Spans, Timeline
 
-# Alerts about service levels themselves are no incident of the application, but what is told of one.
+# Alerts on service levels are consequences of an incident of the application, not incidents themselves.
 _ABOUT_LEVELS = "sla"
 
 
@@ -23,9 +23,9 @@ _ABOUT_LEVELS = "sla"
 class Incident:
     """Instants in seconds since the epoch, lengths in seconds.
 
-    ``to_at`` is the first good sample after it, ``None`` where there is none yet. ``seconds`` is the time it is known
-    to have been down: where samples are missing it may have lasted from ``best_seconds`` to ``worst_seconds``, ``None``
-    where nobody knows how long. ``unplanned_*`` are the same without planned time.
+    ``to_at`` is the first good sample after it, ``None`` if there is none yet. ``seconds`` is the time it is known
+    to have been down: with missing samples it may have lasted from ``best_seconds`` to ``worst_seconds``, ``None``
+    for an unknown end. ``unplanned_*`` are the same without planned time.
     """
 
     from_at: float
@@ -40,14 +40,14 @@ class Incident:
 
     @property
     def planned(self) -> bool:
-        """Nothing of it was seen outside of planned time."""
+        """Whether all its bad samples lie in planned time."""
         return self.unplanned_seconds <= 0
 
 
 def incidents(timeline: Timeline, planned: Spans) -> list[Incident]:
-    """Every incident of a timeline, the first one first.
+    """Return the incidents of a timeline, oldest first.
 
-    Down stretches between which nobody looked are one incident: no good sample proves that it was over.
+    Down times with only unknown time between them are one incident: no good sample proves that it was over.
     """
     down = timeline.down
     if not len(down):
@@ -72,59 +72,59 @@ def incidents(timeline: Timeline, planned: Spans) -> list[Incident]:
         _longest(bare, from_at, last_at),
         np.maximum(worst - _between(planned, from_at, until), 0),
     )
-    rows = zip(*(_known(column) for column in columns), strict=True)
+    rows = zip(*(_numbers_or_none(column) for column in columns), strict=True)
     return [Incident(*row) for row in rows]
 
 
-def _known(figures: NDArray[np.float64]) -> list[Any]:
-    """Plain numbers to the microsecond, ``None`` for NaN."""
+def _numbers_or_none(figures: NDArray[np.float64]) -> list[Any]:
+    """Return plain numbers to the microsecond, ``None`` for NaN."""
     return [None if math.isnan(value) else value for value in np.round(figures, 6).tolist()]
 
 
 def _gap_after(unknown: Spans, at: NDArray[np.float64]) -> NDArray[np.float64]:
-    found = np.searchsorted(unknown.start, at, side="left")
-    inside = np.minimum(found, max(len(unknown) - 1, 0))
+    index = np.searchsorted(unknown.start, at, side="left")
+    inside = np.minimum(index, max(len(unknown) - 1, 0))
     if not len(unknown):
         return np.full(len(at), np.nan)
-    return np.where((found < len(unknown)) & (unknown.start[inside] == at), unknown.end[inside], np.nan)
+    return np.where((index < len(unknown)) & (unknown.start[inside] == at), unknown.end[inside], np.nan)
 
 
 def _between(of: Spans, start: NDArray[np.float64], end: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Seconds of the spans within each of some stretches that follow each other."""
+    """Return the seconds of the spans within each of some disjoint, sorted intervals."""
     edges = np.column_stack((start, end)).ravel()
     return spans.seconds_between(of, edges)[::2]
 
 
 def _longest(of: Spans, start: NDArray[np.float64], end: NDArray[np.float64]) -> NDArray[np.float64]:
-    """The longest of the spans within each of some stretches that follow each other, 0 where there is none."""
-    found = np.zeros(len(start))
-    home = np.searchsorted(start, of.start, side="right") - 1
-    kept = (home >= 0) & (of.start < end[np.maximum(home, 0)])
-    np.maximum.at(found, home[kept], (of.end - of.start)[kept])
-    return found
+    """Return the longest of the spans within each of some disjoint, sorted intervals, 0 without any."""
+    longest = np.zeros(len(start))
+    target = np.searchsorted(start, of.start, side="right") - 1
+    inside = (target >= 0) & (of.start < end[np.maximum(target, 0)])
+    np.maximum.at(longest, target[inside], (of.end - of.start)[inside])
+    return longest
 
 
-_Record = tuple[float, float | None, Mapping[str, Any]]  # opened, closed, the row
+_Row = tuple[float, float | None, Mapping[str, Any]]  # opened, closed, the row
 
 
 class Records:
-    """Rows of the incidents table, to be asked which of them is about an incident that samples tell of."""
+    """Rows of the incidents table, matched with incidents of a timeline."""
 
     def __init__(self, rows: Sequence[Mapping[str, Any]], now: float) -> None:
-        told: list[_Record] = [
+        sorted_rows: list[_Row] = [
             (opened, epoch(row.get("closed_at")), row)
             for row in rows
             if (opened := epoch(row.get("opened_at"))) is not None
             and not str(row.get("procedure") or "").startswith(_ABOUT_LEVELS)
         ]
-        self._rows: list[_Record] = sorted(told, key=lambda one: one[0])
+        self._rows: list[_Row] = sorted(sorted_rows, key=lambda row: row[0])
         self._opened = [opened for opened, _, _ in self._rows]
         self._now = now
 
     def about(self, incident: Incident) -> Mapping[str, Any]:
-        """Of the rows that were open while it lasted, the one that was opened soonest after it began, or else before.
+        """Return the row that was open during the incident: the first one opened after it began, else the last before.
 
-        ``{}`` where none was.
+        ``{}`` if there is none.
         """
         after = bisect_left(self._opened, incident.from_at)
         end = self._now if incident.to_at is None else incident.to_at
@@ -136,8 +136,8 @@ class Records:
         return next(before, {})
 
 
-def shown(incident: Incident, row: Mapping[str, Any], *, counted: bool) -> dict[str, Any]:
-    """An incident as the document has it, with its row of the table; ``counted``: for the period's recovery time."""
+def as_dict(incident: Incident, row: Mapping[str, Any], *, counted: bool) -> dict[str, Any]:
+    """Return the document's entry of an incident and its row; ``counted``: for the period's recovery time."""
     return {
         "from": iso(incident.from_at),
         "to": iso(incident.to_at),

@@ -1,4 +1,4 @@
-"""The playbook's success metrics: every day, week and month of a period judged by the evidence there is of it.
+"""The playbook's success metrics: each day, week and month of a period evaluated by its evidence.
 
 A piece of the period without evidence is unknown, never met. Left out, unless they are all there is, are one that is
 still under way and has none yet, and, where runs are the evidence, one that the period's border cuts off from its run.
@@ -16,7 +16,7 @@ from orquestrador.core.types import Message
 
 from ...core.i18n import epoch
 from ..data import spans
-from ..data.cells import Cells, Figures, grouped
+from ..data.aggregates import Aggregates, Figures, regroup
 from ..data.facts import Facts, day_edges
 from ..data.spans import Spans, Timeline
 
@@ -24,18 +24,18 @@ MAX_ERRORS_A_DAY = 10
 _OK = frozenset({"ok", "changed"})
 
 Piece = tuple[float, float]
-Judge = Callable[[int, float, float], bool | None]
+Test = Callable[[int, float, float], bool | None]
 
 
 def metrics(
-    facts: Facts, uptime: Timeline, unplanned: Cells, planned: Spans, objective: float
+    facts: Facts, uptime: Timeline, unplanned: Aggregates, planned: Spans, objective: float
 ) -> dict[str, list[dict[str, Any]]]:
     """``{daily, weekly, monthly}``, each a list of ``{id, title, status: met|missed|unknown, observed}``.
 
     ``uptime``: of the period; ``unplanned``: what was counted outside of planned time; ``objective``: of uptime.
     """
     days = day_edges(facts.period, facts.until)
-    counted = grouped(unplanned, days)
+    counted = regroup(unplanned, days)
     bare = [spans.difference(of, planned) for of in (uptime.down, uptime.unknown)]
     down, unknown = (spans.seconds_between(of, days).tolist() for of in bare)
     errors = [facts.log_errors.get(date) for date in facts.period.dates()[: len(days) - 1]]
@@ -48,15 +48,15 @@ def metrics(
         return None if not total else good == total
 
     def few_errors(day: int, _start: float, _end: float) -> bool | None:
-        found = errors[day]
-        return None if found is None else found < MAX_ERRORS_A_DAY
+        count = errors[day]
+        return None if count is None else count < MAX_ERRORS_A_DAY
 
-    def promised(_piece: int, start: float, end: float) -> bool | None:
-        return _promised([*bare, planned], start, end, objective)
+    def uptime_met(_piece: int, start: float, end: float) -> bool | None:
+        return _uptime_met([*bare, planned], start, end, objective)
 
-    tests, dependencies = _last_of(facts, ("app_tests",)), _last_of(facts, ("npm_audit", "npm_outdated"))
-    reviewed, backed_up = _last_of(facts, ("documentation_review",)), _any_of(facts, "database_backup")
-    weeks, months = (_cut(edges, facts.until) for edges in (facts.period.weeks(), facts.period.months()))
+    tests, dependencies = _last_passed(facts, ("app_tests",)), _last_passed(facts, ("npm_audit", "npm_outdated"))
+    reviewed, backed_up = _last_passed(facts, ("documentation_review",)), _any_passed(facts, "database_backup")
+    weeks, months = (_edges_until(edges, facts.until) for edges in (facts.period.weeks(), facts.period.months()))
     by_day = _DAYS, days, facts
     by_week = _WEEKS, weeks, facts
     by_month = _MONTHS, months, facts
@@ -67,19 +67,19 @@ def metrics(
             _metric("error_log", msg("Fewer than 10 errors a day in the logs"), few_errors, *by_day),
         ],
         "weekly": [
-            _metric("uptime", msg("Uptime of the week as promised"), promised, *by_week),
+            _metric("uptime", msg("Uptime of the week as promised"), uptime_met, *by_week),
             _metric("tests", msg("All automated tests passed"), tests, *by_week, _WEEK_S),
             _metric("backup", msg("Backup made"), backed_up, *by_week, _WEEK_S),
         ],
         "monthly": [
-            _metric("uptime_sla", msg("Uptime of the month as promised"), promised, *by_month),
+            _metric("uptime_sla", msg("Uptime of the month as promised"), uptime_met, *by_month),
             _metric("dependencies", msg("Dependencies audited and up to date"), dependencies, *by_month, _MONTH_S),
             _metric("documentation", msg("Documentation reviewed"), reviewed, *by_month, _MONTH_S),
         ],
     }
 
 
-# The shortest that a whole week or month is, clocks that go forward considered.
+# The shortest whole week and month, on which clocks go forward.
 _WEEK_S, _MONTH_S = 7 * 86400 - 7200, 28 * 86400 - 7200
 _DAYS = msg("{met} of {total} day(s)", met=0, total=0)
 _WEEKS = msg("{met} of {total} week(s)", met=0, total=0)
@@ -87,36 +87,36 @@ _MONTHS = msg("{met} of {total} month(s)", met=0, total=0)
 
 
 def _metric(
-    name: str, title: Message, judge: Judge, words: Message, edges: Figures, facts: Facts, whole_s: float = 0
+    name: str, title: Message, test: Test, observed_text: Message, edges: Figures, facts: Facts, whole_s: float = 0
 ) -> dict[str, Any]:
-    """``whole_s``: a piece that is shorter is only part of a week or month, where that makes a difference."""
+    """Return the entry of a metric. ``whole_s``: a shorter piece is only part of a week or month."""
     pieces = list(zip(edges[:-1].tolist(), edges[1:].tolist(), strict=True))
-    found = [judge(number, start, end) for number, (start, end) in enumerate(pieces)]
-    if len(found) > 1 and found[-1] is None and (facts.period.end >= facts.now or _is_cut(pieces[-1], whole_s)):
-        found.pop()
-    if len(found) > 1 and found[0] is None and _is_cut(pieces[0], whole_s):
-        found.pop(0)
-    status = "missed" if False in found else "unknown" if None in found or not found else "met"
-    known = any(one is not None for one in found)
-    observed = {**words, "args": {"met": found.count(True), "total": len(found)}} if known else None
+    results = [test(number, start, end) for number, (start, end) in enumerate(pieces)]
+    if len(results) > 1 and results[-1] is None and (facts.period.end >= facts.now or _is_partial(pieces[-1], whole_s)):
+        results.pop()
+    if len(results) > 1 and results[0] is None and _is_partial(pieces[0], whole_s):
+        results.pop(0)
+    status = "missed" if False in results else "unknown" if None in results or not results else "met"
+    evaluated = any(result is not None for result in results)
+    observed = {**observed_text, "args": {"met": results.count(True), "total": len(results)}} if evaluated else None
     return {"id": name, "title": title, "status": status, "observed": observed}
 
 
-def _is_cut(piece: Piece, whole_s: float) -> bool:
+def _is_partial(piece: Piece, whole_s: float) -> bool:
     return piece[1] - piece[0] < whole_s
 
 
-def _cut(edges: Figures, until: float) -> Figures:
+def _edges_until(edges: Figures, until: float) -> Figures:
     return np.append(edges[edges < until], until) if until > edges[0] else edges[:1]
 
 
-def _promised(of: Sequence[Spans], start: float, end: float, objective: float) -> bool | None:
-    """Whether the uptime between two times, without planned time, is proven to be, or not to be, what was promised.
+def _uptime_met(parts: Sequence[Spans], start: float, end: float, objective: float) -> bool | None:
+    """Return whether the uptime between two times, without planned time, provably meets the objective; else ``None``.
 
     ``of``: down and unknown outside of planned time, and planned time.
     """
     edges = np.array([start, end])
-    down, unknown, left_out = (float(spans.seconds_between(one, edges)[0]) for one in of)
+    down, unknown, left_out = (float(spans.seconds_between(part, edges)[0]) for part in parts)
     total = end - start - left_out
     if total <= 0 or unknown >= total:
         return None
@@ -125,37 +125,37 @@ def _promised(of: Sequence[Spans], start: float, end: float, objective: float) -
     return False if round((total - down) / total, 12) < objective else None
 
 
-def _steps(facts: Facts, name: str) -> list[tuple[float, str]]:
-    """When a step was last done and how it ended, in every run that really did it, the first one first."""
-    found = []
+def _step_results(facts: Facts, name: str) -> list[tuple[float, str]]:
+    """Return time and status of a step in every run that executed it, oldest first."""
+    results = []
     for run in facts.runs:
         at = epoch(run.get("ended_at")) or epoch(run.get("started_at"))
         if at is None or run.get("check_mode"):
             continue
         steps: Sequence[Mapping[str, Any]] = run.get("steps") or ()
-        found += [(at, str(step.get("status"))) for step in steps if step.get("id") == name]
-    return sorted(one for one in found if one[1] not in ("skipped", "unknown"))
+        results += [(at, str(step.get("status"))) for step in steps if step.get("id") == name]
+    return sorted(result for result in results if result[1] not in ("skipped", "unknown"))
 
 
-def _last_of(facts: Facts, names: tuple[str, ...]) -> Judge:
-    """Whether each of these steps ended well the last time it was done."""
-    steps = [_steps(facts, name) for name in names]
+def _last_passed(facts: Facts, names: tuple[str, ...]) -> Test:
+    """Return a test that each of these steps passed the last time it ran."""
+    steps = [_step_results(facts, name) for name in names]
 
-    def judge(_piece: int, start: float, end: float) -> bool | None:
-        last = [[status for at, status in found if start <= at < end][-1:] for found in steps]
+    def test(_piece: int, start: float, end: float) -> bool | None:
+        last = [[status for at, status in results if start <= at < end][-1:] for results in steps]
         if any(status and status[0] not in _OK for status in last):
             return False
         return True if all(last) else None
 
-    return judge
+    return test
 
 
-def _any_of(facts: Facts, name: str) -> Judge:
-    """Whether a step ended well once."""
-    steps = _steps(facts, name)
+def _any_passed(facts: Facts, name: str) -> Test:
+    """Return a test that a step passed at least once."""
+    steps = _step_results(facts, name)
 
-    def judge(_piece: int, start: float, end: float) -> bool | None:
-        found = [status in _OK for at, status in steps if start <= at < end]
-        return any(found) if found else None
+    def test(_piece: int, start: float, end: float) -> bool | None:
+        passed = [status in _OK for at, status in steps if start <= at < end]
+        return any(passed) if passed else None
 
-    return judge
+    return test

@@ -1,7 +1,7 @@
 """The application's own ``health-monitor.log`` as history: ``YYYY-MM-DD HH:MM:SS [INFO|WARNING|ERROR] message``.
 
-The script writes several lines for each look and ends it with a summary (``Sistema: SAUDÁVEL``): that is one sample,
-bad if any of its lines is. In a log without summaries, lines that lie within two seconds are one look.
+The script writes several lines for each check and ends it with a summary (``Sistema: SAUDÁVEL``): that is one sample,
+bad if any of its lines is. In a log without summaries, lines within two seconds of each other are one check.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from datetime import datetime, tzinfo
 
 from orquestrador.core.messages import msg
 
-from ..data.series import INSIDE_GOOD, INSIDE_SEEN
-from .lines import Found, Numbered, Rejected
+from ..data.series import INSIDE_GOOD, INSIDE_PROBED
+from .row_parser import Numbered, Parsed, Rejected
 
 LINE = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) \[(INFO|WARNING|ERROR)\] (.*\S)")
 _SUMMARY = re.compile(r"(?:Sistema|System|Status)\s*:", re.I)
-# A warning is good unless it says itself that something failed.
+# A warning is good unless its text reports a failure.
 _BAD = re.compile(
     r"falh|\berros?\b|\berror|\bfail|\bdown\b|offline|indispon|inacess|unavailable|unreachable|timeout|"
     r"n[ãa]o (?:saud|respond|encontr|conect)|unhealthy|fora do ar|ca[íi]u",
@@ -32,92 +32,92 @@ _DISK = re.compile(r"(?:Disco|Disk): (\d+(?:\.\d+)?)%", re.I)
 _FIGURES = ("latency_ms", "memory_bytes", "disk_percent")
 _MIB = 1024.0**2
 
-_APART_S = 2.0  # of lines of one look, in a log without summaries
-_LONGEST_S = 60.0  # that a look takes: its commands have timeouts
-_LOOK_AHEAD = 400  # lines in which a log with summaries has shown one
-_BACK_S = 60.0  # a clock that goes back by more than that, in the hour that it shows twice, was put back
+_MAX_PAUSE_S = 2.0  # between lines of one check, in a log without summaries
+_MAX_CHECK_S = 60.0  # of a check: its commands have timeouts
+_PREVIEW_LINES = 400  # among which a log with summaries has one
+_MIN_SETBACK_S = 60.0  # a clock that goes back by more, in the hour that occurs twice, was set back
 
 _NO_LINE = msg("not a line such as 2026-01-31 12:00:00 [INFO] message")
-_NO_TIME = msg("there is no such date or time")
-_NOT_WHOLE = msg("the look of the monitor has no summary: it was not finished")
+_NO_TIME = msg("the date or time does not exist")
+_INCOMPLETE = msg("the monitor's check has no summary: it did not finish")
 
 
 @dataclass
-class _Look:
-    """Lines of one look."""
+class _Check:
+    """Lines of one check."""
 
     line: int
     at: float
     last_at: float
     bad: bool = False
-    whole: bool = False
+    complete: bool = False
     figures: dict[str, float] = field(default_factory=dict)
 
 
-def read(lines: Numbered, host: str | None, zone: tzinfo) -> Iterator[Found]:
-    """Samples of a log; ``zone`` is the one that its times are of."""
+def read(lines: Numbered, host: str | None, zone: tzinfo) -> Iterator[Parsed]:
+    """Yield the samples of a log with times in ``zone``."""
     if host is None:
         raise ValueError("a health-monitor.log does not name its host")
     numbered = iter(lines)
-    ahead = list(itertools.islice(numbered, _LOOK_AHEAD))
-    summaries = any((found := LINE.match(text)) and _SUMMARY.match(found[3]) for _, text in ahead)
-    look: _Look | None = None
+    ahead = list(itertools.islice(numbered, _PREVIEW_LINES))
+    summaries = any((match := LINE.match(text)) and _SUMMARY.match(match[3]) for _, text in ahead)
+    check: _Check | None = None
     before = -math.inf
     for number, text in itertools.chain(ahead, numbered):
-        found = LINE.match(text.rstrip())
-        if found is None:
+        match = LINE.match(text.rstrip())
+        if match is None:
             yield Rejected(number, _NO_LINE)
             continue
-        at = _instant(found[1], zone, before)
+        at = _instant(match[1], zone, before)
         if at is None:
             yield Rejected(number, _NO_TIME)
             continue
         before = at
-        if look is not None and _over(look, at, summaries):
-            yield _judged(look, host, summaries)
-            look = None
-        look = look or _Look(number, at, at)
-        _add(look, at, found[2], found[3])
-        if look.whole:
-            yield _judged(look, host, summaries)
-            look = None
-    if look is not None:
-        yield _judged(look, host, summaries)
+        if check is not None and _is_over(check, at, summaries):
+            yield _to_sample(check, host, summaries)
+            check = None
+        check = check or _Check(number, at, at)
+        _add(check, at, match[2], match[3])
+        if check.complete:
+            yield _to_sample(check, host, summaries)
+            check = None
+    if check is not None:
+        yield _to_sample(check, host, summaries)
 
 
 def _instant(text: str, zone: tzinfo, before: float) -> float | None:
     try:
         moment = datetime.fromisoformat(text).replace(tzinfo=zone)
         at = moment.timestamp()
-        # The hour that a clock shows twice: the second time around, it seems to go back.
+        # The hour that occurs twice when clocks go back: in its second run, times seem to go back.
         again = moment.replace(fold=1).timestamp()
     except (ValueError, OverflowError, OSError):
         return None
-    return again if again > at and before > at + _BACK_S else at
+    return again if again > at and before > at + _MIN_SETBACK_S else at
 
 
-def _over(look: _Look, at: float, summaries: bool) -> bool:
+def _is_over(check: _Check, at: float, summaries: bool) -> bool:
     if summaries:
-        return not look.at <= at <= look.at + _LONGEST_S
-    return not look.last_at <= at <= look.last_at + _APART_S
+        return not check.at <= at <= check.at + _MAX_CHECK_S
+    return not check.last_at <= at <= check.last_at + _MAX_PAUSE_S
 
 
-def _add(look: _Look, at: float, level: str, message: str) -> None:
-    look.last_at = at
-    look.bad |= level == "ERROR" or (level == "WARNING" and bool(_BAD.search(message)))
-    look.whole = bool(_SUMMARY.match(message))
+def _add(check: _Check, at: float, level: str, message: str) -> None:
+    check.last_at = at
+    check.bad |= level == "ERROR" or (level == "WARNING" and bool(_BAD.search(message)))
+    check.complete = bool(_SUMMARY.match(message))
     if latency := _LATENCY.search(message):
-        look.figures["latency_ms"] = float(latency[1]) * (1.0 if latency[2].lower() == "ms" else 1000.0)
+        check.figures["latency_ms"] = float(latency[1]) * (1.0 if latency[2].lower() == "ms" else 1000.0)
     if memory := _MEMORY.search(message):
-        look.figures["memory_bytes"] = float(memory[1]) * _MIB
+        check.figures["memory_bytes"] = float(memory[1]) * _MIB
     if disk := _DISK.search(message):
-        look.figures["disk_percent"] = float(disk[1])
+        check.figures["disk_percent"] = float(disk[1])
 
 
-def _judged(look: _Look, host: str, summaries: bool) -> Found:
-    """The sample of a look, of the time at which it ended: what it says was proven by then."""
-    if summaries and not look.whole and not look.bad:
-        return Rejected(look.line, _NOT_WHOLE)
-    flags = INSIDE_SEEN if look.bad else INSIDE_SEEN | INSIDE_GOOD
-    latency, memory, disk = (look.figures.get(name, math.nan) for name in _FIGURES)
-    return look.line, host, (look.last_at, latency, memory, math.nan, disk, flags)
+def _to_sample(check: _Check, host: str, summaries: bool) -> Parsed:
+    """Return the sample of a check, at the time of its last line, by which its result was known."""
+    if summaries and not check.complete and not check.bad:
+        return Rejected(check.line, _INCOMPLETE)
+    flags = INSIDE_PROBED if check.bad else INSIDE_PROBED | INSIDE_GOOD
+    latency, memory, disk = (check.figures.get(name, math.nan) for name in _FIGURES)
+    return check.line, host, (check.last_at, latency, memory, math.nan, disk, flags)

@@ -1,9 +1,9 @@
-"""Samples out of the history into files, and from files into it: CSV and JSON Lines.
+"""Export samples of the history to files, and import them: CSV and JSON Lines.
 
 JSON Lines: ``{"host", "at", "ok", "latency_ms"}`` a line, ``at`` in ISO 8601 or seconds since the epoch, ``ok`` null
-where the application was not seen; figures that are known beyond these four follow. CSV has the same names as columns.
-What comes in line by line is judged line by line (:mod:`.lines`): a bad one is told with its number, counts for nothing
-and stops no other. Whatever was exported comes back as it was.
+when the application was not probed; other known figures follow. CSV has the same names as columns.
+Each line is judged by itself (:mod:`.row_parser`): a bad one is reported with its number, counts for nothing
+and stops no other. An exported sample is imported unchanged.
 """
 
 from __future__ import annotations
@@ -38,9 +38,9 @@ from ..data.periods import zone_of
 from ..data.series import Series
 from ..data.store import hosts
 from . import health_log
-from .lines import COLUMNS, Reader, Rejected, Sample, from_csv, from_json, host_of
+from .row_parser import COLUMNS, Reader, Rejected, Sample, from_csv, from_json, host_or_none
 
-MAX_REJECTED = 1000  # told one by one; the others are counted
+MAX_REJECTED = 1000  # listed one by one; the others are counted
 _BATCH = 200_000  # samples in memory
 _LONGEST = 1 << 16  # characters of a line
 _GZIP = b"\x1f\x8b"
@@ -59,40 +59,40 @@ def export(
     start: float | None = None,
     end: float | None = None,
 ) -> int:
-    """Write the raw samples of one host or all, from ``start`` up to ``end`` (epoch seconds); how many there were.
+    """Write the raw samples of one host or all, from ``start`` up to ``end`` (epoch seconds); return their number.
 
-    Days that are rolled up have no samples any more. Raises :class:`SlaError` for another format or a host of which
-    there is nothing, ``HistoryError``.
+    Days that are rolled up have no samples any more. Raises :class:`SlaError` for another format or a host without
+    samples, ``HistoryError``.
     """
     if fmt not in ("csv", "jsonl"):
-        raise SlaError(msg('"{format}" is no format to export: use csv or jsonl', format=str(fmt)))
-    known = hosts(store)
-    if host is not None and host not in known:
-        others = ", ".join(known[:20]) or "-"
-        raise SlaError(msg("there are no samples of {host}: the history knows {known}", host=host[:100], known=others))
+        raise SlaError(msg('"{format}" is not an export format: use csv or jsonl', format=str(fmt)))
+    known_hosts = hosts(store)
+    if host is not None and host not in known_hosts:
+        others = ", ".join(known_hosts[:20]) or "-"
+        raise SlaError(msg("there are no samples of {host}: choose one of {known}", host=host[:100], known=others))
     write = _csv_lines if fmt == "csv" else _json_lines
     if fmt == "csv":
         out.write(",".join(COLUMNS) + "\n")
-    done = 0
-    for name in known if host is None else [host]:
-        for part in _days(store, name, start, end):
+    count = 0
+    for name in known_hosts if host is None else [host]:
+        for part in _samples_by_day(store, name, start, end):
             out.writelines(write(name, part))
-            done += len(part)
-    return done
+            count += len(part)
+    return count
 
 
-def _days(store: History, host: str, start: float | None, end: float | None) -> Iterator[Series]:
-    """Samples of a host, day by day, so that a year of them never stands in memory."""
+def _samples_by_day(store: History, host: str, start: float | None, end: float | None) -> Iterator[Series]:
+    """Yield samples of a host, day by day, so that a year of them is never in memory."""
     columns = (schema.samples.c.at, schema.sample_blocks.c.start_at)
 
     def next_day(connection: sa.Connection) -> float | None:
-        """The first day from ``at`` on that has any: there may be years without."""
-        first = []
+        """Return the first day from ``at`` on with samples: there may be years without."""
+        candidates = []
         for column in columns:
             query = sa.select(sa.func.min(column)).where(column.table.c.host == host, column >= at // HOUR_S * HOUR_S)
-            first.append(connection.execute(query).scalar())
-        known = [one for one in first if one is not None]
-        return min(known) // DAY_S * DAY_S if known else None
+            candidates.append(connection.execute(query).scalar())
+        instants = [instant for instant in candidates if instant is not None]
+        return min(instants) // DAY_S * DAY_S if instants else None
 
     at = 0.0 if start is None else start
     until = math.inf if end is None else end
@@ -106,7 +106,7 @@ def _days(store: History, host: str, start: float | None, end: float | None) -> 
 
 def _json_lines(host: str, part: Series) -> Iterator[str]:
     name = json.dumps(host, ensure_ascii=False)
-    for at, ok, latency, *more in _texts(part):
+    for at, ok, latency, *more in _text_columns(part):
         line = f'{{"host": {name}, "at": "{at}", "ok": {ok or "null"}, "latency_ms": {latency or "null"}'
         line += "".join(f', "{key}": {value}' for key, value in zip(COLUMNS[4:], more, strict=True) if value)
         yield line + "}\n"
@@ -116,12 +116,12 @@ def _csv_lines(host: str, part: Series) -> Iterator[str]:
     cell = io.StringIO()
     csv.writer(cell, lineterminator="").writerow([host])
     name = cell.getvalue()
-    for values in _texts(part):
+    for values in _text_columns(part):
         yield f"{name},{','.join(values)}\n"
 
 
-def _texts(part: Series) -> Iterator[tuple[str, ...]]:
-    """Every sample as texts, in the order of the columns after the host; empty for what is not known."""
+def _text_columns(part: Series) -> Iterator[tuple[str, ...]]:
+    """Yield every sample as texts, in the order of the columns after the host; empty for a missing figure."""
     flags = part["flags"].tolist()
     words = ("", "false", "false", "true")
     columns = [[_instant(at) for at in part["at"].tolist()], [words[flag & 3] for flag in flags]]
@@ -131,19 +131,19 @@ def _texts(part: Series) -> Iterator[tuple[str, ...]]:
 
 
 def _figures(values: Any) -> list[str]:
-    # Whole numbers as they are; else the shortest text that is this number in single precision.
+    # Whole numbers without fraction; else the shortest text for this number in single precision.
     whole = (values == np.floor(values)).tolist()
     pairs = zip(values.astype(str).tolist(), values.tolist(), whole, strict=True)
     return [f"{value:.0f}" if exact else "" if text == "nan" else text for text, value, exact in pairs]
 
 
 def _instant(at: float) -> str:
-    """ISO 8601 in UTC that is read back as the same number."""
+    """Return ISO 8601 in UTC that is parsed to the same number."""
     text = datetime.fromtimestamp(at, UTC).isoformat()
     if datetime.fromisoformat(text).timestamp() == at:
         return text
     second = math.floor(at)
-    digits = f"{at - second:.9f}"  # a double of this century is told apart by them
+    digits = f"{at - second:.9f}"  # enough to distinguish two doubles of this century
     if digits.startswith("1"):
         return datetime.fromtimestamp(second + 1, UTC).isoformat()
     return datetime.fromtimestamp(second, UTC).isoformat()[:19] + digits[1:] + "+00:00"
@@ -154,7 +154,7 @@ def _instant(at: float) -> str:
 
 @dataclass
 class _Import:
-    """What an import has come to, and the samples that are not stored yet."""
+    """Counts of an import so far, and samples that are not stored yet."""
 
     store: History
     read: int = 0
@@ -165,36 +165,36 @@ class _Import:
     hosts: set[str] = field(default_factory=set)
     lines: dict[str, list[int]] = field(default_factory=dict)
     rows: dict[str, list[Sample]] = field(default_factory=dict)
-    waiting: int = 0
+    pending: int = 0
 
     def reject(self, line: int, reason: Message) -> None:
         self.refused += 1
         if len(self.rejected) < MAX_REJECTED:
             self.rejected.append({"line": line, "reason": reason})
 
-    def take(self, line: int, host: str, sample: Sample) -> None:
+    def add(self, line: int, host: str, sample: Sample) -> None:
         if host not in self.rows:
             self.rows[host], self.lines[host] = [], []
         self.rows[host].append(sample)
         self.lines[host].append(line)
-        self.waiting += 1
-        if self.waiting >= _BATCH:
+        self.pending += 1
+        if self.pending >= _BATCH:
             self.flush()
 
     def flush(self) -> None:
         for host, rows in self.rows.items():
             series = np.array(rows, samples.SAMPLE)
-            added = blocks.add(self.store, host, series)
-            self.stored += added.stored
-            self.duplicates += added.duplicates
+            result = blocks.add(self.store, host, series)
+            self.stored += result.stored
+            self.duplicates += result.duplicates
             self.hosts.add(host)
-            if len(added.refused):
-                for place in np.flatnonzero(np.isin(series["at"], added.refused)).tolist():
-                    self.reject(self.lines[host][place], _ROLLED)
-        self.rows, self.lines, self.waiting = {}, {}, 0
+            if len(result.refused):
+                for index in np.flatnonzero(np.isin(series["at"], result.refused)).tolist():
+                    self.reject(self.lines[host][index], _ROLLED_UP)
+        self.rows, self.lines, self.pending = {}, {}, 0
 
 
-_ROLLED = msg("this day is rolled up already: it takes no samples any more")
+_ROLLED_UP = msg("this day is rolled up already and accepts no new samples")
 _READERS: dict[str, Reader] = {"csv": from_csv, "jsonl": from_json, "health-monitor": health_log.read}
 FORMATS = tuple(_READERS)
 
@@ -207,50 +207,50 @@ def import_file(
     host: str | None = None,
     timezone: str = "UTC",
 ) -> dict[str, Any]:
-    """Read a file (a path, or a stream of bytes), which may be packed by gzip, into the history.
+    """Import a file (a path, or a stream of bytes), which may be gzipped, into the history.
 
-    ``host``: of lines that name none, required for ``health-monitor``; ``timezone``: of times without one. Returns
+    ``host``: of lines without one, required for ``health-monitor``; ``timezone``: of times without one. Returns
     ``{format, hosts, read, stored, duplicates, rejected: [{line, reason: Message}], rejected_total}``: lines read,
-    samples that are new, samples that were known; ``rejected`` lists the first :data:`MAX_REJECTED`.
+    new samples, known samples; ``rejected`` lists the first :data:`MAX_REJECTED`.
 
-    Importing the same again changes nothing, and what was stored before a failure stays stored.
+    Idempotent; samples stored before a failure stay stored.
 
     Raises :class:`SlaError` for an unknown format, host or zone, and for a file that can't be read; ``HistoryError``.
     """
     if fmt not in (*FORMATS, "auto"):
         formats = ", ".join(FORMATS)
-        raise SlaError(msg('"{format}" is no format to import: use {known} or auto', format=str(fmt), known=formats))
-    if host is not None and not host_of(host):
-        raise SlaError(msg("{host} is no name of a host", host=str(host)[:100]))
-    zone, done, chosen = zone_of(timezone), _Import(store), fmt
+        raise SlaError(msg('"{format}" is not an import format: use {known} or auto', format=str(fmt), known=formats))
+    if host is not None and not host_or_none(host):
+        raise SlaError(msg("{host} is not a valid host name: use one of the inventory", host=str(host)[:100]))
+    zone, state, detected = zone_of(timezone), _Import(store), fmt
     try:
-        with _opened(source) as stream:
-            chosen, lines = _recognised(_numbered(done, stream), fmt)
-            if chosen == "health-monitor" and not host:
-                raise SlaError(msg("a health-monitor.log does not say of which host it is: name the host"))
-            for found in _READERS[chosen](lines, host, zone):
-                if isinstance(found, Rejected):
-                    done.reject(found.line, found.reason)
+        with _open_text(source) as stream:
+            detected, lines = _detect_format(_numbered_lines(state, stream), fmt)
+            if detected == "health-monitor" and not host:
+                raise SlaError(msg("a health-monitor.log does not name its host: give it with --host"))
+            for parsed in _READERS[detected](lines, host, zone):
+                if isinstance(parsed, Rejected):
+                    state.reject(parsed.line, parsed.reason)
                 else:
-                    done.take(*found)
+                    state.add(*parsed)
     except HistoryError:
         raise
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
-        done.reject(done.read + 1, msg("the packed file is damaged, or ends here ({reason})", reason=str(error)))
+        state.reject(state.read + 1, msg("the packed file is damaged, or ends here ({reason})", reason=str(error)))
     except OSError as error:
-        done.flush()
+        state.flush()
         reason = error.strerror or str(error)
         raise SlaError(msg("{path} cannot be read: {reason}", path=_name(source), reason=reason)) from error
-    done.flush()
-    done.rejected.sort(key=lambda one: one["line"])
+    state.flush()
+    state.rejected.sort(key=lambda entry: entry["line"])
     return {
-        "format": chosen,
-        "hosts": sorted(done.hosts),
-        "read": done.read,
-        "stored": done.stored,
-        "duplicates": done.duplicates,
-        "rejected": done.rejected,
-        "rejected_total": done.refused,
+        "format": detected,
+        "hosts": sorted(state.hosts),
+        "read": state.read,
+        "stored": state.stored,
+        "duplicates": state.duplicates,
+        "rejected": state.rejected,
+        "rejected_total": state.refused,
     }
 
 
@@ -259,8 +259,8 @@ def _name(source: Path | str | BinaryIO) -> str:
 
 
 @contextlib.contextmanager
-def _opened(source: Path | str | BinaryIO) -> Iterator[TextIO]:
-    """The text of a file or stream, unpacked if it is packed; a byte order mark is none of it."""
+def _open_text(source: Path | str | BinaryIO) -> Iterator[TextIO]:
+    """Open the text of a file or stream, decompressed, without a byte order mark."""
     with contextlib.ExitStack() as closing:
         if isinstance(source, Path | str):
             raw: Any = closing.enter_context(Path(source).open("rb"))
@@ -275,25 +275,25 @@ def _opened(source: Path | str | BinaryIO) -> Iterator[TextIO]:
         try:
             yield text
         finally:
-            text.detach()  # whoever opened the stream closes it
+            text.detach()  # the caller closes its stream
 
 
-def _numbered(done: _Import, stream: TextIO) -> Iterator[tuple[int, str]]:
-    """Lines with their numbers, none that is blank; of one that is too long, only the beginning."""
+def _numbered_lines(state: _Import, stream: TextIO) -> Iterator[tuple[int, str]]:
+    """Yield non-blank lines with their numbers; of a too long one, only the beginning."""
     number = 0
     while line := stream.readline(_LONGEST):
         number += 1
         if len(line) == _LONGEST and line[-1] != "\n":
-            while (rest := stream.readline(_LONGEST)) and rest[-1] != "\n":
+            while (remainder := stream.readline(_LONGEST)) and remainder[-1] != "\n":
                 pass
         if line.isspace():
             continue
-        done.read += 1
+        state.read += 1
         yield number, line
 
 
-def _recognised(lines: Iterator[tuple[int, str]], fmt: str) -> tuple[str, Iterator[tuple[int, str]]]:
-    """The format, and the lines from the first one on. An empty file is one of JSON Lines that has none."""
+def _detect_format(lines: Iterator[tuple[int, str]], fmt: str) -> tuple[str, Iterator[tuple[int, str]]]:
+    """Return the format, and the lines from the first one on. An empty file counts as JSON Lines."""
     first = next(lines, None)
     if first is None:
         return ("jsonl" if fmt == "auto" else fmt), lines

@@ -1,6 +1,6 @@
-"""Files for other systems that are made from the objectives: rules, their tests, dashboards, OpenSLO documents.
+"""Generated files for other systems from the objectives: rules, their tests, dashboards, OpenSLO documents.
 
-Those of the default objectives stand in ``roles/sla/files``, written by
+Those of the default objectives are in ``roles/sla/files``, written by
 ``python -m orquestrador_ops.sla.export.artefacts``.
 """
 
@@ -18,7 +18,7 @@ COMMITTED = Path(__file__).resolve().parents[3] / "roles" / "sla" / "files"
 
 
 def artefacts(objectives: Objectives, *, timezone: str = DEFAULT_TIMEZONE) -> dict[str, str]:
-    """Relative path → text, of every file. ``timezone`` is the one that months begin in."""
+    """Return relative path → text of every file. ``timezone`` is the one that months begin in."""
     files = {
         prometheus.RULES: prometheus.rules(objectives),
         rule_tests.PATH: rule_tests.tests(objectives),
@@ -30,7 +30,7 @@ def artefacts(objectives: Objectives, *, timezone: str = DEFAULT_TIMEZONE) -> di
 
 
 def write(directory: Path, objectives: Objectives, *, timezone: str = DEFAULT_TIMEZONE) -> list[Path]:
-    """Write every file below ``directory``, for everybody to read; return their paths. Raises ``OSError``."""
+    """Write every file below ``directory``, world-readable; return their paths. Raises ``OSError``."""
     written = []
     for name, text in artefacts(objectives, timezone=timezone).items():
         path = directory / name

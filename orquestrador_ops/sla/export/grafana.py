@@ -17,7 +17,7 @@ from ..evaluate.objectives import Objectives
 from .prometheus import WINDOWS, window
 
 WIDTH = 24
-_CHOSEN = 'host=~"$host", period="$period"'
+_SELECTED = 'host=~"$host", period="$period"'
 _HOST = 'host=~"$host"'
 _SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 Panel = dict[str, Any]
@@ -25,21 +25,21 @@ Steps = list[tuple[str, float | None]]  # colours from a value on
 
 
 def dashboard(objectives: Objectives, *, locale: str = "en") -> str:
-    """The dashboard in one language, JSON. Its uid is ``orquestrador-sla-<locale>``."""
+    """Return the dashboard in one language, JSON. Its uid is ``orquestrador-sla-<locale>``."""
     tr = translator(locale)
-    made = _Board(tr)
-    _levels(made, objectives)
-    _budgets(made)
-    _answers(made, objectives)
-    _incidents(made, objectives)
-    board = {
+    board = _Board(tr)
+    _add_levels(board, objectives)
+    _add_budgets(board)
+    _add_response_times(board, objectives)
+    _add_incidents(board, objectives)
+    model = {
         "annotations": {"list": []},
         "description": tr.message(msg("Service levels, error budgets and incidents, as Orquestrador Ops counts them.")),
         "editable": True,
         "graphTooltip": 1,
         "id": None,
         "links": [],
-        "panels": made.panels,
+        "panels": board.panels,
         "refresh": "1m",
         "schemaVersion": 38,
         "tags": ["orquestrador", "sla"],
@@ -52,7 +52,7 @@ def dashboard(objectives: Objectives, *, locale: str = "en") -> str:
         "version": 1,
         "weekStart": "monday",
     }
-    return json.dumps(board, ensure_ascii=False, indent=2) + "\n"
+    return json.dumps(model, ensure_ascii=False, indent=2) + "\n"
 
 
 class _Board:
@@ -70,7 +70,7 @@ class _Board:
         self._put({"type": "row", "title": self.tr.message(title), "collapsed": False, "panels": []}, WIDTH, 1)
 
     def stat(self, title: Message, query: str, steps: Steps, *, unit: str = "s", **more: Any) -> None:
-        """Put one figure for each host where there is room."""
+        """Add a stat panel with one figure for each host."""
         self.add("stat", title, [(query, "{{host}}")], height=5, unit=unit, steps=steps, **more)
 
     def add(
@@ -83,11 +83,11 @@ class _Board:
         height: int = 8,
         unit: str = "short",
         steps: Steps | None = None,
-        says: Message | None = None,
+        description: Message | None = None,
         defaults: dict[str, Any] | None = None,
         options: dict[str, Any] | None = None,
     ) -> None:
-        """Put a panel where there is room. ``steps`` are colours from a value on, the first from below all."""
+        """Add a panel, to the right or in a new line. ``steps`` are colours from a value on, the first below all."""
         thresholds = {
             "mode": "absolute",
             "steps": [{"color": color, "value": value} for color, value in steps or [("blue", None)]],
@@ -107,7 +107,7 @@ class _Board:
         panel = {
             "type": kind,
             "title": self.tr.message(title),
-            "description": self.tr.message(says),
+            "description": self.tr.message(description),
             "datasource": _SOURCE,
             "targets": targets,
             "fieldConfig": {
@@ -122,8 +122,8 @@ class _Board:
         if self._x + width > WIDTH:
             self._y += self._height
             self._x = self._height = 0
-        place = {"x": self._x, "y": self._y, "w": width, "h": height}
-        self.panels.append({"id": len(self.panels) + 1, "gridPos": place, **panel})
+        position = {"x": self._x, "y": self._y, "w": width, "h": height}
+        self.panels.append({"id": len(self.panels) + 1, "gridPos": position, **panel})
         self._x += width
         self._height = max(self._height, height)
 
@@ -152,11 +152,11 @@ _OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-def _levels(board: _Board, objectives: Objectives) -> None:
+def _add_levels(board: _Board, objectives: Objectives) -> None:
     board.row(msg("Service levels"))
-    adjusted = f'{_CHOSEN}, view="adjusted"'
-    says = msg("Planned time is left out. Of gaps in the data nothing is claimed: see the coverage.")
-    ratio: dict[str, Any] = {"width": 4, "unit": "percentunit", "says": says, "defaults": {"decimals": 3}}
+    adjusted = f'{_SELECTED}, view="adjusted"'
+    description = msg("Planned time is left out. Gaps in the data count as unknown: see the coverage.")
+    ratio: dict[str, Any] = {"width": 4, "unit": "percentunit", "description": description, "defaults": {"decimals": 3}}
     higher: tuple[tuple[str, Message, float], ...] = (
         ("uptime", msg("Uptime"), objectives.uptime),
         ("response", msg("Response time"), objectives.response),
@@ -169,10 +169,10 @@ def _levels(board: _Board, objectives: Objectives) -> None:
     board.stat(msg("Error rate"), query, [("green", None), ("red", objectives.error_rate)], **ratio)
     board.stat(
         msg("Recovery time"),
-        f"max by (host) (orquestrador_incident_longest_seconds{{{_CHOSEN}}})",
+        f"max by (host) (orquestrador_incident_longest_seconds{{{_SELECTED}}})",
         [("green", None), ("red", objectives.recovery_s)],
         width=4,
-        says=msg("The period's longest unplanned incident, from first bad to proven good."),
+        description=msg("The period's longest unplanned incident, from first bad to proven good."),
     )
     board.stat(
         msg("Coverage"),
@@ -180,10 +180,10 @@ def _levels(board: _Board, objectives: Objectives) -> None:
         [("red", None), ("orange", 0.9), ("green", 0.99)],
         width=4,
         unit="percentunit",
-        says=msg("Share of the time of which anything is known."),
+        description=msg("Share of the time of which anything is known."),
         defaults={"decimals": 1},
     )
-    verdicts = f"max by (host, sla, verdict) (orquestrador_sla_verdict{{{_CHOSEN}}}) == 1"
+    verdicts = f"max by (host, sla, verdict) (orquestrador_sla_verdict{{{_SELECTED}}}) == 1"
     board.add(
         "stat",
         msg("Verdicts"),
@@ -195,12 +195,12 @@ def _levels(board: _Board, objectives: Objectives) -> None:
     )
 
 
-def _budgets(board: _Board) -> None:
+def _add_budgets(board: _Board) -> None:
     board.row(msg("Error budget"))
     board.add(
         "timeseries",
         msg("Error budget that is left"),
-        [(f"min by (host, sla) (orquestrador_error_budget_remaining_ratio{{{_CHOSEN}}})", "{{host}} {{sla}}")],
+        [(f"min by (host, sla) (orquestrador_error_budget_remaining_ratio{{{_SELECTED}}})", "{{host}} {{sla}}")],
         width=12,
         unit="percentunit",
         steps=[("red", None), ("green", 0)],
@@ -213,7 +213,9 @@ def _budgets(board: _Board) -> None:
         [(f'orquestrador:sla_burn:rate{name}{{sla="uptime", {_HOST}}}', f"{{{{host}}}} {name}") for name in WINDOWS],
         width=12,
         steps=lines,
-        says=msg("At 1 the budget lasts exactly until the end of the period. The lines are those of the alerts."),
+        description=msg(
+            "At 1 the budget lasts exactly until the end of the period. The lines are those of the alerts."
+        ),
         defaults={"custom": {"thresholdsStyle": {"mode": "line"}}},
     )
     board.add(
@@ -229,14 +231,14 @@ def _budgets(board: _Board) -> None:
         msg("Bad events, by service level"),
         [(f"orquestrador:sla_bad_events:increase{slowest}{{{_HOST}}}", "{{host}} {{sla}}")],
         width=12,
-        says=msg("Counted over {window}.", window=slowest),
+        description=msg("Counted over {window}.", window=slowest),
     )
 
 
 _COLORS = ("yellow", "orange", "red", "dark-red")
 
 
-def _answers(board: _Board, objectives: Objectives) -> None:
+def _add_response_times(board: _Board, objectives: Objectives) -> None:
     board.row(msg("Response time"))
     buckets = f"sum by (host, le) (increase(orquestrador_response_seconds_bucket{{{_HOST}}}[1h]))"
     board.add(
@@ -246,7 +248,7 @@ def _answers(board: _Board, objectives: Objectives) -> None:
         width=12,
         unit="s",
         steps=[("green", None), ("red", objectives.response_ms / 1000)],
-        says=msg("From few and coarse buckets: the percentiles of the period beside it are finer."),
+        description=msg("From few and coarse buckets: the percentiles of the period beside it are finer."),
         defaults={"custom": {"thresholdsStyle": {"mode": "line"}}},
     )
     board.add(
@@ -254,7 +256,7 @@ def _answers(board: _Board, objectives: Objectives) -> None:
         msg("Response time of the period"),
         [
             (
-                f"max by (host, percentile) (orquestrador_response_percentile_seconds{{{_CHOSEN}}})",
+                f"max by (host, percentile) (orquestrador_response_percentile_seconds{{{_SELECTED}}})",
                 "{{host}} p{{percentile}}",
             )
         ],
@@ -265,7 +267,7 @@ def _answers(board: _Board, objectives: Objectives) -> None:
     )
 
 
-def _incidents(board: _Board, objectives: Objectives) -> None:
+def _add_incidents(board: _Board, objectives: Objectives) -> None:
     board.row(msg("Incidents"))
     states = [
         {"type": "value", "options": {"0": {"color": "red", "text": board.tr.message(msg("down"))}}},
@@ -278,7 +280,7 @@ def _incidents(board: _Board, objectives: Objectives) -> None:
         width=WIDTH,
         height=6,
         steps=[("red", None), ("green", 1)],
-        says=msg("From inside the host, and from outside."),
+        description=msg("From inside the host, and from outside."),
         defaults={"mappings": states},
     )
     incident = f"max by (host) (orquestrador_incident_open_seconds{{{_HOST}}})"
@@ -288,7 +290,7 @@ def _incidents(board: _Board, objectives: Objectives) -> None:
     board.add(
         "stat",
         msg("Incidents of the period"),
-        [(f"max by (host, planned) (orquestrador_incidents{{{_CHOSEN}}})", "{{host}}, planned: {{planned}}")],
+        [(f"max by (host, planned) (orquestrador_incidents{{{_SELECTED}}})", "{{host}}, planned: {{planned}}")],
         width=6,
         height=5,
     )
@@ -304,7 +306,7 @@ def _incidents(board: _Board, objectives: Objectives) -> None:
     board.add(
         "timeseries",
         msg("Time of the period"),
-        [(f"max by (host, state) (orquestrador_sla_observed_time_seconds{{{_CHOSEN}}})", "{{host}} {{state}}")],
+        [(f"max by (host, state) (orquestrador_sla_observed_time_seconds{{{_SELECTED}}})", "{{host}} {{state}}")],
         width=WIDTH,
         unit="s",
     )

@@ -1,12 +1,12 @@
-"""What was evaluated, as text for node_exporter's textfile collector, which Prometheus then scrapes.
+"""Metrics of evaluated service levels, as text for node_exporter's textfile collector, which Prometheus scrapes.
 
-That collector reads Prometheus' own text format (version 0.0.4), refuses a file with timestamps of its own, keeps one
-of a series that is there twice, and calls a counter by its whole name. OpenMetrics 1.0 calls it by its name without
-``_total``, gives its unit and ends with ``# EOF``; read as text, its counters have no type. So the first is what is
-written, and the second is there for who asks for it.
+That collector reads Prometheus' own text format (version 0.0.4), refuses a file with timestamps, keeps one
+of duplicate series, and names a counter in full. OpenMetrics 1.0 names it without
+``_total``, gives its unit and ends with ``# EOF``; parsed as text format, its counters have no type. So the text
+format is the default, and OpenMetrics an option.
 
-Counters begin at zero with each calendar period, which Prometheus takes for a restart: nothing is counted twice. Of a
-period that rolls on there are none, because its counts fall as well as rise.
+Counters begin at zero with each calendar period, which Prometheus handles as a restart: nothing is counted twice. A
+rolling period has none, because its counts fall as well as rise.
 
 Names are ``orquestrador_*``; units are seconds, bytes and ratios from 0 to 1. Source of the formats:
 prometheus.io, "Exposition formats", and the OpenMetrics specification 1.0.
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from ..evaluate.readings import Latency, Reading
 
 MODE = 0o644  # node_exporter is another user
-CALENDAR = ("day", "week", "month", "quarter", "year")  # of these there are counters
-RECENT_S = 300  # the shortest window that alerts look at
+CALENDAR = ("day", "week", "month", "quarter", "year")  # periods with counters
+SHORTEST_WINDOW_S = 300  # of the alerts
 VERDICTS = ("met", "missed", "unproven", "no_data")
-# What is measured by the uptime's own probes has no events of its own: one outage would be alerted three times.
+# Service levels measured by the uptime's probes have no events of their own: one outage would alert three times.
 OWN_EVENTS = {"availability": "outside", "error_rate": "logs"}
 
 Labels = Mapping[str, object]
@@ -79,7 +79,7 @@ HELP = {
 
 
 class Families(Collector):
-    """The metrics of one export. One without a sample is not in it; a value that is no finite number is left out."""
+    """The metrics of one export. Metrics without samples and values that are not finite are left out."""
 
     def __init__(self) -> None:
         self._families: dict[str, Any] = {}
@@ -95,7 +95,7 @@ class Families(Collector):
 
     def histogram(self, name: str, latency: Latency, /, **labels: object) -> None:
         """Add a sample of the histogram ``orquestrador_<name>``, of seconds."""
-        # OpenMetrics wants "1.0" where Prometheus' text does not care: one spelling for both, or they were two series.
+        # OpenMetrics requires "1.0", the text format accepts it: the same spelling keeps them one series.
         buckets = [(repr(edge), below) for edge, below in zip(LATENCY_EDGES, latency.below, strict=True)]
         buckets.append(("+Inf", latency.count))
         self._add(HistogramMetricFamily, name, "seconds", labels, buckets, latency.sum_s)
@@ -106,12 +106,12 @@ class Families(Collector):
         if name not in self._families:
             text = HELP.get(name) or HELP[name.removesuffix(f"_{unit}")]
             self._families[name] = kind(f"orquestrador_{name}", text, labels=tuple(labels), unit=unit)
-        self._families[name].add_metric([_clean(label) for label in labels.values()], *value)
+        self._families[name].add_metric([_label_value(label) for label in labels.values()], *value)
 
     def collect(self) -> Iterator[Metric]:
-        """The metrics with their samples; of two with the same labels the last one counts."""
+        """Yield the metrics with their samples; of two with the same labels, the last one."""
         for family in self._families.values():
-            family.samples = list({(one.name, *one.labels.items()): one for one in family.samples}.values())
+            family.samples = list({(sample.name, *sample.labels.items()): sample for sample in family.samples}.values())
             yield family
 
 
@@ -119,22 +119,22 @@ def _number(value: object) -> float | None:
     return float(value) if isinstance(value, int | float) and math.isfinite(value) else None
 
 
-def _clean(value: object) -> str:
-    # A label may hold any character that UTF-8 has; lone surrogates are none.
+def _label_value(value: object) -> str:
+    # A label may hold any character of UTF-8, which lone surrogates are not.
     return str(value).encode("utf-8", "replace").decode("utf-8")
 
 
 def text(documents: Iterable[Mapping[str, Any]], readings: Sequence[Reading] = (), *, openmetrics: bool = False) -> str:
-    """What is told of evaluated periods (documents of :func:`.evaluate.evaluate`) and of the hosts themselves.
+    """Return metrics of evaluated periods (documents of :func:`.evaluate.evaluate`) and of the hosts themselves.
 
-    Several documents of one host are told apart by their period: ``month`` for the current one, ``2026-10`` for one
-    that is over, ``30d`` for one that rolls on. Without any, the text is empty.
+    Documents of one host differ in the label of their period: ``month`` for the current one, ``2026-10`` for one
+    that is over, ``30d`` for a rolling one. Without any, the text is empty.
     """
     families = Families()
     for document in documents:
-        _document(families, document)
+        _add_document(families, document)
     for reading in readings:
-        _reading(families, reading)
+        _add_reading(families, reading)
     encode: Callable[[Collector], bytes] = openmetrics_exposition.generate_latest if openmetrics else generate_latest
     return encode(families).decode()
 
@@ -146,36 +146,36 @@ def write(
     *,
     openmetrics: bool = False,
 ) -> None:
-    """Write :func:`text` to ``path``, whole or not at all, for everybody to read. Raises ``OSError``.
+    """Write :func:`text` to ``path`` atomically, world-readable. Raises ``OSError``.
 
-    The temporary file begins with a dot and does not end in ``.prom``: node_exporter passes it over.
+    The temporary file begins with a dot and does not end in ``.prom``: node_exporter ignores it.
     """
     # No fsync: after a crash the next evaluation writes it again.
     write_atomic(path, text(documents, readings, openmetrics=openmetrics).encode(), sync=False, mode=MODE)
 
 
-def _document(families: Families, document: Mapping[str, Any]) -> None:
+def _add_document(families: Families, document: Mapping[str, Any]) -> None:
     host, period = document["host"], document["period"]
-    current = not period["over"] and _kind(period) in CALENDAR
-    # Not by its date: a rule asks for the month, whichever it is.
-    labels = {"host": host, "period": _kind(period) if current else period["name"]}
+    current = not period["over"] and _period_kind(period) in CALENDAR
+    # Not by its date: rules select ``month``, the current one.
+    labels = {"host": host, "period": _period_kind(period) if current else period["name"]}
     families.gauge("sla_evaluated_timestamp_seconds", epoch(document["evaluated_at"]), **labels)
     families.gauge("sla_period_start_timestamp_seconds", epoch(period["from"]), **labels)
     families.gauge("sla_period_end_timestamp_seconds", epoch(period["to"]), **labels)
     for sla in document["slas"]:
-        _sla(families, sla, {"host": host, "sla": sla["id"], "period": labels["period"]}, current=current)
+        _add_sla(families, sla, {"host": host, "sla": sla["id"], "period": labels["period"]}, current=current)
     seconds = document.get("seconds") or {}
     for state in ("up", "down", "planned_down", "unknown"):
         families.gauge("sla_observed_time_seconds", seconds.get(state), **labels, state=state)
-    _incidents(families, document, labels)
-    _burn(families, host, document.get("burn") or ())
+    _add_incidents(families, document, labels)
+    _add_burn(families, host, document.get("burn") or ())
 
 
-def _kind(period: Mapping[str, Any]) -> str:
+def _period_kind(period: Mapping[str, Any]) -> str:
     return str(period.get("kind") or period["name"])
 
 
-def _sla(families: Families, sla: Mapping[str, Any], labels: Labels, *, current: bool) -> None:
+def _add_sla(families: Families, sla: Mapping[str, Any], labels: Labels, *, current: bool) -> None:
     unit = sla["unit"]
     families.gauge(f"sla_objective_{unit}", sla["objective"], **labels)
     for view, figures in (("raw", sla), ("adjusted", sla.get("adjusted") or {})):
@@ -185,26 +185,26 @@ def _sla(families: Families, sla: Mapping[str, Any], labels: Labels, *, current:
     for verdict in VERDICTS:
         families.gauge("sla_verdict", int(sla["verdict"] == verdict), **labels, verdict=verdict)
     for percent in (50, 95, 99):
-        seconds = _scaled(sla.get(f"p{percent}_ms"), 0.001)
+        seconds = _scale_decimal(sla.get(f"p{percent}_ms"), 0.001)
         where = {"host": labels["host"], "period": labels["period"]}
         families.gauge("response_percentile_seconds", seconds, **where, percentile=percent)
-    _budget(families, sla, labels)
+    _add_budget(families, sla, labels)
     own = OWN_EVENTS.get(sla["id"])
     if current and sla.get("good") is not None and (own is None or own == sla["measured_by"]):
         families.counter("sla_events", sla["total"], **labels)
         families.counter("sla_bad_events", sla["total"] - sla["good"], **labels)
 
 
-def _scaled(value: object, by: float) -> float | None:
+def _scale_decimal(value: object, by: float) -> float | None:
     number = _number(value)
-    # Not 43.2 * 60 = 2592.0000000000005: what is read is the decimal that was meant.
+    # 12 digits: 43.2 * 60 gives 2592, not 2592.0000000000005.
     return None if number is None else float(f"{number * by:.12g}")
 
 
-def _budget(families: Families, sla: Mapping[str, Any], labels: Labels) -> None:
-    families.gauge("error_budget_seconds", _scaled(sla.get("budget_minutes"), 60.0), **labels)
-    families.gauge("error_budget_spent_seconds", _scaled(sla.get("spent_minutes"), 60.0), **labels)
-    families.gauge("error_budget_remaining_seconds", _scaled(sla.get("remaining_minutes"), 60.0), **labels)
+def _add_budget(families: Families, sla: Mapping[str, Any], labels: Labels) -> None:
+    families.gauge("error_budget_seconds", _scale_decimal(sla.get("budget_minutes"), 60.0), **labels)
+    families.gauge("error_budget_spent_seconds", _scale_decimal(sla.get("spent_minutes"), 60.0), **labels)
+    families.gauge("error_budget_remaining_seconds", _scale_decimal(sla.get("remaining_minutes"), 60.0), **labels)
     families.gauge("error_budget_events", sla.get("budget_events"), **labels)
     families.gauge("error_budget_remaining_events", sla.get("remaining_events"), **labels)
     for ending in ("minutes", "events"):
@@ -214,33 +214,33 @@ def _budget(families: Families, sla: Mapping[str, Any], labels: Labels) -> None:
             return
 
 
-def _incidents(families: Families, document: Mapping[str, Any], labels: Labels) -> None:
+def _add_incidents(families: Families, document: Mapping[str, Any], labels: Labels) -> None:
     incidents: Sequence[Mapping[str, Any]] = document.get("incidents") or ()
-    unplanned = [one for one in incidents if not one["planned"]]
+    unplanned = [incident for incident in incidents if not incident["planned"]]
     families.gauge("incidents", len(unplanned), **labels, planned="false")
     families.gauge("incidents", len(incidents) - len(unplanned), **labels, planned="true")
-    longest = max((one["seconds"] for one in unplanned), default=0)
+    longest = max((incident["seconds"] for incident in unplanned), default=0)
     families.gauge("incident_longest_seconds", longest, **labels)
     if not document["period"]["over"]:
         host = labels["host"]
-        open_for = [one["seconds"] for one in unplanned if one["to"] is None]
-        families.gauge("planned", int(_planned(document)), host=host)
+        open_for = [incident["seconds"] for incident in unplanned if incident["to"] is None]
+        families.gauge("planned", int(_in_planned_time(document)), host=host)
         families.gauge("incident_open", int(bool(open_for)), host=host)
         families.gauge("incident_open_seconds", max(open_for, default=0), host=host)
 
 
-def _planned(document: Mapping[str, Any]) -> bool:
+def _in_planned_time(document: Mapping[str, Any]) -> bool:
     now = epoch(document["evaluated_at"]) or 0.0
     return any(
         (epoch(window["from"]) or 0.0) <= now < (epoch(window["to"]) or 0.0)
         for window in document.get("maintenance") or ()
     ) or any(
-        one["planned"] and (one["to"] is None or (epoch(one["to"]) or 0.0) > now - RECENT_S)
-        for one in document.get("incidents") or ()
+        incident["planned"] and (incident["to"] is None or (epoch(incident["to"]) or 0.0) > now - SHORTEST_WINDOW_S)
+        for incident in document.get("incidents") or ()
     )
 
 
-def _burn(families: Families, host: object, burn: Iterable[Mapping[str, Any]]) -> None:
+def _add_burn(families: Families, host: object, burn: Iterable[Mapping[str, Any]]) -> None:
     for rate in burn:
         labels = {"host": host, "alert": rate["name"]}
         for window in ("long", "short"):
@@ -248,14 +248,14 @@ def _burn(families: Families, host: object, burn: Iterable[Mapping[str, Any]]) -
         families.gauge("burn_alert_firing", int(bool(rate["firing"])), **labels, severity=rate["severity"])
 
 
-def _reading(families: Families, reading: Reading) -> None:
+def _add_reading(families: Families, reading: Reading) -> None:
     host = reading.host
-    for look, (total, good) in reading.probes.items():
-        families.counter("probes", total, host=host, look=look)
-        families.counter("probes_bad", total - good, host=host, look=look)
-    for look, last in reading.looks.items():
-        families.gauge("probe_last_good", int(last.good), host=host, look=look)
-        families.gauge("probe_last_timestamp_seconds", last.at, host=host, look=look)
+    for side, (total, good) in reading.probes.items():
+        families.counter("probes", total, host=host, look=side)
+        families.counter("probes_bad", total - good, host=host, look=side)
+    for side, last in reading.looks.items():
+        families.gauge("probe_last_good", int(last.good), host=host, look=side)
+        families.gauge("probe_last_timestamp_seconds", last.at, host=host, look=side)
     if reading.latency is not None:
         families.histogram("response_seconds", reading.latency, host=host)
     families.gauge("backup_proven_timestamp_seconds", reading.backup_proven_at, host=host)

@@ -1,6 +1,6 @@
-"""The five service levels as OpenSLO v1 documents, for tools that read those.
+"""The five service levels as OpenSLO v1 documents, for tools that read them.
 
-They say what was promised and where it is measured. What OpenSLO has no words for stays with us: that gaps are unknown,
+They have the objectives and their queries. OpenSLO cannot express that gaps are unknown,
 that planned time is left out, that an alert needs two windows and a minimum count (:mod:`.prometheus`).
 Source: the OpenSLO specification, version 1.
 """
@@ -15,10 +15,10 @@ from orquestrador.core.types import Message
 from ...core.i18n import DEFAULT_TIMEZONE, translator
 from ..evaluate import burn_rate as burn
 from ..evaluate.objectives import Objectives
-from .prometheus import PAGED, PERIOD, allowed, dumped, window
+from .prometheus import PAGED, PERIOD, allowed, dump, window
 
 SERVICE, SOURCE = "orquestrador", "orquestrador-prometheus"
-# A target is below 1 in OpenSLO. This stands for: every time.
+# A target is below 1 in OpenSLO. This means: every time.
 EVERY_TIME = 0.999999
 _API = "openslo/v1"
 # SLOs may not have "_" in their names.
@@ -27,19 +27,19 @@ Document = dict[str, Any]
 
 
 def documents(objectives: Objectives, *, timezone: str = DEFAULT_TIMEZONE) -> dict[str, str]:
-    """The files by their names, YAML each: what is shared, the alerts, and one file per service level."""
-    shared = [_document("Service", SERVICE, _said(msg("Application watched by Orquestrador Ops"))), _source()]
+    """Return the files by their names, YAML each: shared documents, the alerts, and one file per service level."""
+    shared = [_document("Service", SERVICE, _description(msg("Application watched by Orquestrador Ops"))), _source()]
     files = {
-        "service.yml": _dumped(shared, "Service and data source."),
-        "alerts.yml": _dumped(_alerts(), "Alerts of the error budgets."),
+        "service.yml": _dump(shared, "Service and data source."),
+        "alerts.yml": _dump(_alerts(), "Alerts of the error budgets."),
     }
     titles = _titles(objectives)
     for sla, share in allowed(objectives).items():
         slo = _slo(sla, titles[sla], timezone, target=float(f"{1 - share:.12g}"), indicator=_ratio(sla))
-        files[f"{_name(sla)}.yml"] = _dumped([slo], "A service level objective.")
+        files[f"{_name(sla)}.yml"] = _dump([slo], "A service level objective.")
     slo = _slo("recovery", titles["recovery"], timezone, target=EVERY_TIME, indicator=_longest())
     slo["spec"]["objectives"][0] |= {"op": "lte", "value": objectives.recovery_s}
-    files["recovery.yml"] = _dumped([slo], "A service level objective.")
+    files["recovery.yml"] = _dump([slo], "A service level objective.")
     return files
 
 
@@ -60,9 +60,9 @@ def _titles(objectives: Objectives) -> dict[str, tuple[Message, Message]]:
 
 
 def _slo(
-    sla: str, said: tuple[Message, Message], timezone: str, *, target: float, indicator: dict[str, Any]
+    sla: str, texts: tuple[Message, Message], timezone: str, *, target: float, indicator: dict[str, Any]
 ) -> Document:
-    title, description = said
+    title, description = texts
     text = translator("en").message(title)
     window_of = {
         "duration": "1M",
@@ -70,7 +70,7 @@ def _slo(
         "isRolling": False,
     }
     spec: dict[str, Any] = {
-        **_said(description),
+        **_description(description),
         "service": SERVICE,
         "indicator": {"metadata": {"name": f"{_name(sla)}-indicator", "displayName": text}, "spec": indicator},
         "timeWindow": [window_of],
@@ -115,7 +115,7 @@ def _source() -> Document:
 
 
 def _alerts() -> list[Document]:
-    found = [
+    alerts = [
         _document("AlertNotificationTarget", "page", {"target": "on-call"}),
         _document("AlertNotificationTarget", "ticket", {"target": "ticket"}),
     ]
@@ -131,21 +131,21 @@ def _alerts() -> list[Document]:
             "The rules for Prometheus also want it to burn as fast over {short}, and a minimum of bad events.",
             short=window(pair.short_s),
         )
-        one = _document("AlertCondition", pair.name, {"severity": pair.severity, "condition": condition})
-        del one["apiVersion"]  # inline
+        condition_document = _document("AlertCondition", pair.name, {"severity": pair.severity, "condition": condition})
+        del condition_document["apiVersion"]  # inline
         spec = {
-            **_said(text),
+            **_description(text),
             "alertWhenBreaching": True,
             "alertWhenResolved": True,
             "alertWhenNoData": False,
-            "conditions": [one],
+            "conditions": [condition_document],
             "notificationTargets": [{"targetRef": pair.severity}],
         }
-        found.append(_document("AlertPolicy", pair.name, spec))
-    return found
+        alerts.append(_document("AlertPolicy", pair.name, spec))
+    return alerts
 
 
-def _said(text: Message) -> dict[str, str]:
+def _description(text: Message) -> dict[str, str]:
     return {"description": translator("en").message(text)}
 
 
@@ -156,6 +156,6 @@ def _document(kind: str, name: str, spec: dict[str, Any], title: str = "") -> Do
     return {"apiVersion": _API, "kind": kind, "metadata": metadata, "spec": spec}
 
 
-def _dumped(found: list[Document], says: str) -> str:
-    first, *others = (dumped(document, f"OpenSLO v1. {says}") for document in found)
+def _dump(items: list[Document], header: str) -> str:
+    first, *others = (dump(document, f"OpenSLO v1. {header}") for document in items)
     return first + "".join("---\n" + text.split("\n", 2)[2] for text in others)

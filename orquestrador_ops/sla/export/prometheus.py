@@ -29,10 +29,10 @@ from ..evaluate.objectives import Objectives
 RULES = "prometheus/orquestrador.rules.yml"
 GROUPS = ("orquestrador-sla", "orquestrador-sla-alerts")
 WINDOWS = {"5m": 300, "30m": 1800, "1h": 3600, "2h": 7200, "6h": 21600, "1d": 86400, "3d": 259200}
-# Who is woken: what users meet. Slow answers and errors in the log are work for the day.
+# Pages are for what users notice. Slow answers and errors in the log can wait for office hours.
 PAGED = ("uptime", "availability")
 PROBES_STALE_S, EVALUATION_STALE_S = 900, 1800
-# A counter that is written every five minutes may miss a window of five: the alert must not end for that.
+# A counter written every five minutes may miss a window of five: the alert must not end then.
 KEEP_FIRING = "10m"
 PERIOD = 'period="month"'
 
@@ -41,7 +41,7 @@ Rule = dict[str, Any]
 
 
 def allowed(objectives: Objectives) -> dict[str, float]:
-    """Share of bad events that each service level allows, 0…1; the recovery time counts no events."""
+    """Return the share of bad events that each service level allows, 0…1; the recovery time counts no events."""
     shares = {
         "uptime": 1 - objectives.uptime,
         "response": 1 - objectives.response,
@@ -52,45 +52,45 @@ def allowed(objectives: Objectives) -> dict[str, float]:
 
 
 def window(seconds: float) -> str:
-    """What Prometheus calls one of our windows. ``KeyError`` for one that nothing is recorded over."""
+    """Return Prometheus' name of a window. Raises ``KeyError`` for one that is not recorded."""
     return {length: name for name, length in WINDOWS.items()}[int(seconds)]
 
 
 def rules(objectives: Objectives) -> str:
-    """The rules file, YAML."""
-    found = (_recorded(objectives), [*_burn_alerts(objectives), *_other_alerts()])
-    groups = [{"name": name, "rules": group} for name, group in zip(GROUPS, found, strict=True)]
-    return dumped({"groups": groups}, "Recording and alerting rules for Prometheus 2.42 or newer.")
+    """Return the rules file, YAML."""
+    rule_groups = (_recording_rules(objectives), [*_burn_alerts(objectives), *_other_alerts()])
+    groups = [{"name": name, "rules": group} for name, group in zip(GROUPS, rule_groups, strict=True)]
+    return dump({"groups": groups}, "Recording and alerting rules for Prometheus 2.42 or newer.")
 
 
-def _recorded(objectives: Objectives) -> list[Rule]:
-    found: list[Rule] = [
+def _recording_rules(objectives: Objectives) -> list[Rule]:
+    rules_: list[Rule] = [
         {"record": "orquestrador:sla_allowed:ratio", "expr": f"vector({share})", "labels": {"sla": sla}}
         for sla, share in allowed(objectives).items()
     ]
     for name in WINDOWS:
         for events in ("sla_events", "sla_bad_events"):
-            # max, not sum: controllers that share a history each tell the same counts.
-            found.append(
+            # max, not sum: controllers that share a history export the same counts.
+            rules_.append(
                 {
                     "record": f"orquestrador:{events}:increase{name}",
                     "expr": f"max by (host, sla) (increase(orquestrador_{events}_total{{{PERIOD}}}[{name}]))",
                 }
             )
-        found.append(
+        rules_.append(
             {
                 "record": f"orquestrador:sla_errors:ratio_rate{name}",
                 "expr": f"orquestrador:sla_bad_events:increase{name} / (orquestrador:sla_events:increase{name} > 0)",
             }
         )
-        found.append(
+        rules_.append(
             {
                 "record": f"orquestrador:sla_burn:rate{name}",
                 "expr": f"orquestrador:sla_errors:ratio_rate{name}"
                 " / on (sla) group_left () orquestrador:sla_allowed:ratio",
             }
         )
-    return found
+    return rules_
 
 
 def alert_name(pair: str) -> str:
@@ -99,7 +99,7 @@ def alert_name(pair: str) -> str:
 
 
 def _burn_alerts(objectives: Objectives) -> list[Rule]:
-    found = []
+    alerts = []
     for pair in burn.PAIRS:
         long, short = window(pair.long_s), window(pair.short_s)
         chosen = f'{{sla=~"{"|".join(PAGED)}"}}' if pair.severity == "page" else ""
@@ -111,7 +111,7 @@ def _burn_alerts(objectives: Objectives) -> list[Rule]:
             # Counters count planned time, too. What still burns when it is over by the short window was not planned.
             f"unless on (host) max_over_time(orquestrador_planned[{short}]) > 0",
         )
-        found.append(
+        alerts.append(
             _alert(
                 alert_name(pair.name),
                 "\n".join(lines),
@@ -120,8 +120,8 @@ def _burn_alerts(objectives: Objectives) -> list[Rule]:
                 keep=KEEP_FIRING,
                 summary=msg("The error budget of {sla} on {host} is being used up too fast", sla=SLA, host=HOST),
                 description=msg(
-                    "Over {long} it burned {value} times as fast as it may, and over the last {short} still more than"
-                    " {factor} times: look at the host's open incident, or run playbooks/emergency/triage.yml.",
+                    "Over {long} it burned at {value} times the allowed rate, and over the last {short} still at more"
+                    " than {factor} times: read the host's open incident, or run playbooks/emergency/triage.yml.",
                     value="{{ $value | humanize }}",
                     long=long,
                     short=short,
@@ -129,7 +129,7 @@ def _burn_alerts(objectives: Objectives) -> list[Rule]:
                 ),
             )
         )
-    return found
+    return alerts
 
 
 def _other_alerts() -> list[Rule]:
@@ -139,7 +139,7 @@ def _other_alerts() -> list[Rule]:
             f'max by (host, sla) (orquestrador_sla_verdict{{{PERIOD}, verdict="missed"}}) == 1',
             wait="10m",
             summary=msg("The service level {sla} of {host} is missed this month", sla=SLA, host=HOST),
-            description=msg("Not even good gaps could change that: see the report of the month."),
+            description=msg("It is missed even if all gaps count as up: read the report of the month."),
         ),
         _alert(
             "OrquestradorErrorBudgetExhausted",
@@ -154,7 +154,7 @@ def _other_alerts() -> list[Rule]:
             wait="5m",
             summary=msg("{host} has not been probed for a while", host=HOST),
             description=msg(
-                "The last probe is {value} old. No data is not uptime: look whether the watch runs.",
+                "The last probe is {value} old. No data is not uptime: check that the watch runs.",
                 value="{{ $value | humanizeDuration }}",
             ),
         ),
@@ -164,7 +164,7 @@ def _other_alerts() -> list[Rule]:
             wait="5m",
             summary=msg("The service levels of {host} have not been evaluated for a while", host=HOST),
             description=msg(
-                "The last evaluation is {value} old, so the other alerts say nothing: look whether sla.yml runs.",
+                "The last evaluation is {value} old, so the other alerts are blind: check that sla.yml runs.",
                 value="{{ $value | humanizeDuration }}",
             ),
         ),
@@ -173,7 +173,7 @@ def _other_alerts() -> list[Rule]:
             f"absent(orquestrador_sla_evaluated_timestamp_seconds{{{PERIOD}}})",
             wait="15m",
             summary=msg("There are no metrics of service levels"),
-            description=msg("Nobody tells them to Prometheus: look at sla_textfile and at node_exporter's directory."),
+            description=msg("Prometheus receives none: check sla_textfile and node_exporter's directory."),
         ),
     ]
 
@@ -195,12 +195,12 @@ def _alert(
     if keep:
         rule["keep_firing_for"] = keep
     rule["labels"] = {"severity": severity, **(labels or {})}
-    rule["annotations"] = in_both(summary=summary, description=description)
+    rule["annotations"] = translations(summary=summary, description=description)
     return rule
 
 
-def in_both(**texts: Message) -> dict[str, str]:
-    """Each text in English under its own name, and in Portuguese under that name with ``_pt_BR``."""
+def translations(**texts: Message) -> dict[str, str]:
+    """Return each text in English under its own name, and in Portuguese under that name with ``_pt_BR``."""
     english, portuguese = translator("en"), translator("pt_BR")
     return {name: english.message(text) for name, text in texts.items()} | {
         f"{name}_pt_BR": portuguese.message(text) for name, text in texts.items()
@@ -208,7 +208,7 @@ def in_both(**texts: Message) -> dict[str, str]:
 
 
 class _Dumper(yaml.SafeDumper):
-    """YAML as yamllint wants it: indented sequences, literal blocks for what has several lines."""
+    """YAML as yamllint requires it: indented sequences, literal blocks for several lines."""
 
     def increase_indent(self, flow: bool = False, indentless: bool = False) -> None:
         super().increase_indent(flow, False)
@@ -217,15 +217,15 @@ class _Dumper(yaml.SafeDumper):
         return True
 
 
-def _string(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+def _represent_text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
     style = "|" if "\n" in text else None
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
 
 
-_Dumper.add_representer(str, _string)
+_Dumper.add_representer(str, _represent_text)
 
 
-def dumped(data: object, says: str) -> str:
-    """One YAML document under a line that says what it is and that it is generated."""
+def dump(data: object, header: str) -> str:
+    """Return one YAML document under a comment line: the header, and how it was generated."""
     text = yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=80)
-    return f"---\n# {says} Generated from the objectives: runbook sla export.\n{text}"
+    return f"---\n# {header} Generated from the objectives: runbook sla export.\n{text}"

@@ -1,7 +1,7 @@
 """Tests of the rules for ``promtool test rules``, made from the same objectives as the rules.
 
-A probe a minute, as the watch does at its quickest. Every test says what the alert looks like or that there is none;
-what is expected is worked out here by counting, not by asking Prometheus.
+A probe a minute, the shortest interval of the watch. Every test has the expected alerts, or none;
+they are calculated here by counting, not taken from Prometheus.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _LABELS = f'{{host="{HOST}", sla="uptime", period="month"}}'
 
 
 @dataclass(frozen=True)
-class _Case:
+class _Scenario:
     name: str
     bad: Sequence[int]  # minutes whose probe was bad
     minutes: int
@@ -33,17 +33,17 @@ class _Case:
 
 
 def tests(objectives: Objectives) -> str:
-    """The test file, YAML."""
+    """Return the test file, YAML."""
     burn_rules = [rule for rule in _rules(objectives) if rule.get("labels", {}).get("burn")]
-    cases = [_burn_case(case, burn_rules, objectives) for case in _cases(objectives)]
+    scenarios = [_burn_test(item, burn_rules, objectives) for item in _scenarios(objectives)]
     document = {
         "rule_files": [prometheus.RULES.rpartition("/")[2]],
         "evaluation_interval": "1m",
         # In any other order an alert sees what was recorded a minute ago.
         "group_eval_order": list(prometheus.GROUPS),
-        "tests": [*cases, *_state_cases(objectives)],
+        "tests": [*scenarios, *_state_tests(objectives)],
     }
-    return prometheus.dumped(document, "Tests of the rules: promtool test rules.")
+    return prometheus.dump(document, "Tests of the rules: promtool test rules.")
 
 
 def _rules(objectives: Objectives) -> list[dict[str, Any]]:
@@ -51,8 +51,8 @@ def _rules(objectives: Objectives) -> list[dict[str, Any]]:
     return [rule for group in groups for rule in group["rules"]]
 
 
-def _cases(objectives: Objectives) -> list[_Case]:
-    """The story of each; which pairs fire follows from counting, see :func:`expected`."""
+def _scenarios(objectives: Objectives) -> list[_Scenario]:
+    """Return the scenarios; :func:`expected` calculates which pairs fire."""
     enough = objectives.burn_min_bad
     outage = range(70, 70 + max(10, enough + 2))
     every = range(100, 600, 150)
@@ -67,15 +67,17 @@ def _cases(objectives: Objectives) -> list[_Case]:
     )
     return [
         *(
-            _Case(name, bad, minutes, "", {at: expected(bad, at, objectives) for at in moments})
+            _Scenario(name, bad, minutes, "", {at: expected(bad, at, objectives) for at in moments})
             for name, bad, minutes, moments in stories
         ),
-        _Case("a planned outage makes no alert", outage, 110, "0x65 1x20 0x23", dict.fromkeys((75, 81, 87, 100), ())),
+        _Scenario(
+            "a planned outage makes no alert", outage, 110, "0x65 1x20 0x23", dict.fromkeys((75, 81, 87, 100), ())
+        ),
     ]
 
 
 def expected(bad: Sequence[int], at: int, objectives: Objectives) -> tuple[str, ...]:
-    """Which pairs fire at a minute, of a probe a minute since minute 0; an alert is kept for ten minutes."""
+    """Return the pairs that fire at a minute, with a probe a minute since minute 0; alerts are kept for ten minutes."""
     keep = int(prometheus.KEEP_FIRING.removesuffix("m"))
     return tuple(
         pair.name
@@ -99,28 +101,28 @@ def _window(bad: Sequence[int], at: int, minutes: int, objectives: Objectives) -
 
 
 def _counter(bad: Sequence[int], minutes: int) -> str:
-    """Cumulated, in promtool's notation: ``axn`` is ``a`` and n more of it."""
+    """Return a counter in promtool's notation: ``axn`` is ``a`` and n more of it."""
     edges = [0, *sorted(bad), minutes + 1]
     return " ".join(f"{count}x{end - start - 1}" for count, (start, end) in enumerate(pairwise(edges)) if end > start)
 
 
-def _burn_case(case: _Case, rules: Sequence[dict[str, Any]], objectives: Objectives) -> dict[str, Any]:
+def _burn_test(item: _Scenario, rules: Sequence[dict[str, Any]], objectives: Objectives) -> dict[str, Any]:
     checks = []
-    for at, firing in case.firing.items():
+    for at, firing in item.firing.items():
         for rule in rules:
             alerts = []
             if rule["labels"]["burn"] in firing:
                 pair = next(pair for pair in burn.PAIRS if pair.name == rule["labels"]["burn"])
-                alerts.append(_alert(rule, {"sla": "uptime"}, _value(case.bad, at, pair, objectives)))
+                alerts.append(_alert(rule, {"sla": "uptime"}, _value(item.bad, at, pair, objectives)))
             checks.append({"eval_time": f"{at}m", "alertname": rule["alert"], "exp_alerts": alerts})
     series = [
-        {"series": f"orquestrador_sla_events_total{_LABELS}", "values": f"0+1x{case.minutes}"},
-        {"series": f"orquestrador_sla_bad_events_total{_LABELS}", "values": _counter(case.bad, case.minutes)},
+        {"series": f"orquestrador_sla_events_total{_LABELS}", "values": f"0+1x{item.minutes}"},
+        {"series": f"orquestrador_sla_bad_events_total{_LABELS}", "values": _counter(item.bad, item.minutes)},
     ]
-    if case.planned:
-        series.append({"series": f'orquestrador_planned{{host="{HOST}"}}', "values": case.planned})
+    if item.planned:
+        series.append({"series": f'orquestrador_planned{{host="{HOST}"}}', "values": item.planned})
     return {
-        "name": case.name,
+        "name": item.name,
         "interval": "1m",
         "input_series": series,
         "alert_rule_test": checks,
@@ -128,7 +130,7 @@ def _burn_case(case: _Case, rules: Sequence[dict[str, Any]], objectives: Objecti
 
 
 def _value(bad: Sequence[int], at: int, pair: Any, objectives: Objectives) -> str:
-    # An alert that is only kept shows the last value it fired with.
+    # An alert that is only kept has the last value it fired with.
     then = next(moment for moment in range(at, -1, -1) if _fires(pair, bad, moment, objectives))
     return f"{_window(bad, then, int(pair.long_s) // 60, objectives)[1]:.4g}"
 
@@ -138,88 +140,88 @@ def _alert(rule: dict[str, Any], labels: dict[str, str], value: str = "") -> dic
     filled = {f"{{{{ $labels.{label} }}}}": content for label, content in labels.items()}
     filled |= {"{{ $value | humanize }}": value, "{{ $value | humanizeDuration }}": value}
 
-    def say(text: str) -> str:
+    def fill(text: str) -> str:
         for placeholder, content in filled.items():
             text = text.replace(placeholder, content)
         return text
 
-    texts = {name: say(text) for name, text in rule["annotations"].items()}
+    texts = {name: fill(text) for name, text in rule["annotations"].items()}
     return {"exp_labels": labels, "exp_annotations": texts}
 
 
-def _over_the_border(objectives: Objectives) -> str | None:
-    """Nine bad probes of an hour's sixty, five of them before midnight; ``None`` where the objectives can bear that."""
+def _rate_across_months(objectives: Objectives) -> str | None:
+    """Return the rate of nine bad probes of sixty across months; ``None`` if the objectives allow it."""
     rate = 9 / 60 / prometheus.allowed(objectives)["uptime"]
     fast = burn.PAIRS[0]
     return f"{rate:.4g}" if rate > fast.factor and objectives.burn_min_bad <= 9 else None
 
 
-def _state_case(name: str, series: list[tuple[str, str]], alert: str, moments: dict[int, list[Any]]) -> dict[str, Any]:
+def _state_test(name: str, series: list[tuple[str, str]], alert: str, moments: dict[int, list[Any]]) -> dict[str, Any]:
     return {
         "name": name,
         "interval": "1m",
-        "input_series": [{"series": one, "values": values} for one, values in series],
+        "input_series": [{"series": selector, "values": values} for selector, values in series],
         "alert_rule_test": [
             {"eval_time": f"{at}m", "alertname": alert, "exp_alerts": alerts} for at, alerts in moments.items()
         ],
     }
 
 
-def _state_cases(objectives: Objectives) -> list[dict[str, Any]]:
+def _state_tests(objectives: Objectives) -> list[dict[str, Any]]:
     rules = {rule["alert"]: rule for rule in _rules(objectives) if "alert" in rule}
     evaluated = f'orquestrador_sla_evaluated_timestamp_seconds{{host="{HOST}", period="month"}}'
     probed = f'orquestrador_probe_last_timestamp_seconds{{host="{HOST}", look="inside"}}'
     verdict = f'orquestrador_sla_verdict{{host="{HOST}", sla="uptime", period="month", verdict="missed"}}'
-    left = f"orquestrador_error_budget_remaining_ratio{_LABELS}"
-    sla, there = {"sla": "uptime"}, [(evaluated, "0+60x60")]
-    # 25 minutes of it, then nobody writes any more: 35 minutes old at minute 60.
+    remaining = f"orquestrador_error_budget_remaining_ratio{_LABELS}"
+    sla, fresh = {"sla": "uptime"}, [(evaluated, "0+60x60")]
+    # Written for 25 minutes, then no more: 35 minutes old at minute 60.
     stopped = "0+60x25 1500x35"
     missing = {"exp_labels": dict(rules["OrquestradorMetricsAbsent"]["labels"], period="month")}
     missing["exp_annotations"] = rules["OrquestradorMetricsAbsent"]["annotations"]
 
-    def one(alert: str, labels: dict[str, str], value: str = "") -> list[Any]:
+    def firing(alert: str, labels: dict[str, str], value: str = "") -> list[Any]:
         return [_alert(rules[alert], labels, value)]
 
-    rate = _over_the_border(objectives)
+    rate = _rate_across_months(objectives)
     events, bad = (f"orquestrador_{name}_total{_LABELS}" for name in ("sla_events", "sla_bad_events"))
     return [
-        _state_case(
-            # Counters begin anew, which is neither an outage nor the end of one.
+        _state_test(
+            # Counters restart, which is neither an outage nor the end of one.
             "a new month never pages",
             [(events, "42000+1x120 0+1x120"), (bad, "41x120 0x120")],
             "OrquestradorBurnPageFast",
             {120: [], 121: [], 125: [], 180: []},
         ),
-        _state_case(
+        _state_test(
             "an outage over the border of months",
             [(events, "42000+1x120 1+1x120"), (bad, "41x115 42+1x4 1+1x4 5x115")],
             "OrquestradorBurnPageFast",
-            {115: [], 124: one("OrquestradorBurnPageFast", sla, rate) if rate else []},
+            {115: [], 124: firing("OrquestradorBurnPageFast", sla, rate) if rate else []},
         ),
-        _state_case(
+        _state_test(
             "a service level that is missed",
             [(verdict, "0x20 1x40")],
             "OrquestradorSlaMissed",
-            {20: [], 25: [], 40: one("OrquestradorSlaMissed", sla)},
+            {20: [], 25: [], 40: firing("OrquestradorSlaMissed", sla)},
         ),
-        _state_case(
+        _state_test(
             "an error budget that is used up",
-            [(left, "0.4x20 0x10 -0.1x29")],
+            [(remaining, "0.4x20 0x10 -0.1x29")],
             "OrquestradorErrorBudgetExhausted",
-            {20: [], 25: [], 50: one("OrquestradorErrorBudgetExhausted", sla)},
+            {20: [], 25: [], 50: firing("OrquestradorErrorBudgetExhausted", sla)},
         ),
-        _state_case(
+        _state_test(
             "a watch that has stopped",
             [(probed, stopped)],
             "OrquestradorProbesStale",
-            {25: [], 40: [], 50: one("OrquestradorProbesStale", {}, "25m 0s")},
+            {25: [], 40: [], 50: firing("OrquestradorProbesStale", {}, "25m 0s")},
         ),
-        _state_case(
+        _state_test(
             "an evaluation that has stopped",
             [(evaluated, stopped)],
             "OrquestradorEvaluationStale",
-            {25: [], 55: [], 61: one("OrquestradorEvaluationStale", {}, "36m 0s")},
+            {25: [], 55: [], 61: firing("OrquestradorEvaluationStale", {}, "36m 0s")},
         ),
-        _state_case("metrics that are there", there, "OrquestradorMetricsAbsent", {5: [], 30: [], 60: []}),
-        _state_case("metrics that are not there", [], "OrquestradorMetricsAbsent", {5: [], 20: [missing]}),
+        _state_test("metrics that are there", fresh, "OrquestradorMetricsAbsent", {5: [], 30: [], 60: []}),
+        _state_test("metrics that are not there", [], "OrquestradorMetricsAbsent", {5: [], 20: [missing]}),
     ]

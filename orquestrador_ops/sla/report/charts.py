@@ -1,8 +1,8 @@
-"""Charts of a report as SVG that lives inside a page: its colours are the page's, its text is text.
+"""Charts of a report as SVG for embedding in a page: with the page's colours, and text as text.
 
-Matplotlib draws; what it writes is then made fit for a page: colours become CSS variables, so that one drawing serves
-paper, light and dark; identifiers that nothing refers to go, the others are made unique; fonts are the page's. Drawing
-the same figures gives the same bytes. This module knows no words: labels come from the caller.
+Matplotlib draws; its output is then adapted to a page: colours become CSS variables, so that one drawing serves
+paper, light and dark; unused identifiers are removed, the others made unique; fonts are the page's. Drawing
+the same figures gives the same bytes. All labels come from the caller.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Drawn with these colours, which occur nowhere else; shown with the page's variable of that name.
+# Matplotlib draws with these unique colours; the page replaces each by its variable of that name.
 INKS = {
     "ink": "#010203",
     "soft": "#010204",
@@ -61,9 +61,9 @@ _RC: Any = {
 
 @dataclass(frozen=True)
 class Line:
-    """One line of a chart; ``None`` where nothing is known. ``ink`` is a key of :data:`INKS`.
+    """One line of a chart; ``None`` for a missing value. ``ink`` is a key of :data:`INKS`.
 
-    ``at`` where it has positions of its own; ``marked``: each value is a point as well.
+    ``at``: positions of its own; ``marked``: each value is a point as well.
     """
 
     label: str
@@ -117,18 +117,18 @@ _STATES: dict[str, tuple[str, str, float]] = {
 
 
 class Drawing:
-    """A chart that is drawn when a page prints it: who wants its words alone does not wait for it."""
+    """A chart that is drawn only when a page prints it: Markdown and JSON do not wait for it."""
 
     def __init__(self, draw: Callable[[], Markup]) -> None:
         self._draw = draw
 
     def __html__(self) -> str:
-        """The protocol of MarkupSafe: what a page prints as it is."""
+        """Return the SVG; MarkupSafe's protocol for markup that is not escaped."""
         return self._draw()
 
 
 def plot(name: str, chart: Plot, title: str, description: str) -> Markup:
-    """Lines as SVG; ``name`` is unique on its page."""
+    """Draw lines as SVG; ``name`` is unique on its page."""
     with _style():
         legend = [line.label for line in chart.lines] + ([chart.goal[1]] if chart.goal else [])
         figure, axes = _canvas(HEIGHT, [label for _, label in chart.levels], legend)
@@ -156,14 +156,14 @@ def plot(name: str, chart: Plot, title: str, description: str) -> Markup:
 
 
 def strip(name: str, chart: Strip, title: str, description: str) -> Markup:
-    """A strip of time per row as SVG, the first row on top."""
+    """Draw a strip of time per row as SVG, the first row on top."""
     from matplotlib.collections import PolyCollection
 
     rows = max(len(chart.rows), 1)
     with _style():
         figure, axes = _canvas(max(12.5 * rows, 26), chart.rows, list(chart.labels.values()), around=True)
         for state, (ink, hatch, tall) in _STATES.items():
-            boxes = [_box(row, start, length, tall, chart.length) for row, start, length in chart.bars.get(state, ())]
+            boxes = [_bar(row, start, length, tall, chart.length) for row, start, length in chart.bars.get(state, ())]
             if boxes:
                 edge = INKS["paper"] if hatch else "none"
                 drawn = PolyCollection(boxes, facecolor=INKS[ink], edgecolor=edge, hatch=hatch or None, linewidth=0)
@@ -181,14 +181,14 @@ def strip(name: str, chart: Strip, title: str, description: str) -> Markup:
         return _svg(name, figure, title, description)
 
 
-def _box(row: int, start: float, length: float, tall: float, whole: float) -> list[tuple[float, float]]:
-    end = start + max(length, whole / 160)  # what is shorter than a hair is still seen
+def _bar(row: int, start: float, length: float, tall: float, whole: float) -> list[tuple[float, float]]:
+    end = start + max(length, whole / 160)  # even the shortest bar stays visible
     top, low = row - tall / 2, row + tall / 2
     return [(start, top), (end, top), (end, low), (start, low)]
 
 
 def levels(top: float, bottom: float = 0.0, most: int = 5) -> list[float]:
-    """Round values from ``bottom`` to ``top`` that a scale may be marked with, about ``most`` of them."""
+    """Return round values from ``bottom`` to ``top`` for the marks of a scale, about ``most`` of them."""
     if not top > bottom:
         return [bottom]
     least = (top - bottom) / most
@@ -201,7 +201,7 @@ def levels(top: float, bottom: float = 0.0, most: int = 5) -> list[float]:
 def _style() -> Any:
     import logging
 
-    # It tells of its font cache, which is nothing to an operator.
+    # It logs the building of its font cache, which an operator does not need.
     logging.getLogger("matplotlib").setLevel(logging.ERROR)
     import matplotlib as mpl
 
@@ -209,9 +209,9 @@ def _style() -> Any:
 
 
 def _canvas(tall: float, left: Sequence[str], legend: Sequence[str], *, around: bool = False) -> tuple[Figure, Axes]:
-    """A figure ``tall`` points high, or with room ``around`` so tall a plot, for labels on its left and a legend above.
+    """Return a figure ``tall`` points high (the plot alone if ``around``), with space for labels and a legend above.
 
-    How wide text will be is known to the browser alone; so it is reckoned, rather than measured with a font that will
+    The browser alone determines the width of text; it is estimated, rather than measured with a font that will
     not be used.
     """
     from matplotlib.backends.backend_svg import FigureCanvasSVG
@@ -228,7 +228,7 @@ def _canvas(tall: float, left: Sequence[str], legend: Sequence[str], *, around: 
 
 
 def _columns(legend: Sequence[str]) -> int:
-    """How many entries of a legend stand side by side."""
+    """Return how many entries of a legend fit side by side."""
     return 4 if sum(_LETTER * len(label) + 36 for label in legend) < WIDTH else 2
 
 
@@ -239,7 +239,7 @@ def _legend(figure: Figure) -> None:
         figure.legend(loc="upper center", ncols=_columns(labels), frameon=False, handlelength=1.8, **spacing)
 
 
-# Its style sheet would be the whole page's; a turn by nothing is nothing.
+# The style sheet would apply to the whole page; a rotation by zero has no effect.
 _HEAD = re.compile(
     r"<\?xml.*?\?>|<!DOCTYPE.*?>|<!--.*?-->|<metadata>.*?</metadata>|<style.*?</style>"
     r"| transform=\"rotate\(-0 [^\"]*\"",
@@ -256,26 +256,26 @@ def _svg(name: str, figure: Figure, title: str, description: str) -> Markup:
     stream = io.StringIO()
     _legend(figure)
     figure.savefig(stream, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
-    return Markup(fit(name, stream.getvalue(), title, description))  # noqa: S704 - drawn here, texts are escaped
+    return Markup(embed(name, stream.getvalue(), title, description))  # noqa: S704 - drawn here, texts are escaped
 
 
-def fit(name: str, drawn: str, title: str, description: str) -> str:
-    """What matplotlib wrote as an element of a page."""
+def embed(name: str, drawn: str, title: str, description: str) -> str:
+    """Return matplotlib's output as an element of a page."""
     text = _HEAD.sub("", drawn)
     referred = set(_REFERENCE.findall(text))
-    text = _ID.sub(lambda found: f' id="{name}-{found[1]}"' if found[1] in referred else "", text)
-    text = _REFERENCE.sub(lambda found: found[0].replace(f"#{found[1]}", f"#{name}-{found[1]}"), text)
+    text = _ID.sub(lambda match: f' id="{name}-{match[1]}"' if match[1] in referred else "", text)
+    text = _REFERENCE.sub(lambda match: match[0].replace(f"#{match[1]}", f"#{name}-{match[1]}"), text)
     text = text.replace("xlink:href", "href")
     text = _FONT.sub(r"\1 system-ui, sans-serif", text)
     text = _FAMILY.sub("font-family: system-ui, sans-serif", text)
     for ink, colour in INKS.items():
         text = text.replace(colour, f"var(--{ink})")
-    found = _OPENING.search(text)
-    if found is None:
+    opening_tag = _OPENING.search(text)
+    if opening_tag is None:
         raise ValueError(f"the chart {name} was drawn as no SVG: check the version of matplotlib")
     opening = (
-        f'<svg class="drawn" viewBox="{found[1]}" role="img" aria-labelledby="{name}-title {name}-desc">'
+        f'<svg class="drawn" viewBox="{opening_tag[1]}" role="img" aria-labelledby="{name}-title {name}-desc">'
         f'<title id="{name}-title">{escape(title)}</title><desc id="{name}-desc">{escape(description)}</desc>'
     )
-    text = text[: found.start()] + opening + text[found.end() :]
+    text = text[: opening_tag.start()] + opening + text[opening_tag.end() :]
     return re.sub(r"\n\s*", "\n", text).strip()

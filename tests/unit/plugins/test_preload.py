@@ -63,7 +63,7 @@ def test_charts_are_loaded_for_the_hosts_after_the_first(
     plugin: Any, hooks: Hooks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     warmed: list[str] = []
-    monkeypatch.setattr("orquestrador_ops.sla.report.page.warm", lambda tr: warmed.append(tr.locale))
+    monkeypatch.setattr("orquestrador_ops.sla.report.writer.preload", lambda tr: warmed.append(tr.locale))
     started(plugin, "sla_evaluate", "a", "a", "a")
     assert hooks == [], "one host, three periods: nobody would inherit them"
     started(plugin, "sla_evaluate", "b", "c")

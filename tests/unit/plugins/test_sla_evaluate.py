@@ -118,7 +118,7 @@ def test_without_a_history_nothing_is_known(results: dict[str, Any]) -> None:
     ("name", "said"),
     [
         ("both", "mutually exclusive"),
-        ("future", "still to come"),
+        ("future", "in the future"),
         ("objective", "sla_uptime is 99.9"),
         ("sample", "Sample 1: at is noon"),
         ("zone", "Mars/Olympus"),

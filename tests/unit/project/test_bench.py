@@ -67,10 +67,10 @@ def run(monkeypatch: pytest.MonkeyPatch, latest: Path, seen: list[str]) -> Run:
 
     monkeypatch.setattr(bench, "BENCHMARKS", {"well": ("Well", well), "sick": ("Sick", sick)})
     monkeypatch.setattr(bench, "WITHOUT_LAB", {"broken": ("Broken", broken)})
-    monkeypatch.setattr(bench, "KNOWN", ["broken", "well", "sick"])
+    monkeypatch.setattr(bench, "NAMES", ["broken", "well", "sick"])
     monkeypatch.setattr(bench, "LATEST", bench.ROOT / "var" / "bench" / "latest.json")
     monkeypatch.setattr(bench, "calibrate", lambda: 0.25)
-    monkeypatch.setattr(bench, "ready", lambda: FakeLab(seen))
+    monkeypatch.setattr(bench, "prepare", lambda: FakeLab(seen))
 
     def main(*names: str) -> int:
         monkeypatch.setattr(sys, "argv", ["bench", *names])
@@ -122,7 +122,7 @@ def test_without_a_lab_the_others_are_measured(
     def none() -> FakeLab:
         raise CannotMeasureError("no podman")
 
-    monkeypatch.setattr(bench, "ready", none)
+    monkeypatch.setattr(bench, "prepare", none)
     assert run() == 1
     assert seen == ["broken"]
     said = capsys.readouterr().out
@@ -193,7 +193,7 @@ def test_routines_that_were_not_met_are_counted_with_their_reasons(tmp_path: Pat
     left(tmp_path, "four", "unreachable", observed=False)
     found = daily.not_met(tmp_path, 4, tmp_path / "log")
     assert found == {"not_met: http.latency, cpu.app": 2, "unreachable": 1}
-    assert daily.shown(found) == "2 not_met: http.latency, cpu.app; 1 unreachable"
+    assert daily.summary(found) == "2 not_met: http.latency, cpu.app; 1 unreachable"
 
 
 def test_routines_without_a_report_were_not_measured(tmp_path: Path) -> None:
@@ -226,7 +226,7 @@ def test_inventory_of_another_lab_is_the_standard_one_elsewhere(tmp_path: Path) 
         key=tmp_path / "key",
         known_hosts=tmp_path / "known",
     )
-    written: dict[str, Any] = yaml.safe_load(lab.written_inventory(settings).read_text())
+    written: dict[str, Any] = yaml.safe_load(lab.write_inventory(settings).read_text())
     standard = yaml.safe_load((ROOT / "inventory/lab/hosts.yml").read_text())
     (wanted,) = standard["orquestrador"]["hosts"].values()
     found = written["orquestrador"]["hosts"]["orquestrador-test-x"]

@@ -51,10 +51,10 @@ NOT_YET = {
     "orquestrador_ops.sla.evaluate.recovery",
     "orquestrador_ops.sla.evaluate.success",
     "orquestrador_ops.sla.export.grafana",
+    "orquestrador_ops.sla.publish",
+    "orquestrador_ops.sla.report.cards",
     "orquestrador_ops.sla.report.context",
-    "orquestrador_ops.sla.report.levels",
     "orquestrador_ops.sla.report.summary",
-    "orquestrador_ops.sla.settle",
 }
 
 

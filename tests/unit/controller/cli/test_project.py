@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orquestrador_ops.cli import project, words
-from orquestrador_ops.cli.runner import extra_vars as extras
-from orquestrador_ops.cli.words import Refused
+from orquestrador_ops.cli.runner import extra_vars
+from orquestrador_ops.cli.words import CliError
 
 
 @pytest.fixture
@@ -62,10 +62,10 @@ def test_project_is_found_from_below_and_by_name(checkout: Path, tmp_path: Path)
 
 
 def test_project_that_is_none_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(Refused, match=r"OPS_PROJECT is .*: there is no ansible\.cfg"):
+    with pytest.raises(CliError, match=r"OPS_PROJECT is .*: there is no ansible\.cfg"):
         project.find({"OPS_PROJECT": str(tmp_path)})
     monkeypatch.setattr(project.places, "PROJECT", tmp_path)
-    with pytest.raises(Refused, match="name it in OPS_PROJECT"):
+    with pytest.raises(CliError, match="name it in OPS_PROJECT"):
         project.find({}, tmp_path)
 
 
@@ -86,7 +86,7 @@ def test_procedures_by_name_and_by_directory(checkout: Path) -> None:
     ],
 )
 def test_unknown_procedure_names_what_there_is(checkout: Path, asked: str, said: str) -> None:
-    with pytest.raises(Refused, match=said) as refused:
+    with pytest.raises(CliError, match=said) as refused:
         project.Project(checkout).playbook(asked)
     assert refused.value.status == 2
 
@@ -107,12 +107,12 @@ def test_budget(checkout: Path, procedure: str, variables: dict[str, str], secon
 
 @pytest.mark.parametrize("value", ["soon", "0", "-1", "nan", "inf"])
 def test_budget_that_is_none_is_refused(checkout: Path, value: str) -> None:
-    with pytest.raises(Refused, match="report_budget_s is"):
+    with pytest.raises(CliError, match="report_budget_s is"):
         project.budget_s(project.Project(checkout).playbook("bare"), {"report_budget_s": value})
 
 
 def test_playbook_that_is_no_yaml_is_refused_in_one_line(checkout: Path) -> None:
-    with pytest.raises(Refused, match=r"broken\.yml cannot be read") as refused:
+    with pytest.raises(CliError, match=r"broken\.yml cannot be read") as refused:
         project.budget_s(project.Project(checkout).playbook("broken"), {})
     assert "\n" not in str(refused.value)
 
@@ -162,34 +162,34 @@ def test_no_inventory_is_too_strange_for_completion(content: bytes) -> None:
     ],
 )
 def test_extra_variables_as_ansible_takes_them(given_: list[str], variables: dict[str, object]) -> None:
-    assert extras.parse(given_) == (variables, [])
+    assert extra_vars.parse(given_) == (variables, [])
 
 
 @pytest.mark.parametrize("text", ["", "a", "=1", "a=1 b", "'a=1", "[1, 2]", "{a", "@/nowhere/at/all"])
 def test_what_is_no_variable_is_refused(text: str) -> None:
-    with pytest.raises(Refused, match=r"^-e "):
-        extras.parse([text])
+    with pytest.raises(CliError, match=r"^-e "):
+        extra_vars.parse([text])
 
 
 @pytest.mark.parametrize(
     "text", ["mysql_ops_password=x", '{"api_key": "x"}', "vault_token=x", "backup_age_identity=x", "senha_x=1"]
 )
 def test_secrets_are_refused_and_not_repeated(text: str) -> None:
-    with pytest.raises(Refused, match="would show a secret"):
-        extras.parse([text.replace("x", "hunter22")])
+    with pytest.raises(CliError, match="would show a secret"):
+        extra_vars.parse([text.replace("x", "hunter22")])
 
 
 def test_files_are_left_for_ansible(tmp_path: Path) -> None:
     file = tmp_path / "vars.yml"
     file.write_text("mysql_ops_password: x\n")
-    assert extras.parse([f"@{file}"]) == ({}, [file])
+    assert extra_vars.parse([f"@{file}"]) == ({}, [file])
 
 
 @given(st.text(max_size=60))
 def test_any_text_is_a_mapping_or_refused(text: str) -> None:
     try:
-        variables, _ = extras.parse([text])
-    except Refused as refused:
-        assert "\n" not in words.said(refused.message) or "\n" in text
+        variables, _ = extra_vars.parse([text])
+    except CliError as refused:
+        assert "\n" not in words.translated(refused.message) or "\n" in text
     else:
         assert all(isinstance(name, str) for name in variables)

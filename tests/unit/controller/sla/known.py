@@ -16,9 +16,9 @@ import numpy as np
 
 from orquestrador_ops.sla.data import periods
 from orquestrador_ops.sla.data import series as samples
-from orquestrador_ops.sla.data.cells import cells
+from orquestrador_ops.sla.data.aggregates import aggregate
 from orquestrador_ops.sla.data.periods import Period
-from orquestrador_ops.sla.data.series import INSIDE_GOOD, INSIDE_SEEN, OUTSIDE_GOOD, OUTSIDE_SEEN, Series
+from orquestrador_ops.sla.data.series import INSIDE_GOOD, INSIDE_PROBED, OUTSIDE_GOOD, OUTSIDE_PROBED, Series
 from orquestrador_ops.sla.data.timeline import timeline
 from orquestrador_ops.sla.evaluate.evaluate import Facts, edges, evaluate, planned
 from orquestrador_ops.sla.evaluate.objectives import Objectives
@@ -103,7 +103,7 @@ def facts(known: Known, objectives: Objectives | None = None) -> Facts:
         period=known.period,
         now=known.now,
         timelines=lines,
-        cells=cells(known.series, edges(known.period, until, plan)),
+        cells=aggregate(known.series, edges(known.period, until, plan)),
         windows=known.windows,
         restarts=known.restarts,
         incidents=known.plan.incidents,
@@ -124,7 +124,7 @@ def built(period: Period, now: float, step_s: float, plan: Plan, *, logs: bool =
     count = int((until - period.start) // step_s)
     made = samples.empty(count)
     made["at"] = period.start + step_s * np.arange(count)
-    flags = np.full(count, INSIDE_SEEN | INSIDE_GOOD | OUTSIDE_SEEN | OUTSIDE_GOOD, np.uint8)
+    flags = np.full(count, INSIDE_PROBED | INSIDE_GOOD | OUTSIDE_PROBED | OUTSIDE_GOOD, np.uint8)
     random = np.random.default_rng(seed)
     slow = random.random(count) < plan.slow
     latency = np.where(slow, random.uniform(220, 900, count), random.uniform(20, 180, count)).astype(np.float32)

@@ -8,15 +8,15 @@ import numpy as np
 from hypothesis import strategies as st
 
 from orquestrador_ops.sla.data import series as samples
-from orquestrador_ops.sla.data.series import INSIDE_GOOD, INSIDE_SEEN, OUTSIDE_GOOD, OUTSIDE_SEEN, Series
+from orquestrador_ops.sla.data.series import INSIDE_GOOD, INSIDE_PROBED, OUTSIDE_GOOD, OUTSIDE_PROBED, Series
 
 START, END, GAP_S = 1000, 1300, 40
 
 # What a look can say: (inside, outside), each good, bad or not taken.
 FLAGS = [
     inside | outside
-    for inside in (0, INSIDE_SEEN, INSIDE_SEEN | INSIDE_GOOD)
-    for outside in (0, OUTSIDE_SEEN, OUTSIDE_SEEN | OUTSIDE_GOOD)
+    for inside in (0, INSIDE_PROBED, INSIDE_PROBED | INSIDE_GOOD)
+    for outside in (0, OUTSIDE_PROBED, OUTSIDE_PROBED | OUTSIDE_GOOD)
 ]
 LATENCY = st.one_of(st.none(), st.sampled_from([0.0, 5.0, 199.9, 200.0, 950.0, -1.0, float("inf"), float("nan")]))
 Sample = tuple[int, int, float | None]
@@ -42,8 +42,8 @@ def states(given: Iterable[Sample], kind: str, start: int, end: int, gap_s: int)
     for at, flags, _ in given:
         together.setdefault(at, []).append(flags)
     for at, several in together.items():
-        inside = [bool(flags & INSIDE_GOOD) for flags in several if flags & INSIDE_SEEN]
-        outside = [bool(flags & OUTSIDE_GOOD) for flags in several if flags & OUTSIDE_SEEN]
+        inside = [bool(flags & INSIDE_GOOD) for flags in several if flags & INSIDE_PROBED]
+        outside = [bool(flags & OUTSIDE_GOOD) for flags in several if flags & OUTSIDE_PROBED]
         chosen = outside if kind == "availability" else inside or outside
         if chosen:
             said[at] = all(chosen)

@@ -75,23 +75,23 @@ def desk(store: History, now: float = NOW) -> Desk:
 
 
 def test_it_is_opened_once_told_once_and_closed_when_it_is_over(store: History, sent: list[str]) -> None:
-    first = alerts.settle(desk(store), "web-01", rates("page-fast"), {})
-    again = alerts.settle(desk(store, NOW + 300), "web-01", rates("page-fast"), first.state)
+    first = alerts.update(desk(store), "web-01", rates("page-fast"), {})
+    again = alerts.update(desk(store, NOW + 300), "web-01", rates("page-fast"), first.state)
     held = incidents.listed(store)
     assert [(one["alert"], one["severity"], one["level"]) for one in held] == [("sla:page-fast", "high", "L2")]
     assert (first.opened, again.opened) == ([held[0]["id"]], [])
     assert len(sent) == 1
     assert sent[0].startswith("[HIGH] web-01: the error budget burns fast")
-    over = alerts.settle(desk(store, NOW + 900), "web-01", rates(), again.state)
+    over = alerts.update(desk(store, NOW + 900), "web-01", rates(), again.state)
     assert over.closed == [held[0]["id"]]
     assert incidents.listed(store) == []
     assert len(sent) == 2
     assert sent[1].startswith("[RECOVERED] web-01")
-    assert alerts.settle(desk(store, NOW + 1200), "web-01", rates(), over.state).notes == []
+    assert alerts.update(desk(store, NOW + 1200), "web-01", rates(), over.state).notes == []
 
 
 def test_a_ticket_goes_to_no_further_level_by_itself(store: History, sent: list[str]) -> None:
-    alerts.settle(desk(store), "web-01", rates("ticket-slow", "page-slow"), {})
+    alerts.update(desk(store), "web-01", rates("ticket-slow", "page-slow"), {})
     held = {one["alert"]: one for one in incidents.listed(store)}
     assert held["sla:ticket-slow"]["severity"] == "medium"
     assert held["sla:ticket-slow"]["next_at"] is None
@@ -102,7 +102,7 @@ def test_a_ticket_goes_to_no_further_level_by_itself(store: History, sent: list[
 def test_a_host_that_is_well_ends_no_burn_and_the_watch_is_not_kept_busy(
     store: History, sent: list[str], tmp_path: Path
 ) -> None:
-    alerts.settle(desk(store), "web-01", rates("page-fast"), {})
+    alerts.update(desk(store), "web-01", rates("page-fast"), {})
     assert watch_store.open_incidents(store) == set()
     case = settlement.Case("web-01", "offline", "run-1", "ana", False, Limits(), NOW + 60, started_at=NOW)
     well = ProbeResult.read({"verdict": {"overall": "healthy", "procedure": "none"}})
@@ -114,24 +114,26 @@ def test_a_host_that_is_well_ends_no_burn_and_the_watch_is_not_kept_busy(
 
 
 def test_silence_is_no_recovery(store: History, sent: list[str]) -> None:
-    first = alerts.settle(desk(store), "web-01", rates("page-fast"), {})
+    first = alerts.update(desk(store), "web-01", rates("page-fast"), {})
     silent = [{**rate, "long_burn": None, "short_burn": None, "firing": False} for rate in rates()]
-    again = alerts.settle(desk(store, NOW + 300), "web-01", silent, first.state)
+    again = alerts.update(desk(store, NOW + 300), "web-01", silent, first.state)
     assert (again.opened, again.closed, len(incidents.listed(store)), len(sent)) == ([], [], 1, 1)
 
 
 def test_nobody_is_told_during_maintenance(store: History, sent: list[str]) -> None:
     maintenance.begin(store, host="web-01", reason="kernel", ends_at=NOW + 600, operator="ana", max_h=24, now=NOW - 60)
-    alerts.settle(desk(store), "web-01", rates("page-fast"), {})
+    alerts.update(desk(store), "web-01", rates("page-fast"), {})
     assert len(incidents.listed(store)) == 1
     assert sent == []
 
 
 def test_check_mode_says_what_would_be_and_writes_nothing(store: History, sent: list[str]) -> None:
-    said = [translator("en", "UTC").message(one) for one in alerts.would(store, "web-01", rates("page-fast"), {})]
+    said = [translator("en", "UTC").message(one) for one in alerts.preview(store, "web-01", rates("page-fast"), {})]
     assert said == ["Would open an incident: the error budget burns fast (one hour)"]
     assert incidents.listed(store) == []
-    opened = alerts.settle(desk(store), "web-01", rates("page-fast"), {}).opened
-    said = [translator("en", "UTC").message(one) for one in alerts.would(store, "web-01", rates(), {"page-fast": True})]
+    opened = alerts.update(desk(store), "web-01", rates("page-fast"), {}).opened
+    said = [
+        translator("en", "UTC").message(one) for one in alerts.preview(store, "web-01", rates(), {"page-fast": True})
+    ]
     assert said == [f"Would close incident {opened[0]}"]
     assert len(incidents.listed(store)) == 1

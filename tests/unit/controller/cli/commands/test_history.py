@@ -31,8 +31,8 @@ def minutes(count: int = 120, start: float = START) -> samples.Series:
     made = samples.empty(count)
     made["at"] = start + 60.0 * np.arange(count)
     made["latency_ms"] = np.arange(count) + 0.5
-    made["flags"] = samples.INSIDE_SEEN | samples.INSIDE_GOOD
-    made["flags"][7:8] = samples.INSIDE_SEEN
+    made["flags"] = samples.INSIDE_PROBED | samples.INSIDE_GOOD
+    made["flags"][7:8] = samples.INSIDE_PROBED
     return made
 
 
@@ -111,7 +111,7 @@ def test_the_monitor_s_own_log(tmp_path: Path, capsys: Any) -> None:
     file.write_text("2025-10-09 12:00:00 [INFO] System healthy\n2025-10-09 12:05:00 [ERROR] Health check failed\n")
     status, _, err = asked(capsys, "import", str(file), "--state-dir", str(tmp_path / "state"))
     assert (status, err.count("\n")) == (2, 1)
-    assert "name the host" in err
+    assert "give it with --host" in err
     status, out, _ = asked(capsys, "import", str(file), "--host", "web-01", "--state-dir", str(tmp_path / "state"))
     assert "(health-monitor)" in out
     with open_history(tmp_path / "state") as store:
@@ -123,11 +123,11 @@ def test_the_monitor_s_own_log(tmp_path: Path, capsys: Any) -> None:
     [
         (("import", "{tmp}/none.jsonl"), 2, "cannot be read: No such file"),
         (("import", "{tmp}"), 2, "cannot be read: Is a directory"),
-        (("import", "{tmp}/some.xml", "--format", "xml"), 2, '"xml" is no format to import'),
+        (("import", "{tmp}/some.xml", "--format", "xml"), 2, '"xml" is not an import format'),
         (("import", "{tmp}/some.xml"), 2, "the format is not recognised"),
         (("export", "{tmp}/out.csv", "--host", "nobody"), 2, "there are no samples of nobody"),
         (("export", "{tmp}/none/out.csv"), 1, "cannot be written: No such file"),
-        (("export", "{tmp}/out.csv", "--from", "someday"), 2, '"someday" is no time'),
+        (("export", "{tmp}/out.csv", "--from", "someday"), 2, '"someday" is not a time'),
         (("roll-up", "--raw-days", "500"), 2, "--fine-days 400 is less than --raw-days 500"),
     ],
 )

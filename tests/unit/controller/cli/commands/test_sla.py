@@ -51,9 +51,9 @@ def month(down: dict[int, int] | None = None, unseen: tuple[int, int] = (0, 0)) 
     made = samples.empty(MINUTES)
     made["at"] = START + 60.0 * np.arange(MINUTES)
     made["latency_ms"] = 20.0
-    made["flags"] = samples.INSIDE_SEEN | samples.INSIDE_GOOD
+    made["flags"] = samples.INSIDE_PROBED | samples.INSIDE_GOOD
     for first, count in (down or {}).items():
-        made["flags"][first : first + count] = samples.INSIDE_SEEN
+        made["flags"][first : first + count] = samples.INSIDE_PROBED
     return np.concatenate((made[: unseen[0]], made[unseen[1] :]))
 
 
@@ -167,16 +167,16 @@ def test_inventory_s_objectives_are_those_that_the_playbook_left(tmp_path: Path,
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [
-        (("--period", "2999"), 2, "still to come"),
+        (("--period", "2999"), 2, "in the future"),
         (("--period", "someday"), 2, 'There is no period "someday"'),
         (("--from", "2025-10-02", "--to", "2025-10-01"), 2, "not after it begins"),
-        (("--from", "yesterday"), 2, '"yesterday" is no time'),
-        (("--period", "month", "--from", "2025-10-01"), 2, "exclude each other"),
+        (("--from", "yesterday"), 2, '"yesterday" is not a time'),
+        (("--period", "month", "--from", "2025-10-01"), 2, "cannot be combined"),
         (("--to", "2025-10-01"), 2, "give from as well"),
         (("--objective", "luck=1"), 2, "use one of availability"),
         (("--objective", "uptime=high"), 2, "give a number"),
         (("--objective", "uptime=101%"), 2, "sla_uptime is 1.01"),
-        (("--objective", "response_ms=201"), 2, "cannot tell: give"),
+        (("--objective", "response_ms=201"), 2, "not an edge of the latency histogram: give"),
         (("--gap", "-1"), 2, "sla_gap_s is -1"),
         (("--host", "nobody"), 3, "no probe of nobody is on record: there are web-01"),
     ],
@@ -244,7 +244,7 @@ def test_one_sample_proves_nothing_but_its_own_hold(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], age_s: float, hold_s: float
 ) -> None:
     one = samples.empty(1)
-    one["at"], one["flags"] = time.time() - age_s, samples.INSIDE_SEEN
+    one["at"], one["flags"] = time.time() - age_s, samples.INSIDE_PROBED
     with open_history(tmp_path) as store:
         stores.write_series(store, "web-01", one, "test")
     status, out, _ = asked(capsys, "sla", "--period", "7d", "--json", "--state-dir", str(tmp_path))

@@ -15,7 +15,7 @@ import pytest
 from orquestrador.core.messages import msg
 from orquestrador_ops import cli
 from orquestrador_ops.cli import words
-from orquestrador_ops.cli.commands import status as looking
+from orquestrador_ops.cli.commands import status as status_command
 from orquestrador_ops.history.access import open_history
 from orquestrador_ops.incidents import maintenance
 from orquestrador_ops.incidents import store as incidents
@@ -129,7 +129,7 @@ def test_reports_are_listed_and_shown(state: Path, capsys: pytest.CaptureFixture
     [
         (("incident", "77"), "There is no incident 77"),
         (("ack", "77"), "There is no incident 77"),
-        (("close-breaker", "web-01", "offline"), "no recovery by offline is on record for web-01"),
+        (("close-breaker", "web-01", "offline"), "no recovery of web-01 by offline is on record"),
         (("reports", "show", "nope"), "there is no run nope on record"),
         (("reports", "show", "check"), "the run check left no report"),
     ],
@@ -155,7 +155,7 @@ def test_damaged_history_is_one_line(state: Path, capsys: pytest.CaptureFixture[
         assert (status, out) == (1, "")
         assert "the file is damaged" in err
         assert err.count("\n") == 1
-    assert list(looking.open_numbers(state)) == []
+    assert list(status_command.open_incidents(state)) == []
 
 
 def test_nothing_on_record_makes_no_store(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

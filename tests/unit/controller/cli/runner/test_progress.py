@@ -19,13 +19,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orquestrador.system import long_command
-from orquestrador_ops.cli.commands import watch as watching
-from orquestrador_ops.cli.runner import execute
-from orquestrador_ops.cli.runner import remote_terminate as on_host
-from orquestrador_ops.cli.runner import terminate as ending
-from orquestrador_ops.cli.runner.events import Tally
+from orquestrador_ops.cli.commands import watch as watch_command
+from orquestrador_ops.cli.runner import execute, remote_terminate, terminate
+from orquestrador_ops.cli.runner.events import RunEvents
 from orquestrador_ops.cli.runner.progress import Lines, Live, Plain
-from orquestrador_ops.cli.runner.signals import Patient, Signals
+from orquestrador_ops.cli.runner.signals import GracefulStop, Signals
 
 
 def event(kind: str, stdout: str = "", **data: Any) -> dict[str, Any]:
@@ -61,35 +59,35 @@ RUN = [
 
 
 def test_events_tell_tasks_hosts_and_conclusions() -> None:
-    tally = Tally()
+    events = RunEvents()
     for at, one in enumerate(RUN):
-        tally.add(one, float(at))
-    assert [(task.name, task.seconds, task.results) for task in tally.tasks] == [
+        events.add(one, float(at))
+    assert [(task.name, task.seconds, task.results) for task in events.tasks] == [
         ("Open", 5.0, {"a": "ok", "b": "unreachable"}),
         ("Act", 2.0, {"a": "changed"}),
         ("Tell", 3.0, {"a": "ok"}),
     ]
-    assert tally.hosts["a"].as_dict() == {"run_id": "r1", "outcome": "met", "reports": {"md": "/r.md"}}
-    assert tally.hosts["b"].as_dict() == {"run_id": None, "outcome": None, "reports": {}}
+    assert events.hosts["a"].as_dict() == {"run_id": "r1", "outcome": "met", "reports": {"md": "/r.md"}}
+    assert events.hosts["b"].as_dict() == {"run_id": None, "outcome": None, "reports": {}}
 
 
 @given(
     st.lists(st.dictionaries(st.sampled_from(["event", "event_data", "stdout"]), st.none() | st.text() | st.just({})))
 )
 def test_strange_events_do_no_harm(events: list[dict[str, Any]]) -> None:
-    tally, shown = Tally(), io.StringIO()
+    run, shown = RunEvents(), io.StringIO()
     plain = Plain(Lines(shown))
     for one in events:
-        tally.add(one, 1.0)
-        plain.event(one, tally)
+        run.add(one, 1.0)
+        plain.event(one, run)
 
 
 def test_plain_lines_are_ansibles_own() -> None:
-    shown, tally = io.StringIO(), Tally()
+    shown, events = io.StringIO(), RunEvents()
     plain = Plain(Lines(shown))
     for one in RUN:
-        tally.add(one, 0.0)
-        plain.event(one, tally)
+        events.add(one, 0.0)
+        plain.event(one, events)
     assert shown.getvalue() == (
         "\nRun the daily routine\n  - Open\n  - Act\n    changed: a\n  - Tell\nthe checklist\nof it\nPLAY RECAP\n"
     )
@@ -109,11 +107,11 @@ def test_reader_that_goes_does_not_end_a_run() -> None:
 def test_terminal_of_any_width_shows_times_and_what_is_left(width: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", str(width))
     monkeypatch.setenv("LINES", "20")
-    shown, tally = io.StringIO(), Tally()
+    shown, events = io.StringIO(), RunEvents()
     with Live(brief=True, stream=shown) as live:
         for at, one in enumerate(RUN):
-            tally.add(one, float(at))
-            live.event(one, tally)
+            events.add(one, float(at))
+            live.event(one, events)
             live.tick(float(at), 300.0, 15.0)
         live.tick(305.0, 300.0, 15.0)
         live.ending("timeout")
@@ -129,7 +127,7 @@ def test_hosts_beyond_the_forks_wait_for_their_turn(tmp_path: Path) -> None:
 
 
 def test_environment_of_a_run_is_not_written() -> None:
-    kept = execute._Unwritten({"TOKEN": "hunter22"})
+    kept = execute._UnsavedEnvironment({"TOKEN": "hunter22"})
     written = io.StringIO()
     json.dump({"env": kept}, written)
     assert written.getvalue() == '{"env": {}}'
@@ -163,14 +161,14 @@ def test_directory_for_sockets_is_private_short_and_gone_afterwards(
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / ("deep" * 30)))
     monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
-    with ending.connections("20260101T000000Z-abcdef") as directory:
-        assert len(str(directory)) <= ending.MAX_SOCKET_DIR
+    with terminate.connections("20260101T000000Z-abcdef") as directory:
+        assert len(str(directory)) <= terminate.MAX_SOCKET_DIR
         assert directory.stat().st_mode & 0o777 == 0o700
         with socket.socket(socket.AF_UNIX) as dead:
             dead.bind(str(directory / "fbcb196d90"))
-        assert len(ending.sockets(directory)) == 1
+        assert len(terminate.sockets(directory)) == 1
         # Nobody answers there: said, in time.
-        assert ending.on_hosts(directory, 0.1).unasked == 1
+        assert terminate.end_on_hosts(directory, 0.1).unasked == 1
     assert not directory.exists()
 
 
@@ -183,7 +181,7 @@ def test_nothing_of_the_directory_it_starts_in_is_imported(tmp_path: Path, hosti
     (programs / "sudo").chmod(0o755)
     (programs / "python3").symlink_to(sys.executable)
     done = subprocess.run(
-        ["/bin/sh", "-c", ending._AS_ROOT.format(grace=0.5)],
+        ["/bin/sh", "-c", terminate._AS_ROOT.format(grace=0.5)],
         input="import contextlib, json, sys; print(json.dumps(sys.argv[1:]))",
         capture_output=True,
         text=True,
@@ -203,7 +201,7 @@ def test_local_end_reaches_whoever_left_the_group() -> None:
     # Until the grandchild has really left: between fork and setsid it is marked, and still in the group.
     while len({os.getsid(pid) for pid in long_command.marked(mark)}) < 2 and time.monotonic() < until:
         time.sleep(0.05)
-    ending.locally(mark, lambda: child.poll() is not None)
+    terminate.end_locally(mark, lambda: child.poll() is not None)
     assert child.returncode == -signal.SIGTERM
     assert long_command.end_marked(mark) == 1
     assert long_command.marked(mark) == []
@@ -212,13 +210,13 @@ def test_local_end_reaches_whoever_left_the_group() -> None:
 def test_a_process_of_the_rest_is_signalled_and_no_later_one_of_its_number() -> None:
     with subprocess.Popen(["sleep", "60"]) as child:
         until = time.monotonic() + 5
-        while child.pid not in on_host.processes() and time.monotonic() < until:
+        while child.pid not in remote_terminate.processes() and time.monotonic() < until:
             time.sleep(0.01)
-        started = on_host.processes()[child.pid][2]
-        on_host.signal_held(child.pid, str(int(started) - 1), signal.SIGKILL)
+        started = remote_terminate.processes()[child.pid][2]
+        remote_terminate.signal_process(child.pid, str(int(started) - 1), signal.SIGKILL)
         with pytest.raises(subprocess.TimeoutExpired):
             child.wait(0.2)
-        on_host.signal_held(child.pid, started, signal.SIGKILL)
+        remote_terminate.signal_process(child.pid, started, signal.SIGKILL)
         assert child.wait(5) == -signal.SIGKILL
 
 
@@ -232,15 +230,15 @@ def test_rest_of_a_connection_but_not_the_application(tmp_path: Path) -> None:
         (tmp_path / str(pid) / "stat").write_text(f"{pid} ({name}) {fields}")
         (tmp_path / str(pid) / "cmdline").write_bytes(b"PM2 v6.0.8: God Daemon (/home/x)" if pid == 30 else b"x")
     (tmp_path / "51").mkdir()  # ended meanwhile
-    table = on_host.processes(str(tmp_path))
-    assert on_host.connection(table, 41) == 10
-    assert on_host.connection(table, 50) is None
-    assert sorted(on_host.below(table, 10, {40, 41}, str(tmp_path))) == [20, 21]
+    table = remote_terminate.processes(str(tmp_path))
+    assert remote_terminate.connection_server(table, 41) == 10
+    assert remote_terminate.connection_server(table, 50) is None
+    assert sorted(remote_terminate.descendants(table, 10, {40, 41}, str(tmp_path))) == [20, 21]
 
 
 @given(st.floats(0, 1e6), st.floats(0, 1e4), st.floats(1, 3600))
 def test_beat_is_steady_and_what_is_missed_is_counted(due: float, took: float, interval: float) -> None:
-    following, missed = watching.next_due(due, due + took, interval)
+    following, missed = watch_command.next_due(due, due + took, interval)
     assert following > due + took - 1e-6 * max(due, 1)
     assert following - (due + took) <= interval + 1e-6 * max(due, 1)
     assert missed == pytest.approx((following - due) / interval - 1, abs=1e-3)
@@ -248,11 +246,11 @@ def test_beat_is_steady_and_what_is_missed_is_counted(due: float, took: float, i
 
 def test_watch_says_details_only_when_they_change(tmp_path: Path) -> None:
     shown = io.StringIO()
-    state = watching.Watch(15, Lines(shown))
+    state = watch_command.Watch(15, Lines(shown))
     for said in (["Watch of 2: well"], ["  a: bad", "Watch of 2: one bad"], ["  a: bad", "Watch of 2: one bad"]):
-        heard = watching.Heard()
+        heard = watch_command.CycleOutput()
         for line in said:
-            heard.event(event("verbose", line + "\r\n"), Tally())
+            heard.event(event("verbose", line + "\r\n"), RunEvents())
         result = execute.Result("id", request(tmp_path), tmp_path, "now", status="met", seconds=1.0)
         state.cycle(result, heard)
     lines = shown.getvalue().splitlines()
@@ -262,10 +260,10 @@ def test_watch_says_details_only_when_they_change(tmp_path: Path) -> None:
 
 def test_sigterm_lets_a_cycle_end_and_sigint_does_not() -> None:
     with Signals() as signals:
-        patient, hasty = Patient(signals, 60), Patient(signals, -1)
+        patient, hasty = GracefulStop(signals, 60), GracefulStop(signals, -1)
         os.kill(os.getpid(), signal.SIGTERM)
-        assert signals.got == [signal.SIGTERM]
-        assert patient.got == []
-        assert hasty.got == [signal.SIGTERM]
+        assert signals.received == [signal.SIGTERM]
+        assert patient.received == []
+        assert hasty.received == [signal.SIGTERM]
         os.kill(os.getpid(), signal.SIGINT)
-        assert patient.got == [signal.SIGINT]
+        assert patient.received == [signal.SIGINT]

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from orquestrador_ops.cli import queries as records
+from orquestrador_ops.cli import queries
 from orquestrador_ops.core.errors import HistoryError
 from orquestrador_ops.history import packed_samples as packed
 from orquestrador_ops.history import schema
@@ -49,8 +49,8 @@ def look(at: float, ok: bool = True, **more: Any) -> tuple[str, Any, Any, dict[s
 def test_layout_read_without_numpy_is_that_of_a_series() -> None:
     assert packed.RECORD.size == series.SAMPLE.itemsize
     assert packed.LAYOUT == series.LAYOUT
-    flags = (packed.INSIDE_GOOD, packed.OUTSIDE_SEEN, packed.OUTSIDE_GOOD)
-    assert flags == (series.INSIDE_GOOD, series.OUTSIDE_SEEN, series.OUTSIDE_GOOD)
+    flags = (packed.INSIDE_GOOD, packed.OUTSIDE_PROBED, packed.OUTSIDE_GOOD)
+    assert flags == (series.INSIDE_GOOD, series.OUTSIDE_PROBED, series.OUTSIDE_GOOD)
     one = made(MONDAY, 3)
     assert [record[0] for record in packed.RECORD.iter_unpack(series.pack(one))] == one["at"].tolist()
 
@@ -123,7 +123,7 @@ def test_rows_become_blocks_and_say_the_same(opener: Opener) -> None:
         assert [row["at"] for row in store.samples("web", since=instants[5], until=instants[9])] == instants[5:9]
         assert len(store.samples("web", limit=10)) == 10
         assert store.samples("web")[0]["data"] == {"disk_percent": 60.25, "public": {"ok": False}}
-        assert records.last_samples(store)["web"]["epoch"] == instants[-1]
+        assert queries.last_samples(store)["web"]["epoch"] == instants[-1]
         query = sa.select(schema.sample_blocks.c.errors_day).distinct()
         assert store.read(lambda connection: connection.execute(query).scalars().all()) == [3]
 
@@ -152,7 +152,7 @@ def test_what_a_row_says_was_seen(ok: bool, checks: dict[str, str], public: Any,
     row = sa.util.immutabledict(
         ok=ok, at=1.0, latency_ms=5.0 if ok else None, memory_bytes=None, cpu_percent=None, data=data
     )
-    (sample,), errors = blocks.of_rows([type("Row", (), row)])
+    (sample,), errors = blocks.series_from_rows([type("Row", (), row)])
     assert sample["flags"] == flags
     assert errors == [None]
     assert np.array_equal(sample["latency_ms"], 5.0 if ok else 7.0 if flags == 12 else np.nan, equal_nan=True)

@@ -63,8 +63,8 @@ def test_a_period_by_its_name(name: str, called: str, kind: str, start: str, end
         ("0000", "UTC", "There is no period"),
         ("9999-12-31", "UTC", "There is no period"),
         ("٢٠٢٦", "UTC", "There is no period"),
-        ("2027", "UTC", "still to come"),
-        ("2026-11-23", "UTC", "still to come"),
+        ("2027", "UTC", "in the future"),
+        ("2026-11-23", "UTC", "in the future"),
         ("2026-Q4\n", "Mars/Base", "ops_timezone"),
         ("day", "", "ops_timezone"),
         ("day", "../etc/passwd", "ops_timezone"),
@@ -105,7 +105,7 @@ def test_a_day_is_as_long_as_its_zone_makes_it(zone: str, day: str, hours: float
 def test_a_date_begins_when_clocks_skip_its_midnight_in_their_stride() -> None:
     # Toronto, 1919-03-30: 23:30 became 00:30 of the 31st.
     zone = ZoneInfo("America/Toronto")
-    begun = periods.beginning(date(1919, 3, 31), zone)
+    begun = periods.start_of_date(date(1919, 3, 31), zone)
     assert datetime.fromtimestamp(begun, zone).strftime("%d %H:%M") == "31 00:30"
     assert datetime.fromtimestamp(begun - 1, zone).strftime("%d %H:%M:%S") == "30 23:29:59"
 
@@ -151,17 +151,17 @@ def test_a_period_between_two_times(start: object, end: object, found: tuple[str
     [
         ("2026-11-02", "2026-11-01", "not after it begins"),
         ("2026-11-01", "2026-11-01", "not after it begins"),
-        ("2026-11-23", "2026-11-24", "still to come"),
+        ("2026-11-23", "2026-11-24", "in the future"),
         ("2027-01-01", None, "not after it begins"),
-        ("yesterday", None, "is no time"),
-        ("", None, "is no time"),
-        (None, None, "is no time"),
-        (True, None, "is no time"),
-        (float("nan"), None, "is no time"),
-        (float("inf"), None, "is no time"),
-        (1e20, None, "is no time"),
-        ("0001-01-01", None, "is no time"),
-        ("2026-02-30", None, "is no time"),
+        ("yesterday", None, "is not a time"),
+        ("", None, "is not a time"),
+        (None, None, "is not a time"),
+        (True, None, "is not a time"),
+        (float("nan"), None, "is not a time"),
+        (float("inf"), None, "is not a time"),
+        (1e20, None, "is not a time"),
+        ("0001-01-01", None, "is not a time"),
+        ("2026-02-30", None, "is not a time"),
     ],
 )
 def test_a_period_that_cannot_be_is_told_in_one_line(start: object, end: object, word: str) -> None:

@@ -133,7 +133,7 @@ def test_day_between_two_that_are_rolled_up_can_still_come(store: History) -> No
 def test_interrupted_day_stays_raw(store: History, monkeypatch: pytest.MonkeyPatch) -> None:
     stores.write_series(store, "web", made(MONDAY, 3 * 1440), "x")
     before = document(store, "web", MONDAY, MONDAY + 3 * DAY, LATER)
-    real, calls = rollups.packed, []
+    real, calls = rollups.pack_day, []
 
     def killed(day: rollups.Day) -> bytes:
         calls.append(day.start)
@@ -141,7 +141,7 @@ def test_interrupted_day_stays_raw(store: History, monkeypatch: pytest.MonkeyPat
             raise KeyboardInterrupt
         return real(day)
 
-    monkeypatch.setattr(rollups, "packed", killed)
+    monkeypatch.setattr(rollups, "pack_day", killed)
     with pytest.raises(KeyboardInterrupt):
         roll_up(store, LATER)
     assert [day for day, _, _ in packed_days(store)] == [MONDAY]

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orquestrador_ops.sla.data import cells as counting
+from orquestrador_ops.sla.data import aggregates as counting
 from orquestrador_ops.sla.data import series as samples
 from orquestrador_ops.sla.data import spans
-from orquestrador_ops.sla.data.cells import Cells
-from orquestrador_ops.sla.data.series import INSIDE_GOOD, INSIDE_SEEN, OUTSIDE_GOOD, OUTSIDE_SEEN
+from orquestrador_ops.sla.data.aggregates import Aggregates
+from orquestrador_ops.sla.data.series import INSIDE_GOOD, INSIDE_PROBED, OUTSIDE_GOOD, OUTSIDE_PROBED
 from orquestrador_ops.sla.data.spans import Spans, Timeline
 from orquestrador_ops.sla.data.timeline import clip, join, timeline
 from tests.unit.controller.sla.strategies import END, GAP_S, SAMPLES, START, STRETCHES, Sample, series, states
@@ -117,7 +117,7 @@ def test_of_time_beyond_a_timeline_nothing_is_known() -> None:
 
 
 def test_one_sample_holds_as_long_as_the_gap() -> None:
-    good = INSIDE_SEEN | INSIDE_GOOD
+    good = INSIDE_PROBED | INSIDE_GOOD
     assert timeline(series([(START, good, None)]), "uptime", START, END, GAP_S).unknown.pairs() == [
         (START + GAP_S, END)
     ]
@@ -160,11 +160,11 @@ def test_half_a_million_flapping_samples_are_read_at_once() -> None:
 # -------------------------------------------------------------------- cells
 
 
-def counted(given_: list[Sample], edges: list[int]) -> Cells:
-    return counting.cells(series(given_), edges)
+def counted(given_: list[Sample], edges: list[int]) -> Aggregates:
+    return counting.aggregate(series(given_), edges)
 
 
-def equal(one: Cells, other: Cells) -> bool:
+def equal(one: Aggregates, other: Aggregates) -> bool:
     return all(np.array_equal(getattr(one, name), getattr(other, name), equal_nan=True) for name in vars(one))
 
 
@@ -177,28 +177,28 @@ def test_cells_count_what_a_loop_counts(given_: list[Sample]) -> None:
     once = samples.normalized(series(given_))
     for number, (start, end) in enumerate(pairwise(EDGES)):
         rows = [row for row in once.tolist() if start <= row[0] < end]
-        inside = [bool(row[5] & INSIDE_GOOD) for row in rows if row[5] & INSIDE_SEEN]
+        inside = [bool(row[5] & INSIDE_GOOD) for row in rows if row[5] & INSIDE_PROBED]
         only_outside = [
-            bool(row[5] & OUTSIDE_GOOD) for row in rows if row[5] & OUTSIDE_SEEN and not row[5] & INSIDE_SEEN
+            bool(row[5] & OUTSIDE_GOOD) for row in rows if row[5] & OUTSIDE_PROBED and not row[5] & INSIDE_PROBED
         ]
         both = inside + only_outside
         assert (found.total[number], found.good[number]) == (len(both), sum(both))
-        outside = [bool(row[5] & OUTSIDE_GOOD) for row in rows if row[5] & OUTSIDE_SEEN]
+        outside = [bool(row[5] & OUTSIDE_GOOD) for row in rows if row[5] & OUTSIDE_PROBED]
         assert (found.outside_total[number], found.outside_good[number]) == (len(outside), sum(outside))
-        good = [row for row in rows if row[5] & (INSIDE_GOOD if row[5] & INSIDE_SEEN else OUTSIDE_GOOD)]
+        good = [row for row in rows if row[5] & (INSIDE_GOOD if row[5] & INSIDE_PROBED else OUTSIDE_GOOD)]
         assert found.latency[number].sum() == sum(0 <= row[1] < float("inf") for row in good)
 
 
 @given(SAMPLES, st.lists(st.integers(START, END), max_size=5))
 def test_finer_cells_grouped_are_the_coarser_ones(given_: list[Sample], cuts: list[int]) -> None:
     finer = counted(given_, sorted({*EDGES, *cuts}))
-    assert equal(counting.grouped(finer, EDGES), counted(given_, EDGES))
+    assert equal(counting.regroup(finer, EDGES), counted(given_, EDGES))
 
 
 @given(st.lists(st.tuples(st.integers(START, END), st.sampled_from([1, 3]), st.just(5.0)), unique_by=lambda s: s[0]))
 def test_cells_of_parts_add_up(given_: list[Sample]) -> None:
     one, other = counted(given_[::2], EDGES), counted(given_[1::2], EDGES)
-    assert equal(counting.added(one, other), counted(given_, EDGES))
+    assert equal(counting.combine(one, other), counted(given_, EDGES))
 
 
 def test_figures_are_the_largest_and_the_mean_of_what_was_measured() -> None:
@@ -206,7 +206,7 @@ def test_figures_are_the_largest_and_the_mean_of_what_was_measured() -> None:
     made["memory_bytes"] = [1e6, 3e6, np.nan, -1, np.inf, 2e6]
     made["cpu_percent"] = [np.nan] * 6
     made["disk_percent"] = [50, 52, 51, np.nan, np.nan, np.nan]
-    found = counting.cells(made, [START, START + 3, START + 6, START + 9])
+    found = counting.aggregate(made, [START, START + 3, START + 6, START + 9])
     assert found.memory_max.tolist()[:2] == [3e6, 2e6]
     assert found.memory_mean.tolist()[:2] == [2e6, 2e6]
     assert found.disk_max.tolist()[0] == 52
@@ -215,5 +215,5 @@ def test_figures_are_the_largest_and_the_mean_of_what_was_measured() -> None:
 
 def test_cells_of_other_edges_do_not_add_up() -> None:
     with pytest.raises(ValueError, match="edges"):
-        counting.added(counting.empty([0, 1]), counting.empty([0, 2]))
+        counting.combine(counting.empty([0, 1]), counting.empty([0, 2]))
     assert len(counting.empty([])) == 0

@@ -126,7 +126,7 @@ def test_what_changed_is_told_once() -> None:
     state, events = burn.transitions({}, bad)
     assert [(one["name"], one["event"]) for one in events] == [(pair.name, "firing") for pair in burn.PAIRS]
     assert plain(events[0]["reason"]) == (
-        "The error budget burns 166.666666667 times as fast as it may, above 14.4: "
+        "The error budget burns at 166.666666667 times the allowed rate, above the limit of 14.4: "
         "10 of 60 probes of the last 3600 were bad"
     )
     assert burn.transitions(state, bad) == (state, [])

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from orquestrador_ops.core.i18n import epoch
 from orquestrador_ops.sla.data import periods
 from orquestrador_ops.sla.data import series as samples
-from orquestrador_ops.sla.data.cells import cells
+from orquestrador_ops.sla.data.aggregates import aggregate
 from orquestrador_ops.sla.data.periods import Period
 from orquestrador_ops.sla.data.series import Series
 from orquestrador_ops.sla.data.timeline import timeline
@@ -35,13 +35,13 @@ def facts_of(made: Series, *, now: float = END + 1000, period: Period | None = N
     of = period or Period("between", START, END, "UTC")
     until = max(min(of.end, now), of.start)
     plan = planned(more.get("windows", ()), more.get("restarts", ()), OURS.restart_allowance_s)
-    outside = bool(np.any(made["flags"] & samples.OUTSIDE_SEEN))
+    outside = bool(np.any(made["flags"] & samples.OUTSIDE_PROBED))
     lines = {
         # As a store does: all there is of an incident that began before, or ended after.
         "uptime": timeline(made, "uptime", of.start - 500, min(of.end + 500, now), GAP_S),
         "availability": timeline(made, "availability", of.start, until, GAP_S) if outside else None,
     }
-    return Facts("web-01", of, now, lines, cells(made, edges(of, until, plan)), **more)
+    return Facts("web-01", of, now, lines, aggregate(made, edges(of, until, plan)), **more)
 
 
 def evaluated(given_: Iterable[Sample], **more: Any) -> Document:

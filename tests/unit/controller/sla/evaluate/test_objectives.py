@@ -11,7 +11,7 @@ from orquestrador_ops.sla.evaluate.objectives import Objectives
 
 
 def read(**variables: Any) -> Objectives:
-    return objectives.of(variables, lambda value: value)
+    return objectives.from_variables(variables, lambda value: value)
 
 
 def test_nothing_set_is_what_the_playbook_promises() -> None:
@@ -20,7 +20,7 @@ def test_nothing_set_is_what_the_playbook_promises() -> None:
 
 
 def test_numbers_may_be_text_and_templates() -> None:
-    found = objectives.of(
+    found = objectives.from_variables(
         {"sla_uptime": "{{ x }}", "sla_response_ms": "250", "sla_burn_min_bad": "5"},
         lambda value: "0.9995" if value == "{{ x }}" else value,
     )

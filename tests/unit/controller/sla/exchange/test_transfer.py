@@ -115,9 +115,9 @@ def test_export_of_a_part(store: History) -> None:
         at for at in whole["at"] if start <= at < end
     ]
     assert len(out(store).splitlines()) == 3 * 1440 + 3
-    with pytest.raises(SlaError, match="no samples of nobody: the history knows other, web"):
+    with pytest.raises(SlaError, match="no samples of nobody: choose one of other, web"):
         out(store, host="nobody")
-    with pytest.raises(SlaError, match='"xml" is no format to export'):
+    with pytest.raises(SlaError, match='"xml" is not an export format'):
         out(store, fmt="xml")
 
 
@@ -145,22 +145,22 @@ def test_instants(store: History, at: str, zone: str, expected: float) -> None:
 @pytest.mark.parametrize(
     ("line", "reason"),
     [
-        (LINE[:40], "not a whole line of JSON"),
+        (LINE[:40], "not a valid line of JSON"),
         ("[1]", "not an object"),
-        ("nonsense", "not a whole line"),
-        ("{" * 100_000, "not a whole line"),
+        ("nonsense", "not a valid line"),
+        ("{" * 100_000, "not a valid line"),
         (LINE.replace('"web"', "7"), "no host"),
         (LINE.replace('"web"', '""'), "no host"),
         (LINE.replace('"web"', '"we\\nb"'), "no host"),
         (LINE.replace("true", '"true"'), "true, false or null"),
         (LINE.replace("true", "1"), "true, false or null"),
         (LINE.replace('"ok"', '"up"'), "ok is missing"),
-        (LINE.replace("2026-06-01T00:00:00Z", "yesterday"), "no time"),
-        (LINE.replace("2026-06-01T00:00:00Z", "2026-06-01"), "no time"),
-        (LINE.replace("2026-06-01T00:00:00Z", "2026-02-30T00:00:00Z"), "no time"),
-        (LINE.replace('"2026-06-01T00:00:00Z"', "1780272000000"), "no time"),  # milliseconds
-        (LINE.replace('"2026-06-01T00:00:00Z"', "true"), "no time"),
-        (LINE.replace('"2026-06-01T00:00:00Z"', "NaN"), "no time"),
+        (LINE.replace("2026-06-01T00:00:00Z", "yesterday"), "neither a time"),
+        (LINE.replace("2026-06-01T00:00:00Z", "2026-06-01"), "neither a time"),
+        (LINE.replace("2026-06-01T00:00:00Z", "2026-02-30T00:00:00Z"), "neither a time"),
+        (LINE.replace('"2026-06-01T00:00:00Z"', "1780272000000"), "neither a time"),  # milliseconds
+        (LINE.replace('"2026-06-01T00:00:00Z"', "true"), "neither a time"),
+        (LINE.replace('"2026-06-01T00:00:00Z"', "NaN"), "neither a time"),
         (LINE.replace("12.5", "-1"), "a figure"),
         (LINE.replace("12.5", "NaN"), "a figure"),
         (LINE.replace("12.5", "Infinity"), "a figure"),
@@ -198,7 +198,7 @@ def test_files_as_they_come(store: History, data: bytes, stored: int, rejected: 
 
 def test_host_of_lines_that_name_none(store: History) -> None:
     bare = LINE.replace('"host": "web", ', "")
-    assert reasons(taken(store, bare)) == {1: "no host: name one for lines that have none"}
+    assert reasons(taken(store, bare)) == {1: "no host: give one with --host"}
     assert taken(store, bare, host="mine")["hosts"] == ["mine"]
     assert taken(store, LINE, host="mine")["hosts"] == ["web"]
 
@@ -226,11 +226,11 @@ def test_csv(store: History, text: str, good: list[bool], rejected: list[int]) -
 def test_unknown_things_are_one_line(store: History, tmp_path: Path) -> None:
     cases: list[tuple[Any, dict[str, Any], str]] = [
         (io.BytesIO(b"hello\n"), {}, "format is not recognised"),
-        (io.BytesIO(b"x"), {"fmt": "xml"}, '"xml" is no format to import'),
+        (io.BytesIO(b"x"), {"fmt": "xml"}, '"xml" is not an import format'),
         (io.BytesIO(b"x"), {"timezone": "Mars/Olympus"}, "Mars/Olympus"),
-        (io.BytesIO(b"2026-06-01 12:00:00 [INFO] x\n"), {}, "name the host"),
+        (io.BytesIO(b"2026-06-01 12:00:00 [INFO] x\n"), {}, "give it with --host"),
         (io.BytesIO("x".encode("utf-16")), {}, "UTF-16"),
-        (io.BytesIO(b"{}"), {"host": "a\nb"}, "no name of a host"),
+        (io.BytesIO(b"{}"), {"host": "a\nb"}, "is not a valid host name"),
         (tmp_path / "none", {}, "cannot be read: No such file"),
         (tmp_path, {}, "cannot be read: Is a directory"),
     ]
@@ -260,7 +260,7 @@ def test_lines_of_a_rolled_up_day_are_told(store: History) -> None:
     roll_up(store, MONDAY + 200 * DAY)
     found = taken(store, LINE.replace("2026-06-01", "2026-06-02") + "\n" + LINE + "\n")
     assert found["stored"] == 1
-    assert reasons(found) == {2: "this day is rolled up already: it takes no samples any more"}
+    assert reasons(found) == {2: "this day is rolled up already and accepts no new samples"}
 
 
 def test_batches_are_stored_as_they_come(store: History, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -300,7 +300,7 @@ def test_plain_log_one_line_a_look(store: History) -> None:
     samples, told = monitor(text, store)
     assert samples == [(0, 3), (60, 1), (120, 3), (180, 1)]
     assert list(told) == [5, 6, 7, 8]
-    assert "no such date" in told[7]
+    assert "date or time does not exist" in told[7]
 
 
 def test_look_of_several_lines_is_one_sample(store: History) -> None:
@@ -315,7 +315,7 @@ def test_look_of_several_lines_is_one_sample(store: History) -> None:
     text += "2026-06-01 00:02:00 [INFO] PM2: 1 de 1 online, 0 restarts\n"
     samples, told = monitor(text, store)
     assert samples == [(8, 3), (68, 1)]
-    assert told == {11: "the look of the monitor has no summary: it was not finished"}
+    assert told == {11: "the monitor's check has no summary: it did not finish"}
     first = stores.series(store, "web", 0, LATER)[0]
     assert (first["latency_ms"], first["memory_bytes"], first["disk_percent"]) == (12.5, 87 * 2**20, 91)
 

@@ -13,7 +13,7 @@ import yaml
 
 from orquestrador_ops.sla.evaluate import burn_rate as burn
 from orquestrador_ops.sla.evaluate.objectives import Objectives
-from orquestrador_ops.sla.evaluate.readings import Latency, Look, Reading
+from orquestrador_ops.sla.evaluate.readings import LastProbe, Latency, Reading
 from orquestrador_ops.sla.export import artefacts, openmetrics, openslo, prometheus, rule_tests
 from tests.unit.controller.sla import exported
 
@@ -124,7 +124,7 @@ def told() -> set[str]:
         "seconds": {"up": 1},
         "burn": [{"name": "x", "severity": "page", "long_burn": 1, "short_burn": 1, "firing": False}],
     }
-    reading = Reading("a", {"inside": Look(1.0, good=True)}, {"any": (1, 1)}, Latency((0,) * 11, 1, 0.1), 1.0)
+    reading = Reading("a", {"inside": LastProbe(1.0, good=True)}, {"any": (1, 1)}, Latency((0,) * 11, 1, 0.1), 1.0)
     text = openmetrics.text([document], [reading])
     return {line.partition("{")[0] for line in text.splitlines() if not line.startswith("#")}
 

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from prometheus_client import parser
 from prometheus_client.openmetrics import parser as openmetrics_parser
 
-from orquestrador_ops.sla.data import cells, histogram, series
+from orquestrador_ops.sla.data import aggregates, histogram, series
 from orquestrador_ops.sla.evaluate import readings
 from orquestrador_ops.sla.export import openmetrics
 
@@ -116,7 +116,7 @@ def reading(**more: Any) -> readings.Reading:
     counts = histogram.count([10, 12, 199.0, 200.0, 450, 20000])
     return readings.Reading(
         "web-01",
-        {"inside": readings.Look(1e9, good=False)},
+        {"inside": readings.LastProbe(1e9, good=False)},
         {"any": (10, 9), "outside": (4, 4)},
         latency=readings.latency(counts),
         **more,
@@ -370,17 +370,20 @@ def test_others_may_read_the_file_and_never_half_of_it(tmp_path: Path) -> None:
 def test_a_reading_comes_from_the_month_and_the_last_samples() -> None:
     month = series.empty(3)
     month["at"] = [1, 2, 15]
-    month["flags"] = [series.INSIDE_SEEN, series.INSIDE_SEEN | series.INSIDE_GOOD, series.INSIDE_SEEN]
-    counted = cells.cells(month, np.array([0.0, 10, 20]))
+    month["flags"] = [series.INSIDE_PROBED, series.INSIDE_PROBED | series.INSIDE_GOOD, series.INSIDE_PROBED]
+    counted = aggregates.aggregate(month, np.array([0.0, 10, 20]))
     recent = series.empty(3)
     recent["at"] = [10, 20, 30]
     recent["flags"] = [
-        series.INSIDE_SEEN | series.INSIDE_GOOD,
-        series.INSIDE_SEEN,
-        series.OUTSIDE_SEEN | series.OUTSIDE_GOOD,
+        series.INSIDE_PROBED | series.INSIDE_GOOD,
+        series.INSIDE_PROBED,
+        series.OUTSIDE_PROBED | series.OUTSIDE_GOOD,
     ]
     found = readings.reading("a", counted, recent)
-    assert found.looks == {"inside": readings.Look(20.0, good=False), "outside": readings.Look(30.0, good=True)}
+    assert found.looks == {
+        "inside": readings.LastProbe(20.0, good=False),
+        "outside": readings.LastProbe(30.0, good=True),
+    }
     assert found.probes == {"any": (3, 1)}
     assert found.latency is None
     assert readings.reading("a", counted, recent[:0]).looks == {}

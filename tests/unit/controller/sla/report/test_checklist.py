@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orquestrador_ops.procedures.catalog import PROCEDURES
-from orquestrador_ops.sla.report import excellence
+from orquestrador_ops.sla.report import checklist
 
 DAY = 86400.0
 START = datetime(2026, 11, 1, tzinfo=UTC).timestamp()  # a Sunday
@@ -35,7 +35,7 @@ def run(procedure: str, day: float, outcome: str = "met", **steps: str) -> dict[
 def told(runs: list[Any], days: int, elapsed: float | None = None, **document: Any) -> dict[str, dict[str, Any]]:
     """Items by their ids."""
     over = days if elapsed is None else elapsed
-    groups = excellence.checklist(runs, document, days=days, elapsed=over, zone=UTC)
+    groups = checklist.checklist(runs, document, days=days, elapsed=over, zone=UTC)
     return {item["id"]: item for group in groups for item in group["items"]}
 
 
@@ -51,7 +51,7 @@ def told(runs: list[Any], days: int, elapsed: float | None = None, **document: A
     ],
 )
 def test_a_period_is_told_of_what_it_is_long_enough_for(days: int, cadences: list[str]) -> None:
-    found = excellence.checklist([], {}, days=days, elapsed=days, zone=UTC)
+    found = checklist.checklist([], {}, days=days, elapsed=days, zone=UTC)
     assert [group["cadence"] for group in found] == cadences
     assert {item["status"] for group in found for item in group["items"]} == {"open"}
 
@@ -143,12 +143,12 @@ def test_a_rehearsal_and_a_broken_record_prove_nothing() -> None:
     undated = {**run("daily", 0.5, **DAILY), "started_at": None}
     for runs in ([rehearsed], [undated], [None], [{"procedure": "daily", "started_at": START, "steps": None}]):
         assert told(runs, 1)["health_check"]["status"] == "open"
-        assert excellence.copies(runs) == []
+        assert checklist.copies(runs) == []
 
 
 def test_the_steps_that_prove_an_item_exist() -> None:
     known = {step.id for one in PROCEDURES.values() for step in one.steps}
-    named = {*DAILY, *WEEKLY, *MONTHLY, *(name for name in excellence._COPIES if name != "code_verify")}
+    named = {*DAILY, *WEEKLY, *MONTHLY, *(name for name in checklist._COPIES if name != "code_verify")}
     assert named <= known
     assert "code_verify" in known
 
@@ -171,7 +171,7 @@ def test_copies_are_told_with_their_times() -> None:
     restore = run("restore", 0, "not_met", database_restore="failed")
     restore["steps"][0]["evidence"] = {"restore_s": 2.37, "stopped_s": 6.559, "bytes_dump": 1_992_651}
     skipped = run("backup", 2, database_backup="changed", database_verify="skipped")
-    found = excellence.copies([backup, restore, skipped])
+    found = checklist.copies([backup, restore, skipped])
     assert [(row["at"], row["status"], row["seconds"], row["stopped_s"], row["bytes"]) for row in found] == [
         (START, "failed", 2.37, 6.559, 1_992_651),
         (START + DAY, "done", 184.2, None, 316_247),

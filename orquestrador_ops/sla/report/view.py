@@ -1,7 +1,7 @@
-"""What a report of service levels shows: the document put into the words of a language, ready to be laid out.
+"""View of a report of service levels: the document's figures in the words of a language, ready for the templates.
 
-Layouts know nothing of the document. Every string is one line of printable text, whatever a host or the reason of a
-maintenance window contains; charts are SVG (:mod:`.charts`) and stand where a layout has pictures.
+Templates do not read the document. Every string is one line of printable text, whatever a host or the reason of a
+maintenance window contains; charts are SVG (:mod:`.charts`).
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from orquestrador.core.messages import msg
 from ...core.i18n import Translator, epoch
 from ...core.text import clean
 from ...procedures.catalog import title_of
-from . import calendar, excellence, pictures
+from . import calendar, chart_data, checklist
+from .cards import SYMBOLS, VERDICTS, mapping, number
 from .context import Doc, ReportContext, mappings
-from .levels import SYMBOLS, VERDICTS, mapping, number
 
 if TYPE_CHECKING:
     from ..data.facts import Facts
@@ -60,30 +60,30 @@ TITLES: Mapping[str, Any] = {
 
 
 def build(document: Doc, tr: Translator, facts: Facts | None = None) -> dict[str, Any]:
-    """View data of one host and period; raises ``ValueError`` for a document without a period.
+    """Return the view of one host and period; raises ``ValueError`` for a document without a period.
 
-    ``facts`` adds what only the store knows: runs, for the checklist and the times of backups, and timelines.
+    ``facts`` adds runs, for the checklist and the times of backups, and timelines.
     """
-    return _Sheet(document, tr, facts).all()
+    return _ReportView(document, tr, facts).all()
 
 
 def cell(text: object, tone: str = "") -> dict[str, str]:
-    """One cell of a table."""
+    """Return one cell of a table."""
     return {"text": clean(text), "tone": tone}
 
 
-def signed(sign: str, word: str, tone: str) -> dict[str, str]:
-    """A cell whose sign says what its colour says."""
-    return cell(f"{sign} {word}", tone)
+def symbol_cell(symbol: str, text: str, tone: str) -> dict[str, str]:
+    """Return a cell with a symbol, which works without colour."""
+    return cell(f"{symbol} {text}", tone)
 
 
-class _Sheet(ReportContext):
+class _ReportView(ReportContext):
     def all(self) -> dict[str, Any]:
         tr = self.tr
-        name = clean(self.words.period(self.stretch))
-        kind = tr.message(TITLES[self.stretch.kind])
+        name = clean(self.wording.period(self.dates))
+        kind = tr.message(TITLES[self.dates.kind])
         host = clean(self.document.get("host"), 255)
-        drawn = pictures.Pictures(self).all()
+        drawn = chart_data.ChartData(self).all()
         return {
             "lang": tr.tag,
             "title": clean(f"{kind}: {host}, {name}"),
@@ -91,12 +91,12 @@ class _Sheet(ReportContext):
             "host": host,
             "name": name,
             "overall": self.overall(),
-            "facts": self.frame(),
-            "slas": [self.levels.card(sla) for sla in self.slas],
-            # A single day is its strip.
+            "facts": self.header(),
+            "slas": [self.cards.card(sla) for sla in self.slas],
+            # A single day is shown by its strip.
             "calendar": None
-            if drawn["strip"] and self.stretch.days == 1
-            else calendar.build(self.days, self.stretch, self.words),
+            if drawn["strip"] and self.dates.days == 1
+            else calendar.build(self.days, self.dates, self.wording),
             "pictures": drawn,
             "incidents": self.incidents(),
             "burn": self.burn(),
@@ -114,26 +114,26 @@ class _Sheet(ReportContext):
         tr, verdicts = self.tr, [str(sla.get("verdict")) for sla in self.slas]
         met, total = verdicts.count("met"), len(verdicts)
         verdict = next(
-            (one for one in ("missed", "unproven", "no_data") if one in verdicts), "met" if met else "no_data"
+            (name for name in ("missed", "unproven", "no_data") if name in verdicts), "met" if met else "no_data"
         )
         if verdict == "no_data" and met:
             verdict = "unproven"
-        tone, word = VERDICTS[verdict]
+        tone, title = VERDICTS[verdict]
         if met == total and total:
             text = tr.t("All {total} service levels were met.", total=total)
-        elif all(one == "no_data" for one in verdicts):
+        elif all(name == "no_data" for name in verdicts):
             text = tr.t("Nothing was measured in this period.")
         else:
             text = tr.t("{met} of {total} service levels were met.", met=met, total=total)
         missed = [tr.message(sla.get("title")) for sla in self.slas if sla.get("verdict") == "missed"]
         if missed:
             text += " " + tr.t("Missed: {names}.", names=", ".join(missed))
-        return {"tone": tone, "symbol": SYMBOLS[tone], "word": tr.message(word), "text": clean(text)}
+        return {"tone": tone, "symbol": SYMBOLS[tone], "word": tr.message(title), "text": clean(text)}
 
-    def frame(self) -> list[dict[str, str]]:
-        tr, words = self.tr, self.words
+    def header(self) -> list[dict[str, str]]:
+        tr, wording = self.tr, self.wording
         seconds = mapping(self.document.get("seconds"))
-        known = [seconds.get(name) for name in ("up", "down", "planned_down", "unknown")]
+        seconds_by_state = [seconds.get(name) for name in ("up", "down", "planned_down", "unknown")]
         rows = [
             (tr.t("Host"), self.document.get("host")),
             (tr.t("From"), tr.time(self.period.get("from"))),
@@ -142,13 +142,13 @@ class _Sheet(ReportContext):
         if not self.period.get("over"):
             rows.append((tr.t("Known until"), tr.t("{until_at} (not over yet)", until_at=self.period.get("until"))))
         rows.append((tr.t("Time zone"), tr.zone_name()))
-        if all(isinstance(value, int | float) for value in known):
-            up, down, planned, unknown = known
+        if all(isinstance(value, int | float) for value in seconds_by_state):
+            up, down, planned, unknown = seconds_by_state
             rows += [
-                (tr.t("Up"), words.seconds(up)),
-                (tr.t("Down, unplanned"), words.seconds(down)),
-                (tr.t("Down, planned"), words.seconds(planned)),
-                (tr.t("Unknown: nobody looked"), words.seconds(unknown)),
+                (tr.t("Up"), wording.seconds(up)),
+                (tr.t("Down, unplanned"), wording.seconds(down)),
+                (tr.t("Down, planned"), wording.seconds(planned)),
+                (tr.t("Unknown: no probe"), wording.seconds(unknown)),
             ]
         rows.append((tr.t("Evaluated"), tr.time(self.document.get("evaluated_at"))))
         return [{"label": label, "value": clean(value)} for label, value in rows]
@@ -171,48 +171,48 @@ class _Sheet(ReportContext):
     def incidents(self) -> dict[str, Any]:
         t = self.tr.t
         goal = next((number(sla.get("objective")) for sla in self.slas if sla.get("id") == "recovery"), None)
-        wanted = t("Objective") if goal is None else t("Objective: {goal_s}", goal_s=goal)
-        after = [t("Detected after"), t("Acknowledged after"), t("Acted after")]
-        columns = [t("Began"), t("Recovered"), t("Took"), wanted, *after, t("Procedure")]
+        objective = t("Objective") if goal is None else t("Objective: {goal_s}", goal_s=goal)
+        delays = [t("Detected after"), t("Acknowledged after"), t("Acted after")]
+        columns = [t("Began"), t("Recovered"), t("Took"), objective, *delays, t("Procedure")]
         rows = [self.incident(row, goal) for row in mappings(self.document.get("incidents"))]
         return self.table("incidents", t("Incidents"), columns, rows, t("No incident in this period."))
 
     def incident(self, row: Doc, goal: float | None) -> list[dict[str, str]]:
-        tr, words = self.tr, self.words
+        tr, wording = self.tr, self.wording
         took, worst = number(row.get("seconds")), number(row.get("worst_seconds"))
-        text = words.seconds(took)
+        text = wording.seconds(took)
         if took is not None and worst is not None and worst > took + 0.5:
-            text = tr.t("{at_least} to {at_most}", at_least=text, at_most=words.seconds(worst))
+            text = tr.t("{at_least} to {at_most}", at_least=text, at_most=wording.seconds(worst))
         procedure = row.get("procedure")
         return [
             cell(tr.time(row.get("from")), "when"),
             cell(tr.time(row.get("to")) if row.get("to") else tr.t("not yet"), "when"),
             cell(text, "when"),
             self.in_time(row, goal),
-            *[cell(self.after(row, name), "when") for name in ("detected_at", "acknowledged_at", "acted_at")],
+            *[cell(self.delay(row, name), "when") for name in ("detected_at", "acknowledged_at", "acted_at")],
             cell(tr.message(title_of(str(procedure))) if procedure else ""),
         ]
 
     def in_time(self, row: Doc, goal: float | None) -> dict[str, str]:
-        """Whether it was over in time, as far as it was not planned."""
+        """Return whether the unplanned part of an incident was over in time."""
         tr = self.tr
         took, most = number(row.get("unplanned_seconds", row.get("seconds"))), number(row.get("worst_seconds"))
         if row.get("planned"):
-            return signed("P", tr.t("planned"), "planned")
+            return symbol_cell("P", tr.t("planned"), "planned")
         if took is None or goal is None:
             return cell("–")
         if took > goal:
-            return signed("✘", tr.t("too long"), "bad")
+            return symbol_cell("✘", tr.t("too long"), "bad")
         if not row.get("to") or most is None or most > goal:
-            return signed("?", tr.t("not known"), "unknown")
-        return signed("✔", tr.t("in time"), "good")
+            return symbol_cell("?", tr.t("not known"), "unknown")
+        return symbol_cell("✔", tr.t("in time"), "good")
 
-    def after(self, row: Doc, name: str) -> str:
-        began, then = epoch(row.get("from")), epoch(row.get(name))
-        return "" if began is None or then is None else self.words.seconds(max(then - began, 0.0))
+    def delay(self, row: Doc, name: str) -> str:
+        started_at, at = epoch(row.get("from")), epoch(row.get(name))
+        return "" if started_at is None or at is None else self.wording.seconds(max(at - started_at, 0.0))
 
     def burn(self) -> dict[str, Any]:
-        """How fast the error budget burns, where the document says so."""
+        """Return the burn rates of the document."""
         tr = self.tr
         rows = []
         for rate in mappings(self.document.get("burn")):
@@ -220,31 +220,31 @@ class _Sheet(ReportContext):
             times = ["" if value is None else f"{tr.number(value, 2)}×" for value in rates]
             windows = [tr.value("_s", rate.get(name)) for name in ("long_s", "short_s")]
             firing = bool(rate.get("firing"))
-            state = signed("✘", tr.t("burns too fast"), "bad") if firing else signed("✔", tr.t("quiet"), "good")
-            rows.append([*map(cell, (rate.get("name"), " / ".join(windows), *times)), state])
+            result = ("✘", tr.t("burns too fast"), "bad") if firing else ("✔", tr.t("quiet"), "good")
+            rows.append([*map(cell, (rate.get("name"), " / ".join(windows), *times)), symbol_cell(*result)])
         t = tr.t
         columns = [t("Alert"), t("Windows"), t("Long window"), t("Short window"), t("Limit"), t("State")]
         return self.table("burn", t("Burn rate of the error budget"), columns, rows, "")
 
     def copies(self) -> dict[str, Any]:
-        """A row for each kind of backup and restore; ``each``: one for every single one, the newest first."""
-        tr, words = self.tr, self.words
-        made = excellence.copies(self.runs)
+        """Return a row for each kind of backup and restore, and in ``each`` one for every single one, newest first."""
+        tr, wording = self.tr, self.wording
+        entries = checklist.copies(self.runs)
         kinds: dict[str, list[dict[str, Any]]] = {}
-        for one in made:
-            kinds.setdefault(tr.message(one["title"]), []).append(one)
+        for entry in entries:
+            kinds.setdefault(tr.message(entry["title"]), []).append(entry)
         rows = []
         for title, several in kinds.items():
-            failed = sum(one["status"] == "failed" for one in several)
-            took = [one["seconds"] for one in several if one["seconds"] is not None]
+            failed = sum(entry["status"] == "failed" for entry in several)
+            durations = [entry["seconds"] for entry in several if entry["seconds"] is not None]
             last = several[-1]
             row = [
                 cell(title),
-                cell(words.count(len(several))),
+                cell(wording.count(len(several))),
                 cell(f"✘ {failed}" if failed else "✔ 0", "bad" if failed else "good"),
                 cell(tr.time(last["at"]), "when"),
-                cell(tr.seconds(statistics.median(took)) if took else ""),
-                cell(tr.seconds(max(took)) if took else ""),
+                cell(tr.seconds(statistics.median(durations)) if durations else ""),
+                cell(tr.seconds(max(durations)) if durations else ""),
                 cell(tr.bytes(last["bytes"]) if last["bytes"] is not None else ""),
             ]
             rows.append(row)
@@ -254,15 +254,15 @@ class _Sheet(ReportContext):
         empty = t("No run of this period backed up or restored anything.")
         each = {
             "columns": [t("When"), t("What"), t("Result"), t("Took"), t("Application stopped for")],
-            "rows": [self.copy(one) for one in reversed(made[-MAX_COPIES:])],
+            "rows": [self.copy(entry) for entry in reversed(entries[-MAX_COPIES:])],
         }
         return {**self.table("copies", t("Backups and restores"), columns, rows, empty), "each": each}
 
     def copy(self, row: Mapping[str, Any]) -> list[str]:
         tr = self.tr
-        _, symbol, word = _TICKS[row["status"]]
+        _, symbol, title = _TICKS[row["status"]]
         times = [tr.seconds(row[name]) if row[name] is not None else "–" for name in ("seconds", "stopped_s")]
-        return [tr.time(row["at"]), tr.message(row["title"]), f"{symbol} {tr.message(word)}", *times]
+        return [tr.time(row["at"]), tr.message(row["title"]), f"{symbol} {tr.message(title)}", *times]
 
     def maintenance(self) -> dict[str, Any]:
         tr = self.tr
@@ -274,7 +274,7 @@ class _Sheet(ReportContext):
         return self.table("maintenance", tr.t("Maintenance windows"), columns, rows, "")
 
     def by_day(self) -> dict[str, Any]:
-        t, words = self.tr.t, self.words
+        t, wording = self.tr.t, self.wording
         times = {"down": t("Down, unplanned"), "planned_down": t("Down, planned"), "unknown": t("Unknown")}
         percentiles = ("p50", "p95", "p99")
         rows = []
@@ -283,11 +283,11 @@ class _Sheet(ReportContext):
             up, down = number(day.get("up_s")) or 0.0, number(day.get("down_s")) or 0.0
             latencies = [number(day.get(f"{name}_ms")) for name in percentiles]
             row = [
-                words.day(date, "yMMMd") if date else day.get("date"),
-                words.share(up / (up + down)) if up + down > 0 else "–",
-                *(words.seconds(number(day.get(f"{name}_s")) or 0) for name in times),
+                wording.day(date, "yMMMd") if date else day.get("date"),
+                wording.share(up / (up + down)) if up + down > 0 else "–",
+                *(wording.seconds(number(day.get(f"{name}_s")) or 0) for name in times),
                 *("–" if value is None else self.tr.value("_ms", value) for value in latencies),
-                words.minutes(day.get("budget_remaining_minutes")),
+                wording.minutes(day.get("budget_remaining_minutes")),
             ]
             rows.append([cell(text) for text in row])
         columns = [t("Day"), t("Uptime"), *times.values(), *percentiles, t("Budget left")]
@@ -301,43 +301,43 @@ class _Sheet(ReportContext):
         for cadence, items in mapping(self.document.get("metrics")).items():
             rows = []
             for item in mappings(items):
-                tone, word = _METRICS.get(str(item.get("status")), _METRICS["unknown"])
-                title, note = item.get("title") or item.get("id"), item.get("observed")
-                rows.append(self.ticked(title, tone, SYMBOLS[tone], word, tr.message(note)))
-            # A day says nothing of its month.
-            if rows and self.stretch.days >= excellence.SHORTEST.get(str(cadence), 0):
-                title = clean(tr.message(CADENCES.get(str(cadence), cadence)))
-                groups.append({"title": title, "items": rows})
+                tone, title = _METRICS.get(str(item.get("status")), _METRICS["unknown"])
+                subject, note = item.get("title") or item.get("id"), item.get("observed")
+                rows.append(self.list_row(subject, tone, SYMBOLS[tone], title, tr.message(note)))
+            # A day is no evidence for its month.
+            if rows and self.dates.days >= checklist.SHORTEST.get(str(cadence), 0):
+                subject = clean(tr.message(CADENCES.get(str(cadence), cadence)))
+                groups.append({"title": subject, "items": rows})
         return groups
 
     def checklist(self) -> list[dict[str, Any]]:
         tr, zone = self.tr, self.tr.zone
         elapsed = sum(1 for day in self.days if (epoch(day.get("to")) or self.end + 1) <= self._midnight())
-        judged = excellence.checklist(self.runs, self.document, days=self.stretch.days, elapsed=elapsed, zone=zone)
+        evaluated = checklist.checklist(self.runs, self.document, days=self.dates.days, elapsed=elapsed, zone=zone)
         groups = []
-        for group in judged:
+        for group in evaluated:
             rows, unit = [], _UNITS[group["cadence"]]
             for item in group["items"]:
-                tone, symbol, word = _TICKS[item["status"]]
+                tone, symbol, title = _TICKS[item["status"]]
                 note = []
                 if item["done"]:
                     counts = {"met": min(item["done"], item["due"]), "total": item["due"]}
                     note.append(tr.message({**unit, "args": counts}))
                 if item["at"] is not None:
                     last = datetime.fromtimestamp(item["at"], zone).date()
-                    note.append(tr.t("last: {date}", date=self.words.day(last)))
-                row = self.ticked(item["title"], tone, symbol, word, ", ".join(note))
+                    note.append(tr.t("last: {date}", date=self.wording.day(last)))
+                row = self.list_row(item["title"], tone, symbol, title, ", ".join(note))
                 rows.append({**row, "ticked": item["status"] == "done"})
             groups.append({"title": tr.message(CADENCES[group["cadence"]]), "items": rows})
         return groups
 
-    def ticked(self, title: object, tone: str, symbol: str, word: object, note: str) -> dict[str, Any]:
-        """A row of a list: what it is about, and how it went."""
-        words = {"title": clean(self.tr.message(title)), "word": self.tr.message(word), "note": clean(note)}
-        return {"tone": tone, "symbol": symbol, **words}
+    def list_row(self, title: object, tone: str, symbol: str, label: object, note: str) -> dict[str, Any]:
+        """Return a row of a list: title, result and note."""
+        texts = {"title": clean(self.tr.message(title)), "word": self.tr.message(label), "note": clean(note)}
+        return {"tone": tone, "symbol": symbol, **texts}
 
     def _midnight(self) -> float:
-        """Until when days are over: the local midnight at or before ``until``, or the period's own end."""
+        """Return the end of the last full day: the local midnight at or before ``until``, or the period's own end."""
         if self.until >= self.end:
             return self.end
         moment = datetime.fromtimestamp(self.until, self.tr.zone)

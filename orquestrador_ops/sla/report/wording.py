@@ -1,4 +1,4 @@
-"""Shares, counts, dates and periods as people of a language write them.
+"""Wording of shares, counts, dates and periods in a language.
 
 Source of the forms: Unicode CLDR, by Babel; instants and durations are :mod:`orquestrador_ops.core.i18n`'s, as in every
 other report.
@@ -20,10 +20,10 @@ KINDS = ("day", "week", "month", "quarter", "year", "range")
 
 
 @dataclass(frozen=True)
-class Stretch:
-    """A period as a calendar knows it: its ``kind`` (one of :data:`KINDS`), its ``name``, and its dates.
+class PeriodDates:
+    """A period on the calendar: its ``kind`` (one of :data:`KINDS`), its ``name``, and its dates.
 
-    ``first`` and ``last`` are the local dates that it touches, both inclusive.
+    ``first`` and ``last`` are its first and last local date, both inclusive.
     """
 
     kind: str
@@ -33,31 +33,31 @@ class Stretch:
 
     @property
     def days(self) -> int:
-        """How many dates it touches."""
+        """The number of its dates, begun ones included."""
         return (self.last - self.first).days + 1
 
 
-def at_home(tr: Translator, timezone: object) -> Translator:
-    """``tr`` in the time zone of a period; ``tr`` itself where nobody knows that zone."""
+def in_timezone(tr: Translator, timezone: object) -> Translator:
+    """Return ``tr`` in the time zone of a period; ``tr`` itself for an unknown zone."""
     try:
         return translator(tr.locale, str(timezone))
     except ValueError:
         return tr
 
 
-def stretch(period: Mapping[str, Any], tr: Translator) -> Stretch:
-    """What ``period`` of a document is on the calendar of ``tr``'s time zone. ``ValueError`` without from and to."""
+def dates_of(period: Mapping[str, Any], tr: Translator) -> PeriodDates:
+    """Return the dates of a document's ``period`` in ``tr``'s time zone. Raises ``ValueError`` without from and to."""
     start, end = parse_time(period.get("from")), parse_time(period.get("to"))
     name = str(period.get("name"))
     if start is None or end is None or end <= start:
         raise ValueError(f"the period {name!r} has no beginning and end: evaluate it again")
     begin, finish = start.astimezone(tr.zone), (end - timedelta(microseconds=1)).astimezone(tr.zone)
     kind = str(period.get("kind"))
-    return Stretch(kind if kind in KINDS else "range", name, begin.date(), finish.date())
+    return PeriodDates(kind if kind in KINDS else "range", name, begin.date(), finish.date())
 
 
-class Words:
-    """Writes for one language and time zone; nothing of it raises on figures that are not there."""
+class Wording:
+    """Words figures in one language and time zone; a missing figure is "unknown"."""
 
     def __init__(self, tr: Translator) -> None:
         self.tr = tr
@@ -88,11 +88,11 @@ class Words:
         return str(numbers.format_decimal(round(value), locale=self.locale))
 
     def minutes(self, value: object) -> str:
-        """Minutes as a duration in whole seconds."""
+        """Return minutes as a duration in whole seconds."""
         return self.seconds(value * 60 if isinstance(value, int | float) else None)
 
     def seconds(self, value: object) -> str:
-        """Seconds as a duration; less than a second is a part of one."""
+        """Return seconds as a duration; below one second with its fraction."""
         if not isinstance(value, int | float) or not math.isfinite(value):
             return self.tr.t("unknown")
         return self.tr.seconds(round(value) if abs(value) >= 1 else value)
@@ -103,7 +103,7 @@ class Words:
         return self.tr.locale
 
     def day(self, day: date, skeleton: str = "yMMMd") -> str:
-        """A date by one of CLDR's skeletons: ``MMMd`` → ``22 de nov.``."""
+        """Return a date by one of CLDR's skeletons: ``MMMd`` → ``22 de nov.``."""
         return str(dates.format_skeleton(skeleton, day, locale=self.locale))
 
     def month(self, day: date) -> str:
@@ -115,26 +115,26 @@ class Words:
         return str(dates.get_month_names("abbreviated", "stand-alone", self.locale)[day.month])
 
     def weekdays(self) -> list[str]:
-        """Monday to Sunday, short."""
+        """Return Monday to Sunday, abbreviated."""
         names = dates.get_day_names("abbreviated", "stand-alone", self.locale)
         return [str(names[number]).rstrip(".") for number in range(7)]
 
-    def period(self, stretch: Stretch) -> str:
-        """A period as a title names it."""
-        first = stretch.first
-        if stretch.kind == "day":
+    def period(self, period: PeriodDates) -> str:
+        """Return the name of a period for a title."""
+        first = period.first
+        if period.kind == "day":
             return str(dates.format_date(first, "long", locale=self.locale))
-        if stretch.kind == "week":
+        if period.kind == "week":
             year, week, _ = first.isocalendar()
-            return self.tr.t("Week {week} of {year} ({dates})", week=week, year=year, dates=self.dates(stretch))
-        if stretch.kind == "month":
+            return self.tr.t("Week {week} of {year} ({dates})", week=week, year=year, dates=self.dates(period))
+        if period.kind == "month":
             return self.month(first)
-        if stretch.kind == "quarter":
+        if period.kind == "quarter":
             return self.day(first, "yQQQQ")
-        if stretch.kind == "year":
+        if period.kind == "year":
             return str(first.year)
-        return self.dates(stretch)
+        return self.dates(period)
 
-    def dates(self, stretch: Stretch) -> str:
+    def dates(self, period: PeriodDates) -> str:
         """``2 – 8 de nov. de 2026``."""
-        return str(dates.format_interval(stretch.first, stretch.last, "yMMMd", locale=self.locale))
+        return str(dates.format_interval(period.first, period.last, "yMMMd", locale=self.locale))

@@ -1,4 +1,4 @@
-"""What was counted and measured between edges of time (days of a calendar, mostly), whatever store it came from."""
+"""Counts and figures per interval of time, mostly the days of a calendar, from samples of any store."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import histogram
 from . import series as samples
-from .series import OUTSIDE_GOOD, OUTSIDE_SEEN, Series
-from .timeline import seen
+from .series import OUTSIDE_GOOD, OUTSIDE_PROBED, Series
+from .timeline import observed
 
 Counts = NDArray[np.int64]
 Figures = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Cells:
-    """``n`` cells between ``n + 1`` edges. A figure that nobody measured is NaN, its sum and count are 0."""
+class Aggregates:
+    """Counts and figures of ``n`` cells between ``n + 1`` edges; a missing figure is NaN, its sum and count are 0."""
 
     edges: Figures  # seconds since the epoch, rising
     total: Counts  # samples that count for uptime: seen inside, or only outside
@@ -50,11 +50,11 @@ class Cells:
 _MAXIMA = ("memory_max", "disk_max")
 
 
-def empty(edges: ArrayLike) -> Cells:
-    """Cells of which nothing is known."""
+def empty(edges: ArrayLike) -> Aggregates:
+    """Return cells without any sample."""
     n = max(len(np.asarray(edges)) - 1, 0)
-    figures = {field.name: np.zeros(n, np.int64) for field in fields(Cells) if field.name != "edges"}
-    return Cells(
+    figures = {field.name: np.zeros(n, np.int64) for field in fields(Aggregates) if field.name != "edges"}
+    return Aggregates(
         **{
             **figures,
             "edges": np.asarray(edges, np.float64),
@@ -65,10 +65,10 @@ def empty(edges: ArrayLike) -> Cells:
     )
 
 
-def cells(series: Series, edges: ArrayLike) -> Cells:
-    """Count and measure the samples of each cell ``[edges[i], edges[i + 1])``; others are left out.
+def aggregate(series: Series, edges: ArrayLike) -> Aggregates:
+    """Count and measure the samples of each cell ``[edges[i], edges[i + 1])``; leave others out.
 
-    ``edges`` rise. Figures that are none (not finite, negative) are left out, a latency of a bad sample as well: an
+    ``edges`` rise. Figures that are not finite or negative are left out, latencies of bad samples as well: an
     error that comes quickly is not a quick answer.
     """
     made = empty(edges)
@@ -81,11 +81,11 @@ def cells(series: Series, edges: ArrayLike) -> Cells:
     return made
 
 
-def _fill(made: Cells, number: int, part: Series) -> None:
-    counts, good = seen(part, "uptime")
+def _fill(made: Aggregates, number: int, part: Series) -> None:
+    counts, good = observed(part, "uptime")
     made.total[number], made.good[number] = np.count_nonzero(counts), np.count_nonzero(good)
     flags = np.ascontiguousarray(part["flags"])
-    outside = flags & OUTSIDE_SEEN != 0
+    outside = flags & OUTSIDE_PROBED != 0
     made.outside_total[number] = np.count_nonzero(outside)
     made.outside_good[number] = np.count_nonzero(outside & (flags & OUTSIDE_GOOD != 0))
     made.latency[number] = histogram.count(part["latency_ms"][good])
@@ -101,49 +101,53 @@ def _fill(made: Cells, number: int, part: Series) -> None:
 
 
 def _figures(values: NDArray[np.float32]) -> NDArray[np.float32]:
-    kept: NDArray[np.float32] = values[np.isfinite(values) & (values >= 0)]
-    return kept
+    valid: NDArray[np.float32] = values[np.isfinite(values) & (values >= 0)]
+    return valid
 
 
-def added(one: Cells, other: Cells) -> Cells:
-    """Two counts of the same cells as one. ``ValueError`` where their edges differ."""
-    if not np.array_equal(one.edges, other.edges):
+def combine(first: Aggregates, second: Aggregates) -> Aggregates:
+    """Return the sums of two aggregates of the same cells. Raises ``ValueError`` when their edges differ."""
+    if not np.array_equal(first.edges, second.edges):
         raise ValueError("cells of different edges cannot be added")
-    found = {
-        field.name: (np.fmax if field.name in _MAXIMA else np.add)(getattr(one, field.name), getattr(other, field.name))
-        for field in fields(Cells)
+    figures = {
+        field.name: _operator(field.name)(getattr(first, field.name), getattr(second, field.name))
+        for field in fields(Aggregates)
         if field.name != "edges"
     }
-    return Cells(edges=one.edges, **found)
+    return Aggregates(edges=first.edges, **figures)
 
 
-def grouped(of: Cells, edges: ArrayLike) -> Cells:
-    """Finer cells as coarser ones: each goes to the cell in which it begins, those beyond ``edges`` nowhere."""
+def regroup(finer: Aggregates, edges: ArrayLike) -> Aggregates:
+    """Sum finer cells into those between ``edges``: each into the one it begins in; drop those beyond them."""
     made = empty(edges)
-    home = np.searchsorted(made.edges, of.edges[:-1], side="right") - 1
-    kept = np.flatnonzero((home >= 0) & (home < len(made)))
-    if not len(kept):
+    home = np.searchsorted(made.edges, finer.edges[:-1], side="right") - 1
+    inside = np.flatnonzero((home >= 0) & (home < len(made)))
+    if not len(inside):
         return made
-    home = home[kept]
+    home = home[inside]
     starts = np.flatnonzero(np.concatenate(([True], home[1:] != home[:-1])))
-    for field in fields(Cells):
+    for field in fields(Aggregates):
         if field.name != "edges":
-            together = np.fmax if field.name in _MAXIMA else np.add
-            values = getattr(of, field.name)[kept[0] : kept[-1] + 1]  # rising edges: no holes between
+            together = _operator(field.name)
+            values = getattr(finer, field.name)[inside[0] : inside[-1] + 1]  # rising edges: no holes between
             getattr(made, field.name)[home[starts]] = together.reduceat(values, starts, axis=0)
     return made
 
 
-def picked(of: Cells, wanted: NDArray[np.bool_]) -> Cells:
-    """The same cells, with nothing in those that are not wanted."""
-    nothing = empty(of.edges)
-    found = {}
-    for field in fields(Cells):
+def select(source: Aggregates, keep: NDArray[np.bool_]) -> Aggregates:
+    """Return the same cells, emptied where ``keep`` is false."""
+    nothing = empty(source.edges)
+    figures = {}
+    for field in fields(Aggregates):
         if field.name != "edges":
-            values = getattr(of, field.name)
-            keep = wanted[:, np.newaxis] if values.ndim > 1 else wanted
-            found[field.name] = np.where(keep, values, getattr(nothing, field.name))
-    return Cells(edges=of.edges, **found)
+            values = getattr(source, field.name)
+            mask = keep[:, np.newaxis] if values.ndim > 1 else keep
+            figures[field.name] = np.where(mask, values, getattr(nothing, field.name))
+    return Aggregates(edges=source.edges, **figures)
+
+
+def _operator(field: str) -> np.ufunc:
+    return np.fmax if field in _MAXIMA else np.add
 
 
 def _mean(total: Figures, count: Counts) -> Figures:

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 
 from orquestrador_ops.core.i18n import translator
 from orquestrador_ops.sla.data import periods, spans
-from orquestrador_ops.sla.report import calendar, charts, pictures, sheet
-from orquestrador_ops.sla.report.words import Stretch, Words, at_home, stretch
+from orquestrador_ops.sla.report import calendar, chart_data, charts, view
+from orquestrador_ops.sla.report.wording import PeriodDates, Wording, dates_of, in_timezone
 from tests.unit.controller.sla import known
 from tests.unit.fakes.pages import Page
 
@@ -45,12 +45,12 @@ NOW = known.at("2026-11-22T12:00")
     ],
 )
 def test_a_share_never_looks_like_what_it_is_not(value: Any, against: float | None, written: str) -> None:
-    assert Words(PT).share(value, against) == written
+    assert Wording(PT).share(value, against) == written
 
 
 @given(st.floats(0, 1), st.sampled_from([0.999, 0.95, 0.001]))
 def test_rounding_crosses_no_objective(value: float, objective: float) -> None:
-    shown = float(Words(EN).share(value, objective).rstrip("%")) / 100
+    shown = float(Wording(EN).share(value, objective).rstrip("%")) / 100
     assert shown == pytest.approx(value, abs=0.5e-5 + 1e-9)
     if abs(value - objective) > 1e-8 and min(abs(value), abs(1 - value)) > 1e-8:
         assert (shown > objective, shown < objective) == (value > objective, value < objective)
@@ -58,7 +58,7 @@ def test_rounding_crosses_no_objective(value: float, objective: float) -> None:
 
 
 def test_counts_are_grouped() -> None:
-    assert (Words(PT).count(3153600), Words(EN).count(3153600)) == ("3.153.600", "3,153,600")
+    assert (Wording(PT).count(3153600), Wording(EN).count(3153600)) == ("3.153.600", "3,153,600")
 
 
 # ------------------------------------------------------------------ periods
@@ -80,16 +80,16 @@ def test_counts_are_grouped() -> None:
 def test_periods_have_names(name: str, kind: str, days: int, pt: str, en: str) -> None:
     period = periods.parse(name, now=NOW, timezone=known.ZONE)
     told = {"name": name, "kind": period.kind, "from": period.start, "to": period.end}
-    found = stretch(told, PT)
+    found = dates_of(told, PT)
     assert (found.kind, found.name, found.days) == (kind, name, days)
     for tr, wanted in ((PT, pt), (EN, en)):
-        written = re.sub(r"\s*–\s*", "–", Words(tr).period(found))
+        written = re.sub(r"\s*–\s*", "–", Wording(tr).period(found))
         assert written.startswith(wanted)
 
 
 def test_dates_are_those_of_the_zone_of_the_period() -> None:
     told = {"name": "2026-11", "kind": "month", "from": "2026-11-01T03:00:00Z", "to": "2026-12-01T03:00:00Z"}
-    found = stretch(told, PT)
+    found = dates_of(told, PT)
     assert (found.first, found.last) == (date(2026, 11, 1), date(2026, 11, 30))
 
 
@@ -119,7 +119,7 @@ def test_a_day_is_what_was_worst_of_it(day: dict[str, Any], state: str) -> None:
 def test_every_day_stands_once_under_its_weekday(first: date, days: int) -> None:
     last = first + timedelta(days=days - 1)
     told = [{"date": (first + timedelta(days=number)).isoformat(), "up_s": 1} for number in range(days)]
-    found = calendar.build(told, Stretch("range", "x", first, last), Words(EN))
+    found = calendar.build(told, PeriodDates("range", "x", first, last), Wording(EN))
     cells = [cell for month in found["months"] for week in month["weeks"] for cell in week if cell]
     assert [cell["number"] for cell in cells] == [str((first + timedelta(days=n)).day) for n in range(days)]
     assert {cell["state"] for cell in cells} == {"up"}
@@ -163,7 +163,7 @@ def test_a_drawing_fits_a_page_and_is_the_same_each_time() -> None:
 
 def test_bars_are_those_of_their_rows_and_none_is_lost() -> None:
     edges = [0.0, 86400.0, 2 * 86400.0]
-    found = pictures._bars(spans.of([(86000, 87000), (90000, 90060), (100000, 100001), (100003, 100004)]), edges)
+    found = chart_data._bars(spans.of([(86000, 87000), (90000, 90060), (100000, 100001), (100003, 100004)]), edges)
     assert [row for row, _, _ in found] == [0, 1, 1, 1]
     assert found[0][1:] == (pytest.approx(86000 / 3600), pytest.approx(400 / 3600))
     assert found[1][1:] == (0, pytest.approx(600 / 3600))
@@ -173,7 +173,7 @@ def test_bars_are_those_of_their_rows_and_none_is_lost() -> None:
 @given(st.lists(st.tuples(st.floats(0, 172_000), st.floats(200, 5000)), max_size=20))
 def test_bars_are_as_long_as_their_stretches(pairs: list[tuple[float, float]]) -> None:
     wanted = spans.cut(spans.of((start, start + length) for start, length in pairs), 0, 172_800)
-    found = pictures._bars(wanted, [0.0, 86400.0, 172800.0])
+    found = chart_data._bars(wanted, [0.0, 86400.0, 172800.0])
     total = sum(length for _, _, length in found) * 3600
     assert wanted.seconds - 1e-3 <= total <= wanted.seconds + 144 * len(wanted) + 1e-3
     assert all(0 <= start <= 24 and 0 < start + length <= 24 + 1e-9 for _, start, length in found)
@@ -182,8 +182,8 @@ def test_bars_are_as_long_as_their_stretches(pairs: list[tuple[float, float]]) -
 def test_the_budget_is_burnt_when_it_was_down() -> None:
     facts = known.facts(known.month())
     document = known.document()
-    drawn = pictures.Pictures(sheet._Sheet(document, EN, facts))
-    at, left = drawn.burnt(44.64) or ([], [])
+    drawn = chart_data.ChartData(view._ReportView(document, EN, facts))
+    at, left = drawn.budget_line(44.64) or ([], [])
     steps = [(a, b) for a, b in itertools.pairwise(left) if b != a]
     assert [round(a - b, 6) for a, b in steps] == [2.0, 22.0]
     assert at[-1] == pytest.approx(31)
@@ -196,14 +196,14 @@ def test_a_day_of_25_hours_is_drawn_whole() -> None:
     period = periods.parse("2026-11-01", now=now, timezone=zone)
     made = known.built(period, now, 300.0, known.Plan(), logs=False)
     tr = translator("en", zone)
-    shown = pictures.Pictures(sheet._Sheet(known.document(made), tr, known.facts(made)))
+    shown = chart_data.ChartData(view._ReportView(known.document(made), tr, known.facts(made)))
     assert shown.span[1] == pytest.approx(25 / 24)
     strip = shown.strip()
     assert strip is not None
     up = shown.states()["up"]
     assert up.seconds == 25 * 3600
     edges = [period.start, period.end]
-    assert pictures._bars(up, edges) == [(0, 0.0, pytest.approx(25.0))]
+    assert chart_data._bars(up, edges) == [(0, 0.0, pytest.approx(25.0))]
 
 
 def test_levels_of_a_scale_are_round() -> None:
@@ -213,5 +213,5 @@ def test_levels_of_a_scale_are_round() -> None:
 
 
 def test_times_are_told_in_utc_where_the_zone_is_unknown() -> None:
-    assert at_home(EN, "Nowhere/Land") is EN
-    assert at_home(EN, "UTC").zone.utcoffset(datetime.now(UTC)) == timedelta(0)
+    assert in_timezone(EN, "Nowhere/Land") is EN
+    assert in_timezone(EN, "UTC").zone.utcoffset(datetime.now(UTC)) == timedelta(0)

@@ -14,10 +14,10 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 from orquestrador_ops.history.access import open_history
-from orquestrador_ops.sla import settle
+from orquestrador_ops.sla import publish
 with open_history(Path(sys.argv[1])) as store:
     wanted = {"raw_days": 7, "fine_days": 30, "textfile": sys.argv[2]}
-    done = settle.settle(SimpleNamespace(store=store, now=1e9), {}, {}, wanted, "UTC")
+    done = publish.publish(SimpleNamespace(store=store, now=1e9), {}, {}, wanted, "UTC")
 print(done.textfile, "prometheus_client" in sys.modules)
 """
 

@@ -1,4 +1,4 @@
-"""A service level as a card shows it: verdict, measured value, the interval that gaps leave, and the error budget."""
+"""Cards of service levels: verdict, measured value, the interval that gaps leave, and the error budget."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from orquestrador.core.messages import msg
 
 from ...core.text import clean
-from .words import Words
+from .wording import Wording
 
 Doc = Mapping[str, Any]
 
@@ -20,8 +20,8 @@ VERDICTS: Mapping[str, tuple[str, Any]] = {
     "no_data": ("unknown", msg("NO DATA")),
 }
 SYMBOLS = {"good": "✔", "warn": "!", "bad": "✘", "unknown": "?", "": ""}
-# What is said of an error budget: within it, and beyond it.
-_LEFT: Mapping[str, tuple[Any, Any]] = {
+# Texts about an error budget: within it, and beyond it.
+_BUDGET_TEXTS: Mapping[str, tuple[Any, Any]] = {
     "minutes": (msg("{left} of {budget} left"), msg("overspent: {over} beyond {budget}")),
     "slow": (msg("{left} of {budget} slow answers left"), msg("overspent: {over} slow answers beyond {budget}")),
     "errors": (msg("{left} of {budget} errors left"), msg("overspent: {over} errors beyond {budget}")),
@@ -34,21 +34,21 @@ _SOURCES: Mapping[str, Any] = {
 }
 
 
-class Levels:
-    """Puts the service levels of a document into words."""
+class Cards:
+    """Builds the cards of a document's service levels."""
 
-    def __init__(self, words: Words) -> None:
-        self.tr, self.words = words.tr, words
+    def __init__(self, wording: Wording) -> None:
+        self.tr, self.wording = wording.tr, wording
 
     def card(self, sla: Doc) -> dict[str, Any]:
         name = str(sla.get("id"))
-        tone, word = VERDICTS.get(str(sla.get("verdict")), VERDICTS["no_data"])
+        tone, verdict = VERDICTS.get(str(sla.get("verdict")), VERDICTS["no_data"])
         return {
             "id": clean(name),
             "title": clean(self.tr.message(sla.get("title") or name)),
             "tone": tone,
             "symbol": SYMBOLS[tone],
-            "word": self.tr.message(word),
+            "word": self.tr.message(verdict),
             "value": clean(self.value(sla)),
             "objective": clean(self.objective(sla)),
             "between": clean(self.between(sla)),
@@ -59,11 +59,11 @@ class Levels:
 
     def shown(self, sla: Doc, value: object) -> str:
         if sla.get("unit") == "seconds":
-            return self.words.seconds(value)
-        return self.words.share(value, number(sla.get("objective")))
+            return self.wording.seconds(value)
+        return self.wording.share(value, number(sla.get("objective")))
 
     def value(self, sla: Doc) -> str:
-        value = _counted(sla, "value")
+        value = _decisive(sla, "value")
         if value is not None:
             return self.shown(sla, value)
         if sla.get("unit") == "seconds" and sla.get("verdict") == "met" and not sla.get("total"):
@@ -80,8 +80,8 @@ class Levels:
         return tr.t("at least {goal}", goal=goal)
 
     def between(self, sla: Doc) -> str:
-        """The interval, where gaps leave one that can be seen."""
-        worst, best = _counted(sla, "worst"), _counted(sla, "best")
+        """Return the interval, if gaps leave one that rounding does not hide."""
+        worst, best = _decisive(sla, "worst"), _decisive(sla, "best")
         if sla.get("verdict") == "no_data":
             return ""
         if worst is None and best is not None and sla.get("unit") == "seconds":
@@ -92,11 +92,11 @@ class Levels:
         return "" if low == high else self.tr.t("between {worst} and {best}", worst=low, best=high)
 
     def notes(self, sla: Doc) -> list[str]:
-        tr, words = self.tr, self.words
+        tr, wording = self.tr, self.wording
         notes = [self.counted(sla)]
-        coverage = number(_counted(sla, "coverage"))
+        coverage = number(_decisive(sla, "coverage"))
         if coverage is not None and coverage < 1 and sla.get("unit") != "seconds":
-            notes.append(tr.t("known for {coverage} of the time", coverage=words.share(coverage)))
+            notes.append(tr.t("known for {coverage} of the time", coverage=wording.share(coverage)))
         raw, adjusted = number(sla.get("value")), number(mapping(sla.get("adjusted")).get("value"))
         if raw is not None and adjusted is not None and self.shown(sla, raw) != self.shown(sla, adjusted):
             notes.append(tr.t("{raw} with planned time counted", raw=self.shown(sla, raw)))
@@ -111,11 +111,11 @@ class Levels:
         tr, good, total = self.tr, number(sla.get("good")), number(sla.get("total"))
         if good is None or not total:
             return ""
-        some, every = self.words.count(good), self.words.count(total)
+        some, every = self.wording.count(good), self.wording.count(total)
         if sla.get("unit") == "seconds":
             return tr.t("{good} of {total} incidents in time", good=some, total=every)
         if sla.get("id") == "error_rate":
-            bad = self.words.count(total - good)
+            bad = self.wording.count(total - good)
             if sla.get("measured_by") == "logs":
                 return tr.t("{bad} errors in {total} requests", bad=bad, total=every)
             return tr.t("{bad} of {total} probes bad", bad=bad, total=every)
@@ -124,41 +124,41 @@ class Levels:
         return tr.t("{good} of {total} probes good", good=some, total=every)
 
     def budget(self, sla: Doc) -> dict[str, Any] | None:
-        """What is left of it in words, and as percent of a bar."""
-        words = self.words
-        for unit, write in (("minutes", words.minutes), ("events", words.count)):
-            whole, left = number(sla.get(f"budget_{unit}")), number(sla.get(f"remaining_{unit}"))
-            if whole is None or left is None or whole <= 0:
+        """Return the remaining error budget as text, and as percent of a bar."""
+        wording = self.wording
+        for unit, write in (("minutes", wording.minutes), ("events", wording.count)):
+            whole, amount = number(sla.get(f"budget_{unit}")), number(sla.get(f"remaining_{unit}"))
+            if whole is None or amount is None or whole <= 0:
                 continue
             kind = unit if unit == "minutes" else "slow" if sla.get("id") == "response" else "errors"
-            tone = "bad" if left < 0 else "warn" if left < whole / 4 else "good"
+            tone = "bad" if amount < 0 else "warn" if amount < whole / 4 else "good"
             return {
-                "text": self.left(kind, left, whole, write),
-                "left": f"{min(max(left / whole, 0.0), 1.0) * 100:.1f}",
+                "text": self.left(kind, amount, whole, write),
+                "left": f"{min(max(amount / whole, 0.0), 1.0) * 100:.1f}",
                 "tone": tone,
             }
         return None
 
     def left(self, kind: str, left: float, whole: float, write: Callable[[object], str]) -> str:
-        """What is left of a budget, or how far it is overspent; ``kind`` is one of :data:`_LEFT`."""
-        text = _LEFT[kind][left < 0]["text"]
+        """Return the rest of a budget, or by how much it is overspent; ``kind`` is one of :data:`_BUDGET_TEXTS`."""
+        text = _BUDGET_TEXTS[kind][left < 0]["text"]
         if kind != "minutes":
-            # Part of an event is none that may still happen, and one too many.
+            # Fractions of an event are rounded down: none is left, and one is too many.
             left, whole = math.floor(left), math.floor(whole)
         return clean(self.tr.t(text, left=write(left), over=write(-left), budget=write(whole)))
 
 
-def _counted(sla: Doc, name: str) -> float | None:
-    """A figure as the verdict goes by it: adjusted, where it is."""
+def _decisive(sla: Doc, name: str) -> float | None:
+    """Return the figure that decides the verdict: adjusted, if there is one."""
     adjusted = mapping(sla.get("adjusted"))
     return number(adjusted[name] if name in adjusted else sla.get(name))
 
 
 def number(value: object) -> float | None:
-    """A number, or ``None`` for anything else, NaN included."""
+    """Return a number, ``None`` for anything else, NaN included."""
     return value if isinstance(value, int | float) and not isinstance(value, bool) and value == value else None  # noqa: PLR0124
 
 
 def mapping(value: object) -> Mapping[str, Any]:
-    """A mapping; an empty one for anything else."""
+    """Return a mapping, an empty one for anything else."""
     return value if isinstance(value, Mapping) else {}

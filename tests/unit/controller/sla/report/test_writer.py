@@ -17,7 +17,7 @@ from orquestrador_ops.core.i18n import Translator, translator
 from orquestrador_ops.sla.data import periods
 from orquestrador_ops.sla.evaluate.evaluate import Facts, evaluate
 from orquestrador_ops.sla.evaluate.objectives import Objectives
-from orquestrador_ops.sla.report import page, sheet
+from orquestrador_ops.sla.report import view, writer
 from orquestrador_ops.sla.report.charts import INKS
 from tests.unit.controller.sla import known
 from tests.unit.fakes.pages import Page
@@ -93,17 +93,17 @@ def check(text: str, lang: str) -> Page:
 @pytest.mark.parametrize("name", PERIODS)
 def test_a_page_is_well_formed_self_contained_and_accessible(name: str) -> None:
     document, facts = made(name)
-    check(page.render(document, "html", PT, facts), "pt-BR")
+    check(writer.render(document, "html", PT, facts), "pt-BR")
 
 
 @pytest.mark.parametrize("name", ["2026-10-13", "2026-10"])
 def test_a_document_alone_is_a_page(name: str) -> None:
-    check(page.render(made(name)[0], "html", EN), "en")
+    check(writer.render(made(name)[0], "html", EN), "en")
 
 
 @pytest.mark.parametrize("tr", [PT, EN], ids=lambda tr: tr.tag)
 def test_a_period_of_which_nothing_is_known_says_so_and_draws_nothing(tr: Translator) -> None:
-    text = page.render(empty(), "html", tr)
+    text = writer.render(empty(), "html", tr)
     found = check(text, tr.tag)
     assert tr.t("NO DATA") in found.text
     assert tr.t("Nothing was measured in this period.") in found.text
@@ -113,13 +113,13 @@ def test_a_period_of_which_nothing_is_known_says_so_and_draws_nothing(tr: Transl
 
 def test_a_document_with_hardly_anything_in_it_is_a_page() -> None:
     bare = {"host": "h", "period": {"name": "x", "from": "2026-11-01T00:00:00Z", "to": "2026-11-02T00:00:00Z"}}
-    for fmt in page.FORMATS:
-        assert page.render(bare, fmt, EN)
+    for fmt in writer.FORMATS:
+        assert writer.render(bare, fmt, EN)
 
 
 def test_the_month_says_what_happened() -> None:
     document, facts = made("2026-10")
-    text = Page(page.render(document, "html", PT, facts)).text
+    text = Page(writer.render(document, "html", PT, facts)).text
     for words in (
         "outubro de 2026",
         "NÃO CUMPRIDO",
@@ -141,7 +141,7 @@ def test_the_month_says_what_happened() -> None:
 
 def test_burn_rates_are_told_where_they_are_known() -> None:
     document, _ = made("2026-10-13")
-    assert "Burn rate" not in page.render(document, "md", EN)
+    assert "Burn rate" not in writer.render(document, "md", EN)
     document["burn"] = [
         {
             "name": "page-fast",
@@ -168,15 +168,15 @@ def test_burn_rates_are_told_where_they_are_known() -> None:
             "firing": False,
         },
     ]
-    text = page.render(document, "md", EN)
+    text = writer.render(document, "md", EN)
     assert "| page-fast | 1 h / 5 min | 16.67× |  | 14.4× | ✘ burns too fast |" in text
     assert "| ticket-slow | 3 d / 6 h | 0× | 0× | 1× | ✔ quiet |" in text
-    check(page.render(document, "html", EN), "en")
+    check(writer.render(document, "html", EN), "en")
 
 
 def test_charts_take_their_colours_from_the_page() -> None:
     document, facts = made("2026-10")
-    text = page.render(document, "html", EN, facts)
+    text = writer.render(document, "html", EN, facts)
     assert text.count('class="drawn"') == 5
     assert not re.search("|".join(INKS.values()), text)
     style = text[text.index("<style>") : text.index("</style>")]
@@ -188,7 +188,7 @@ def test_charts_take_their_colours_from_the_page() -> None:
 @pytest.mark.parametrize(("name", "column", "rows"), [("2026-10-13", "Hour", 24), ("2026-W43", "Day", 7)])
 def test_a_day_is_drawn_by_its_hours_and_a_longer_period_by_its_days(name: str, column: str, rows: int) -> None:
     document, facts = made(name)
-    drawn = sheet.build(document, EN, facts)["pictures"]
+    drawn = view.build(document, EN, facts)["pictures"]
     for chart in ("latency", "memory", "disk"):
         assert drawn[chart]["svg"] is not None
         assert drawn[chart]["table"]["columns"][0] == column
@@ -198,9 +198,9 @@ def test_a_day_is_drawn_by_its_hours_and_a_longer_period_by_its_days(name: str, 
 
 
 def test_a_page_is_the_same_each_time() -> None:
-    page.warm(EN)  # which a parent does before its workers
+    writer.preload(EN)  # which a parent does before its workers
     document, facts = made("2026-W43")
-    assert page.render(document, "html", EN, facts) == page.render(document, "html", EN, facts)
+    assert writer.render(document, "html", EN, facts) == writer.render(document, "html", EN, facts)
 
 
 def test_hostile_text_is_text() -> None:
@@ -208,11 +208,11 @@ def test_hostile_text_is_text() -> None:
     document["host"] = HOSTILE
     document["maintenance"][0]["reason"] = HOSTILE
     document["incidents"][0]["procedure"] = HOSTILE
-    text = page.render(document, "html", EN, facts)
+    text = writer.render(document, "html", EN, facts)
     assert "<script" not in text
     assert "\x1b" not in text
     assert check(text, "en").text.count("<script>alert(1)</script>") >= 3
-    tokens = MARKDOWN.parse(page.render(document, "md", EN, facts))
+    tokens = MARKDOWN.parse(writer.render(document, "md", EN, facts))
     assert not [t for t in tokens if t.type.startswith("html")]
     assert not [
         c for t in tokens if t.type == "inline" for c in t.children or [] if c.type.startswith(("html", "code"))
@@ -223,7 +223,7 @@ def test_hostile_text_is_text() -> None:
 
 
 def palettes() -> dict[str, dict[str, str]]:
-    style = (Path(page.__file__).parents[2] / "reports" / "templates" / "sla_style.html.j2").read_text()
+    style = (Path(writer.__file__).parents[2] / "reports" / "templates" / "sla_style.html.j2").read_text()
     light, dark = re.findall(r":root \{(.*?)\}", style, re.DOTALL)[:2]
     found = {}
     for name, block in (("light", light), ("dark", dark)):
@@ -272,7 +272,7 @@ def test_text_and_graphics_stand_out_from_what_is_behind_them(scheme: str) -> No
 @pytest.mark.parametrize("tr", [PT, EN], ids=lambda tr: tr.tag)
 def test_markdown_has_whole_tables(name: str, tr: Translator) -> None:
     document, facts = made(name)
-    text = page.render(document, "md", tr, facts)
+    text = writer.render(document, "md", tr, facts)
     tokens = MARKDOWN.parse(text)
     assert not [token for token in tokens if token.type.startswith("html")]
     assert sum(token.type == "table_open" for token in tokens) >= 2
@@ -285,7 +285,7 @@ def test_markdown_has_whole_tables(name: str, tr: Translator) -> None:
 
 def test_markdown_ticks_what_is_proven_only() -> None:
     document, facts = made("2026-10")
-    text = page.render(document, "md", EN, facts)
+    text = writer.render(document, "md", EN, facts)
     ticked = re.findall(r"(?m)^- \[x\] (.*?) —", text)
     left = re.findall(r"(?m)^- \[ \] (.*?) —", text)
     assert "Test suite passed in full" in ticked
@@ -300,7 +300,7 @@ def test_json_is_the_document_and_its_words(name: str) -> None:
     def refuse(text: str) -> Any:
         raise AssertionError(text)
 
-    found = json.loads(page.render(document, "json", PT, facts), parse_constant=refuse)
+    found = json.loads(writer.render(document, "json", PT, facts), parse_constant=refuse)
     rendered = found.pop("rendered")
     assert found == json.loads(json.dumps(document))
     assert [sla["id"] for sla in rendered["slas"]] == [sla["id"] for sla in document["slas"]]
@@ -310,7 +310,7 @@ def test_json_is_the_document_and_its_words(name: str) -> None:
 def test_files_are_private_whole_and_linked(tmp_path: Path) -> None:
     document, facts = made("2026-10")
     document["host"] = "../evil host"
-    written = page.write(document, reports_dir=tmp_path / "reports", tr=EN, facts=facts)
+    written = writer.write(document, reports_dir=tmp_path / "reports", tr=EN, facts=facts)
     assert set(written) == {"md", "html", "json"}
     for fmt, path in written.items():
         file = Path(path)
@@ -323,7 +323,7 @@ def test_files_are_private_whole_and_linked(tmp_path: Path) -> None:
 
 def test_a_rolling_period_is_linked_by_its_name(tmp_path: Path) -> None:
     plan = known.built(periods.parse("7d", now=NOW, timezone=known.ZONE), NOW, 300.0, known.Plan())
-    written = page.write(known.document(plan), reports_dir=tmp_path, tr=EN)
+    written = writer.write(known.document(plan), reports_dir=tmp_path, tr=EN)
     assert Path(written["html"]).name == "sla-7d.html"
     assert (tmp_path / known.HOST / "latest-sla-7d.html").exists()
 
@@ -332,8 +332,8 @@ def test_what_cannot_be_written_or_laid_out_is_an_error(tmp_path: Path) -> None:
     document, _ = made("2026-10")
     (tmp_path / known.HOST).write_text("in the way")
     with pytest.raises(OSError):
-        page.write(document, reports_dir=tmp_path, tr=EN)
+        writer.write(document, reports_dir=tmp_path, tr=EN)
     with pytest.raises(ValueError, match="no report format 'pdf'"):
-        page.render(document, "pdf", EN)
+        writer.render(document, "pdf", EN)
     with pytest.raises(ValueError, match="no beginning and end"):
-        page.render({**document, "period": {"name": "x"}}, "md", EN)
+        writer.render({**document, "period": {"name": "x"}}, "md", EN)

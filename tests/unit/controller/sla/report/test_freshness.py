@@ -15,7 +15,7 @@ from orquestrador_ops.sla.data import periods, series
 from orquestrador_ops.sla.data import store as stores
 from orquestrador_ops.sla.evaluate import measure
 from orquestrador_ops.sla.evaluate.objectives import Objectives
-from orquestrador_ops.sla.report import keeping
+from orquestrador_ops.sla.report import freshness
 
 MIDNIGHT = epoch("2026-01-06T00:00:00+00:00") or 0.0
 
@@ -26,8 +26,14 @@ def kept(state: Path, now: float, every_s: float = 900.0, asked: str = "day") ->
         period = periods.parse(asked, now=now, timezone="UTC")
         found = measure.of_history(store, "web-01", period, Objectives(), now)
         reports = state / "reports"
-        written = keeping.keep(
-            store, found, Objectives(), asked=asked, reports_dir=reports, tr=translator("en", "UTC"), every_s=every_s
+        written = freshness.write_if_due(
+            store,
+            found,
+            Objectives(),
+            requested=asked,
+            reports_dir=reports,
+            tr=translator("en", "UTC"),
+            every_s=every_s,
         )
     for path in reports.rglob("sla-*"):
         if path.stat().st_mtime > MIDNIGHT + 10 * 86400:  # written just now
@@ -43,7 +49,7 @@ def document(state: Path, name: str) -> dict[str, Any]:
 def test_a_report_is_written_again_when_it_is_old_and_when_its_day_is_over(tmp_path: Path) -> None:
     made = series.empty(2 * 1440)
     made["at"] = MIDNIGHT - 86400 + 60.0 * np.arange(2 * 1440)
-    made["flags"] = series.INSIDE_SEEN | series.INSIDE_GOOD
+    made["flags"] = series.INSIDE_PROBED | series.INSIDE_GOOD
     with open_history(tmp_path) as store:
         stores.write_series(store, "web-01", made, "test")
     assert sorted(kept(tmp_path, MIDNIGHT - 3600)) == ["html", "json", "md"]
