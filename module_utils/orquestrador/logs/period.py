@@ -16,9 +16,9 @@ import time
 from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple
 
-from ..core.messages import msg
+from ..core.messages import finding, msg
 from ..core.types import Finding
-from . import tarball as log_tarball
+from . import tarball
 from .errors import collect
 from .rotation import KEPT, parse
 
@@ -47,7 +47,7 @@ def count(options: Options, now: float) -> dict[str, Any]:
     complete = True
     with tempfile.TemporaryDirectory(prefix="orquestrador-logs-") as folder:
         unpacked = 0
-        for path in log_tarball.archives(options.archive_dir):
+        for path in tarball.archives(options.archive_dir):
             if os.stat(path).st_mtime < now - options.days * DAY_S:
                 continue  # whatever it holds was written before it
             try:
@@ -67,7 +67,7 @@ def count(options: Options, now: float) -> dict[str, Any]:
             day_s=int(options.days * DAY_S),
         )
     # Without any log there is nothing to count, which is not the same as no error.
-    findings.extend(finding for finding in found if folder not in str(finding))
+    findings.extend(one for one in found if folder not in str(one))
     window = state["window"]
     return {
         "errors": state["errors"],
@@ -130,9 +130,10 @@ def unpack(
 
 
 def unread(path: str, reason: str) -> Finding:
-    return {
-        "collector": "logs",
-        "code": "archive_unreadable",
-        "message": msg("{path} cannot be read: {reason}", path=path, reason=reason),
-        "hint": msg("Look at the archive and at the free space in the temporary directory"),
-    }
+    """The finding that an archive could not be read."""
+    return finding(
+        "logs",
+        "archive_unreadable",
+        msg("{path} cannot be read: {reason}", path=path, reason=reason),
+        msg("Look at the archive and at the free space in the temporary directory"),
+    )

@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orquestrador.core.messages import plain
+from orquestrador.logs import baseline
 from orquestrador.logs import errors as logs
 
 NOW = 1_762_000_000.0  # 2025-11-01T12:26:40Z
@@ -349,11 +350,11 @@ def test_binary_content_is_a_finding_and_no_error(host: Host) -> None:
 
 
 def test_too_many_files_are_a_finding_and_the_newest_are_read(host: Host) -> None:
-    for number in range(logs.MAX_FILES + 3):
+    for number in range(baseline.MAX_FILES + 3):
         path = host.folder / f"error-{number}.log"
         host.write(stamp(5) + "a\n", path)
         os.utime(path, (NOW - number, NOW - number))
-    assert host.run() == logs.MAX_FILES
+    assert host.run() == baseline.MAX_FILES
     assert host.codes() == ["too_many_files"]
 
 
