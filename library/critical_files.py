@@ -142,9 +142,9 @@ failures:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.orquestrador.app.critical_files import copy_all
 from ansible.module_utils.orquestrador.core.module import fail
 from ansible.module_utils.orquestrador.lease import keeper, lease_file, model
-from ansible.module_utils.orquestrador.system.dated_copies import copy_all
 
 ARGUMENT_SPEC = {
     "files": {

@@ -17,8 +17,8 @@ from typing import Any, NamedTuple, Optional
 from ..core.errors import OperatorError
 from ..core.messages import msg
 from ..core.types import Message
-from ..system.dated_copies import copy_all
 from ..system.whole_file import write_whole
+from .critical_files import copy_all
 from .npm import DEPENDENCIES, Npm, NpmError, installed, one_line
 
 SEVERITIES = ("info", "low", "moderate", "high", "critical")  # from least to worst

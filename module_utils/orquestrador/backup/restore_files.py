@@ -14,12 +14,13 @@ import time
 from collections.abc import Collection
 from typing import Any, NamedTuple, Optional
 
+from ..app import critical_files
 from ..core.errors import OperatorError
 from ..core.jsonable import iso
 from ..core.messages import msg
 from ..core.types import Message
 from ..mysql.clients import need
-from ..system import dated_copies as critical_files
+from ..system import dated_copies
 from ..system.files import free_bytes, locked
 from ..system.whole_file import sync_directory
 from . import switch as backup_switch
@@ -245,16 +246,16 @@ def _copy_of(directory: str, name: str, wanted: str) -> Optional[str]:
     """The path of the copy, proven to be what its name says; ``None`` when there is none of that name."""
     folder = os.path.join(directory, name)
     try:
-        found = critical_files.newest_copy(folder) if wanted == "latest" else os.path.basename(wanted)
-        if found is None or critical_files.digits(found) is None:
+        found = dated_copies.newest_copy(folder) if wanted == "latest" else os.path.basename(wanted)
+        if found is None or dated_copies.digits(found) is None:
             return None
         place = os.path.join(folder, found)
         if not os.path.lexists(place):
             return None
-        digest, _ = critical_files.hash_file(place)
-    except critical_files.CopyError as error:
+        digest, _ = dated_copies.hash_file(place)
+    except dated_copies.CopyError as error:
         raise OperatorError(error.message) from error
-    if os.path.islink(place) or critical_files.digits(found) != digest[:12]:
+    if os.path.islink(place) or dated_copies.digits(found) != digest[:12]:
         raise OperatorError(
             msg("{path} is damaged: its SHA-256 is not the one in its name: choose another copy", path=place)
         )
@@ -265,13 +266,13 @@ def _bring_back(item: dict[str, Any], copy: str, directory: str, check_mode: boo
     """Replace one file by its copy; whether that changes anything."""
     path = os.path.realpath(str(item["path"]))
     try:
-        digest, _ = critical_files.hash_file(copy)
+        digest, _ = dated_copies.hash_file(copy)
         before = None
         if os.path.lexists(path):
-            before, info = critical_files.hash_file(path)[0], os.stat(path)
+            before, info = dated_copies.hash_file(path)[0], os.stat(path)
             mode, owner = stat.S_IMODE(info.st_mode), (info.st_uid, info.st_gid)
         else:
-            mode, owner = critical_files.FILE_MODE, (os.geteuid(), os.getegid())
+            mode, owner = dated_copies.FILE_MODE, (os.geteuid(), os.getegid())
         if before == digest or check_mode:
             return before != digest
         if before is not None:
@@ -279,9 +280,9 @@ def _bring_back(item: dict[str, Any], copy: str, directory: str, check_mode: boo
             if saved["failures"]:
                 raise OperatorError(saved["failures"][0])
         _replace(copy, path, mode, owner)
-        if critical_files.hash_file(path)[0] != digest:
+        if dated_copies.hash_file(path)[0] != digest:
             raise OperatorError(msg("{path} is not what was restored: look at the disk", path=path))
-    except critical_files.CopyError as error:
+    except dated_copies.CopyError as error:
         raise OperatorError(error.message) from error
     except OSError as error:
         reason = error.strerror or type(error).__name__
@@ -294,7 +295,7 @@ def _replace(copy: str, path: str, mode: int, owner: tuple[int, int]) -> None:
     try:
         target = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
-            for block in critical_files.blocks(copy):
+            for block in dated_copies.blocks(copy):
                 rest = memoryview(block)
                 while rest:
                     rest = rest[os.write(target, rest) :]

@@ -25,9 +25,8 @@ from ..health import probe as observe
 from ..logs import errors as logs
 from ..mysql import state as database
 from ..pm2 import orphans as emergency_orphans
-from ..system import dated_copies as critical_files
+from ..system import dated_copies, signals
 from ..system import ports as port
-from ..system import signals
 from ..system.command import run
 from ..system.identity import Owner
 from ..system.isolate import apart
@@ -37,7 +36,7 @@ from .clues import host as emergency_clues
 from .clues import load as emergency_load
 from .diagnosis import diagnose as diagnosis
 
-LOADED = (critical_files, database, http_health, logs, redact)
+LOADED = (dated_copies, database, http_health, logs, redact)
 # What an observation may take of the budget.
 OBSERVE_S = 15.0
 # What a look may take beside the observation itself: the clues, a host that is slow.
