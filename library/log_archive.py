@@ -151,7 +151,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.orquestrador.core.module import fail
 from ansible.module_utils.orquestrador.core.ranges import out_of_range
 from ansible.module_utils.orquestrador.lease import keeper as lease_keeper
-from ansible.module_utils.orquestrador.logs.archive import Options, archive, summary
+from ansible.module_utils.orquestrador.logs.archive import archive, summary
+from ansible.module_utils.orquestrador.logs.selection import Options
 from ansible.module_utils.orquestrador.system.pipeline import end_on_signals
 
 ARGUMENT_SPEC = {

@@ -26,8 +26,9 @@ from orquestrador.logs import (
 from orquestrador.logs import (
     tarball as log_tarball,
 )
-from orquestrador.logs.archive import Options, archive
+from orquestrador.logs.archive import archive
 from orquestrador.logs.reopen import Daemon
+from orquestrador.logs.selection import Options
 
 DAY = 86400.0
 
