@@ -11,6 +11,7 @@ from ansible.errors import AnsibleConnectionFailure
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "module_utils"))
 
+from orquestrador.procedures import AUTO, MEASURED
 from orquestrador_ops.adapters import emergency as emergencies
 from orquestrador_ops.adapters import payload
 from orquestrador_ops.adapters import probe as observation
@@ -18,10 +19,6 @@ from orquestrador_ops.adapters.host_action import HostAction
 
 # Built here, in the controlling process: every forked worker inherits it.
 payload.payload(payload.EMERGENCY)
-
-AUTO = "auto"
-# Procedures that ask how memory went.
-OF_MEMORY = ("performance", AUTO)
 
 
 class ActionModule(HostAction):
@@ -34,7 +31,7 @@ class ActionModule(HostAction):
         if not run:
             return self.failed("an emergency procedure needs an open run: report/open")
         arguments["budget_s"] = emergencies.left_of(run)
-        if arguments.get("procedure") in OF_MEMORY:
+        if arguments.get("procedure") in MEASURED:
             try:
                 arguments["memory_samples"] = emergencies.memory_samples(self.settings, self.host)
             except OSError as error:

@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "module_utils"))
 
 from orquestrador_ops.adapters import arguments as cases
 from orquestrador_ops.adapters.base import ControllerAction
+from orquestrador_ops.core.errors import reason_of
 from orquestrador_ops.incidents import settlement
 
 
@@ -27,7 +28,7 @@ class ActionModule(ControllerAction):
             with self.open_history() as store:
                 answer = settlement.gate(store, case, close_breaker=arguments["close_breaker"])
         except OSError as error:
-            answer = settlement.unrecorded(case, getattr(error, "message", str(error)))
+            answer = settlement.unrecorded(case, reason_of(error))
         return {"changed": False, **answer}
 
     def failed(self, error: object) -> dict[str, Any]:

@@ -13,6 +13,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "module_utils"))
 from orquestrador.core.messages import msg
 from orquestrador_ops.adapters import arguments as cases
 from orquestrador_ops.adapters.base import ControllerAction
+from orquestrador_ops.core.errors import reason_of
+from orquestrador_ops.core.host_results import ProbeResult, RecoveryResult
 from orquestrador_ops.incidents import escalation, settlement
 
 
@@ -27,12 +29,15 @@ class ActionModule(ControllerAction):
         case = cases.of(self.variables, arguments, now=now, check_mode=self.check_mode)
         plan = cases.plan(self.variables, arguments, self.template)
         tr = self.settings.translator()
-        results = {part: self.result(part) for part in ("gate", "emergency", "health")}
+        recovery = RecoveryResult.read(self.result("emergency"))
+        probe = ProbeResult.read(self.result("health"))
         try:
             with self.open_history() as store:
                 desk = escalation.Desk(store, plan, tr, now, case.run_id, arguments["limit_s"])
-                return settlement.settle(desk, case, self.settings, **results).result()
+                return settlement.settle(
+                    desk, case, self.settings, gate=self.result("gate"), recovery=recovery, probe=probe
+                ).result()
         except OSError as error:
-            reason = getattr(error, "message", str(error))
+            reason = reason_of(error)
             note = msg("Nothing was recorded and nobody was told: {reason}", reason=reason)
             return {"changed": False, "status": "failed", "note": [note]}

@@ -9,7 +9,6 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "module_utils"))
 
-from orquestrador.core.messages import plain
 from orquestrador_ops.adapters.base import ControllerAction
 from orquestrador_ops.core.errors import HistoryError
 from orquestrador_ops.sla.data import log_counts
@@ -43,4 +42,4 @@ class ActionModule(ControllerAction):
         return {**result, "recorded": recorded}
 
     def failed(self, error: Any) -> dict[str, Any]:
-        return {**super().failed(plain(error.message)), "failures": [error.message]}
+        return {**super().failed(error), "failures": error.failures}

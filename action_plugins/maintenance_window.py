@@ -12,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "module_utils"))
 
 from orquestrador.core.messages import msg
 from orquestrador_ops.adapters.base import ControllerAction
+from orquestrador_ops.core.errors import reason_of
 from orquestrador_ops.incidents import maintenance
 from orquestrador_ops.runs import lifecycle as runs
 
@@ -34,7 +35,7 @@ class ActionModule(ControllerAction):
         except maintenance.WindowError as error:
             return {"changed": False, "status": "failed", "note": [error.message], "windows": []}
         except OSError as error:
-            return {"changed": False, "status": "failed", "note": [getattr(error, "message", str(error))]}
+            return {"changed": False, "status": "failed", "note": [reason_of(error)]}
         note = note or [msg("No maintenance window is open")]
         return {"changed": changed, "note": note, "windows": windows, "evidence": {"windows": windows}}
 

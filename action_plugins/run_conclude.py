@@ -13,6 +13,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "module_utils"))
 
 from orquestrador_ops.adapters.base import ControllerAction
+from orquestrador_ops.core.host_results import ProbeResult
+from orquestrador_ops.procedures import outcome
 from orquestrador_ops.runs import lifecycle as runs
 
 # Asked in the controlling process, where this is loaded: a forked worker has no terminal.
@@ -26,14 +28,14 @@ TERMINAL = {
 class ActionModule(ControllerAction):
     """Fails the host when the expected results were not met or could not be recorded."""
 
-    ARGUMENTS: ClassVar = {"results": {"type": "dict", "default": {}}}
+    ARGUMENTS: ClassVar = {}
     FAILS = (KeyError, ValueError)
     FAILURE = "the run could not be concluded: {error}"
 
     def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        probe = self.result("health") or self.result("triage")
+        probe = ProbeResult.read(self.result("health") or self.result("triage"))
         run = self.result("run").get("run") or self._opened(probe)
-        results = {step: self.variables.get(name) or {} for step, name in arguments["results"].items()}
+        results = outcome.results(run["procedure"], self.variables)
         judged = {name: self.template(self.variables[name]) for name in runs.judged_by(run) if name in self.variables}
         conclusion = runs.conclude(run, probe, results, self.settings, facts=judged, **TERMINAL)
         self.show([conclusion.checklist])
@@ -42,7 +44,7 @@ class ActionModule(ControllerAction):
             result.update(failed=True, msg=runs.failure_line(conclusion))
         return result
 
-    def _opened(self, probe: dict[str, Any]) -> runs.RunDict:
+    def _opened(self, probe: ProbeResult) -> runs.RunDict:
         """A routine that only observes needs no identity before it is over, and no task to give it one."""
         return runs.open_run(
             procedure=str(self.template(self.variables["report_procedure"])),
@@ -50,6 +52,6 @@ class ActionModule(ControllerAction):
             budget_s=runs.budget_of(self.template(self.variables["report_budget_s"])),
             operator=None,
             check_mode=self.check_mode,
-            started_at=probe.get("started_at"),
-            run_id=probe.get("run_id"),
+            started_at=probe.started_at,
+            run_id=probe.run_id,
         )

@@ -23,8 +23,8 @@ class ActionModule(ControllerAction):
     FAILURE = "the cycle could not be recorded: {error}"
 
     def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        begun, unseen = self.result("cycle"), {"trouble": watch.UNSEEN}
-        seen = {host: dict(results.of(one, "health") or unseen) for host, one in self.hosts().items()}
+        begun = self.result("cycle")
+        seen = {host: watch.Look.read(results.of(one, "health")) for host, one in self.hosts().items()}
         recorded = watch_cycle.record(
             watching.cycle_of(self.variables, self.template),
             self.settings,

@@ -1,4 +1,4 @@
-"""Filters over the results of steps. The functions they wrap are loaded when a filter is used, not before."""
+"""Filters over steps and their results. The functions they wrap are loaded when a filter is used, not before."""
 
 from __future__ import annotations
 
@@ -18,6 +18,13 @@ def ended_well(result: Any) -> bool:
     return decide(result)
 
 
+def needed_result(step_id: str, procedure: str) -> str:
+    """The name under which the step that this one needs registers its result; empty where it needs none."""
+    from orquestrador_ops.procedures.outcome import needed_result as look_up
+
+    return look_up(step_id, procedure) if step_id else ""
+
+
 def planned_restarts(result: Any) -> int:
     """How many restarts of the application a reload's registered result says were its own."""
     from orquestrador_ops.procedures.outcome import planned_restarts as count
@@ -30,4 +37,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Name and function of each."""
-        return {"ended_well": ended_well, "planned_restarts": planned_restarts}
+        return {"ended_well": ended_well, "needed_result": needed_result, "planned_restarts": planned_restarts}

@@ -17,7 +17,7 @@ options:
     description: The procedure; C(auto) only looks, and tells which one it is.
     type: str
     required: true
-    choices: [offline, performance, database, disk, auto]
+    choices: [database, offline, performance, disk, auto]
   probe:
     description: The arguments of M(health_probe), as its own documentation has them.
     type: dict
@@ -202,25 +202,21 @@ failures:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible.module_utils.orquestrador.emergency import arguments as emergency_arguments
-from ansible.module_utils.orquestrador.emergency import procedure as emergency
+from ansible.module_utils.orquestrador.emergency.arguments import ARGUMENT_SPEC, REQUIRED_IF, unusable
+from ansible.module_utils.orquestrador.emergency.procedure import called
 from ansible.module_utils.orquestrador.health import arguments
-
-ARGUMENT_SPEC = emergency_arguments.ARGUMENT_SPEC
 
 
 def main() -> None:
     """Do the procedure; only arguments that can't be used make the module fail."""
-    module = AnsibleModule(
-        argument_spec=ARGUMENT_SPEC, required_if=emergency_arguments.REQUIRED_IF, supports_check_mode=True
-    )
+    module = AnsibleModule(argument_spec=ARGUMENT_SPEC, required_if=REQUIRED_IF, supports_check_mode=True)
     params = dict(module.params)
     checked = ArgumentSpecValidator(arguments.ARGUMENT_SPEC).validate(params.pop("probe"))
-    problem = emergency_arguments.unusable(params) or next(iter(checked.error_messages), None)
+    problem = unusable(params) or next(iter(checked.error_messages), None)
     problem = problem or arguments.unusable(checked.validated_parameters)
     if problem is not None:
         module.fail_json(msg=problem, failures=[])
-    result = emergency.called({**checked.validated_parameters, **params}, check_mode=module.check_mode)
+    result = called({**checked.validated_parameters, **params}, check_mode=module.check_mode)
     if result.get("failed"):
         module.fail_json(**result)
     module.exit_json(**result)

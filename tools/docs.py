@@ -58,7 +58,8 @@ def role_readme(role: Path) -> str:
     for entry, spec in specs.items():
         lines += [f"## Entry point `{entry}`", "", f"**{spec['short_description']}.**", ""]
         lines += [prose(paragraph) + "\n" for paragraph in spec.get("description", [])]
-        lines += ["| variable | type | default | meaning |", "|---|---|---|---|"]
+        if spec.get("options"):
+            lines += ["| variable | type | default | meaning |", "|---|---|---|---|"]
         for name, option in spec.get("options", {}).items():
             kind = option["type"] + (f" of {option['elements']}" if "elements" in option else "")
             default = "**required**" if option.get("required") else code(option.get("default"))
@@ -116,6 +117,8 @@ def playbook_page(playbook: Path) -> str:
                 else ""
             )
             lines.append(f"{number}. {task['name']}{where}")
+            if role.get("tasks_from") == "steps":
+                lines += [f"   - `{step['role']}`, `{step['entry']}`" for step in play["vars"]["report_steps"]]
         lines.append("")
     lines += [
         "## Run it",

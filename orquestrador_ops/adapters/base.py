@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ansible.plugins.action import ActionBase
 
+from ..core.errors import reason_of
 from ..core.settings import Settings
 from ..core.settings import of as settings_of
 from ..history import access
@@ -57,7 +58,7 @@ class ControllerAction(ActionBase):  # type: ignore[misc]
     def in_words(self, error: Exception) -> str:
         """An error in the operator's language; in English where that is what is wrong."""
         try:
-            return self.settings.translator().message(getattr(error, "message", str(error)))
+            return self.settings.translator().message(reason_of(error))
         except ValueError:
             return str(error)
 

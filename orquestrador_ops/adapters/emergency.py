@@ -10,8 +10,8 @@ from typing import Any
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
 from orquestrador.core.messages import msg
-from orquestrador.core.types import Message
-from orquestrador.emergency import arguments as emergency_arguments
+from orquestrador.core.types import FAILED, OK, Message
+from orquestrador.emergency.arguments import ARGUMENT_SPEC, REQUIRED_IF, unusable
 
 from ..core.settings import Settings
 from ..runs.lifecycle import utc_now
@@ -38,14 +38,14 @@ def parameters(arguments: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
     """
     given = dict(arguments)
     probe, problem = observation.parameters(given.pop("probe"))
-    own = {name: option for name, option in emergency_arguments.ARGUMENT_SPEC.items() if name != "probe"}
-    checked = ArgumentSpecValidator(observation.as_text(own), required_if=emergency_arguments.REQUIRED_IF).validate(
+    own = {name: option for name, option in ARGUMENT_SPEC.items() if name != "probe"}
+    checked = ArgumentSpecValidator(observation.as_text(own), required_if=REQUIRED_IF).validate(
         json.loads(json.dumps(given))
     )
     if checked.error_messages:
         return {}, observation.first_line(checked.error_messages[0])
     params: dict[str, Any] = checked.validated_parameters
-    return {**probe, **params}, problem or emergency_arguments.unusable(params)
+    return {**probe, **params}, problem or unusable(params)
 
 
 def memory_samples(kept: Settings, host: str) -> list[dict[str, float]]:
@@ -75,7 +75,7 @@ def triaged(result: Mapping[str, Any], *, host: str, started: str) -> dict[str, 
     Adds ``diagnosis`` and ``recover`` (``{procedure, budget_s}``, ``None`` when nothing has to be recovered), and the
     step's own ``status``, ``note`` and ``evidence``.
     """
-    from ..procedures import catalog as plans
+    from ..procedures import catalog
 
     before = result.get("before")
     seen = dict(result)
@@ -89,18 +89,25 @@ def triaged(result: Mapping[str, Any], *, host: str, started: str) -> dict[str, 
     found = {name: probe[name] for name in kept if name in probe}
     if probe.get("snapshot") is None:
         # An application that nobody can reach is offline for whoever has to know, whatever is behind it.
-        called = {"procedure": "offline", "budget_s": plans.OFFLINE.budget_s}
-        return {**found, "outcome": probe["outcome"], "recover": called, "diagnosis": None, "status": "failed",
-                "note": probe["failure"], "evidence": {"unreachable_by": probe.get("unreachable_by")}}  # fmt: skip
+        called = {"procedure": "offline", "budget_s": catalog.EMERGENCIES["offline"].budget_s}
+        return {
+            **found,
+            "outcome": probe["outcome"],
+            "recover": called,
+            "diagnosis": None,
+            "status": FAILED,
+            "note": probe["failure"],
+            "evidence": {"unreachable_by": probe.get("unreachable_by")},
+        }
     case = dict(result["diagnosis"])
-    plan = plans.ROUTINES.get(str(case["alert"]))
+    plan = catalog.EMERGENCIES.get(str(case["alert"]))
     evidence = {name: case.get(name) for name in ("alert", "scenario", "severity", "level")}
     if plan is None:
         note: Any = [msg("No emergency: nothing calls for a procedure"), *case["reasons"]]
-        return {**found, "recover": None, "diagnosis": case, "status": "ok", "note": note, "evidence": evidence}
-    note = [*case["reasons"], *case["proposals"], _command(plan.procedure, host)]
-    called = {"procedure": plan.procedure, "budget_s": plan.budget_s}
-    return {**found, "recover": called, "diagnosis": case, "status": "failed", "note": note, "evidence": evidence}
+        return {**found, "recover": None, "diagnosis": case, "status": OK, "note": note, "evidence": evidence}
+    note = [*case["reasons"], *case["proposals"], _command(plan.name, host)]
+    called = {"procedure": plan.name, "budget_s": plan.budget_s}
+    return {**found, "recover": called, "diagnosis": case, "status": FAILED, "note": note, "evidence": evidence}
 
 
 def _command(procedure: str, host: str) -> Message:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import hashlib
 import itertools
 import os
 import shlex
@@ -15,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from orquestrador.backup.offsite import CONTROLLER, remarks
+from orquestrador.core.errors import OperatorError
 from orquestrador.core.messages import msg, plain
-from orquestrador.core.types import Message
 from orquestrador.lease.keeper import RENEWALS
+from orquestrador.system.files import sha256_of
 
 from ..core.files import private_dir, safe_name
 
-CHUNK = 1 << 20
 RESERVE_BYTES = 256 * 1024 * 1024
 PIECE_BYTES = 6 * 1024 * 1024  # a multiple of three, so that pieces of base64 need no padding
 
@@ -29,12 +28,8 @@ Fetch = Callable[[str, Path], None]
 Sets = Sequence[Mapping[str, Any]]
 
 
-class FetchError(Exception):
-    """A backup could not be fetched; ``message`` says why."""
-
-    def __init__(self, message: Message) -> None:
-        super().__init__(message["text"])
-        self.message = message
+class FetchError(OperatorError):
+    """A backup could not be fetched."""
 
 
 class Copies:
@@ -141,7 +136,7 @@ def has(folder: Path, item: Mapping[str, Any]) -> bool:
     path = folder / str(item["file"])
     if path.is_symlink() or not path.is_file() or path.stat().st_size != item["bytes"]:
         return False
-    return (bool(item["recorded"]) and not item["newest"]) or sha256_of(path) == item["sha256"]
+    return (bool(item["recorded"]) and not item["newest"]) or sha256_of(str(path)) == item["sha256"]
 
 
 def fetch_backup(folder: Path, item: Mapping[str, Any], fetch: Fetch) -> None:
@@ -178,7 +173,7 @@ def _into(folder: Path, name: str, source: str, fetch: Fetch, sha256: str | None
         partial.unlink(missing_ok=True)
         os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         fetch(source, partial)
-        if sha256 is not None and sha256_of(partial) != sha256:
+        if sha256 is not None and sha256_of(str(partial)) != sha256:
             raise FetchError(
                 msg(
                     "the copy of {path} in {destination} is not what its manifest says: look whether the backup itself"
@@ -202,12 +197,3 @@ def _into(folder: Path, name: str, source: str, fetch: Fetch, sha256: str | None
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file."""
-    digest = hashlib.sha256()
-    with path.open("rb", buffering=0) as stream:
-        while block := stream.read(CHUNK):
-            digest.update(block)
-    return digest.hexdigest()

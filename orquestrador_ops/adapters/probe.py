@@ -15,6 +15,8 @@ from orquestrador.core.types import Message
 from orquestrador.health import arguments as probe_arguments
 from orquestrador.health.expectations import DEFAULTS
 
+from ..core.outcomes import ERROR, UNREACHABLE
+
 # Ansible's own words for arguments that do not fit; those are the inventory's mistake, not the host's.
 _ARGUMENT_FAULT = re.compile(r"argument|required|Unsupported parameters|value of .* must be|missing parameter", re.I)
 
@@ -156,7 +158,7 @@ def settle(result: dict[str, Any], *, host: str, started: str) -> dict[str, Any]
 
         said = str(result.get("msg") or "")
         failure = reachability.explain(host, said, reachability.line_of(said) or reason)
-        found = {**_nothing("unreachable", failure), "unreachable_by": reachability.code_of(said)}
+        found = {**_nothing(UNREACHABLE, failure), "unreachable_by": reachability.code_of(said)}
         return {"changed": False, **found, **times}
     refused = result.get("unusable") or ("module_stderr" not in result and _ARGUMENT_FAULT.search(reason))
     if result.get("failed") and refused:
@@ -165,7 +167,7 @@ def settle(result: dict[str, Any], *, host: str, started: str) -> dict[str, Any]
             "changed": False,
             "msg": f"{reason}" + ("" if "inventory" in reason else " - correct the variable in the inventory"),
         }
-    return {"changed": False, **_nothing("error", why_not(result, host, reason)), **times}
+    return {"changed": False, **_nothing(ERROR, why_not(result, host, reason)), **times}
 
 
 def why_not(result: Mapping[str, Any], host: str, reason: str) -> Message:

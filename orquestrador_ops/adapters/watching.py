@@ -7,6 +7,9 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from ..core import outcomes
+from ..core.coerce import mapping
+from ..core.host_results import ProbeResult, RecoveryResult
 from ..runs import lifecycle as runs
 from ..watch import cycle as watch_cycle
 from ..watch import decisions as watch
@@ -51,39 +54,41 @@ def both(inside: Callable[[], Seen], http: Any, url: str, limit_s: float) -> Loo
 
 def confirmed(look: Callable[[], Looks], confirm_s: float) -> Seen:
     """The result of a look, and of a second one ``confirm_s`` later where the first found a failure."""
-    first, public = look()
-    found = watch.trouble(first, public)
-    seen = {**watch.essence(first), "public": public}
+    result, public = look()
+    probe = ProbeResult.read(result)
+    found = watch.trouble(probe, public)
+    seen: Seen = {**watch.essence(probe), "public": public}
     if found in (watch.FAILING, watch.OUTSIDE):
         time.sleep(confirm_s)
-        second, public = look()
-        now = watch.trouble(second, public)
-        blip = [] if now is not None else watch.reasons({**seen, "trouble": found})
-        seen = {**watch.essence(second), "public": public, "first_look": seen, "blip": blip}
-        first, found = second, now
-    kept: Seen = {name: first[name] for name in KEPT if name in first}
-    failed: Seen = {"failed": True, "msg": first.get("msg")} if first.get("failed") else {}
+        before = watch.Look(probe, found, public)
+        result, public = look()
+        probe = ProbeResult.read(result)
+        found = watch.trouble(probe, public)
+        blip = [] if found is not None else watch.reasons(before)
+        seen = {**watch.essence(probe), "public": public, "first_look": seen, "blip": blip}
+    kept: Seen = {name: result[name] for name in KEPT if name in result}
+    failed: Seen = {"failed": True, "msg": probe.said} if probe.failed else {}
     return {"changed": False, **seen, **kept, "trouble": found, **failed}
 
 
 def ended(decision: watch.Decision, variables: Mapping[str, Any]) -> str:
-    """How it ended with a host: from what the roles registered for it.
-
-    ``recovered``, ``nothing`` (it was well by then), ``failed``, ``refused`` (another procedure has the host),
-    ``other`` (by then it was another procedure's case), ``held`` (maintenance), ``breaker`` (open), ``unreachable``,
-    ``told``, ``settled``.
-    """
+    """How it ended with a host (``outcomes.OF_WATCHED``): from what the roles registered for it."""
     if decision["kind"] == watch.SETTLE:
-        return "settled"
+        return outcomes.SETTLED
     if decision["kind"] == watch.TELL:
-        return "told"
-    gate, result = results.of(variables, "gate"), results.of(variables, "emergency")
+        return outcomes.TOLD
+    gate, recovery = results.of(variables, "gate"), RecoveryResult.read(results.of(variables, "emergency"))
     if gate and not gate.get("allowed"):
-        return "held" if gate.get("maintenance") else "breaker"
-    if result.get("unreachable"):
-        return "unreachable"
-    outcome, alert = result.get("outcome"), watch.part(result, "diagnosis").get("alert")
-    run = watch.part(results.of(variables, "run"), "run")  # the last one of two
-    if outcome == "refused" and alert not in (None, watch.NONE, run.get("procedure", decision["procedure"])):
-        return "other"
-    return {"healthy": "nothing", "recovered": "recovered", "refused": "refused"}.get(str(outcome), "failed")
+        return outcomes.HELD if gate.get("maintenance") else outcomes.BREAKER
+    if recovery.unreachable:
+        return outcomes.UNREACHABLE
+    run = mapping(results.of(variables, "run").get("run"))  # the last one of two
+    mine = (None, watch.NONE, run.get("procedure", decision["procedure"]))
+    if recovery.outcome == outcomes.REFUSED and recovery.diagnosis.alert not in mine:
+        return outcomes.OTHER
+    known = {
+        outcomes.HEALTHY: outcomes.NOTHING,
+        outcomes.RECOVERED: outcomes.RECOVERED,
+        outcomes.REFUSED: outcomes.REFUSED,
+    }
+    return known.get(str(recovery.outcome), outcomes.FAILED)

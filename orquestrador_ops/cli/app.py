@@ -16,8 +16,15 @@ from .options import Extra, Inventory, Json, Keep, StateDir, VaultFile, Verbose,
 from .words import t
 
 # Typer's own words, in the operator's language as well.
-_TYPER = (msg("Arguments"), msg("Options"), msg("Commands"), msg("required"), msg("default: {default}"),
-          msg("Missing command."), msg("No such command {name!r}."))  # fmt: skip
+_TYPER = (
+    msg("Arguments"),
+    msg("Options"),
+    msg("Commands"),
+    msg("required"),
+    msg("default: {default}"),
+    msg("Missing command."),
+    msg("No such command {name!r}."),
+)
 vars(typer.core)["_"] = t
 
 app = typer.Typer(

@@ -16,7 +16,8 @@ from typing import Any
 from orquestrador.core.messages import msg
 
 from ..core import places
-from ..procedures import catalog as plans
+from ..core.text import excerpt
+from ..procedures.catalog import PROCEDURES
 from .words import Refused, no_project
 
 DEFAULT_BUDGET_S = 3600.0  # of a playbook that names none
@@ -127,7 +128,7 @@ def budget_s(playbook: Path, variables: Mapping[str, Any]) -> float:
         if value is None:
             raise Refused(msg("report_budget_s is {value}: give a positive number of seconds", value=repr(asked)))
         return value
-    plan = plans.ROUTINES.get(playbook.stem)
+    plan = PROCEDURES.get(playbook.stem)
     return _of_playbook(playbook) or (float(plan.budget_s) if plan else DEFAULT_BUDGET_S)
 
 
@@ -138,7 +139,7 @@ def _of_playbook(playbook: Path) -> float | None:
     try:
         plays = yaml.load(playbook.read_bytes(), Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506
     except (OSError, yaml.YAMLError) as error:
-        reason = " ".join(str(error).split())[:200]
+        reason = excerpt(error, 200)
         raise Refused(msg("{path} cannot be read: {reason}", path=str(playbook), reason=reason)) from error
     named = [play.get("vars") for play in plays if isinstance(play, Mapping)] if isinstance(plays, list) else []
     budgets = [_seconds(one.get("report_budget_s")) for one in named if isinstance(one, Mapping)]

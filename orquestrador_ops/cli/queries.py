@@ -48,10 +48,8 @@ def last_runs(store: History) -> dict[str, dict[str, dict[str, Any]]]:
         .group_by(table.c.host, table.c.procedure)
         .subquery()
     )
-    query = sa.select(
-        table.c.host, table.c.procedure, table.c.run_id, table.c.outcome, table.c.started_at, table.c.ended_at,
-        table.c.reports,
-    )  # fmt: skip
+    names = ("host", "procedure", "run_id", "outcome", "started_at", "ended_at", "reports")
+    query = sa.select(*(table.c[name] for name in names))
     query = query.join(
         newest, sa.and_(*(table.c[name] == newest.c[name] for name in ("host", "procedure", "started_at")))
     )

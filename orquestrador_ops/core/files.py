@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 MAX_NAME = 100
 LOCK_POLL_S = 0.02
@@ -45,15 +46,22 @@ def private_dir(path: Path) -> Path:
 
 
 def write_atomic(path: Path, data: bytes, *, sync: bool = True, mode: int = 0o600) -> None:
-    """Write ``data`` to ``path`` so that a reader sees the old file or the new one, never a part.
+    """Write ``data`` to ``path`` as :func:`replacing` does: a reader sees the old file or the new one, never a part."""
+    with replacing(path, sync=sync, mode=mode) as stream:
+        stream.write(data)
+
+
+@contextlib.contextmanager
+def replacing(path: Path, *, sync: bool = True, mode: int = 0o600) -> Iterator[BinaryIO]:
+    """What is written takes the place of ``path`` when it is whole; until then, and if it fails, the old file stands.
 
     ``mode`` is the new file's, whatever the umask and the old one's. ``sync=False`` leaves out the fsync, for caches
-    that can be made again. Raises ``OSError``; then the old file stands and no temporary file is left.
+    that can be made again. Raises ``OSError``; no temporary file is left.
     """
     handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:40]}.", dir=path.parent)  # mkstemp gives 0600
     try:
         with os.fdopen(handle, "wb") as stream:
-            stream.write(data)
+            yield stream
             if mode != 0o600:
                 os.fchmod(handle, mode)
             if sync:

@@ -19,6 +19,11 @@ def clean(value: object, limit: int = MAX_TEXT) -> str:
     return _HOSTILE.sub("\ufffd", _BREAKS.sub(" ", text))
 
 
+def excerpt(value: object, limit: int) -> str:
+    """The beginning of a text as one line, without any mark where it was cut."""
+    return " ".join(str(value).split())[:limit]
+
+
 def columns(text: str) -> int:
     """How many columns of a terminal ``text`` takes."""
     return len(text) if text.isascii() else sum(map(_columns, text))

@@ -87,12 +87,3 @@ def recall(state_dir: Path, url: str | None, host: str, procedure: str) -> dict[
             return {}
     with open_history(Path(state_dir), url) as history:
         return history.recall(host, procedure)
-
-
-def remember(state_dir: Path, url: str | None, host: str, procedure: str, memory: dict[str, Any]) -> None:
-    """Store ``memory`` in the history (and its copy). ``History.conclude`` does this together with the run record.
-
-    Raises :class:`orquestrador_ops.core.errors.HistoryError`.
-    """
-    with open_history(Path(state_dir), url) as history:
-        history.remember(host, procedure, memory)

@@ -101,10 +101,9 @@ def counted(connection: sa.Connection, host: str, since: float) -> tuple[int, in
             blocks.c.host == host, blocks.c.start_at > since - HOUR_S
         )
     ).all()
-    days = connection.execute(
-        sa.select(schema.sample_rollups.c.start_at, schema.sample_rollups.c["count"], schema.sample_rollups.c.good)
-        .where(schema.sample_rollups.c.host == host, schema.sample_rollups.c.start_at > since - DAY_S)
-    ).all()  # fmt: skip
+    rolled_up = schema.sample_rollups.c
+    kept = sa.select(rolled_up.start_at, rolled_up["count"], rolled_up.good)
+    days = connection.execute(kept.where(rolled_up.host == host, rolled_up.start_at > since - DAY_S)).all()
     rolled = {row[0] for row in days}
     total, well = 0, 0
     for start, count, fine in days:

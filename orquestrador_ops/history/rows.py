@@ -6,49 +6,22 @@ Knows no database, whose library is dear to load.
 from __future__ import annotations
 
 import json
-import math
 import time
 from collections.abc import Mapping
 from typing import Any
 
+from ..core.coerce import dig, items, jsonable, mapping, mappings, number, text
 from ..core.i18n import epoch
-
-
-def jsonable(value: Any) -> Any:
-    """Make anything storable: NaN and infinities become null, unknown types their text, half surrogates ``?``."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if value is None or isinstance(value, bool | int):
-        return value
-    if isinstance(value, Mapping):
-        return {text(key): jsonable(item) for key, item in value.items()}
-    if isinstance(value, list | tuple | set | frozenset):
-        return [jsonable(item) for item in value]
-    return text(value)
 
 
 def as_json(value: Any) -> str:
     """``value`` as JSON; what nearly always is storable as it stands is not copied first."""
     try:
-        text = json.dumps(value, allow_nan=False)
+        written = json.dumps(value, allow_nan=False)
     except (TypeError, ValueError):
         return json.dumps(jsonable(value), allow_nan=False)
     # Escaped half surrogates are the one thing that JSON lets pass and databases do not.
-    return text if "\\ud" not in text else json.dumps(jsonable(value), allow_nan=False)
-
-
-def text(value: object) -> str:
-    return str(value).encode("utf-8", "replace").decode()
-
-
-def _dig(value: Any, *path: str) -> Any:
-    for key in path:
-        value = value.get(key) if isinstance(value, Mapping) else None
-    return value
-
-
-def _number(value: Any) -> Any:
-    return value if isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) else None
+    return written if "\\ud" not in written else json.dumps(jsonable(value), allow_nan=False)
 
 
 def moved_on(memory: object, counts: Mapping[str, int]) -> dict[str, Any]:
@@ -61,8 +34,7 @@ def moved_on(memory: object, counts: Mapping[str, int]) -> dict[str, Any]:
     restarts = held.get("restarts")
     if not isinstance(restarts, dict) or not isinstance(restarts.get("count"), int):
         return {**held, "restarts": {"count": sum(counts.values()), "by_id": dict(counts)}}
-    held_by_id = restarts.get("by_id")
-    by_id = held_by_id if isinstance(held_by_id, dict) else {}
+    by_id = mapping(restarts.get("by_id"))
     known = {worker: count for worker, count in counts.items() if worker in by_id} if by_id else dict(counts)
     return {
         **held,
@@ -99,8 +71,8 @@ def sample_row(
     run_id: str | None,
 ) -> dict[str, Any]:
     """One probe in a row. ``ok`` is what an SLO counts: HTTP 200, ``status: ok``, ``database: connected``."""
-    taken_at = epoch(_dig(snapshot, "taken_at"))
-    checks = {str(check.get("id")): str(check.get("status")) for check in _dig(verdict, "checks") or []}
+    taken_at = epoch(dig(snapshot, "taken_at"))
+    checks = {str(check.get("id")): str(check.get("status")) for check in mappings(dig(verdict, "checks"))}
     good = [checks.get(name) == "ok" for name in ("http.status", "app.status", "app.database")]
     return {
         "host": text(host),
@@ -108,22 +80,22 @@ def sample_row(
         "source": text(source),
         "run_id": run_id,
         "ok": all(good),
-        "latency_ms": _number(_dig(snapshot, "http", "latency_median_ms")),
-        "overall": str(_dig(verdict, "overall") or "unknown"),
-        "status": _number(_dig(snapshot, "http", "status")),
-        "memory_bytes": _number(_dig(snapshot, "pm2", "app", "memory_bytes")),
-        "cpu_percent": _number(_dig(snapshot, "pm2", "app", "cpu_percent")),
-        "restarts": _number(_dig(snapshot, "pm2", "app", "restarts")),
+        "latency_ms": number(dig(snapshot, "http", "latency_median_ms")),
+        "overall": str(dig(verdict, "overall") or "unknown"),
+        "status": number(dig(snapshot, "http", "status")),
+        "memory_bytes": number(dig(snapshot, "pm2", "app", "memory_bytes")),
+        "cpu_percent": number(dig(snapshot, "pm2", "app", "cpu_percent")),
+        "restarts": number(dig(snapshot, "pm2", "app", "restarts")),
         "data": {
             "checks": {name: status for name, status in checks.items() if status != "ok"},
-            "procedure": _dig(verdict, "procedure"),
-            "errors_day": _number(_dig(snapshot, "logs", "errors_day")),
-            "disk_percent": _fullest(_dig(snapshot, "resources", "disk")),
+            "procedure": dig(verdict, "procedure"),
+            "errors_day": number(dig(snapshot, "logs", "errors_day")),
+            "disk_percent": _fullest(dig(snapshot, "resources", "disk")),
         },
     }
 
 
 def _fullest(disks: Any) -> float | None:
     """How full the fullest of a snapshot's file systems is, in percent."""
-    known = [_number(_dig(one, "used_percent")) for one in disks] if isinstance(disks, list | tuple) else []
+    known = [number(dig(one, "used_percent")) for one in items(disks)]
     return max((one for one in known if one is not None), default=None)

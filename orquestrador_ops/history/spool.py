@@ -10,16 +10,15 @@ from __future__ import annotations
 
 import contextlib
 import json
-import math
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 from orquestrador.core.messages import msg
-from orquestrador.core.types import Message
 
-from ..core.errors import HistoryError
+from ..core.coerce import number
+from ..core.errors import HistoryError, reason_of
 from ..core.files import locked, private_dir
 from .rows import as_json
 
@@ -51,7 +50,7 @@ def waiting(state_dir: Path) -> bool:
 def keep(state_dir: Path, rows: Iterable[Mapping[str, Any]], error: OSError) -> HistoryError:
     """Put rows of ``samples`` aside because of ``error``; returns what to raise instead, in one line that says so."""
     kept = list(rows)
-    reason: str | Message = getattr(error, "message", None) or str(error)
+    reason = reason_of(error)
     if not kept:
         return HistoryError(msg("{reason}", reason=reason))
     path = str(path_of(state_dir))
@@ -170,7 +169,7 @@ def _read(stream: BinaryIO, end: int) -> Iterator[list[dict[str, Any]]]:
             row = json.loads(line)
         except ValueError:
             continue
-        if not isinstance(row, dict) or not isinstance(row.get("host"), str) or not _is_time(row.get("at")):
+        if not isinstance(row, dict) or not isinstance(row.get("host"), str) or number(row.get("at")) is None:
             continue
         blank = {"source": "watch", "ok": False, "overall": "unknown"}
         rows.append({**dict.fromkeys(known), **blank, **{name: row[name] for name in known & row.keys()}})
@@ -179,10 +178,6 @@ def _read(stream: BinaryIO, end: int) -> Iterator[list[dict[str, Any]]]:
             rows = []
     if rows:
         yield rows
-
-
-def _is_time(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _store(store: History, connection: sa.Connection, rows: list[dict[str, Any]]) -> int:

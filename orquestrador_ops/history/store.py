@@ -8,7 +8,6 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator, Mapping
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +15,15 @@ import sqlalchemy as sa
 
 from orquestrador.core.messages import msg
 
+from ..core.coerce import jsonable, text
 from ..core.errors import HistoryError
 from ..core.i18n import epoch, iso
+from ..core.outcomes import MET
 from . import packed_samples as packed
 from . import schema
 from .baseline import cache, drop_cache
 from .engine import Database
-from .rows import jsonable, memory_row, moved_on, name_of_run, sample_row, text
+from .rows import memory_row, moved_on, name_of_run, sample_row
 
 _RUN_TIMES = ("started_at", "deadline", "ended_at")
 
@@ -70,34 +71,11 @@ class History(Database):
         row = _run_row(record)
         self.write(lambda connection: self.upsert(connection, schema.runs, row, ("run_id",)))
 
-    def record_sample(
-        self, host: str, snapshot: Mapping[str, Any] | None, verdict: Mapping[str, Any] | None, source: str
-    ) -> None:
-        """Store what one probe saw; ``source`` is the procedure that probed. ``snapshot=None``: host unreachable."""
-        row = sample_row(host, snapshot, verdict, source, None)
-        self.write(lambda connection: connection.execute(sa.insert(schema.samples), row))
-
     def remember(self, host: str, procedure: str, memory: Mapping[str, Any]) -> None:
         """Store what the next run of ``procedure`` on ``host`` has to know."""
         row = memory_row(host, procedure, memory)
         with self.copied(host, procedure, memory):
             self.write(lambda connection: self.upsert(connection, schema.memories, row, ("host", "procedure")))
-
-    def record_planned_restart(
-        self, host: str, app: str, *, run_id: str | None = None, count: int = 1, at: object = None
-    ) -> None:
-        """Note that ``count`` restarts of ``app`` were ours, so that no later verdict takes them for failures."""
-        when = time.time() if at is None else epoch(at)
-        if when is None:
-            raise HistoryError(
-                msg(
-                    "history store {name}: {value} is not a time: give ISO 8601 or epoch seconds",
-                    name=self.name,
-                    value=repr(at),
-                )
-            )
-        row = {"host": text(host), "app": text(app), "at": when, "run_id": run_id, "count": int(count)}
-        self.write(lambda connection: connection.execute(sa.insert(schema.planned_restarts), row))
 
     def own_restarts(self, host: str, app: str, counts: Mapping[str, int], *, run_id: str) -> None:
         """Restarts of a run's own, by PM2's id of the worker: noted, and no failures for any later verdict.
@@ -152,20 +130,11 @@ class History(Database):
         data = self.read(lambda connection: connection.execute(query).scalar())
         return data if isinstance(data, dict) else {}
 
-    def planned_restarts(self, host: str, app: str, since: object) -> int:
-        """How many restarts of ``app`` after ``since`` (ISO 8601, epoch seconds, or ``None`` for ever) were ours."""
-        table = schema.planned_restarts
-        query = sa.select(sa.func.coalesce(sa.func.sum(table.c.count), 0)).where(
-            table.c.host == host, table.c.app == app, table.c.at > (epoch(since) or 0.0)
-        )
-        return int(self.read(lambda connection: connection.execute(query).scalar()) or 0)
-
     def last_planned_restart(self, host: str, app: str) -> str | None:
         """When a restart of ours of ``app`` was last recorded, ISO 8601 in UTC; ``None`` when none ever was."""
         table = schema.planned_restarts
         query = sa.select(sa.func.max(table.c.at)).where(table.c.host == host, table.c.app == app)
-        at = self.read(lambda connection: connection.execute(query).scalar())
-        return None if at is None else datetime.fromtimestamp(float(at), UTC).isoformat()
+        return iso(self.read(lambda connection: connection.execute(query).scalar()))
 
     def last_run(self, host: str, procedure: str, *, check_mode: bool = False) -> dict[str, Any] | None:
         """The newest run of ``procedure`` on ``host``; runs in check mode count only when asked for."""
@@ -205,7 +174,7 @@ class History(Database):
     def tally(self, host: str, since: object) -> dict[str, Any]:
         """What is on record of ``host`` since an instant: ``{since_at, probes, probes_good, runs, runs_met}``."""
         runs, start = schema.runs, epoch(since) or 0.0
-        met = sa.func.coalesce(sa.func.sum(sa.case((runs.c.outcome == "met", 1), else_=0)), 0)
+        met = sa.func.coalesce(sa.func.sum(sa.case((runs.c.outcome == MET, 1), else_=0)), 0)
         ran = sa.select(sa.func.count(), met).where(
             runs.c.host == host, runs.c.started_at >= start, runs.c.check_mode.is_(False)
         )

@@ -8,29 +8,19 @@ from typing import Any
 
 from orquestrador.core.messages import msg
 from orquestrador.core.types import Message
+from orquestrador.procedures import SEVERITIES
 
+from ..core import outcomes
+from ..core.host_results import NONE, ProbeResult, RecoveryResult, Verdict, messages
 from ..core.i18n import epoch
+from ..procedures.catalog import EMERGENCIES, PROCEDURES
 from ..reports.labels import STEP_WORDS
-from . import breaker
 from .breaker import Limits
 from .store import entry
 
-HEALTHY, BROKEN, UNREACHABLE, UNKNOWN = "healthy", "broken", "unreachable", "unknown"
-SEVERITIES = {"offline": "critical", "performance": "high", "disk": "high", "database": "medium"}
-_TRIED = ("changed", "failed", "warn")
-# Steps that only look, whatever their status.
-_LOOKING = (
-    "gate",
-    "diagnosis",
-    "lease",
-    "evidence",
-    "resources",
-    "heaviest",
-    "queries",
-    "remedy",
-    "second_look",
-    "usage",
-)
+BROKEN = "broken"
+_TRIED = (outcomes.CHANGED, outcomes.FAILED, outcomes.WARN)
+_LOOKING = frozenset(step.id for one in EMERGENCIES.values() for step in one.steps if step.looks)
 
 
 @dataclass(frozen=True)
@@ -38,7 +28,7 @@ class Case:
     """One run of an emergency: who, where, what, and by whom it was started."""
 
     host: str
-    procedure: str  # offline | performance | database
+    procedure: str
     run_id: str
     operator: str
     automatic: bool
@@ -74,75 +64,65 @@ class Finding:
         return {name: getattr(self, name) for name in names}
 
 
-def read(case: Case, gate: Mapping[str, Any], emergency: Mapping[str, Any], health: Mapping[str, Any]) -> Finding:
+def read(case: Case, gate: Mapping[str, Any], recovery: RecoveryResult, probe: ProbeResult) -> Finding:
     """What gate, procedure and the look afterwards say together; any of them may be missing or have failed."""
-    diagnosis = _mapping(emergency.get("diagnosis"))
-    verdict = _mapping(health.get("verdict"))
-    symptom = _symptom(emergency, health, verdict)
-    alert = next(
-        (str(one) for one in (diagnosis.get("alert"), verdict.get("procedure")) if one and one != "none"),
-        case.procedure,
-    )
-    if symptom == UNREACHABLE:
-        alert = "offline"
-    severity = str(diagnosis.get("severity") or "none")
-    tried, steps, acted_at = _tried(case, emergency)
-    reasons = _messages(diagnosis.get("reasons")) or _messages(verdict.get("reasons"))
-    proposals = _messages(diagnosis.get("proposals"))
+    diagnosis, verdict = recovery.diagnosis, probe.judged
+    symptom = _symptom(recovery, probe)
+    called = (one for one in (diagnosis.alert, verdict.procedure) if one not in (None, NONE))
+    alert = "offline" if symptom == outcomes.UNREACHABLE else next(called, None) or case.procedure
+    tried, steps, acted_at = _tried(case, recovery)
+    reasons = diagnosis.reasons or verdict.reasons
     # A step that nothing could be done in says what is proposed: that is no evidence.
-    failures = _once(one for one in _messages(emergency.get("failures")) if one not in proposals)
-    if emergency.get("failed") and not failures and emergency.get("msg"):
-        failures = [msg("The procedure failed: {error}", error=str(emergency["msg"])[:500])]
-    if symptom == UNREACHABLE:
-        reasons = _messages([health.get("failure")]) or [msg("The host can't be reached")]
+    failures = _once(one for one in recovery.failures if one not in diagnosis.proposals)
+    if recovery.failed and not failures and recovery.said:
+        failures = [msg("The procedure failed: {error}", error=recovery.said[:500])]
+    if symptom == outcomes.UNREACHABLE:
+        reasons = messages(probe.failure) or [msg("The host can't be reached")]
     return Finding(
         symptom=symptom,
-        recovery=_recovery(gate, emergency, symptom),
+        recovery=_recovery(gate, recovery, symptom),
         alert=alert,
-        severity=severity if severity != "none" else SEVERITIES.get(alert, "high"),
-        scenario=UNREACHABLE if symptom == UNREACHABLE else str(diagnosis.get("scenario") or ""),
-        level=diagnosis.get("level"),
+        severity=diagnosis.severity if diagnosis.severity != NONE else SEVERITIES.get(alert, "high"),
+        scenario=outcomes.UNREACHABLE if symptom == outcomes.UNREACHABLE else diagnosis.scenario,
+        level=diagnosis.level,
         reasons=reasons + failures,
-        proposals=proposals,
+        proposals=diagnosis.proposals,
         tried=tried,
         steps=steps,
-        over_budget=bool(emergency.get("over_budget")),
-        found_bad=diagnosis.get("alert") not in (None, "none"),
+        over_budget=recovery.over_budget,
+        found_bad=diagnosis.alert not in (None, NONE),
         acted_at=acted_at,
-        # Not of one that was refused because it is another procedure's case.
-        holder=holder_of(emergency),
+        holder=recovery.holder,
     )
 
 
-def holder_of(emergency: Mapping[str, Any]) -> Mapping[str, Any] | None:
-    """Who has the lease that a procedure was refused, as ``lease.public`` says it."""
-    taken = _mapping(_mapping(emergency.get("steps")).get("lease"))
-    holder = _mapping(_mapping(taken.get("evidence")).get("holder"))
-    return holder if holder and emergency.get("outcome") == "refused" else None
-
-
-def _symptom(emergency: Mapping[str, Any], health: Mapping[str, Any], verdict: Mapping[str, Any]) -> str:
-    if health.get("outcome") == UNREACHABLE or health.get("unreachable"):
-        return UNREACHABLE
-    overall, procedure = str(verdict.get("overall") or UNKNOWN), str(verdict.get("procedure") or "none")
-    outcome = emergency.get("outcome")
-    if procedure != "none" or (overall == "critical" and not _was_bad(verdict, proven=outcome in _PROVEN)):
+def _symptom(recovery: RecoveryResult, probe: ProbeResult) -> str:
+    verdict, outcome = probe.judged, recovery.outcome
+    if probe.outcome == outcomes.UNREACHABLE:
+        return outcomes.UNREACHABLE
+    if verdict.procedure != NONE:
         return BROKEN
-    if outcome == breaker.FAILED:
+    if verdict.overall == outcomes.CRITICAL and not _was_bad(verdict, proven=outcome in _PROVEN):
+        return BROKEN
+    if outcome == outcomes.FAILED:
         # One look may fall between two crashes, or into a quiet moment of a slow application.
-        lasting = _mapping(emergency.get("diagnosis")).get("alert") == "performance"
-        return HEALTHY if overall == "healthy" and not lasting else BROKEN
+        lasting = recovery.diagnosis.alert == "performance"
+        return outcomes.HEALTHY if verdict.overall == outcomes.HEALTHY and not lasting else BROKEN
     # Something that could not be observed beside them does not take back what these say.
-    return HEALTHY if overall != "unknown" or _ids(verdict, "ok").issuperset(_ANSWERS) else UNKNOWN
+    return (
+        outcomes.HEALTHY
+        if verdict.overall != outcomes.UNKNOWN or verdict.ids(outcomes.OK).issuperset(_ANSWERS)
+        else outcomes.UNKNOWN
+    )
 
 
 # Ends of a procedure that looked itself, for a while, and found nothing wrong any more.
-_PROVEN = ("healthy", breaker.RECOVERED)
+_PROVEN = (outcomes.HEALTHY, outcomes.RECOVERED)
 
 
-def _was_bad(verdict: Mapping[str, Any], *, proven: bool) -> bool:
+def _was_bad(verdict: Verdict, *, proven: bool) -> bool:
     """Whether all that is critical tells of the past: logged errors, and crashes where a procedure saw no more."""
-    critical = _ids(verdict, "critical")
+    critical = verdict.ids(outcomes.CRITICAL)
     return bool(critical) and critical <= ({"logs.errors", "pm2.restarts"} if proven else {"logs.errors"})
 
 
@@ -150,24 +130,18 @@ def _was_bad(verdict: Mapping[str, Any], *, proven: bool) -> bool:
 _ANSWERS = ("http.status", "app.status", "app.database")
 
 
-def _ids(verdict: Mapping[str, Any], status: str) -> set[str]:
-    checks = verdict.get("checks")
-    listed = [_mapping(one) for one in checks] if isinstance(checks, list) else []
-    return {str(one.get("id")) for one in listed if one.get("status") == status}
-
-
-def _recovery(gate: Mapping[str, Any], emergency: Mapping[str, Any], symptom: str) -> str | None:
+def _recovery(gate: Mapping[str, Any], recovery: RecoveryResult, symptom: str) -> str | None:
     if not gate.get("allowed"):
         return None
-    if not emergency or emergency.get("skipped") or emergency.get("outcome") in ("healthy", "refused"):
-        return breaker.NOTHING
-    if emergency.get("unreachable"):
+    if not recovery.ran or recovery.outcome in (outcomes.HEALTHY, outcomes.REFUSED):
+        return outcomes.NOTHING
+    if recovery.unreachable:
         # What was unreachable before and after was most likely never touched.
-        return breaker.NOTHING if symptom == UNREACHABLE else breaker.FAILED
-    if "changed" in emergency and not emergency["changed"] and emergency.get("outcome") == breaker.FAILED:
-        return breaker.NOTHING  # what nothing could be done about was not tried in vain
-    recovered = emergency.get("outcome") == breaker.RECOVERED and symptom == HEALTHY
-    return breaker.RECOVERED if recovered else breaker.FAILED
+        return outcomes.NOTHING if symptom == outcomes.UNREACHABLE else outcomes.FAILED
+    if recovery.changed is False and recovery.outcome == outcomes.FAILED:
+        return outcomes.NOTHING  # what nothing could be done about was not tried in vain
+    recovered = recovery.outcome == outcomes.RECOVERED and symptom == outcomes.HEALTHY
+    return outcomes.RECOVERED if recovered else outcomes.FAILED
 
 
 def _once(found: Iterable[Message]) -> list[Message]:
@@ -179,19 +153,19 @@ def _once(found: Iterable[Message]) -> list[Message]:
     return kept
 
 
-def _tried(case: Case, emergency: Mapping[str, Any]) -> tuple[list[Message], list[dict[str, Any]], float | None]:
+def _tried(case: Case, recovery: RecoveryResult) -> tuple[list[Message], list[dict[str, Any]], float | None]:
     """What was done, as text and as entries of the timeline, and since when; steps that only looked are left out."""
     tried, entries, begun = [], [], []
     # In the order of time: on its way here an object lost that of its names.
-    steps = sorted(_mapping(emergency.get("steps")).items(), key=lambda item: str(_mapping(item[1]).get("ended_at")))
+    steps = sorted(recovery.steps.items(), key=lambda item: str(item[1].get("ended_at")))
     for name, step in steps:
-        if name in _LOOKING or not isinstance(step, Mapping) or step.get("status") not in _TRIED:
+        if name in _LOOKING or step.get("status") not in _TRIED:
             continue
-        notes = _messages(step.get("note"))
-        status = STEP_WORDS.get(str(step.get("status")), STEP_WORDS["unknown"])
-        text = msg("{step}: {status}", step=_title(case, str(name)), status=status)
+        notes = messages(step.get("note"))
+        status = STEP_WORDS.get(str(step.get("status")), STEP_WORDS[outcomes.UNKNOWN])
+        text = msg("{step}: {status}", step=_title(case, name), status=status)
         if notes:
-            text = msg("{step}: {note}", step=_title(case, str(name)), note=notes[0])
+            text = msg("{step}: {note}", step=_title(case, name), note=notes[0])
         ended_at = epoch(step.get("ended_at")) or case.now
         tried.append(text)
         entries.append(entry(text, ended_at))
@@ -200,16 +174,5 @@ def _tried(case: Case, emergency: Mapping[str, Any]) -> tuple[list[Message], lis
 
 
 def _title(case: Case, step: str) -> Message | str:
-    from ..procedures.catalog import ROUTINES
-
-    plan = ROUTINES.get(case.procedure)
+    plan = PROCEDURES.get(case.procedure)
     return next((one.title for one in plan.steps if one.id == step), step) if plan else step
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _messages(value: Any) -> list[Any]:
-    several = value if isinstance(value, list) else [value]
-    return [one for one in several if one]

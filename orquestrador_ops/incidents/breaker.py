@@ -10,7 +10,6 @@ for now, and never waited for.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -18,13 +17,13 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 
 from ..core.i18n import iso
+from ..core.outcomes import FAILED, NOTHING, RECOVERED
 from ..history import schema
 
 if TYPE_CHECKING:
     from ..history.store import History
 
 CLOSED, OPEN, HALF_OPEN = "closed", "open", "half_open"
-RECOVERED, FAILED, NOTHING = "recovered", "failed", "nothing"
 SKEW_S = 60.0  # what clocks of two controllers may differ by
 _MOMENTS = ("opened_at", "trial_at", "closed_at")
 
@@ -91,107 +90,110 @@ def _past(at: float | None, now: float) -> float | None:
 # -------------------------------------------------------------------- store
 
 
-def look(store: History, host: str, procedure: str, limits: Limits, now: float) -> Breaker:
-    """What the breaker is, without changing anything."""
-    return store.read(
-        lambda connection: judge(
-            _row(connection, host, procedure) or {}, _recent(connection, host, procedure, limits, now), limits, now
-        )
-    )
+class BreakerStore:
+    """The breaker of one host and procedure on record, at one moment."""
+
+    def __init__(self, history: History, host: str, procedure: str, limits: Limits, now: float) -> None:
+        self._history, self._limits, self._now = history, limits, now
+        self._key = {"host": host, "procedure": procedure}
+        table = schema.breakers
+        self._mine = sa.and_(table.c.host == host, table.c.procedure == procedure)
+
+    def look(self) -> Breaker:
+        """What the breaker is, without changing anything."""
+
+        def work(connection: sa.Connection) -> Breaker:
+            row = connection.execute(sa.select(schema.breakers).where(self._mine)).mappings().first()
+            return judge(dict(row or {}), self._recent(connection), self._limits, self._now)
+
+        return self._history.read(work)
+
+    def enter(self, run_id: str, *, automatic: bool, closed_by: str | None = None) -> tuple[Breaker, bool]:
+        """Let a run through, or not: what the breaker is, and whether the run may act, which is then on record.
+
+        Of runs that ask at once, as many are let through as there are recoveries left, and one as the trial.
+        ``closed_by`` closes the breaker before.
+        """
+
+        def work(connection: sa.Connection) -> tuple[Breaker, bool]:
+            row = self._hold(connection)
+            if closed_by is not None:
+                row |= _closed(self._now, closed_by)
+            others = [one for one in self._recent(connection) if one["run_id"] != run_id]
+            found = judge(row, others, self._limits, self._now)
+            if found.state == OPEN:
+                row["opened_at"] = found.opened_at
+            elif found.state == HALF_OPEN:
+                row["trial_at"] = self._now
+            self._keep(connection, row)
+            if found.state != OPEN:
+                begun = {**self._key, "run_id": run_id, "started_at": self._now, "ended_at": None, "outcome": None}
+                begun |= {"automatic": automatic, "trial": found.state == HALF_OPEN}
+                self._history.upsert(connection, schema.recoveries, begun, ("run_id",))
+            return found, found.state != OPEN
+
+        return self._history.write(work)
+
+    def settle(self, run_id: str, outcome: str) -> tuple[Breaker, bool]:
+        """How a run ended that was let through: what the breaker is now, and whether this opened it.
+
+        ``outcome``: ``recovered``, ``failed`` or ``nothing``, which is that nothing had to be done, or could be begun.
+        A run that was not let through changes nothing, and so does settling again.
+        """
+        table, now = schema.recoveries, self._now
+
+        def work(connection: sa.Connection) -> tuple[Breaker, bool]:
+            row = self._hold(connection)
+            mine = sa.and_(table.c.run_id == run_id, table.c.ended_at.is_(None))
+            trial = connection.execute(sa.select(table.c.trial).where(mine)).scalar()
+            was_open = row["opened_at"] is not None and not trial
+            if trial is not None:
+                connection.execute(sa.update(table).where(mine).values(ended_at=now, outcome=outcome))
+            recent = self._recent(connection)
+            if trial and row["opened_at"] is not None:
+                if outcome == RECOVERED:
+                    row |= _closed(now, "trial")
+                else:  # a trial that found nothing to do is given back
+                    row |= {"trial_at": None} if outcome == NOTHING else {"trial_at": None, "opened_at": now}
+            elif trial is not None and outcome == FAILED and self._exhausted(row, recent):
+                row["opened_at"] = row["opened_at"] or now
+            self._keep(connection, row)
+            opened = row["opened_at"] is not None and not was_open and trial is not None and outcome == FAILED
+            return judge(row, recent, self._limits, now), opened
+
+        return self._history.write(work)
+
+    def close(self, by: str) -> bool:
+        """Close it by hand: recoveries begun before no longer count. Whether there was one to close."""
+
+        def work(connection: sa.Connection) -> bool:
+            row = self._hold(connection)
+            self._keep(connection, row | _closed(self._now, by))
+            return row["opened_at"] is not None
+
+        return self._history.write(work)
+
+    def _hold(self, connection: sa.Connection) -> dict[str, Any]:
+        """The row, which nobody else can write until the transaction ends; made when there is none."""
+        table = schema.breakers
+        # Writing first is what takes the lock; reading first would let two runs see the same count.
+        if connection.execute(sa.update(table).where(self._mine).values(host=self._key["host"])).rowcount == 0:
+            connection.execute(sa.insert(table), self._key)
+        row = dict(connection.execute(sa.select(table).where(self._mine)).mappings().one())
+        return {**row, **{name: self._now for name in _MOMENTS if (row[name] or 0.0) > self._now + SKEW_S}}
+
+    def _keep(self, connection: sa.Connection, row: Mapping[str, Any]) -> None:
+        new = {name: row[name] for name in (*_MOMENTS, "closed_by")}
+        connection.execute(sa.update(schema.breakers).where(self._mine).values(new))
+
+    def _exhausted(self, row: Mapping[str, Any], recent: Iterable[Mapping[str, Any]]) -> bool:
+        return count(row, recent, self._limits, self._now) >= self._limits.max_recoveries
+
+    def _recent(self, connection: sa.Connection) -> list[dict[str, Any]]:
+        return _recent(connection, self._key, self._limits, self._now)
 
 
-def enter(
-    store: History,
-    *,
-    host: str,
-    procedure: str,
-    run_id: str,
-    automatic: bool,
-    limits: Limits,
-    now: float,
-    closed_by: str | None = None,
-) -> tuple[Breaker, bool]:
-    """Let a run through, or not: what the breaker is, and whether the run may act, which is then on record as begun.
-
-    Of runs that ask at once, as many are let through as there are recoveries left, and one as the trial. ``closed_by``
-    closes the breaker before.
-    """
-
-    def work(connection: sa.Connection) -> tuple[Breaker, bool]:
-        row = _hold(connection, host, procedure, now)
-        if closed_by is not None:
-            row |= _closed(now, closed_by)
-        others = [one for one in _recent(connection, host, procedure, limits, now) if one["run_id"] != run_id]
-        found = judge(row, others, limits, now)
-        allowed = found.state != OPEN
-        if found.state == OPEN:
-            row["opened_at"] = found.opened_at
-        elif found.state == HALF_OPEN:
-            row["trial_at"] = now
-        _keep(connection, row)
-        if allowed:
-            begun = {
-                "host": host,
-                "procedure": procedure,
-                "started_at": now,
-                "ended_at": None,
-                "outcome": None,
-                "automatic": automatic,
-                "trial": found.state == HALF_OPEN,
-                "run_id": run_id,
-            }
-            store.upsert(connection, schema.recoveries, begun, ("run_id",))
-        return found, allowed
-
-    return store.write(work)
-
-
-def settle(
-    store: History, *, host: str, procedure: str, run_id: str, outcome: str, limits: Limits, now: float
-) -> tuple[Breaker, bool]:
-    """How a run ended that was let through: what the breaker is now, and whether this opened it.
-
-    ``outcome``: ``recovered``, ``failed`` or ``nothing``, which is that nothing had to be done, or could be begun. A
-    run that was not let through changes nothing, and so does settling again.
-    """
-    table = schema.recoveries
-
-    def work(connection: sa.Connection) -> tuple[Breaker, bool]:
-        row = _hold(connection, host, procedure, now)
-        mine = sa.and_(table.c.run_id == run_id, table.c.ended_at.is_(None))
-        trial = connection.execute(sa.select(table.c.trial).where(mine)).scalar()
-        was_open = row["opened_at"] is not None and not trial
-        if trial is not None:
-            connection.execute(sa.update(table).where(mine).values(ended_at=now, outcome=outcome))
-        recent = _recent(connection, host, procedure, limits, now)
-        if trial and row["opened_at"] is not None:
-            if outcome == RECOVERED:
-                row |= _closed(now, "trial")
-            else:  # a trial that found nothing to do is given back
-                row |= {"trial_at": None} if outcome == NOTHING else {"trial_at": None, "opened_at": now}
-        elif trial is not None and outcome == FAILED and count(row, recent, limits, now) >= limits.max_recoveries:
-            row["opened_at"] = row["opened_at"] or now
-        _keep(connection, row)
-        opened = row["opened_at"] is not None and not was_open and trial is not None and outcome == FAILED
-        return judge(row, recent, limits, now), opened
-
-    return store.write(work)
-
-
-def close(store: History, host: str, procedure: str, by: str, now: float | None = None) -> bool:
-    """Close a breaker by hand: recoveries begun before no longer count. Whether there was one to close."""
-    at = time.time() if now is None else now
-
-    def work(connection: sa.Connection) -> bool:
-        row = _hold(connection, host, procedure, at)
-        was_open = row["opened_at"] is not None
-        _keep(connection, row | _closed(at, by))
-        return was_open
-
-    return store.write(work)
-
-
-def not_closed(store: History, limits: Limits, now: float, host: str | None = None) -> list[dict[str, Any]]:
+def not_closed(history: History, limits: Limits, now: float, host: str | None = None) -> list[dict[str, Any]]:
     """Breakers that are open, or wait for their trial: ``{host, procedure, state, recoveries, …}``."""
     table = schema.breakers
     query = sa.select(table).where(table.c.opened_at.is_not(None)).order_by(table.c.host, table.c.procedure)
@@ -201,46 +203,20 @@ def not_closed(store: History, limits: Limits, now: float, host: str | None = No
     def work(connection: sa.Connection) -> list[dict[str, Any]]:
         found = []
         for row in connection.execute(query).mappings():
-            recent = _recent(connection, row["host"], row["procedure"], limits, now)
-            shown = judge(dict(row), recent, limits, now).shown()
-            found.append({"host": row["host"], "procedure": row["procedure"], **shown})
+            key = {"host": row["host"], "procedure": row["procedure"]}
+            found.append({**key, **judge(dict(row), _recent(connection, key, limits, now), limits, now).shown()})
         return found
 
-    return store.read(work)
+    return history.read(work)
+
+
+def _recent(connection: sa.Connection, key: Mapping[str, str], limits: Limits, now: float) -> list[dict[str, Any]]:
+    table = schema.recoveries
+    query = sa.select(table.c.started_at, table.c.outcome, table.c.run_id).where(
+        table.c.host == key["host"], table.c.procedure == key["procedure"], table.c.started_at > now - limits.window_s
+    )
+    return [dict(row) for row in connection.execute(query).mappings()]
 
 
 def _closed(now: float, by: str) -> dict[str, Any]:
     return {"opened_at": None, "trial_at": None, "closed_at": now, "closed_by": by}
-
-
-def _hold(connection: sa.Connection, host: str, procedure: str, now: float) -> dict[str, Any]:
-    """The row, which nobody else can write until the transaction ends; made when there is none."""
-    table = schema.breakers
-    mine = sa.and_(table.c.host == host, table.c.procedure == procedure)
-    # Writing first is what takes the lock; reading first would let two runs see the same count.
-    if connection.execute(sa.update(table).where(mine).values(host=host)).rowcount == 0:
-        connection.execute(sa.insert(table), {"host": host, "procedure": procedure})
-    row = dict(connection.execute(sa.select(table).where(mine)).mappings().one())
-    return {**row, **{name: now for name in _MOMENTS if (row[name] or 0.0) > now + SKEW_S}}
-
-
-def _keep(connection: sa.Connection, row: Mapping[str, Any]) -> None:
-    table = schema.breakers
-    mine = sa.and_(table.c.host == row["host"], table.c.procedure == row["procedure"])
-    new = {name: row[name] for name in (*_MOMENTS, "closed_by")}
-    connection.execute(sa.update(table).where(mine).values(new))
-
-
-def _row(connection: sa.Connection, host: str, procedure: str) -> dict[str, Any] | None:
-    table = schema.breakers
-    query = sa.select(table).where(table.c.host == host, table.c.procedure == procedure)
-    row = connection.execute(query).mappings().first()
-    return None if row is None else dict(row)
-
-
-def _recent(connection: sa.Connection, host: str, procedure: str, limits: Limits, now: float) -> list[dict[str, Any]]:
-    table = schema.recoveries
-    query = sa.select(table.c.started_at, table.c.outcome, table.c.trial, table.c.run_id).where(
-        table.c.host == host, table.c.procedure == procedure, table.c.started_at > now - limits.window_s
-    )
-    return [dict(row) for row in connection.execute(query).mappings()]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
@@ -107,8 +107,8 @@ def _targets(desk: Desk, level: Level, notes: list[Message]) -> dict[str, str]:
     targets: dict[str, str] = {}
     for name in level.channels:
         if not known.get(name) and known:
-            notes.append(msg("Channel {name} of level {level} has no address in escalation_channels",
-                             name=name, level=level.level))  # fmt: skip
+            whose = {"name": name, "level": level.level}
+            notes.append(msg("Channel {name} of level {level} has no address in escalation_channels", **whose))
         for number, address in enumerate(known.get(name, []), 1):
             targets[f"{notify.kind(address)}:{name}" + (f"#{number}" if number > 1 else "")] = address
     return targets
@@ -117,12 +117,9 @@ def _targets(desk: Desk, level: Level, notes: list[Message]) -> dict[str, str]:
 def _note(desk: Desk, incident: Incident, level: Level, state: str, result: Told) -> None:
     entries = []
     if result.sent:
-        text = msg("Told level {level} ({name}) that it is over, by {channels}",
-                   level=level.level, name=level.title, channels=", ".join(result.sent))  # fmt: skip
-        if state == ONGOING:
-            text = msg("Told level {level} ({name}) by {channels}",
-                       level=level.level, name=level.title, channels=", ".join(result.sent))  # fmt: skip
-        entries.append(text)
+        told: dict[str, Any] = {"level": level.level, "name": level.title, "channels": ", ".join(result.sent)}
+        text = msg("Told level {level} ({name}) that it is over, by {channels}", **told)
+        entries.append(msg("Told level {level} ({name}) by {channels}", **told) if state == ONGOING else text)
     entries += [could_not(name, reason) for name, reason in result.failed.items()]
     result.notes += entries
     incidents.change(
@@ -292,11 +289,8 @@ def _levels_told(desk: Desk, incident_id: int) -> list[Level]:
 def _untold(desk: Desk) -> list[tuple[Incident, list[Level]]]:
     """What is over since a day at most and failed to be told."""
     table = schema.notifications
-    query = sa.select(table.c.incident_id).distinct().where(
-        table.c.outcome == FAILED,
-        table.c.key.like(f"%:{RECOVERED}:%"),
-        table.c.at > desk.now - RETRY_RECOVERED_S,
-    )  # fmt: skip
+    failed = sa.and_(table.c.outcome == FAILED, table.c.key.like(f"%:{RECOVERED}:%"))
+    query = sa.select(table.c.incident_id).distinct().where(failed, table.c.at > desk.now - RETRY_RECOVERED_S)
     found = []
     for one in desk.store.read(lambda connection: connection.execute(query).scalars().all()):
         incident = incidents.get(desk.store, one)

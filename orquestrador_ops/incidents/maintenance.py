@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from orquestrador.core.messages import msg, plain
+from orquestrador.core.errors import OperatorError
+from orquestrador.core.messages import msg
 from orquestrador.core.types import Message
 
 from ..core.i18n import Translator, iso
@@ -26,12 +27,8 @@ _AHEAD = re.compile(r"\+(?=\d)(?:(\d{1,4})d)?(?:(\d{1,5})h)?(?:(\d{1,6})m(?:in)?
 _TIMES = ("starts_at", "ends_at", "ended_at")
 
 
-class WindowError(ValueError):
-    """A window that can't be; ``message`` says why and what to do."""
-
-    def __init__(self, message: Message) -> None:
-        super().__init__(plain(message))
-        self.message = message
+class WindowError(OperatorError, ValueError):
+    """A window that can't be."""
 
 
 def until(text: str, now: float, tr: Translator) -> float:
@@ -50,9 +47,11 @@ def until(text: str, now: float, tr: Translator) -> float:
         moment = datetime.fromisoformat(given)
         return (moment if moment.tzinfo else moment.replace(tzinfo=tr.zone)).timestamp()
     except (ValueError, OverflowError, OSError):
-        text_ = msg('"{value}" is no end of a maintenance window: give +2h, +90m or a time such as "2026-01-31 18:00"',
-                    value=given[:100])  # fmt: skip
-        raise WindowError(text_) from None
+        why = msg(
+            '"{value}" is no end of a maintenance window: give +2h, +90m or a time such as "2026-01-31 18:00"',
+            value=given[:100],
+        )
+        raise WindowError(why) from None
 
 
 def begin(
@@ -78,8 +77,11 @@ def begin(
     if ends_at <= at:
         raise WindowError(msg("The end of the maintenance window, {ends_at}, is past", ends_at=iso(ends_at)))
     if ends_at - at > max_h * 3600 + 1:
-        text = msg("A maintenance window until {ends_at} is longer than {limit_s}: give an earlier end",
-                   ends_at=iso(ends_at), limit_s=max_h * 3600)  # fmt: skip
+        text = msg(
+            "A maintenance window until {ends_at} is longer than {limit_s}: give an earlier end",
+            ends_at=iso(ends_at),
+            limit_s=max_h * 3600,
+        )
         raise WindowError(text)
     row = {
         "host": host,
@@ -106,10 +108,8 @@ def end(store: History, host: str, now: float | None = None, *, check_mode: bool
     found = open_windows(store, host, at)
     if found and not check_mode:
         table = schema.maintenance_windows
-        ids = [one["id"] for one in found]
-        store.write(lambda connection: connection.execute(
-            sa.update(table).where(table.c.id.in_(ids), table.c.ended_at.is_(None)).values(ended_at=at)
-        ))  # fmt: skip
+        mine = sa.and_(table.c.id.in_([one["id"] for one in found]), table.c.ended_at.is_(None))
+        store.write(lambda connection: connection.execute(sa.update(table).where(mine).values(ended_at=at)))
     return found
 
 

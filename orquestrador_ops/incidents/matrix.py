@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from orquestrador.core.errors import OperatorError
 from orquestrador.core.messages import msg
 from orquestrador.core.types import Message
 
@@ -15,12 +16,8 @@ OTHERWISE = "otherwise"
 Channels = Callable[[], Mapping[str, Sequence[str]]]
 
 
-class ChannelsError(ValueError):
-    """The addresses of the channels can't be had; ``message`` says why, without them."""
-
-    def __init__(self, message: Message) -> None:
-        super().__init__(message["text"])
-        self.message = message
+class ChannelsError(OperatorError, ValueError):
+    """The addresses of the channels can't be had; why is said without them."""
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ from orquestrador.core.redact import scrub_text
 
 from ..core.i18n import Translator, epoch
 from ..core.text import clean
+from ..procedures.catalog import EMERGENCIES
 from . import store as incidents
 
 if TYPE_CHECKING:
@@ -18,10 +19,7 @@ if TYPE_CHECKING:
 MAX_LINES = 8
 MAX_LINE = 300
 ALERTS: Mapping[str, Any] = {
-    "offline": msg("system offline"),
-    "performance": msg("degraded performance"),
-    "database": msg("database connection failed"),
-    "disk": msg("disk full"),
+    **{name: one.alert for name, one in EMERGENCIES.items()},
     "capacity": msg("capacity exhausted"),
     "outside": msg("well inside, not reachable from outside"),
     "unknown": msg("its state can't be observed"),
@@ -51,10 +49,17 @@ class Wording:
         severity = self.line(SEVERITIES.get(incident["severity"], incident["severity"]))
         host = clean(incident["host"], 255)
         if self.over:
-            return tr.t("[RECOVERED] {host}: {alert} (incident {number})",
-                        host=host, alert=alert, number=incident["id"])  # fmt: skip
-        return tr.t("[{severity}] {host}: {alert} (incident {number}, level {level})", severity=severity, host=host,
-                    alert=alert, number=incident["id"], level=self.level.level)  # fmt: skip
+            return tr.t(
+                "[RECOVERED] {host}: {alert} (incident {number})", host=host, alert=alert, number=incident["id"]
+            )
+        return tr.t(
+            "[{severity}] {host}: {alert} (incident {number}, level {level})",
+            severity=severity,
+            host=host,
+            alert=alert,
+            number=incident["id"],
+            level=self.level.level,
+        )
 
     def body(self) -> str:
         """Symptom, evidence, what was tried, what is proposed, and how to acknowledge."""

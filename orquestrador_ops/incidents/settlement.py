@@ -14,19 +14,21 @@ from typing import TYPE_CHECKING, Any
 from orquestrador.core.messages import msg
 from orquestrador.core.types import Message
 
+from ..core.outcomes import FAILED, HEALTHY, NOTHING, RECOVERED, UNKNOWN
 from . import breaker, escalation, maintenance, postmortem
 from . import store as incidents
-from .assessment import HEALTHY, SEVERITIES, UNKNOWN, Case, Finding, read
-from .breaker import Breaker
+from .assessment import Case, Finding, read
+from .breaker import Breaker, BreakerStore
 from .escalation import Desk, Told
 from .message import ALERTS
 from .store import Incident, entry
 
 if TYPE_CHECKING:
+    from ..core.host_results import ProbeResult, RecoveryResult
     from ..core.settings import Settings
     from ..history.store import History
 
-__all__ = ["Case", "Finding", "Settled", "ended", "gate", "read", "settle", "unrecorded"]
+__all__ = ["Case", "Finding", "Settled", "gate", "read", "settle", "unrecorded"]
 
 # What a finding calls for besides its scenario: the rules of escalation know these names.
 BREAKER_OPEN, OVER_BUDGET, PERSISTS = "breaker_open", "over_budget", "performance_persists"
@@ -40,41 +42,44 @@ def gate(store: History, case: Case, *, close_breaker: bool = False) -> dict[str
 
     Who is let through is on record as having begun. In check mode nothing is written: it says what would be.
     """
+    circuit = _circuit(store, case)
     window = maintenance.active(store, case.host, case.now)
     known = incidents.listed(store, host=case.host)
     mine = next((one["id"] for one in known if one["alert"] == case.procedure), None)
     answer: dict[str, Any] = {"automatic": case.automatic, "maintenance": window, "incident_id": mine, "reason": None}
     if window is not None and case.automatic:
-        found = breaker.look(store, case.host, case.procedure, case.limits, case.now)
-        reason = msg("In maintenance until {ends_at} ({reason}): the watcher stands back",
-                     ends_at=window["ends_at"], reason=window["reason"])  # fmt: skip
+        found = circuit.look()
+        reason = msg(
+            "In maintenance until {ends_at} ({reason}): the watcher stands back",
+            ends_at=window["ends_at"],
+            reason=window["reason"],
+        )
         return _as_step({**answer, "allowed": False, "reason": reason, "breaker": found.shown()})
     if case.check_mode:
-        found = breaker.look(store, case.host, case.procedure, case.limits, case.now)
+        found = circuit.look()
         allowed = close_breaker or found.state != breaker.OPEN
     else:
-        found, allowed = breaker.enter(
-            store,
-            host=case.host,
-            procedure=case.procedure,
-            run_id=case.run_id,
-            automatic=case.automatic,
-            limits=case.limits,
-            now=case.now,
-            closed_by=case.operator if close_breaker else None,
-        )
+        closed_by = case.operator if close_breaker else None
+        found, allowed = circuit.enter(case.run_id, automatic=case.automatic, closed_by=closed_by)
     answer |= {"allowed": allowed, "breaker": found.shown()}
     if not allowed:
         answer["reason"] = _open(case, found)
     return _as_step(answer)
 
 
+def _circuit(store: History, case: Case) -> BreakerStore:
+    return BreakerStore(store, case.host, case.procedure, case.limits, case.now)
+
+
 def _as_step(answer: dict[str, Any]) -> dict[str, Any]:
     note = answer["reason"]
     window = answer["maintenance"]
     if note is None and window is not None:
-        note = msg("In maintenance until {ends_at} ({reason}): that stops nobody by hand",
-                   ends_at=window["ends_at"], reason=window["reason"])  # fmt: skip
+        note = msg(
+            "In maintenance until {ends_at} ({reason}): that stops nobody by hand",
+            ends_at=window["ends_at"],
+            reason=window["reason"],
+        )
     status = "ok" if answer["allowed"] and answer["reason"] is None else "warn"
     return {**answer, "status": status, "note": note, "evidence": {"breaker": answer["breaker"]}}
 
@@ -159,27 +164,18 @@ def settle(
     kept: Settings,
     *,
     gate: Mapping[str, Any],
-    emergency: Mapping[str, Any],
-    health: Mapping[str, Any],
+    recovery: RecoveryResult,
+    probe: ProbeResult,
 ) -> Settled:
     """Record how it ended, open or close what is to be, and tell who has to know.
 
     In check mode nothing is written and nobody is told; the notes say what would be. Raises
     :class:`orquestrador_ops.core.errors.HistoryError`.
     """
-    finding = read(case, gate, emergency, health)
+    circuit, finding = _circuit(desk.store, case), read(case, gate, recovery, probe)
     if case.check_mode:
-        found = breaker.look(desk.store, case.host, case.procedure, case.limits, case.now)
-        return Settled(finding, found.shown(), notes=_would(desk, case, finding))
-    found, opened = breaker.settle(
-        desk.store,
-        host=case.host,
-        procedure=case.procedure,
-        run_id=case.run_id,
-        outcome=finding.recovery or breaker.NOTHING,
-        limits=case.limits,
-        now=case.now,
-    )
+        return Settled(finding, circuit.look().shown(), notes=_would(desk, case, finding))
+    found, opened = circuit.settle(case.run_id, finding.recovery or NOTHING)
     done = Settled(finding, found.shown())
     window = maintenance.active(desk.store, case.host, case.now)
     if finding.symptom == HEALTHY:
@@ -204,8 +200,9 @@ def _wrong(desk: Desk, case: Case, done: Settled, found: Breaker, *, opened: boo
     """The host is not well: an incident, its level, and who is told."""
     finding = done.finding
     incident, new = _reported(desk, case, finding)
-    done.notes.append(msg("Incident {number} opened", number=incident["id"]) if new else
-                      msg("Incident {number} goes on", number=incident["id"]))  # fmt: skip
+    number = incident["id"]
+    opening, going_on = msg("Incident {number} opened", number=number), msg("Incident {number} goes on", number=number)
+    done.notes.append(opening if new else going_on)
     if finding.holder is not None:
         done.notes.append(_held(finding.holder))
     if finding.holder is not None and case.waits:
@@ -217,7 +214,7 @@ def _wrong(desk: Desk, case: Case, done: Settled, found: Breaker, *, opened: boo
         conditions.append(BREAKER_OPEN)
     if finding.over_budget:
         conditions.append(OVER_BUDGET)
-    if finding.alert == "performance" and finding.recovery == breaker.FAILED:
+    if finding.alert == "performance" and finding.recovery == FAILED:
         conditions.append(PERSISTS)
     level = desk.plan.called_for(conditions, finding.level)
     why = msg("Goes to level {level} ({name})", level=level.level, name=level.title)
@@ -227,7 +224,6 @@ def _wrong(desk: Desk, case: Case, done: Settled, found: Breaker, *, opened: boo
             done.notes.append(_open(case, found))
     incident = escalation.raise_to(desk, incident, level, why)
     incident = escalation.overdue(desk, incident)
-    number = incident["id"]
     current = desk.plan.of(incident["level"])
     if quiet:
         done.notes.append(msg("The host is in maintenance: nobody is told before it is over"))
@@ -277,14 +273,14 @@ def _add(desk: Desk, incident: Incident, texts: Iterable[Message]) -> None:
 def _over(desk: Desk, case: Case, kept: Settings, done: Settled) -> None:
     """The host is well: what was open is over, and what this run healed itself is on record."""
     finding = done.finding
-    if finding.recovery == breaker.RECOVERED:
+    if finding.recovery == RECOVERED:
         made, new = _reported(desk, case, finding)
         if new:
             incidents.change(desk.store, made["id"], at=case.now, level=desk.plan.levels[0].level)
     known = incidents.of_state(incidents.listed(desk.store, host=case.host))
     for one in known:
         end = msg("Recovery proven")
-        if finding.recovery == breaker.RECOVERED:
+        if finding.recovery == RECOVERED:
             end = msg("Recovery proven, by {procedure}", procedure=case.procedure)
         closed = incidents.close(desk.store, one["id"], at=case.now, entries=[entry(end, case.now)])
         told = escalation.tell_over(desk, closed)
@@ -292,8 +288,8 @@ def _over(desk: Desk, case: Case, kept: Settings, done: Settled) -> None:
             told = escalation.tell(desk, closed, desk.plan.levels[0], escalation.RECOVERED)
         done.told.add(told)
         done.closed.append(closed["id"])
-        done.notes.append(msg("Incident {number} is over after {lasted_s}",
-                              number=closed["id"], lasted_s=incidents.lasted_s(closed, case.now)))  # fmt: skip
+        lasted_s = incidents.lasted_s(closed, case.now)
+        done.notes.append(msg("Incident {number} is over after {lasted_s}", number=closed["id"], lasted_s=lasted_s))
         done.incident = incidents.get(desk.store, closed["id"])
         try:
             path = postmortem.write(desk.store, done.incident or closed, kept, desk.tr)
@@ -301,38 +297,6 @@ def _over(desk: Desk, case: Case, kept: Settings, done: Settled) -> None:
         except OSError as error:
             done.status = "warn"
             done.notes.append(msg("The draft of the postmortem could not be written: {reason}", reason=str(error)))
-
-
-def ended(store: History, case: Case, why: Message, *, level: str = "L2", respond_within_s: float = 900.0) -> Incident:
-    """A run that had to be ended from outside: its recovery failed, and an incident says so.
-
-    Nobody is told from here, where no channels are known; whoever settles or climbs next does it. Raises
-    :class:`orquestrador_ops.core.errors.HistoryError`.
-    """
-    breaker.settle(
-        store,
-        host=case.host,
-        procedure=case.procedure,
-        run_id=case.run_id,
-        outcome=breaker.FAILED,
-        limits=case.limits,
-        now=case.now,
-    )
-    incident, _ = incidents.report(
-        store,
-        host=case.host,
-        alert=case.procedure,
-        severity=SEVERITIES.get(case.procedure, "high"),
-        at=case.now,
-        run_id=case.run_id,
-        detected_at=case.started_at,
-        facts={"scenario": OVER_BUDGET, "reasons": [why]},
-        entries=[entry(why, case.now)],
-    )
-    if incident["level"] is not None:
-        return incident
-    next_at = case.now + respond_within_s
-    return incidents.change(store, incident["id"], at=case.now, level=level, escalated_to=level, next_at=next_at)
 
 
 def _would(desk: Desk, case: Case, finding: Finding) -> list[Message]:

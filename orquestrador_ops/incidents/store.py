@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 
-from orquestrador.core.messages import msg, plain
+from orquestrador.core.errors import OperatorError
+from orquestrador.core.messages import msg
 from orquestrador.core.types import Message
 
 from ..core.i18n import epoch, iso
@@ -34,12 +35,8 @@ _TIMES = ("opened_at", "acted_at", "closed_at", "next_at", "acknowledged_at", "u
 _LATEST = ("scenario", "reasons", "proposals", "tried")
 
 
-class IncidentError(ValueError):
-    """What was asked of an incident can't be done; ``message`` says why and what to do."""
-
-    def __init__(self, message: Message) -> None:
-        super().__init__(plain(message))
-        self.message = message
+class IncidentError(OperatorError, ValueError):
+    """What was asked of an incident can't be done."""
 
 
 def key_of(host: str, alert: str) -> str:
@@ -204,8 +201,11 @@ def acknowledge(
     if incident is None:
         raise IncidentError(msg("There is no incident {number}: list them with runbook incidents", number=incident_id))
     if incident["closed_at"] is not None:
-        text = msg("Incident {number} is over since {closed_at}: there is nothing to acknowledge",
-                   number=incident_id, closed_at=incident["closed_at"])  # fmt: skip
+        text = msg(
+            "Incident {number} is over since {closed_at}: there is nothing to acknowledge",
+            number=incident_id,
+            closed_at=incident["closed_at"],
+        )
         raise IncidentError(text)
     what = msg("Acknowledged by {who}", who=by)
     if note:

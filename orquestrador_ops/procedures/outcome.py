@@ -1,4 +1,4 @@
-"""How the steps of a routine (:mod:`.catalog`) are judged, and when its result counts as met."""
+"""How the steps of a procedure (:mod:`.catalog`) are judged, and when its result counts as met."""
 
 from __future__ import annotations
 
@@ -8,49 +8,61 @@ from typing import Any
 from orquestrador.core.messages import msg
 from orquestrador.core.types import Message
 
-from .catalog import PLAYBOOKS, ROUTINES, TITLES, Routine, Step
+from ..core import outcomes
+from .catalog import PROCEDURES
+from .descriptor import Procedure, Step
 from .step_rules import Facts
 
-__all__ = [
-    "PLAYBOOKS",
-    "ROUTINES",
-    "TITLES",
-    "Routine",
-    "Step",
-    "conclude",
-    "ended_well",
-    "judged",
-    "observes",
-    "planned_restarts",
-    "routine",
-    "spread",
-    "worst",
-]
-
-OK_STATUSES = frozenset({"ok", "changed"})
-STEP_STATUSES = ("ok", "changed", "skipped", "warn", "unknown", "failed")  # from best to worst
-_OF_CHECK = {"ok": "ok", "warn": "warn", "critical": "failed", "unknown": "unknown"}
-_OF_OVERALL = {"healthy": "ok", "degraded": "warn", "critical": "failed", "unknown": "unknown"}
+OK_STATUSES = frozenset({outcomes.OK, outcomes.CHANGED})
+_OF_CHECK = {
+    outcomes.OK: outcomes.OK,
+    outcomes.WARN: outcomes.WARN,
+    outcomes.CRITICAL: outcomes.FAILED,
+    outcomes.UNKNOWN: outcomes.UNKNOWN,
+}
+_OF_OVERALL = {
+    outcomes.HEALTHY: outcomes.OK,
+    outcomes.DEGRADED: outcomes.WARN,
+    outcomes.CRITICAL: outcomes.FAILED,
+    outcomes.UNKNOWN: outcomes.UNKNOWN,
+}
 
 
-def routine(procedure: str) -> Routine:
-    """The routine called ``procedure``; ``ValueError``, one line, when there is none."""
-    try:
-        return ROUTINES[procedure]
-    except KeyError:
-        raise ValueError(f"no routine {procedure!r}: use one of {', '.join(ROUTINES)}") from None
+def named(procedure: str) -> Procedure:
+    """The procedure of that name; ``ValueError``, one line, when there is none that has steps."""
+    known = {name: plan for name, plan in PROCEDURES.items() if plan.steps}
+    if procedure not in known:
+        raise ValueError(f"no procedure {procedure!r}: use one of {', '.join(known)}")
+    return known[procedure]
 
 
 def observes(procedure: str) -> bool:
     """Whether a run of the procedure looks at the host; one that does not has nothing to say of it."""
-    plan = ROUTINES.get(procedure)
+    plan = PROCEDURES.get(procedure)
     return plan is None or plan.observes
 
 
 def judged(procedure: str) -> tuple[str, ...]:
     """Variables of the inventory that the procedure's steps are judged by; empty where none is."""
-    plan = ROUTINES.get(procedure)
+    plan = PROCEDURES.get(procedure)
     return tuple(name for step in plan.steps for name in step.variables) if plan else ()
+
+
+def results(procedure: str, registered: Mapping[str, Any]) -> dict[str, Any]:
+    """By step, what its task registered, as :func:`conclude` wants it; empty where it did not run."""
+    return {step.id: registered.get(step.result) or {} for step in named(procedure).steps if step.result}
+
+
+def needed_result(step_id: str, procedure: str) -> str:
+    """The name under which the step that this one needs registers its result; empty where it needs none.
+
+    Raises ``ValueError``, one line, for a step that the procedure does not have.
+    """
+    steps = {step.id: step for step in named(procedure).steps}
+    if step_id not in steps:
+        raise ValueError(f"{procedure} has no step {step_id!r}: use one of {', '.join(steps)}")
+    needed = steps[step_id].needs
+    return steps[needed].result if needed else ""
 
 
 def conclude(
@@ -63,7 +75,7 @@ def conclude(
     """Judge a run: ``(steps, outcome)``.
 
     ``step_results`` maps a step's id to what the playbook knows of it: the registered result of an Ansible task
-    (``changed``, ``failed``, ``skipped``, ``unreachable``, ``msg``), or any of ``status`` (see ``STEP_STATUSES``),
+    (``changed``, ``failed``, ``skipped``, ``unreachable``, ``msg``), or any of ``status`` (see ``OF_STEP``),
     ``started_at``, ``ended_at``, ``evidence``, ``note``. Empty or skipped: the action was not needed, the snapshot
     has to show why. A result never hides a worse status of the step's checks. ``facts`` are what a step's ``judge``
     needs besides the snapshot.
@@ -71,48 +83,47 @@ def conclude(
     ``outcome`` is ``met`` only when every step is ok (or ``changed``: an action that had to do something and did it),
     ``unreachable`` when there is no snapshot, otherwise ``not_met``. Raises ``ValueError`` for an unknown procedure.
     """
-    plan = routine(procedure)
-    results = spread(step_results or {})
+    plan = named(procedure)
+    reported = spread(step_results or {})
     verdict = verdict if isinstance(verdict, Mapping) else {}
     statuses = {str(c.get("id")): str(c.get("status")) for c in verdict.get("checks") or [] if isinstance(c, Mapping)}
-    titles = {step.id: step.title for step in plan.steps}
     steps = [
-        _step(step, snapshot, verdict, statuses, results.get(step.id), facts or {}, titles.get(step.needs))
+        _step(plan, step, snapshot, verdict, statuses, reported.get(step.id), facts or {})
         for step in plan.steps
-        if not step.optional or results.get(step.id)
+        if not step.optional or reported.get(step.id)
     ]
     if snapshot is None and plan.observes:
-        return steps, "unreachable"
+        return steps, outcomes.UNREACHABLE
     may_skip = {step.id for step in plan.steps if step.unwanted}
     met = all(
-        step["status"] in OK_STATUSES or (step["status"] == "skipped" and step["id"] in may_skip)
+        step["status"] in OK_STATUSES or (step["status"] == outcomes.SKIPPED and step["id"] in may_skip)
         for step in steps
         if not plan.proof or step["id"] in plan.proof
     )
-    return steps, "met" if met else "not_met"
+    return steps, outcomes.MET if met else outcomes.NOT_MET
 
 
 def _step(
+    plan: Procedure,
     step: Step,
     snapshot: Mapping[str, Any] | None,
     verdict: Mapping[str, Any],
     statuses: Mapping[str, str],
     result: Mapping[str, Any] | None,
     facts: Facts,
-    needed: Message | None,
 ) -> dict[str, Any]:
     result = result if isinstance(result, Mapping) else {}
-    found = [_OF_CHECK.get(statuses.get(check, "unknown"), "unknown") for check in step.checks]
+    found = [_OF_CHECK.get(statuses.get(check, outcomes.UNKNOWN), outcomes.UNKNOWN) for check in step.checks]
     status, note = _of_result(result)
     evidence = _evidence(result)
     if status is None and step.judge is not None:
         status, note, evidence = step.judge(snapshot, facts)
     elif status is None and step.unwanted is not None and result.get("skipped"):
-        status, note = "skipped", step.unwanted
+        status, note = outcomes.SKIPPED, step.unwanted
     elif status is None and not found:
-        status, note = "unknown", _why_not_run(needed)
+        status, note = outcomes.UNKNOWN, _why_not_run(plan, step)
     if step.overall:
-        overall = _OF_OVERALL.get(str(verdict.get("overall")), "unknown")
+        overall = _OF_OVERALL.get(str(verdict.get("overall")), outcomes.UNKNOWN)
         if overall not in OK_STATUSES and worst(found) in OK_STATUSES:
             note = note or msg("The checks of this step are fine, but the host as a whole is not healthy.")
         found.append(overall)
@@ -121,7 +132,7 @@ def _step(
     return {
         "id": step.id,
         "title": step.title,
-        "source": step.source,
+        "source": step.source or plan.source,
         "status": worst(found),
         "checks": list(step.checks),
         "started_at": result.get("started_at"),
@@ -138,7 +149,7 @@ def ended_well(result: Any) -> bool:
     What calls for attention does not stop a routine; what failed, or is not known, does.
     """
     status, _ = _of_result(result) if isinstance(result, Mapping) else (None, None)
-    return status in (OK_STATUSES | {"skipped", "warn"})
+    return status in (OK_STATUSES | {outcomes.SKIPPED, outcomes.WARN})
 
 
 def spread(results: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
@@ -160,7 +171,8 @@ def planned_restarts(result: Any) -> int:
     return sum(counts.values()) if isinstance(counts, Mapping) else 0
 
 
-def _why_not_run(needed: Message | None) -> Message:
+def _why_not_run(plan: Procedure, step: Step) -> Message:
+    needed = next((one.title for one in plan.steps if one.id == step.needs), None)
     if needed is None:
         return msg("The step did not run.")
     return msg('The step did not run: it needs "{step}" to have ended well.', step=needed)
@@ -170,17 +182,17 @@ def _of_result(result: Mapping[str, Any]) -> tuple[str | None, Any]:
     """Status and note of an action; ``None`` when it was not needed."""
     if "status" in result:
         status = result["status"]
-        return (status if status in STEP_STATUSES else "unknown"), result.get("note")
+        return (status if status in outcomes.OF_STEP else outcomes.UNKNOWN), result.get("note")
     if not result or result.get("skipped"):
         return None, None
     if result.get("unreachable"):
-        return "unknown", msg("The host could not be reached: {error}", error=str(result.get("msg", "")))
+        return outcomes.UNKNOWN, msg("The host could not be reached: {error}", error=str(result.get("msg", "")))
     if result.get("failed"):
         if isinstance(result.get("failures"), list) and result["failures"]:
             # A module's own messages, which can be put into the operator's language; "msg" is English.
-            return "failed", list(result["failures"])
-        return "failed", msg("The step failed: {error}", error=str(result.get("msg", "")))
-    return ("changed" if result.get("changed") else "ok"), result.get("note")
+            return outcomes.FAILED, list(result["failures"])
+        return outcomes.FAILED, msg("The step failed: {error}", error=str(result.get("msg", "")))
+    return (outcomes.CHANGED if result.get("changed") else outcomes.OK), result.get("note")
 
 
 def _evidence(result: Mapping[str, Any]) -> dict[str, Any]:
@@ -196,5 +208,5 @@ def _evidence(result: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def worst(statuses: Iterable[str]) -> str:
-    """The worst of some step statuses (``STEP_STATUSES`` gives the order)."""
-    return max(statuses, key=STEP_STATUSES.index)
+    """The worst of some step statuses (``OF_STEP`` gives the order)."""
+    return max(statuses, key=outcomes.OF_STEP.index)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
+from orquestrador.core.jsonable import number
 from orquestrador.core.messages import msg
-from orquestrador.core.types import Message
+from orquestrador.core.types import FAILED, OK, UNKNOWN, WARN, Message
+
+from ..core.coerce import dig
+from ..core.i18n import parse_time
 
 DAY_S = 86400
 # A restart is recorded when its run ends: the processes started before that, or, as two clocks have it, hardly after.
@@ -24,13 +26,13 @@ def files(snapshot: Snapshot, facts: Facts) -> Judged:
     """Judge the backup of critical files from what the probe saw, where no action reported about it."""
     files = (snapshot or {}).get("files")
     if not isinstance(files, Mapping):
-        return "unknown", msg("The critical files were not inspected."), {}
+        return UNKNOWN, msg("The critical files were not inspected."), {}
     if files.get("missing"):
         names = ", ".join(map(str, files["missing"]))
-        return "failed", msg("Required files are missing: {files}", files=names), {}
+        return FAILED, msg("Required files are missing: {files}", files=names), {}
     if files.get("current"):
-        return "ok", msg("Every critical file has an identical copy."), {}
-    return "failed", msg("A critical file has no current copy."), {}
+        return OK, msg("Every critical file has an identical copy."), {}
+    return FAILED, msg("A critical file has no current copy."), {}
 
 
 def uptime(snapshot: Snapshot, facts: Facts) -> Judged:
@@ -39,44 +41,24 @@ def uptime(snapshot: Snapshot, facts: Facts) -> Judged:
     A restart of ours makes that shorter and is no fault: both the time and the reason are told. ``facts``:
     ``health_uptime_min_days`` and ``planned_restart_at``, the last restart that was ours, in ISO 8601.
     """
-    app = ((snapshot or {}).get("pm2") or {}).get("app")
-    up_s = _number(app.get("uptime_s")) if isinstance(app, Mapping) else None
-    taken_at = _moment((snapshot or {}).get("taken_at"))
-    days = _number(facts.get("health_uptime_min_days"))
+    up_s = number(dig(snapshot, "pm2", "app", "uptime_s"))
+    taken_at = parse_time((snapshot or {}).get("taken_at"))
+    days = number(facts.get("health_uptime_min_days"))
     if days is None:
-        return "unknown", msg("health_uptime_min_days is no number of days: correct the inventory"), {}
+        return UNKNOWN, msg("health_uptime_min_days is no number of days: correct the inventory"), {}
     if up_s is None:
-        return "unknown", msg("PM2 does not say since when the application runs."), {}
+        return UNKNOWN, msg("PM2 does not say since when the application runs."), {}
     evidence: dict[str, Any] = {"uptime_s": round(up_s), "expected_s": round(days * DAY_S)}
     if up_s > days * DAY_S:
-        return "ok", msg("Up for {up_s}", up_s=up_s), evidence
-    planned_at = _moment(facts.get("planned_restart_at"))
+        return OK, msg("Up for {up_s}", up_s=up_s), evidence
+    planned_at = parse_time(facts.get("planned_restart_at"))
     if planned_at is not None and taken_at is not None:
         started = taken_at.timestamp() - up_s
         evidence["planned_restart_at"] = planned_at.isoformat()
         if -PLANNED_BEFORE_S <= started - planned_at.timestamp() <= PLANNED_AFTER_S:
             text = msg("Up for {up_s}, since a planned restart", up_s=up_s)
-            return "ok", text, evidence
-    text = msg("Up for {up_s}, expected more than {limit_s}; no planned restart explains it",
-               up_s=up_s, limit_s=days * DAY_S)  # fmt: skip
-    return "warn", text, evidence
-
-
-def _number(value: Any) -> float | None:
-    """A finite number, also as text from a command line."""
-    if isinstance(value, bool):
-        return None
-    try:
-        found = float(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return found if math.isfinite(found) else None
-
-
-def _moment(value: Any) -> datetime | None:
-    """An aware time from ISO 8601."""
-    try:
-        found = datetime.fromisoformat(str(value))
-    except ValueError:
-        return None
-    return found if found.tzinfo else None
+            return OK, text, evidence
+    text = msg(
+        "Up for {up_s}, expected more than {limit_s}; no planned restart explains it", up_s=up_s, limit_s=days * DAY_S
+    )
+    return WARN, text, evidence

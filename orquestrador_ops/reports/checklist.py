@@ -11,7 +11,6 @@ from typing import Any
 
 from ..core.i18n import Translator
 from ..core.text import ascii_only, clean, columns, cut, wrap
-from . import view as views
 
 MIN_WIDTH = 40
 _SGR = {"good": "32", "warn": "33", "bad": "31", "unknown": "35", "bold": "1", "dim": "2"}
@@ -21,9 +20,7 @@ MAX_EVENTS = 5
 
 
 def render(
-    record: Mapping[str, Any],
-    snapshot: Mapping[str, Any] | None,
-    verdict: Mapping[str, Any] | None,
+    view: Mapping[str, Any],
     tr: Translator,
     *,
     reports: Mapping[str, str] | None = None,
@@ -31,21 +28,17 @@ def render(
     width: int = 100,
     encoding: str | None = "utf-8",
 ) -> str:
-    """The checklist of one run, lines joined by newlines, none wider than ``width`` columns (but at least 40).
+    """The checklist of the run in ``view``, in lines none of which is wider than ``width`` columns (but at least 40).
 
-    ``reports`` (or ``record["reports"]``) maps formats to paths; one of them is named last. ``colour`` allows ANSI
-    colours; without it there is no escape sequence at all. An ``encoding`` other than UTF-8 gives plain ASCII.
+    ``reports`` maps formats to paths; one of them is named last. ``colour`` allows ANSI colours; without it there is
+    no escape sequence at all. An ``encoding`` other than UTF-8 gives plain ASCII.
     """
-    view = views.build(record, snapshot, verdict, tr)
-    paths = reports or record.get("reports") or {}
     paper = _Paper(
         colour=colour,
         width=max(width, MIN_WIDTH),
         ascii_stream=(encoding or "ascii").lower().replace("-", "").replace("_", "") != "utf8",
     )
-    for line in _lines(view, paths if isinstance(paths, Mapping) else {}, tr, paper):
-        paper.lines.append(line)
-    return "\n".join(paper.lines)
+    return "\n".join(_lines(view, reports or {}, tr, paper))
 
 
 class _Paper:
@@ -53,7 +46,6 @@ class _Paper:
 
     def __init__(self, *, colour: bool, width: int, ascii_stream: bool) -> None:
         self.colour, self.width, self.ascii_stream = colour, width, ascii_stream
-        self.lines: list[str] = []
 
     def paint(self, text: str, *styles: str) -> str:
         if not self.colour or not text:

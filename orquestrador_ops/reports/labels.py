@@ -7,35 +7,41 @@ from typing import Any
 
 from orquestrador.core.messages import msg
 
+from ..core import outcomes
 from ..core.i18n import Translator
 from ..core.text import clean
 
 STEP_WORDS = {
-    "ok": msg("OK"),
-    "changed": msg("DONE"),
-    "skipped": msg("SKIPPED"),
-    "warn": msg("ATTENTION"),
-    "unknown": msg("UNKNOWN"),
-    "failed": msg("FAILED"),
+    outcomes.OK: msg("OK"),
+    outcomes.CHANGED: msg("DONE"),
+    outcomes.SKIPPED: msg("SKIPPED"),
+    outcomes.WARN: msg("ATTENTION"),
+    outcomes.UNKNOWN: msg("UNKNOWN"),
+    outcomes.FAILED: msg("FAILED"),
 }
 
 
-CHECK_WORDS = {"ok": msg("OK"), "warn": msg("ATTENTION"), "critical": msg("CRITICAL"), "unknown": msg("UNKNOWN")}
+CHECK_WORDS = {
+    outcomes.OK: msg("OK"),
+    outcomes.WARN: msg("ATTENTION"),
+    outcomes.CRITICAL: msg("CRITICAL"),
+    outcomes.UNKNOWN: msg("UNKNOWN"),
+}
 
 
 OVERALL_WORDS = {
-    "healthy": msg("HEALTHY"),
-    "degraded": msg("DEGRADED"),
-    "critical": msg("CRITICAL"),
-    "unknown": msg("UNKNOWN"),
+    outcomes.HEALTHY: msg("HEALTHY"),
+    outcomes.DEGRADED: msg("DEGRADED"),
+    outcomes.CRITICAL: msg("CRITICAL"),
+    outcomes.UNKNOWN: msg("UNKNOWN"),
 }
 
 
 OUTCOME_WORDS = {
-    "met": msg("expected result met"),
-    "not_met": msg("expected result NOT met"),
-    "unreachable": msg("host could not be reached"),
-    "error": msg("the run failed"),
+    outcomes.MET: msg("expected result met"),
+    outcomes.NOT_MET: msg("expected result NOT met"),
+    outcomes.UNREACHABLE: msg("host could not be reached"),
+    outcomes.ERROR: msg("the run failed"),
 }
 
 
@@ -53,18 +59,9 @@ COLLECTORS = {
 
 # How a status looks: one tone for colours and symbols in every layout.
 TONES = {
-    "ok": "good",
-    "changed": "good",
-    "healthy": "good",
-    "met": "good",
-    "warn": "warn",
-    "degraded": "warn",
-    "skipped": "warn",
-    "failed": "bad",
-    "critical": "bad",
-    "not_met": "bad",
-    "error": "bad",
-    "unreachable": "bad",
+    **dict.fromkeys((outcomes.OK, outcomes.CHANGED, outcomes.HEALTHY, outcomes.MET), "good"),
+    **dict.fromkeys((outcomes.WARN, outcomes.DEGRADED, outcomes.SKIPPED), "warn"),
+    **dict.fromkeys((outcomes.FAILED, outcomes.CRITICAL, outcomes.NOT_MET, *outcomes.OF_PROBE), "bad"),
 }
 
 
@@ -73,9 +70,9 @@ SYMBOLS = {"good": "✔", "warn": "!", "bad": "✘", "unknown": "?"}
 
 def overall_word(verdict: Mapping[str, Any], tr: Translator) -> str:
     """How a verdict calls the whole, in the operator's language."""
-    return clean(tr.message(OVERALL_WORDS.get(str(verdict.get("overall")), OVERALL_WORDS["unknown"])))
+    return clean(tr.message(OVERALL_WORDS.get(str(verdict.get("overall")), OVERALL_WORDS[outcomes.UNKNOWN])))
 
 
 def check_word(check: Mapping[str, Any], tr: Translator) -> str:
     """How a check's status is called, in the operator's language."""
-    return clean(tr.message(CHECK_WORDS.get(str(check.get("status")), CHECK_WORDS["unknown"])))
+    return clean(tr.message(CHECK_WORDS.get(str(check.get("status")), CHECK_WORDS[outcomes.UNKNOWN])))

@@ -11,9 +11,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from ..core.coerce import items, mapping, mappings
 from ..core.i18n import Translator, parse_time
 from ..core.text import clean
 from ..procedures import outcome as routines
+from ..procedures.catalog import EMERGENCIES, title_of
 from . import labels
 
 SCHEMA = 1
@@ -47,16 +49,16 @@ class _View:
         tr: Translator,
     ) -> None:
         self.record, self.tr = record, tr
-        self.snapshot: Mapping[str, Any] = _mapping(snapshot)
-        self.verdict: Mapping[str, Any] = _mapping(verdict)
+        self.snapshot: Mapping[str, Any] = mapping(snapshot)
+        self.verdict: Mapping[str, Any] = mapping(verdict)
         self.data = {"record": record, "snapshot": snapshot, "verdict": verdict}
-        self.checks = {str(check.get("id")): check for check in _mappings(self.verdict.get("checks"))}
+        self.checks = {str(check.get("id")): check for check in mappings(self.verdict.get("checks"))}
 
     def all(self) -> dict[str, Any]:
         record, tr = self.record, self.tr
         procedure, host = str(record.get("procedure")), clean(record.get("host"))
-        name = self.words(routines.TITLES.get(procedure, procedure))
-        steps = [self.step(number, step) for number, step in enumerate(_mappings(record.get("steps")), 1)]
+        name = self.words(title_of(procedure))
+        steps = [self.step(number, step) for number, step in enumerate(mappings(record.get("steps")), 1)]
         good = sum(step["tone"] == "good" for step in steps)
         return {
             "schema": SCHEMA,
@@ -77,9 +79,9 @@ class _View:
             "facts": self.facts(),
             "steps": steps,
             "budgeted": any(step["budget"] for step in steps),
-            "findings": [self.finding(finding) for finding in _mappings(self.snapshot.get("errors"))],
+            "findings": [self.finding(finding) for finding in mappings(self.snapshot.get("errors"))],
             "call": self.call(),
-            "reasons": [self.words(reason) for reason in _list(self.verdict.get("reasons"))],
+            "reasons": [self.words(reason) for reason in items(self.verdict.get("reasons"))],
             "sections": self.sections(procedure, steps),
             "evidence": self.evidence(steps),
             "tables": [table for table in self.tables() if table["rows"]],
@@ -89,7 +91,7 @@ class _View:
     def overall(self, procedure: str) -> dict[str, str]:
         if routines.observes(procedure):
             return self.status(str(self.verdict.get("overall") or "unknown"), labels.OVERALL_WORDS)
-        statuses = [str(step.get("status")) for step in _mappings(self.record.get("steps"))]
+        statuses = [str(step.get("status")) for step in mappings(self.record.get("steps"))]
         known = [status for status in statuses if status in labels.STEP_WORDS]
         return self.status(routines.worst(known) if known else "unknown", labels.STEP_WORDS)
 
@@ -121,7 +123,7 @@ class _View:
             "budget": self.budget(step),
             "source": clean(step.get("source") or ""),
             # Without a verdict there is one thing to say, and it is not said fifteen times.
-            "checks": [self.check(str(check)) for check in _list(step.get("checks"))] if self.checks else [],
+            "checks": [self.check(str(check)) for check in items(step.get("checks"))] if self.checks else [],
         }
 
     def check(self, name: str) -> dict[str, Any]:
@@ -156,7 +158,7 @@ class _View:
         }
 
     def since(self) -> str:
-        tr, previous = self.tr, _mapping(self.record.get("previous_run"))
+        tr, previous = self.tr, mapping(self.record.get("previous_run"))
         if self.record.get("previous_unknown"):
             return tr.t("The history does not answer: when this routine last ran is not known.")
         if not previous:
@@ -172,13 +174,13 @@ class _View:
 
     def call(self) -> dict[str, str] | None:
         procedure = str(self.verdict.get("procedure") or "none")
-        playbook = routines.PLAYBOOKS.get(procedure)
-        if playbook is None:
+        if procedure not in EMERGENCIES:
             return None
+        playbook = EMERGENCIES[procedure].playbook
         target = shlex.quote(f"target={clean(self.record.get('host'))}")
         return {
             "procedure": procedure,
-            "title": self.words(routines.TITLES.get(procedure, procedure)),
+            "title": self.words(title_of(procedure)),
             # Nobody is sent to a playbook that this checkout does not have.
             "command": f"ansible-playbook {playbook} -e {target}" if (PROJECT / playbook).is_file() else "",
         }
@@ -228,8 +230,8 @@ class _View:
         return sections.monthly(self.record, self.snapshot, self.verdict, steps, self.tr)
 
     def evidence(self, steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
-        left = _mappings(self.record.get("steps"))
-        if not any(_mapping(step.get("evidence")) for step in left):
+        left = mappings(self.record.get("steps"))
+        if not any(mapping(step.get("evidence")) for step in left):
             return []
         from . import evidence
 
@@ -251,7 +253,7 @@ class _View:
         tr = self.tr
         rows = [
             [row.get("count"), tr.value("", bool(row.get("new"))), self.unit(row, "last_at"), row.get("sample")]
-            for row in _mappings(_mapping(self.snapshot.get("logs")).get("fingerprints"))
+            for row in mappings(mapping(self.snapshot.get("logs")).get("fingerprints"))
         ]
         return self.table(
             "events", tr.t("Error events"), [tr.t("Count"), tr.t("New"), tr.t("Last"), tr.t("Sample")], rows
@@ -269,7 +271,7 @@ class _View:
                 self.unit(row, "memory_bytes"),
                 self.unit(row, "cpu_percent"),
             ]
-            for row in _mappings(_mapping(self.snapshot.get("pm2")).get("processes"))
+            for row in mappings(mapping(self.snapshot.get("pm2")).get("processes"))
         ]
         columns = [tr.t("Name"), "PID", tr.t("Status"), tr.t("Restarts"), tr.t("Uptime"), tr.t("Memory"), "CPU"]
         return self.table("processes", tr.t("PM2 processes"), columns, rows)
@@ -279,7 +281,7 @@ class _View:
         rows = [
             [self.unit(row, "seconds_s") if "seconds_s" in row else self.tr.value("_s", row.get("seconds"))]
             + [row.get(name) for name in ("user", "state", "query")]
-            for row in _mappings(_mapping(self.snapshot.get("database")).get("slow"))
+            for row in mappings(mapping(self.snapshot.get("database")).get("slow"))
         ]
         return self.table(
             "queries", tr.t("Long-running queries"), [tr.t("Time"), tr.t("User"), tr.t("State"), tr.t("Query")], rows
@@ -295,7 +297,7 @@ class _View:
                 self.unit(row, "used_percent"),
                 self.unit(row, "inodes_used_percent"),
             ]
-            for row in _mappings(_mapping(self.snapshot.get("resources")).get("disk"))
+            for row in mappings(mapping(self.snapshot.get("resources")).get("disk"))
         ]
         columns = [tr.t("Path"), tr.t("Free"), tr.t("Size"), tr.t("Used"), tr.t("Inodes used")]
         return self.table("disks", tr.t("Disks"), columns, rows)
@@ -307,21 +309,9 @@ class _View:
                 row.get("name"),
                 tr.value("", bool(row.get("exists"))),
                 tr.value("", bool(row.get("current"))),
-                self.unit(_mapping(row.get("copy")), "taken_at") if row.get("copy") else "–",
+                self.unit(mapping(row.get("copy")), "taken_at") if row.get("copy") else "–",
             ]
-            for row in _mappings(_mapping(self.snapshot.get("files")).get("files"))
+            for row in mappings(mapping(self.snapshot.get("files")).get("files"))
         ]
         columns = [tr.t("File"), tr.t("Exists"), tr.t("Copy is current"), tr.t("Newest copy")]
         return self.table("files", tr.t("Critical files when the run began"), columns, rows)
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}
-
-
-def _list(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, list | tuple) else []
-
-
-def _mappings(value: Any) -> list[Mapping[str, Any]]:
-    return [item for item in _list(value) if isinstance(item, Mapping)]

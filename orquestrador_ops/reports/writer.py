@@ -7,21 +7,19 @@ is, because log samples and process names are hostile input.
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..core.coerce import jsonable
 from ..core.files import link_latest, private_dir, safe_name, write_atomic
 from ..core.i18n import Translator
 from ..core.text import clean
-from .view import SCHEMA, build
+from .view import SCHEMA
 
 if TYPE_CHECKING:
     from jinja2 import Environment, Template
-
-__all__ = ["FORMATS", "build", "render", "warm", "write"]
 
 FORMATS = ("md", "html", "json")
 _TEMPLATES = Path(__file__).parent / "templates"
@@ -31,7 +29,7 @@ _MD_START = re.compile(r"^(?:(?=[#+=-])|(\d+)(?=[.)](?:\s|$)))")  # a heading, a
 
 
 def render(view: Mapping[str, Any], fmt: str, tr: Translator) -> str:
-    """Lay out ``view`` (of :func:`build`) as ``md``, ``html`` or ``json``; ``ValueError`` for any other format."""
+    """Lay out ``view`` (:func:`.view.build`) as ``md``, ``html`` or ``json``; ``ValueError`` for any other format."""
     if fmt == "json":
         return _json(view)
     if fmt not in FORMATS:
@@ -39,20 +37,13 @@ def render(view: Mapping[str, Any], fmt: str, tr: Translator) -> str:
     return page(f"report.{fmt}.j2", tr).render(view=view)
 
 
-def write(
-    record: Mapping[str, Any],
-    snapshot: Mapping[str, Any] | None,
-    verdict: Mapping[str, Any] | None,
-    *,
-    reports_dir: Path,
-    tr: Translator,
-) -> dict[str, str]:
-    """Write ``<reports_dir>/<host>/<procedure>-<run_id>.{md,html,json}`` and return ``{format: path}``.
+def write(view: Mapping[str, Any], *, reports_dir: Path, tr: Translator) -> dict[str, str]:
+    """Write ``view`` as ``<reports_dir>/<host>/<procedure>-<run_id>.{md,html,json}`` and return ``{format: path}``.
 
     Files are 0600 in directories 0700, whole or absent, and ``latest-<procedure>.<format>`` points at them. Raises
     ``OSError`` when they cannot be written.
     """
-    view = build(record, snapshot, verdict, tr)
+    record = view["data"]["record"]
     directory = private_dir(Path(reports_dir) / safe_name(str(record["host"])))
     procedure = safe_name(str(record["procedure"]))
     written = {}
@@ -150,24 +141,7 @@ def _json(view: Mapping[str, Any]) -> str:
     }
     # A line for each part: readable enough, and three times as quick as indenting all of it.
     parts = (
-        f"{json.dumps(name)}: {json.dumps(plain(part), ensure_ascii=False, sort_keys=True, allow_nan=False)}"
+        f"{json.dumps(name)}: {json.dumps(jsonable(part), ensure_ascii=False, sort_keys=True, allow_nan=False)}"
         for name, part in sorted(document.items())
     )
     return "{\n" + ",\n".join(parts) + "\n}\n"
-
-
-def plain(value: Any) -> Any:
-    """JSON that every reader takes: no NaN, no half surrogates, text for what JSON does not know."""
-    if isinstance(value, Mapping):
-        return {_text(key): plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(item) for item in value]
-    if value is None or isinstance(value, bool | int):
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return _text(value)
-
-
-def _text(value: object) -> str:
-    return str(value).encode("utf-8", "replace").decode()

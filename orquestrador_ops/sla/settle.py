@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from orquestrador.core.messages import msg
 from orquestrador.core.types import Message
 
-from ..core.text import clean
+from ..core.text import clean, excerpt
 from . import alerts
 from .evaluate import measure
 from .evaluate.objectives import Objectives
@@ -60,7 +60,6 @@ def settle(
         OSError: the metrics cannot be written.
     """
     from .data import rollups
-    from .export import openmetrics
 
     done = Outcome()
     for host, documents in found.items():
@@ -70,6 +69,8 @@ def settle(
     days = {name: wanted[name] for name in ("raw_days", "fine_days")}
     done.rolled_up = rollups.roll_up(desk.store, desk.now, **days, gap_s=gap_s)
     if wanted["textfile"]:
+        from .export import openmetrics
+
         readings = [measure.reading(desk.store, host, desk.now, timezone, gap_s) for host in found]
         done.textfile = str(wanted["textfile"])
         openmetrics.write(Path(done.textfile), [one for several in found.values() for one in several], readings)
@@ -117,8 +118,8 @@ def lines(outcome: Outcome, found: Found, logs: Mapping[str, Document], tr: Tran
 def _unread(result: Document) -> list[Message]:
     if not (result.get("failed") or result.get("unreachable")):
         return []
-    return [msg("Requests and errors of the logs could not be counted, older counts stand: {reason}",
-                reason=" ".join(str(result.get("msg") or "").split())[:200])]  # fmt: skip
+    reason = excerpt(result.get("msg") or "", 200)
+    return [msg("Requests and errors of the logs could not be counted, older counts stand: {reason}", reason=reason)]
 
 
 def result(outcome: Outcome, found: Found, tr: Translator, *, enforce: bool) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 from orquestrador.core.messages import msg
 from orquestrador.core.types import Message
 
-from ..core import i18n, text
+from ..core import i18n, outcomes, text
 from ..core.errors import HistoryError
 from ..core.settings import Settings
 from . import decisions as watch
@@ -124,7 +124,7 @@ def _counted(cycle: Cycle, kept: Settings, outcome: str, why: Message, check_mod
 def record(
     cycle: Cycle,
     kept: Settings,
-    seen: Mapping[str, Mapping[str, Any]],
+    seen: Mapping[str, watch.Look],
     *,
     number: int | None,
     started: float,
@@ -132,7 +132,7 @@ def record(
 ) -> Recorded:
     """Record what a cycle saw, in one transaction, and decide about every host.
 
-    ``seen``: by host, what the probe plugin returned; ``number`` and ``started`` (epoch seconds): of the cycle.
+    ``seen``: by host; ``number`` and ``started`` (epoch seconds): of the cycle.
 
     Raises:
         OSError: the history cannot be read or written: nobody may act then, because nobody could count it. What was
@@ -163,7 +163,7 @@ class _NotNoted(Exception):  # noqa: N818 - never leaves this module
 def _recorded(
     cycle: Cycle,
     kept: Settings,
-    seen: Mapping[str, Mapping[str, Any]],
+    seen: Mapping[str, watch.Look],
     rows: list[dict[str, Any]],
     *,
     number: int | None,
@@ -179,7 +179,7 @@ def _recorded(
         recorded = Recorded(decisions, _lines(decisions, tr), number)
         if check_mode:
             return recorded
-        memories = {host: one["memory"] for host, one in seen.items() if isinstance(one.get("memory"), Mapping)}
+        memories = {host: one.probe.memory for host, one in seen.items() if one.probe.memory is not None}
         watch_store.record_rows(store, rows, memories)
         spool.reserve(kept.state_dir)
         try:
@@ -206,16 +206,16 @@ def _note(store: Any, cycle: Cycle, kept: Settings, recorded: Recorded, hosts: i
     watch_store.finish(store, recorded.number, acted=0, data=counted, started_at=started, over=idle)
 
 
-def task_of(seen: Mapping[str, Any], decision: watch.Decision) -> dict[str, Any]:
+def task_of(seen: watch.Look, decision: watch.Decision) -> dict[str, Any]:
     """What the playbook needs to do what was decided: the decision, with the ``finding`` that people are told."""
     return {**decision, "finding": watch.finding(seen, decision) if decision["kind"] == watch.TELL else None}
 
 
 def budgets() -> dict[str, int]:
     """Seconds that each procedure may take that a verdict or a diagnosis can call for."""
-    from ..procedures import outcome as routines
+    from ..procedures.catalog import EMERGENCIES
 
-    return {name: routines.routine(name).budget_s for name in routines.PLAYBOOKS}
+    return {name: one.budget_s for name, one in EMERGENCIES.items()}
 
 
 def finish(kept: Settings, number: int, ended: Mapping[str, str]) -> None:
@@ -223,7 +223,7 @@ def finish(kept: Settings, number: int, ended: Mapping[str, str]) -> None:
     from ..history import access
     from . import store as watch_store
 
-    acted = sum(how in ("recovered", "failed", "unreachable") for how in ended.values())
+    acted = sum(how in (outcomes.RECOVERED, outcomes.FAILED, outcomes.UNREACHABLE) for how in ended.values())
     with access.open_history(kept.state_dir, kept.history_url) as store:
         watch_store.finish(store, number, acted=acted, data={"ended": dict(ended)})
 
@@ -235,26 +235,26 @@ def last_lines(ended: Mapping[str, str], tr: i18n.Translator) -> list[str]:
 
 
 _ENDS: Mapping[str, Message] = {
-    "recovered": msg("recovered, and proven healthy"),
-    "nothing": msg("well again before anything was done"),
-    "failed": msg("not recovered: see the report"),
-    "refused": msg("not recovered: another procedure has the lease of the host"),
-    "other": msg("another procedure's case by now: the next cycle sees to it"),
-    "held": msg("left alone: maintenance is under way"),
-    "breaker": msg("left alone: too many recoveries, the circuit breaker is open"),
-    "unreachable": msg("could not be reached"),
-    "told": msg("people were told"),
-    "settled": msg("the incident was looked at"),
+    outcomes.RECOVERED: msg("recovered, and proven healthy"),
+    outcomes.NOTHING: msg("well again before anything was done"),
+    outcomes.FAILED: msg("not recovered: see the report"),
+    outcomes.REFUSED: msg("not recovered: another procedure has the lease of the host"),
+    outcomes.OTHER: msg("another procedure's case by now: the next cycle sees to it"),
+    outcomes.HELD: msg("left alone: maintenance is under way"),
+    outcomes.BREAKER: msg("left alone: too many recoveries, the circuit breaker is open"),
+    outcomes.UNREACHABLE: msg("could not be reached"),
+    outcomes.TOLD: msg("people were told"),
+    outcomes.SETTLED: msg("the incident was looked at"),
 }
 
 
-def _decisions(store: Any, cycle: Cycle, seen: Mapping[str, Mapping[str, Any]]) -> dict[str, watch.Decision]:
+def _decisions(store: Any, cycle: Cycle, seen: Mapping[str, watch.Look]) -> dict[str, watch.Decision]:
     from . import store as watch_store
 
     incidents = watch_store.open_incidents(store)
     found: dict[str, watch.Decision] = {}
     for host, one in seen.items():
-        trouble = one.get("trouble")
+        trouble = one.trouble
         before = watch_store.troubles(store, host, cycle.patience) if trouble is not None else []
         found[host] = watch.decide(
             one,
@@ -273,22 +273,18 @@ def _maintenance(store: Any, host: str) -> Mapping[str, Any] | None:
     return maintenance.active(store, host, time.time())
 
 
-def _samples(seen: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, Any, Any, dict[str, Any]]]:
+def _samples(seen: Mapping[str, watch.Look]) -> Iterator[tuple[str, Any, Any, dict[str, Any]]]:
     """Rows for the history: where a second look was taken, the first one as well."""
-    rows: list[tuple[str, Any, Any, dict[str, Any]]] = []
     for host, one in seen.items():
-        first = one.get("first_look")
-        if isinstance(first, Mapping):
-            rows.append((host, first.get("snapshot"), first.get("verdict"), {"first_look": True, **_public(first)}))
-        rows.append((host, one.get("snapshot"), one.get("verdict"), {"trouble": one.get("trouble"), **_public(one)}))
-    return rows
+        if one.first is not None:
+            yield _sample(host, one.first, {"first_look": True})
+        yield _sample(host, one, {"trouble": one.trouble})
 
 
-def _public(look: Mapping[str, Any]) -> dict[str, Any]:
-    public = look.get("public")
-    if not isinstance(public, Mapping):
-        return {}
-    return {"public": {name: public.get(name) for name in ("ok", "status", "latency_ms", "error")}}
+def _sample(host: str, look: watch.Look, more: dict[str, Any]) -> tuple[str, Any, Any, dict[str, Any]]:
+    if look.public is not None:
+        more["public"] = {name: look.public.get(name) for name in ("ok", "status", "latency_ms", "error")}
+    return host, look.probe.snapshot, look.probe.verdict, more
 
 
 def _lines(decisions: Mapping[str, watch.Decision], tr: i18n.Translator) -> list[str]:
@@ -323,7 +319,7 @@ def _line(host: str, one: watch.Decision, tr: i18n.Translator) -> str:
 
 _STATES: Mapping[str, Message] = {
     watch.FAILING: msg("failing"),
-    watch.UNREACHABLE: msg("unreachable"),
+    outcomes.UNREACHABLE: msg("unreachable"),
     watch.UNSEEN: msg("unknown"),
     watch.OUTSIDE: msg("not reachable from outside"),
     watch.CAPACITY: msg("short of capacity"),

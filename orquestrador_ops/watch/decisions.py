@@ -9,15 +9,19 @@ for some cycles; only a failure is acted upon, and only when two looks agree on 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from orquestrador.core.messages import msg
-from orquestrador.core.types import CRITICAL, DEGRADED, HEALTHY, UNKNOWN, Message
+from orquestrador.core.types import CRITICAL, DEGRADED, FAILED, HEALTHY, REFUSED, UNKNOWN, Message
 
+from ..core.coerce import dig, items, mapping
+from ..core.host_results import ProbeResult
 from ..core.i18n import parse_time
+from ..core.outcomes import BREAKER, OTHER, TOLD, UNREACHABLE
 
-FAILING, UNREACHABLE, UNSEEN, OUTSIDE, CAPACITY = "failing", "unreachable", "unknown", "outside", "capacity"
+FAILING, UNSEEN, OUTSIDE, CAPACITY = "failing", "unknown", "outside", "capacity"
 NONE, RECOVER, TELL, SETTLE = "none", "recover", "tell", "settle"
 DONE, SKIPPED, LATE, RUNNING = "done", "skipped", "late", "running"
 
@@ -53,39 +57,54 @@ def lateness_s(due: object, now: datetime) -> float:
     return max((now - moment).total_seconds(), 0.0)
 
 
-def essence(result: Mapping[str, Any]) -> dict[str, Any]:
+@dataclass(frozen=True)
+class Look:
+    """What a cycle saw of a host, from inside and from here."""
+
+    probe: ProbeResult
+    trouble: str | None
+    public: Mapping[str, Any] | None = None  # how the address for users answered, None where it was not asked
+    blip: list[Message] = field(default_factory=list)  # what a second look did not find any more
+    first: Look | None = None  # the look before this one, where two were taken
+
+    @classmethod
+    def read(cls, value: object) -> Look:
+        """Take what the task that looks registered; a host that has nothing was not seen."""
+        found = mapping(value) or {"trouble": UNSEEN}
+        first = mapping(found.get("first_look"))
+        return cls(
+            probe=ProbeResult.read(found),
+            trouble=str(found["trouble"]) if found.get("trouble") else None,
+            public=mapping(found.get("public")) or None,
+            blip=items(found.get("blip")),
+            first=cls.read(first) if first else None,
+        )
+
+
+def essence(probe: ProbeResult) -> dict[str, Any]:
     """What a sample and a decision need of a probe: a healthy host's whole snapshot would only be carried about.
 
     ``{snapshot, verdict, outcome, failure}``.
     """
-    snapshot, verdict = result.get("snapshot"), result.get("verdict")
     kept: dict[str, Any] | None = None
-    if isinstance(snapshot, Mapping):
-        app = part(part(snapshot, "pm2"), "app")
-        http, logs = part(snapshot, "http"), part(snapshot, "logs")
+    if probe.snapshot is not None:
+        http, app = (mapping(dig(probe.snapshot, *path)) for path in (("http",), ("pm2", "app")))
         kept = {
-            "taken_at": snapshot.get("taken_at"),
+            "taken_at": probe.snapshot.get("taken_at"),
             "http": {name: http.get(name) for name in ("status", "latency_median_ms")},
             "pm2": {"app": {name: app.get(name) for name in ("memory_bytes", "cpu_percent", "restarts")}},
-            "logs": {"errors_day": logs.get("errors_day")},
-            "resources": {"disk": part(snapshot, "resources").get("disk")},
+            "logs": {"errors_day": dig(probe.snapshot, "logs", "errors_day")},
+            "resources": {"disk": dig(probe.snapshot, "resources", "disk")},
         }
-    judged: dict[str, Any] | None = None
-    if isinstance(verdict, Mapping):
-        checks = [{"id": check.get("id"), "status": check.get("status")} for check in verdict.get("checks") or []]
-        judged = {**{name: verdict.get(name) for name in ("overall", "procedure", "reasons")}, "checks": checks}
-    return {
-        "snapshot": kept,
-        "verdict": judged,
-        "outcome": result.get("outcome"),
-        "failure": result.get("failure") or _refused(result),
-    }
-
-
-def calls_for(result: Mapping[str, Any]) -> str:
-    """The procedure that a probe's verdict calls for, ``none`` as well when there is no verdict."""
-    verdict = result.get("verdict")
-    return str(verdict.get("procedure") or NONE) if isinstance(verdict, Mapping) else NONE
+    verdict: dict[str, Any] | None = None
+    if probe.verdict is not None:
+        judged = probe.judged
+        checks = [{"id": name, "status": status} for name, status in judged.checks.items()]
+        verdict = {**{name: getattr(judged, name) for name in ("overall", "procedure", "reasons")}, "checks": checks}
+    failure = probe.failure
+    if probe.failed and not failure:  # because of its variables
+        failure = msg("The probe was not sent: {reason}", reason=probe.said)
+    return {"snapshot": kept, "verdict": verdict, "outcome": probe.outcome, "failure": failure}
 
 
 def asked(http: Any, url: str, limit_s: float) -> dict[str, Any]:
@@ -116,22 +135,19 @@ def unanswered(url: str) -> dict[str, Any]:
     return {"ok": False, "url": shown, "status": None, "latency_ms": None, "error": "timeout", "reason": reason}
 
 
-def trouble(result: Mapping[str, Any], public: Mapping[str, Any] | None) -> str | None:
+def trouble(probe: ProbeResult, public: Mapping[str, Any] | None) -> str | None:
     """What is wrong with a host after its last look; ``None`` for one that is well or merely degraded.
 
     ``public`` is how the address for users answered from here: ``{ok, …}``, ``None`` when it was not asked.
     """
-    verdict = result.get("verdict")
-    if result.get("outcome") == "unreachable":
+    verdict = probe.judged
+    if probe.outcome == UNREACHABLE:
         return UNREACHABLE
-    if not isinstance(verdict, Mapping):
-        return UNSEEN
-    if calls_for(result) != NONE:
+    if verdict.procedure != NONE:
         return FAILING
-    overall = verdict.get("overall")
-    if overall == CRITICAL and _critical(verdict, _CAPACITY_CHECKS):
+    if verdict.overall == CRITICAL and not verdict.ids(CRITICAL).isdisjoint(_CAPACITY_CHECKS):
         return CAPACITY
-    if overall == UNKNOWN:
+    if verdict.overall == UNKNOWN:
         return UNSEEN
     return OUTSIDE if public is not None and not public.get("ok") else None
 
@@ -149,7 +165,7 @@ def streak(now: str | None, before: Sequence[str | None]) -> int:
 
 
 def decide(
-    seen: Mapping[str, Any],
+    seen: Look,
     *,
     lasted: int,
     patience: int,
@@ -158,19 +174,17 @@ def decide(
 ) -> Decision:
     """What to do about a host.
 
-    ``seen``: what the probe plugin returned about it, ``{trouble, blip, public}`` with verdict and failure; ``lasted``:
-    cycles in a row with this trouble; ``patience``: of how many to tell people; ``incident``: whether one is open;
-    ``maintenance``: the open window, if any.
+    ``lasted``: cycles in a row with this trouble; ``patience``: of how many to tell people; ``incident``: whether one
+    is open; ``maintenance``: the open window, if any.
 
     Returns ``{kind: none|recover|tell|settle, state, trouble, procedure, reasons, waits, then: Message|None}``;
     ``waits``: people are not told yet of a trouble that nobody may treat.
     """
-    verdict = seen.get("verdict") or {}
-    found = seen.get("trouble")
+    probe, found = seen.probe, seen.trouble
     told = {
-        "state": str(verdict.get("overall") or found or UNKNOWN),
+        "state": str(found or UNKNOWN) if probe.verdict is None else probe.judged.overall,
         "trouble": found,
-        "procedure": calls_for(seen),
+        "procedure": probe.judged.procedure,
         "reasons": reasons(seen),
         "waits": lasted < patience,
     }
@@ -179,7 +193,7 @@ def decide(
 
 
 def _course(
-    seen: Mapping[str, Any],
+    seen: Look,
     told: Mapping[str, Any],
     lasted: int,
     patience: int,
@@ -198,22 +212,18 @@ def _course(
         course = NONE, msg("cycle {lasted} of {patience}: noted", lasted=lasted, patience=patience)
     elif incident and told["state"] in (HEALTHY, DEGRADED):
         course = SETTLE, msg("well again: the incident is looked at")
-    elif seen.get("blip"):
+    elif seen.blip:
         course = NONE, msg("a second look found it well: nothing was done")
     return course
 
 
-def reasons(seen: Mapping[str, Any]) -> list[Message]:
+def reasons(seen: Look) -> list[Message]:
     """Why a host is not well, the first few."""
-    found = [seen["failure"]] if seen.get("failure") else []
-    public = seen.get("public")
-    if seen.get("trouble") == OUTSIDE and isinstance(public, Mapping):
-        found.append(outside(public))
-    blip = seen.get("blip")
-    found += list((seen.get("verdict") or {}).get("reasons") or [])
-    if blip and not found:
-        found += list(blip)
-    return found[:_REASONS]
+    found = [seen.probe.failure] if seen.probe.failure else []
+    if seen.trouble == OUTSIDE and seen.public is not None:
+        found.append(outside(seen.public))
+    found += seen.probe.judged.reasons
+    return (found or seen.blip)[:_REASONS]
 
 
 def outside(public: Mapping[str, Any]) -> Message:
@@ -222,13 +232,13 @@ def outside(public: Mapping[str, Any]) -> Message:
     return msg("Reachable inside, not outside: {reason}", reason=public.get("reason") or answered)
 
 
-def finding(seen: Mapping[str, Any], decision: Decision) -> dict[str, Any]:
+def finding(seen: Look, decision: Decision) -> dict[str, Any]:
     """A trouble that no procedure treats, in the shape in which a procedure reports: ``emergency_result``."""
     found = str(decision["trouble"])
     severity, level, proposal = _TOLD[found]
     return {
         "changed": False,
-        "outcome": "failed",
+        "outcome": FAILED,
         "diagnosis": {
             "alert": found,
             "severity": severity,
@@ -237,7 +247,7 @@ def finding(seen: Mapping[str, Any], decision: Decision) -> dict[str, Any]:
             "proposals": [proposal],
             "level": level,
         },
-        "before": {"snapshot": seen.get("snapshot"), "verdict": seen.get("verdict")},
+        "before": {"snapshot": seen.probe.snapshot, "verdict": seen.probe.verdict},
         "steps": {},
         "over_budget": False,
         "failures": [],
@@ -269,7 +279,7 @@ _TOLD: Mapping[str, tuple[str, str, Message]] = {
 
 
 # Ends after which a cycle's status is not 0.
-NOT_WELL = ("failed", "other", "refused", "breaker", "unreachable", "told")
+NOT_WELL = (FAILED, OTHER, REFUSED, BREAKER, UNREACHABLE, TOLD)
 
 
 def tally(decisions: Mapping[str, Decision]) -> dict[str, int]:
@@ -286,21 +296,3 @@ def tally(decisions: Mapping[str, Decision]) -> dict[str, int]:
 def worth_a_line(decision: Decision) -> bool:
     """Whether an operator is shown a host: whatever is not healthy, or about to be settled."""
     return decision["state"] != HEALTHY or decision["then"] is not None
-
-
-def part(whole: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """A part that is a mapping itself; empty where it is anything else: hosts say what they like."""
-    found = whole.get(name)
-    return found if isinstance(found, Mapping) else {}
-
-
-def _critical(verdict: Mapping[str, Any], ids: Iterable[str]) -> bool:
-    statuses = {check.get("id"): check.get("status") for check in verdict.get("checks") or []}
-    return any(statuses.get(one) == CRITICAL for one in ids)
-
-
-def _refused(result: Mapping[str, Any]) -> Message | None:
-    """What is said of a host whose probe could not even be sent, because of its variables."""
-    if not result.get("failed"):
-        return None
-    return msg("The probe was not sent: {reason}", reason=str(result.get("msg") or ""))

@@ -20,9 +20,9 @@ from orquestrador_ops.sla.data import periods
 from orquestrador_ops.sla.evaluate import burn_rate as burn
 from orquestrador_ops.sla.evaluate import readings
 from orquestrador_ops.sla.evaluate.objectives import Objectives
-from orquestrador_ops.sla.export import artefacts, grafana, openmetrics, openslo
+from orquestrador_ops.sla.export import artefacts, openmetrics
 from tests.integration import monitors
-from tests.unit.controller.sla import known
+from tests.unit.controller.sla import exported, known
 
 FILES = artefacts.COMMITTED
 RULES = FILES / "prometheus" / "orquestrador.rules.yml"
@@ -102,10 +102,10 @@ def asked_by_others() -> list[str]:
     found = [
         expression
         for path in sorted(FILES.glob("grafana/*.json"))
-        for expression in grafana.expressions(path.read_text(encoding="utf-8"))
+        for expression in exported.expressions(path.read_text(encoding="utf-8"))
     ]
     for path in FILES.glob("openslo/*.yml"):
-        for document in openslo.loaded(path.read_text(encoding="utf-8")):
+        for document in exported.documents(path.read_text(encoding="utf-8")):
             metric = document["spec"].get("indicator", {}).get("spec", {})
             parts = [metric.get("thresholdMetric"), *metric.get("ratioMetric", {}).values()]
             found += [part["metricSource"]["spec"]["query"] for part in parts if isinstance(part, dict)]

@@ -139,13 +139,15 @@ def test_figures_without_planned_time(asked: Asked, document: dict[str, Any], na
 
 
 def test_seconds_of_the_month(asked: Asked, document: dict[str, Any]) -> None:
-    assert document["seconds"] == pytest.approx({
-        "up": asked.seconds("good_uptime == 1", 60.0),
-        "down": asked.seconds(f"(good_uptime == 0){WITHOUT}", 10.0),
-        "planned_down": asked.seconds("(good_uptime == 0) and on () planned == 1", 10.0),
-        "unknown": asked.seconds("vector(1) unless on () good_uptime", 60.0),
-        "planned": asked.seconds("planned == 1", 10.0),
-    })  # fmt: skip
+    assert document["seconds"] == pytest.approx(
+        {
+            "up": asked.seconds("good_uptime == 1", 60.0),
+            "down": asked.seconds(f"(good_uptime == 0){WITHOUT}", 10.0),
+            "planned_down": asked.seconds("(good_uptime == 0) and on () planned == 1", 10.0),
+            "unknown": asked.seconds("vector(1) unless on () good_uptime", 60.0),
+            "planned": asked.seconds("planned == 1", 10.0),
+        }
+    )
 
 
 def test_every_day(asked: Asked, document: dict[str, Any]) -> None:

@@ -79,8 +79,8 @@ def work(task: dict[str, Any]) -> dict[str, Any]:
         memory = Memory()
         memory.start()
         began = time.perf_counter()
-        made = back_up(store, defaults_file=defaults, name=schema, recipient=task["recipient"], reserve_bytes=0,
-                       timeout_s=1800, stall_s=600)["backup"]  # fmt: skip
+        source = {"defaults_file": defaults, "name": schema, "recipient": task["recipient"]}
+        made = back_up(store, **source, reserve_bytes=0, timeout_s=1800, stall_s=600)["backup"]
         seconds = time.perf_counter() - began
         memory.over.set()
         for manifest in backups(store)[:-1]:
@@ -95,12 +95,12 @@ def work(task: dict[str, Any]) -> dict[str, Any]:
     manifest = backups(store)[-1]
     if what == "proof":
         began = time.perf_counter()
-        proof = verify(store, wanted=manifest["id"], identity=task["identity"], timeout_s=1800, stall_s=600,
-                       reserve_bytes=0)["backup"]["verified"]  # fmt: skip
+        backup = {"wanted": manifest["id"], "identity": task["identity"]}
+        proof = verify(store, **backup, timeout_s=1800, stall_s=600, reserve_bytes=0)["backup"]["verified"]
         return {"seconds": time.perf_counter() - began, "restore_s": proof["restore_s"]}
     client = find(PRODUCTS["mysql"].clients)
-    with throwaway_server(store, manifest["server"], schema, size_bytes=0, reserve_bytes=0,
-                          deadline=time.monotonic() + 1800) as server:  # fmt: skip
+    bounds = {"size_bytes": 0, "reserve_bytes": 0, "deadline": time.monotonic() + 1800}
+    with throwaway_server(store, manifest["server"], schema, **bounds) as server:
         return {"seconds": _shell(f"{client} {' '.join(server.access)} {server.schema} < {place}/dump.sql")}
 
 

@@ -179,13 +179,9 @@ def bench_fleet(lab: Lab, work: Path, _runs: int) -> dict[str, float]:
     sizes = fleet_sizes()
     rows: list[tuple[str, ...]] = [("inventory names", "seconds", "seconds per host", "routines not met")]
     empty = work / "empty.yml"
-    empty.write_text(
-        yaml.safe_dump(
-            [{"name": "One empty task", "hosts": "orquestrador", "gather_facts": False,
-              "tasks": [{"name": "Nothing", "ansible.builtin.command": {"cmd": "true"}, "changed_when": False}]}]
-        ),
-        encoding="utf-8",
-    )  # fmt: skip
+    nothing = {"name": "Nothing", "ansible.builtin.command": {"cmd": "true"}, "changed_when": False}
+    play = {"name": "One empty task", "hosts": "orquestrador", "gather_facts": False, "tasks": [nothing]}
+    empty.write_text(yaml.safe_dump([play]), encoding="utf-8")
     for names in sizes:
         inventory = str(fleet_inventory(lab, names, work))
         state, log = work / f"fleet-state-{names}", work / f"fleet-{names}.log"

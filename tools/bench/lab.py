@@ -71,10 +71,8 @@ class Lab:
 
     def ssh(self, command: str) -> list[str]:
         """A plain SSH call of its own, as an operator types it."""
-        return [
-            "ssh", "-o", "BatchMode=yes", "-o", "ControlMaster=no", "-o", "ControlPath=none", "-i", self.key,
-            *self.common, "-p", self.port, f"{self.user}@{self.host}", command,
-        ]  # fmt: skip
+        options = ["-oBatchMode=yes", "-oControlMaster=no", "-oControlPath=none", "-i", self.key, *self.common]
+        return ["ssh", *options, "-p", self.port, f"{self.user}@{self.host}", command]
 
     def run(self, script: str, given: bytes = b"", *, limit_s: float = LIMIT_S) -> str:
         """What a script prints that runs on the lab as the application's user."""

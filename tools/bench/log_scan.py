@@ -26,9 +26,13 @@ FAILED = 0.001  # of the requests; the bound of the error rate
 POOL = 5000  # different requests
 BEGIN = 1_795_305_600  # 2026-11-22 00:00 UTC
 PATHS = (
-    "/api/health", "/", "/api/trpc/models.list", "/api/trpc/chat.send", "/assets/index-4f9d1c2a.js",
+    "/api/health",
+    "/",
+    "/api/trpc/models.list",
+    "/api/trpc/chat.send",
+    "/assets/index-4f9d1c2a.js",
     "/api/trpc/tasks.getById?input=%7B%22json%22%3A%7B%22id%22%3A123%7D%7D",
-)  # fmt: skip
+)
 AGENTS = (
     "curl/8.5.0",
     "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36",
@@ -113,10 +117,8 @@ def _ours(folder: Path, end: float, lines: int, failed: int) -> float:
 
 def _grep(path: Path, failed: int) -> float:
     begun = time.perf_counter()
-    done = subprocess.run(
-        ["grep", "-c", "--", MARKER, str(path)],
-        env={**os.environ, "LC_ALL": "C"}, capture_output=True, text=True, timeout=300, check=True,
-    )  # fmt: skip
+    argv, environment = ["grep", "-c", "--", MARKER, str(path)], {**os.environ, "LC_ALL": "C"}
+    done = subprocess.run(argv, env=environment, capture_output=True, text=True, timeout=300, check=True)
     seconds = time.perf_counter() - begun
     if int(done.stdout) != failed:
         raise CannotMeasureError(f"{failed} failures were written, grep found {done.stdout.strip()}")

@@ -32,6 +32,7 @@ class Fault(NamedTuple):
     procedure: str
 
 
+STOP_DATABASE = "sudo systemctl stop mysql 2>/dev/null || sudo systemctl stop mariadb"
 FAULTS = (
     Fault("recover_stopped_s", "application stopped", "pm2 stop {app} >/dev/null", "offline"),
     Fault("recover_hung_s", "application hangs (SIGSTOP)", f"kill -STOP {APP_PID}", "offline"),
@@ -43,9 +44,8 @@ FAULTS = (
         f" && sudo systemctl daemon-reload && kill -KILL {PM2_PID}",
         "offline",
     ),
-    Fault("recover_mysql_s", "database stopped", "sudo systemctl stop mysql 2>/dev/null || sudo systemctl stop mariadb",
-          "database"),
-)  # fmt: skip
+    Fault("recover_mysql_s", "database stopped", STOP_DATABASE, "database"),
+)
 LITERAL = "cd {folder} && pm2 stop {app}; sleep 5; pm2 start ecosystem.config.cjs; sleep 15; ./health-monitor.sh"
 
 

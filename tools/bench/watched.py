@@ -24,10 +24,8 @@ def bench_watched(lab: Lab, work: Path, _runs: int) -> dict[str, float]:
     argv = [sys.executable, "-m", "orquestrador_ops.cli", "watch", "--interval", str(INTERVAL_S)]
     log = work / "watched.log"
     with log.open("w", encoding="utf-8") as output:
-        watch = subprocess.Popen(
-            argv, cwd=ROOT, env=environment(work, OPS_STATE_DIR=str(state)), stdin=subprocess.DEVNULL,
-            stdout=output, stderr=subprocess.STDOUT,
-        )  # fmt: skip
+        streams = {"stdin": subprocess.DEVNULL, "stdout": output, "stderr": subprocess.STDOUT}
+        watch = subprocess.Popen(argv, cwd=ROOT, env=environment(work, OPS_STATE_DIR=str(state)), **streams)
     rows: list[tuple[str, ...]] = [("fault", "found s", "well again s")]
     found: list[float] = []
     well: list[float] = []

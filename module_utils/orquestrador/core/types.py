@@ -1,7 +1,7 @@
 """Shapes of the data that flows from a managed host to the controller.
 
-The five nouns are those of the architecture: snapshot (what is), check and verdict (how that compares with what the
-playbook expects), finding (what could not be observed, and why). Every value is JSON; units are in the names.
+Snapshot: what is. Check and verdict: how that compares with what the playbook expects. Finding: what could not be
+observed, and why. Every value is JSON; units are in the names.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from typing import Any, Optional, TypedDict
 
 SNAPSHOT_SCHEMA = 1
 
-# Check and verdict vocabulary. Order matters: the worst wins.
+# How things end; what ends how: orquestrador_ops/core/outcomes.py.
 OK, WARN, UNKNOWN, CRITICAL = "ok", "warn", "unknown", "critical"
 HEALTHY, DEGRADED = "healthy", "degraded"
+CHANGED, SKIPPED, FAILED, RECOVERED, REFUSED = "changed", "skipped", "failed", "recovered", "refused"
 
 
 class Message(TypedDict):
@@ -23,7 +24,7 @@ class Message(TypedDict):
 
 
 class Finding(TypedDict):
-    """Something that could not be observed, or was observed to be wrong with the observing itself."""
+    """Something that could not be observed, or was wrong with the observing itself."""
 
     collector: str  # pm2 | port | http | database | resources | logs | files | runner
     code: str  # stable, e.g. "timeout", "stale_socket", "not_json"
@@ -127,8 +128,8 @@ class ResourceState(TypedDict):
 
 
 class LogState(TypedDict):
-    errors: int  # error events since the last run (in the window)
-    errors_day: int  # error events in the last 24 h
+    errors: int  # events since the last run
+    errors_day: int  # in the last 24 h
     window: dict[str, Any]  # {since, until, first: bool, complete: bool}
     fingerprints: list[dict[str, Any]]  # {fingerprint, sample, count, first_at, last_at, new}
     files: list[dict[str, Any]]  # {path, size_bytes, read_bytes, rotated, truncated, complete, missing}
@@ -160,18 +161,18 @@ class Snapshot(TypedDict):
 class Check(TypedDict):
     id: str  # one of health.checks.CHECK_IDS
     title: Message
-    status: str  # ok | warn | critical | unknown
+    status: str
     observed: Message
     expected: Message
-    hint: Optional[Message]  # what to do next, when it is not ok
+    hint: Optional[Message]
     evidence: dict[str, Any]
-    source: str  # chapter of the operational playbook that asks for it
+    source: str  # chapter of the operational playbook
 
 
 class Verdict(TypedDict):
-    overall: str  # healthy | degraded | critical | unknown
+    overall: str
     checks: list[Check]
-    procedure: str  # none | database | offline | performance | disk
+    procedure: str  # of an emergency, or none
     reasons: list[Message]
 
 

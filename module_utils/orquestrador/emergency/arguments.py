@@ -6,13 +6,10 @@ import os
 from typing import Any, Optional
 
 from ..core.ranges import out_of_range
-
-# Only looks and tells which procedure it is.
-AUTO = "auto"
-PROCEDURES = ("offline", "performance", "database", "disk", AUTO)
+from ..procedures import AUTO, EMERGENCIES
 
 ARGUMENT_SPEC: dict[str, Any] = {
-    "procedure": {"type": "str", "required": True, "choices": list(PROCEDURES)},
+    "procedure": {"type": "str", "required": True, "choices": [*EMERGENCIES, AUTO]},
     "probe": {"type": "dict", "required": True},
     "budget_s": {"type": "float", "required": True},
     "stable_s": {"type": "float", "default": 1},

@@ -13,36 +13,30 @@ from typing import Any, Callable, NamedTuple, Optional, Union, cast
 # this program into does not let in.
 import http.client  # noqa: F401 isort: skip
 
-from ..app import health_endpoint as http_health
+from ..app import health_endpoint
 from ..app.control import Application, Settings
 from ..core import redact
 from ..core.errors import OperatorError
 from ..core.jsonable import clean
-from ..core.types import Message, Pm2State
-from ..health import arguments
-from ..health import evaluate as judge
-from ..health import probe as observe
-from ..logs import errors as logs
-from ..mysql import state as database
-from ..pm2 import orphans as emergency_orphans
-from ..system import dated_copies, signals
-from ..system import ports as port
+from ..core.types import UNKNOWN, Message, Pm2State
+from ..health import arguments, evaluate, probe
+from ..logs import errors
+from ..mysql import state
+from ..pm2 import orphans
+from ..procedures import MEASURED
+from ..system import dated_copies, ports, signals
 from ..system.command import run
 from ..system.identity import Owner
 from ..system.isolate import apart
 from ..system.resources import process_state
-from .clues import database as emergency_database_clues
-from .clues import host as emergency_clues
-from .clues import load as emergency_load
-from .diagnosis import diagnose as diagnosis
+from .clues import database, host, load
+from .diagnosis.diagnose import diagnose
 
-LOADED = (dated_copies, database, http_health, logs, redact)
+LOADED = (dated_copies, errors, health_endpoint, redact, state)
 # What an observation may take of the budget.
 OBSERVE_S = 15.0
 # What a look may take beside the observation itself: the clues, a host that is slow.
 CLUES_S, SPARE_S = 8.0, 3.0
-# One answer tells whether it answers; how quickly takes as many as the probe's own arguments say.
-MEASURED = frozenset({"performance", "auto"})
 HALTED, HALTED_TIMEOUT_S, HALTED_DAEMON_S = "T", 0.5, 2.0
 # States of PM2's that pass by themselves, and how long they are given.
 PASSING = frozenset({"launching", "stopping"})
@@ -127,15 +121,15 @@ class Scene:
         none answers. Who holds the port, only root sees.
         """
         seconds = min(OBSERVE_S, max(self.left(), 1.0))
-        owners = port.owners(int(self.params["app_port"]))
+        owners = ports.owners(int(self.params["app_port"]))
         params = {**self.params, "timeout": seconds, "port_owners": owners, **changed, "pm2_command": ""}
 
         def look() -> dict[str, Any]:
-            observed = observe.observe(params, arguments.cpu_percent(params))
+            observed = probe.observe(params, arguments.cpu_percent(params))
             return {**observed, "more": clean(more(observed["snapshot"]))}
 
         seen = apart(self.owner, look, seconds + more_s + SPARE_S)
-        judged = judge.judge(params, seen)
+        judged = evaluate.judge(params, seen)
         return cast("dict[str, Any]", judged["snapshot"]), cast("dict[str, Any]", judged["verdict"]), seen["more"]
 
     def look(self) -> None:
@@ -151,12 +145,12 @@ class Scene:
         if state["daemon_pid"] and process_state(state["daemon_pid"]) == HALTED:
             changed["collector_timeout"] = HALTED_DAEMON_S
         self.snapshot, self.verdict, self.clues = self._observed(
-            lambda snapshot: emergency_clues.collect(self.params, snapshot), CLUES_S, changed
+            lambda snapshot: host.collect(self.params, snapshot), CLUES_S, changed
         )
         self._look_closer(state)
-        emergency_database_clues.complete(self.params, self.snapshot, self.clues)
-        self.clues.update(emergency_load.clues(self.params, self.snapshot, self.verdict))
-        self.diagnosis = diagnosis.diagnose(self.snapshot, self.verdict, self.clues)
+        database.complete(self.params, self.snapshot, self.clues)
+        self.clues.update(load.clues(self.params, self.snapshot, self.verdict))
+        self.diagnosis = diagnose(self.snapshot, self.verdict, self.clues)
 
     def _look_closer(self, state: Pm2State) -> None:
         """Clues that only root may see, or that PM2's own files hold."""
@@ -170,7 +164,7 @@ class Scene:
     def orphans(self, listeners: Sequence[Mapping[str, Any]]) -> list[int]:
         """Processes of the application on its port whose PM2 is gone."""
         params = self.params
-        return emergency_orphans.find(
+        return orphans.find(
             listeners, app=params["app_name"], uid=self.owner.uid, home=os.path.expanduser(params["pm2_home"])
         )
 
@@ -201,7 +195,7 @@ class Scene:
 
     def step(self, name: str, planned_s: float) -> Step:
         """Begin a step of the record."""
-        self.steps[name] = {"planned_s": round(planned_s, 1), "started_at": _now(), "status": "unknown"}
+        self.steps[name] = {"planned_s": round(planned_s, 1), "started_at": _now(), "status": UNKNOWN}
         self.changed_step()
         return Step(self.steps[name], self.changed_step)
 

@@ -14,16 +14,16 @@ import time
 from collections.abc import Iterable, Sequence
 from typing import Any, Optional
 
-from ..app import git as git_integrity
+from ..app import git
 from ..core import redact
 from ..core.jsonable import clean, iso
 from ..core.messages import msg
 from ..core.types import Message
-from ..mysql import state as database
-from ..pm2 import orphans as emergency_orphans
+from ..mysql import state
+from ..pm2 import orphans
 from ..system.identity import Owner
 from ..system.process_table import look
-from .clues import database as emergency_database_clues
+from .clues import database
 from .context import Scene
 
 WINDOW_S = 0.2
@@ -101,7 +101,7 @@ def collect(scene: Scene, seconds: float) -> dict[str, Any]:
         evidence["commits"] = _commits(scene, min(GIT_S, deadline - time.monotonic()))
     evidence["last_lines"] = scene.clues.get("error_tail") or []
     if scene.clues.get("database"):
-        evidence.update(emergency_database_clues.evidence(params, scene.clues, deadline))
+        evidence.update(database.evidence(params, scene.clues, deadline))
     scrubbed: dict[str, Any] = redact.scrub(evidence, secrets)
     return scrubbed
 
@@ -133,7 +133,7 @@ def changed_files(directory: str, seconds: float) -> list[dict[str, Any]]:
 
 def _listener(item: dict[str, Any]) -> dict[str, Any]:
     pid = item.get("pid")
-    return {**item, "unit": emergency_orphans.unit_of(int(pid)) if pid else None}
+    return {**item, "unit": orphans.unit_of(int(pid)) if pid else None}
 
 
 def _commits(scene: Scene, seconds: float) -> list[dict[str, str]]:
@@ -141,7 +141,7 @@ def _commits(scene: Scene, seconds: float) -> list[dict[str, str]]:
     options = ("-c", "core.fsmonitor=", "-c", "core.hooksPath=/dev/null", "-c", "log.showSignature=false")
     argv = ["git", "-C", str(scene.params["app_dir"]), *options, "log", f"-{MAX_COMMITS}", "--no-color", layout]
     done = scene.owner.run(argv, timeout_s=seconds, env={"GIT_OPTIONAL_LOCKS": "0", "GIT_TERMINAL_PROMPT": "0"})
-    return git_integrity.parse_log(done.stdout) if done.code == 0 else []
+    return git.parse_log(done.stdout) if done.code == 0 else []
 
 
 def summary(rows: Iterable[Sequence[Any]]) -> list[dict[str, Any]]:
@@ -170,12 +170,12 @@ def _text(value: Any) -> str:
 def _sessions(params: dict[str, Any], seconds: float) -> list[dict[str, Any]]:
     """By the operations account, which sees everybody's sessions; empty when it can't look."""
     try:
-        defaults, _ = database.read_defaults(os.path.expanduser(params["mysql_defaults_file"]))
-        connection = database.connect(defaults, params["mysql_database"], seconds / 2)
+        defaults, _ = state.read_defaults(os.path.expanduser(params["mysql_defaults_file"]))
+        connection = state.connect(defaults, params["mysql_database"], seconds / 2)
     except Exception:  # noqa: BLE001 - the snapshot says why; the evidence goes without
         return []
     try:
-        for table in database.MYSQL.processlists:
+        for table in state.MYSQL.processlists:
             with contextlib.suppress(Exception), connection.cursor() as cursor:
                 cursor.execute(f"SELECT USER, COMMAND, TIME FROM {table} LIMIT 5000")  # noqa: S608 - a name of ours
                 return summary(cursor.fetchall())

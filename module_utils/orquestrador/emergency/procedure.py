@@ -15,46 +15,40 @@ import contextlib
 import os
 import time
 from collections.abc import Iterable
-from typing import Any, Callable, Optional
+from typing import Any, Callable, NamedTuple, Optional
 
 from ..core.errors import OperatorError
 from ..core.messages import msg, plain
-from ..core.types import Message
+from ..core.types import CHANGED, FAILED, HEALTHY, OK, RECOVERED, REFUSED, SKIPPED, UNKNOWN, WARN, Message
 from ..lease import lease_file, model
-from ..system import supervisor as emergency_guard
+from ..procedures import AUTO, EMERGENCIES
+from ..system import supervisor
 from ..system.identity import Owner
-from . import evidence as emergency_evidence
-from .arguments import AUTO, at_home
+from .arguments import at_home
 from .context import OBSERVE_S, Rung, Scene, Step
-from .ladders import (
-    database as emergency_database,
-)
-from .ladders import (
-    disk as emergency_disk,
-)
-from .ladders import (
-    offline as emergency_offline,
-)
-from .ladders import (
-    performance as emergency_performance,
-)
+from .evidence import Record, collect
+from .ladders import database, disk, offline, performance
 
-# By procedure, what gives the rungs for a scene.
-LADDERS: dict[str, Callable[[Scene], Iterable[Rung]]] = {
-    "offline": emergency_offline.ladder,
-    "performance": emergency_performance.ladder,
-    "database": emergency_database.ladder,
-    "disk": emergency_disk.ladder,
-}
-# Procedures that are more than a ladder climb it themselves: what is still wrong, and whether anything was changed.
 Attempt = Callable[[Rung], bool]
-CLIMBS: dict[str, Callable[[Scene, Attempt], tuple[Optional[Message], bool]]] = {
-    "performance": emergency_performance.climb,
-    "disk": emergency_disk.climb,
+Climb = Callable[[Scene, Attempt], tuple[Optional[Message], bool]]
+
+
+class Ladder(NamedTuple):
+    """What gives a procedure's rungs for a scene.
+
+    One that is more than a ladder climbs it by itself: what is still wrong, and whether anything was changed.
+    """
+
+    rungs: Callable[[Scene], Iterable[Rung]]
+    climb: Optional[Climb] = None
+
+
+LADDERS = {
+    "offline": Ladder(offline.ladder),
+    "performance": Ladder(performance.ladder, performance.climb),
+    "database": Ladder(database.ladder),
+    "disk": Ladder(disk.ladder, disk.climb),
 }
-# Procedures that have to do without room on the disk, for a lease as well.
-NEEDS_NO_ROOM = frozenset({"disk"})
-HEALTHY, RECOVERED, FAILED, REFUSED = "healthy", "recovered", "failed", "refused"
 # A rung is not begun with less: there would be nothing left to prove it with.
 LEAST_S = 3.0
 # What the keeping of evidence may take of the budget.
@@ -88,7 +82,7 @@ def run(params: dict[str, Any], *, check_mode: bool = False) -> dict[str, Any]:
     for arguments that can't be used.
     """
     owner = Owner(params["app_user"])
-    watched = emergency_guard.watch(
+    watched = supervisor.watch(
         lambda tell: _work(params, check_mode, tell), limit_s=float(params["budget_s"]) + GUARD_S
     )
     if watched.complete and watched.said is not None:
@@ -104,20 +98,20 @@ def _cut_short(params: dict[str, Any], owner: Owner, result: dict[str, Any], *, 
     else:
         reason = msg("The procedure was ended from outside before it was done: see who did that, and run it again")
     for entry in result["steps"].values():
-        if entry["status"] == "unknown":
-            entry.update(status="failed", note=reason, evidence=entry.get("evidence") or {})
+        if entry["status"] == UNKNOWN:
+            entry.update(status=FAILED, note=reason, evidence=entry.get("evidence") or {})
     result["diagnosis"] = result["diagnosis"] or {"alert": params["procedure"], "scenario": "unclear"}
     if overdue:
         result["diagnosis"]["level"] = OVER_BUDGET_LEVEL
     result.update(outcome=FAILED, over_budget=overdue, failures=[*result["failures"], reason])
     if "evidence" in result["steps"]:
         kept = result["steps"]["evidence"].get("evidence")
-        emergency_evidence.Record(params, owner).write({**result, "evidence": kept})
+        Record(params, owner).write({**result, "evidence": kept})
     _release(owner, params, result["steps"].get("lease"))
     return result
 
 
-def _work(params: dict[str, Any], check_mode: bool, tell: emergency_guard.Tell) -> dict[str, Any]:
+def _work(params: dict[str, Any], check_mode: bool, tell: supervisor.Tell) -> dict[str, Any]:
     """The whole procedure; a defect of it becomes a failure of what it was doing."""
     scene = Scene(params, check_mode=check_mode)
     result = _Result(scene)
@@ -138,19 +132,19 @@ def _procedure(scene: Scene, result: _Result) -> dict[str, Any]:
     evidence = {name: case[name] for name in ("alert", "scenario", "severity", "level")}
     procedure = params["procedure"]
     if case["alert"] == "none":
-        found.end("ok", msg("Nothing here calls for this procedure: nothing was touched"), evidence)
+        found.end(OK, msg("Nothing here calls for this procedure: nothing was touched"), evidence)
         return result.of(HEALTHY)
     if procedure == AUTO:
-        found.end("ok", case["reasons"][0] if case["reasons"] else None, evidence)
+        found.end(OK, case["reasons"][0] if case["reasons"] else None, evidence)
         return result.of(REFUSED)
     if case["alert"] != procedure:
         other = msg(
             "This is a case for the procedure {procedure}, the root cause: run playbooks/emergency/{procedure}.yml",
             procedure=case["alert"],
         )
-        found.end("failed", other, evidence)
+        found.end(FAILED, other, evidence)
         return result.of(REFUSED, other)
-    found.end("ok", case["reasons"][0] if case["reasons"] else None, evidence)
+    found.end(OK, case["reasons"][0] if case["reasons"] else None, evidence)
     if scene.check_mode:
         return _foretell(scene, result)
     return _leased(scene, result)
@@ -164,10 +158,10 @@ def _leased(scene: Scene, result: _Result) -> dict[str, Any]:
         with scene.owner.at_work():
             held = lease_file.acquire(params["lease_path"], _wanted(scene), wait_s=min(LEASE_WAIT_S, scene.left()))
     except model.LeaseError as error:
-        if params["procedure"] in NEEDS_NO_ROOM and lease_file.no_room(error):
+        if EMERGENCIES[params["procedure"]].needs_no_room and lease_file.no_room(error):
             return _by_lock(scene, result, taken)
         return _not_had(result, taken, error)
-    taken.end("ok", held["note"], {"lease": held["lease"]})
+    taken.end(OK, held["note"], {"lease": held["lease"]})
     try:
         return _climb(scene, result)
     finally:
@@ -176,7 +170,7 @@ def _leased(scene: Scene, result: _Result) -> dict[str, Any]:
 
 def _not_had(result: _Result, taken: Step, error: model.LeaseError) -> dict[str, Any]:
     """Without the lease nothing is touched. Only somebody who has it is a reason to stand back: all else is a fault."""
-    taken.end("failed", error.message, {"holder": error.holder} if error.holder else {})
+    taken.end(FAILED, error.message, {"holder": error.holder} if error.holder else {})
     return result.of(REFUSED if error.holder else FAILED, error.message)
 
 
@@ -199,15 +193,16 @@ def _by_lock(scene: Scene, result: _Result, taken: Step) -> dict[str, Any]:
                 note = stack.enter_context(lease_file.by_lock(scene.params["lease_path"], _wanted(scene)))
         except model.LeaseError as error:
             return _not_had(result, taken, error)
-        taken.end("warn", note)
+        taken.end(WARN, note)
         return _climb(scene, result)
 
 
 def _climb(scene: Scene, result: _Result) -> dict[str, Any]:
-    record = emergency_evidence.Record(scene.params, scene.owner)
+    record = Record(scene.params, scene.owner)
     _keep_evidence(scene, record)
-    if scene.params["procedure"] in CLIMBS:
-        outcome, why = _climb_itself(scene, result)
+    climb = LADDERS[scene.params["procedure"]].climb
+    if climb is not None:
+        outcome, why = _climb_itself(scene, climb, result)
     else:
         outcome = RECOVERED if _any_rung(scene, result) else FAILED
         why = _why_failed(scene, result) if outcome == FAILED else None
@@ -220,21 +215,22 @@ def _climb(scene: Scene, result: _Result) -> dict[str, Any]:
     return ended
 
 
-def _keep_evidence(scene: Scene, record: emergency_evidence.Record) -> None:
+def _keep_evidence(scene: Scene, record: Record) -> None:
     """Before anything is changed. What can't be kept or collected is said, and stops no recovery."""
     kept = scene.step("evidence", EVIDENCE_S)
     try:
-        evidence = emergency_evidence.collect(scene, min(EVIDENCE_S, scene.left()))
-        wrong = record.write({"diagnosis": scene.diagnosis, "before": {"snapshot": scene.snapshot},
-                              "evidence": evidence})  # fmt: skip
-        kept.end("warn" if wrong else "ok", wrong, evidence if wrong else {**evidence, "path": record.path})
+        evidence = collect(scene, min(EVIDENCE_S, scene.left()))
+        wrong = record.write(
+            {"diagnosis": scene.diagnosis, "before": {"snapshot": scene.snapshot}, "evidence": evidence}
+        )
+        kept.end(WARN if wrong else OK, wrong, evidence if wrong else {**evidence, "path": record.path})
     except Exception as error:  # noqa: BLE001 - see above
-        kept.end("warn", _defect(error))
+        kept.end(WARN, _defect(error))
 
 
-def _climb_itself(scene: Scene, result: _Result) -> tuple[str, Optional[Message]]:
+def _climb_itself(scene: Scene, climb: Climb, result: _Result) -> tuple[str, Optional[Message]]:
     """The outcome, and why when it failed; what was gone before anything was touched was no recovery."""
-    wrong, changed = CLIMBS[scene.params["procedure"]](scene, lambda rung: _try(scene, rung, result))
+    wrong, changed = climb(scene, lambda rung: _try(scene, rung, result))
     result.changed = result.changed or changed
     result.over_budget = scene.left() <= 0
     if wrong is None:
@@ -245,20 +241,20 @@ def _climb_itself(scene: Scene, result: _Result) -> tuple[str, Optional[Message]
 def _any_rung(scene: Scene, result: _Result) -> bool:
     """Climb until the application is well; whether it is. A ladder may look again before it gives its next rung."""
     climbed = False
-    for rung in LADDERS[scene.params["procedure"]](scene):
+    for rung in LADDERS[scene.params["procedure"]].rungs(scene):
         climbed = True
         if scene.left() < LEAST_S:
             result.over_budget = True
             return False
         if _try(scene, rung, result):
             return True
-        if rung.decisive and scene.steps[rung.id]["status"] == "failed":
+        if rung.decisive and scene.steps[rung.id]["status"] == FAILED:
             break
     result.over_budget = scene.left() <= 0
     if not climbed:
         # Known, and for a person to mend: such a run has not met its end, whatever the checks say.
         case = scene.diagnosis
-        scene.steps["diagnosis"].update(status="failed", note=[*case["reasons"][:1], *case["proposals"]] or None)
+        scene.steps["diagnosis"].update(status=FAILED, note=[*case["reasons"][:1], *case["proposals"]] or None)
     return False
 
 
@@ -283,11 +279,11 @@ def _try(scene: Scene, rung: Rung, result: _Result) -> bool:
     finally:
         _count_restarts(scene, before, evidence)
     if wrong is None:
-        step.end("ok" if rung.passive else "changed", alone or None, evidence)
+        step.end(OK if rung.passive else CHANGED, alone or None, evidence)
         if rung.partial:
             return False
         return not rung.prepares or scene.app.well(min(2.0, scene.left()), stable_s=_stable(scene)) is None
-    step.end("warn", [msg("It did not help: {reason}", reason=wrong), *alone, *cut(end)], evidence)
+    step.end(WARN, [msg("It did not help: {reason}", reason=wrong), *alone, *cut(end)], evidence)
     result.failures.append(wrong)
     return False
 
@@ -298,8 +294,13 @@ def _cut(given: float, planned: float) -> Callable[[float], list[Message]]:
     def said(end: float) -> list[Message]:
         if given >= planned or time.monotonic() < end - 1:
             return []
-        return [msg("It was cut short: {given_s} of {planned_s} were left of the budget", given_s=round(given, 1),
-                    planned_s=planned)]  # fmt: skip
+        return [
+            msg(
+                "It was cut short: {given_s} of {planned_s} were left of the budget",
+                given_s=round(given, 1),
+                planned_s=planned,
+            )
+        ]
 
     return said
 
@@ -309,7 +310,7 @@ def _several(note: Any) -> list[Message]:
 
 
 def _failed(result: _Result, step: Step, messages: list[Message], evidence: dict[str, Any]) -> bool:
-    step.end("failed", messages, evidence)
+    step.end(FAILED, messages, evidence)
     result.failures.append(messages[0])
     return False
 
@@ -335,11 +336,11 @@ def _foretell(scene: Scene, result: _Result) -> dict[str, Any]:
     taken = scene.step("lease", LEASE_WAIT_S)
     try:
         with scene.owner.at_work():
-            taken.end("ok", lease_file.predict(scene.params["lease_path"], _wanted(scene))["note"])
+            taken.end(OK, lease_file.predict(scene.params["lease_path"], _wanted(scene))["note"])
     except model.LeaseError as error:
         return _not_had(result, taken, error)
-    for rung in LADDERS[scene.params["procedure"]](scene):
-        scene.step(rung.id, rung.planned_s).end("skipped", rung.would)
+    for rung in LADDERS[scene.params["procedure"]].rungs(scene):
+        scene.step(rung.id, rung.planned_s).end(SKIPPED, rung.would)
         result.changed = result.changed or not rung.passive
     return result.of(FAILED, msg("Check mode: nothing was done"))
 
@@ -351,8 +352,8 @@ def _release(owner: Owner, params: dict[str, Any], entry: Optional[dict[str, Any
             note = lease_file.release(params["lease_path"], run_id=params["lease_run_id"])["note"]
     except model.LeaseError as error:  # it expires by itself
         note = error.message
-    if note and entry is not None and entry["status"] == "ok":
-        entry.update(status="warn", note=note)
+    if note and entry is not None and entry["status"] == OK:
+        entry.update(status=WARN, note=note)
 
 
 def _count_restarts(scene: Scene, before: dict[str, int], evidence: dict[str, Any]) -> None:

@@ -66,8 +66,14 @@ def growth(points: Sequence[Point]) -> dict[str, Any]:
     """
     line = fit(points)
     if line is None:
-        return {"growing": False, "growth_per_min_bytes": None, "sure": None, "grown_bytes": None, "span_s": 0.0,
-                "points": len(points)}  # fmt: skip
+        return {
+            "growing": False,
+            "growth_per_min_bytes": None,
+            "sure": None,
+            "grown_bytes": None,
+            "span_s": 0.0,
+            "points": len(points),
+        }
     grown = line.last - line.first
     breath = max(BREATH_BYTES, BREATH_SHARE * max(line.first, 0.0))
     return {

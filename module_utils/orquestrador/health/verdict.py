@@ -10,18 +10,11 @@ from typing import Any, Optional
 
 from ..core.messages import msg
 from ..core.types import CRITICAL, DEGRADED, HEALTHY, UNKNOWN, WARN, Memory, Message, Snapshot, Verdict
+from ..procedures import EMERGENCIES
 from .checks import CHECK_IDS, CHECKS
 from .checks.pm2 import instances_of, restarts_by_id
 from .checks.view import View, as_dict, as_list
 from .expectations import limits_of, number
-
-# Root cause before symptom: an application that crash-loops because its database is gone is healed there.
-PROCEDURES: tuple[tuple[str, tuple[str, ...]], ...] = (
-    ("database", ("mysql.reachable", "app.database")),
-    ("offline", ("pm2.daemon", "pm2.online", "port.open", "http.status", "app.status")),
-    ("performance", ("http.latency", "cpu.app", "memory.app")),
-    ("disk", ("host.disk",)),
-)
 
 
 def evaluate(snapshot: Snapshot, expectations: dict[str, Any], memory: Optional[Memory]) -> Verdict:
@@ -73,12 +66,12 @@ def remember(snapshot: Snapshot, log_memory: dict[str, Any], previous: Optional[
 
 
 def _procedure(statuses: dict[str, str]) -> tuple[str, list[Message]]:
-    for name, ids in PROCEDURES:
-        causes = [check_id for check_id in ids if statuses.get(check_id) == CRITICAL]
+    for name, emergency in EMERGENCIES.items():
+        causes = [check_id for check_id in emergency.checks if statuses.get(check_id) == CRITICAL]
         if not causes:
             continue
         reasons = [msg("Check {check} is critical", check=check_id) for check_id in causes]
-        covered = set(ids)
+        covered = set(emergency.checks)
         symptoms = [i for i in CHECK_IDS if statuses.get(i) == CRITICAL and i not in covered]
         if symptoms:
             reasons.append(

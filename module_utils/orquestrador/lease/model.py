@@ -16,16 +16,13 @@ from ..core.errors import OperatorError
 from ..core.jsonable import clean, iso, number
 from ..core.messages import msg
 from ..core.types import Message
+from ..procedures import PREEMPTIBLE, PREEMPTING
 
 SCHEMA = 1
 MAX_TTL_S = 86400.0  # longer than any procedure's budget: a lease for longer is a mistake, or damage
 MAX_BYTES = 64 * 1024
 MAX_TEXT = 200
 BOOT_ID_FILE = "/proc/sys/kernel/random/boot_id"
-
-# Who may pre-empt whom: an emergency a routine, never an operation such as a restore, never another emergency.
-ROUTINES = frozenset({"daily", "weekly", "monthly", "quarterly"})
-EMERGENCIES = frozenset({"triage", "offline", "performance", "database", "watch"})
 
 # States of a lease file.
 FREE, HELD, EXPIRED, RESTARTED, DAMAGED = "free", "held", "expired", "restarted", "damaged"
@@ -130,7 +127,7 @@ def refusal(seen: Seen, wanted: Request) -> Optional[LeaseError]:
     lease = seen.lease
     if seen.state != HELD or lease is None or seen.belongs_to(wanted.run_id):
         return None
-    allowed = wanted.procedure in EMERGENCIES and lease["procedure"] in ROUTINES
+    allowed = wanted.procedure in PREEMPTING and lease["procedure"] in PREEMPTIBLE
     if wanted.preempt and allowed:
         return None
     holder = who(seen)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any, TextIO
 
 from orquestrador.core.messages import msg
 
+from ...core.files import replacing
 from ...core.text import clean
 from ...history import access
 from ...sla.data import periods, rollups
@@ -56,21 +57,15 @@ def _writing(file: str) -> Iterator[TextIO]:
         return
     path = Path(file).expanduser()
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        with replacing(path) as stream:
+            out = io.TextIOWrapper(stream, encoding="utf-8")
+            try:
+                yield out
+            finally:
+                out.detach()  # which flushes, and leaves the closing to whoever opened it
     except OSError as error:
-        raise Refused(
-            msg("{path} cannot be written: {reason}", path=str(path), reason=str(error.strerror)), 1
-        ) from error
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as out:
-            yield out
-            out.flush()
-            os.fsync(out.fileno())
-        Path(name).replace(path)
-    except OSError as error:
-        raise Refused(msg("{path} cannot be written: {reason}", path=str(path), reason=str(error)), 1) from error
-    finally:
-        Path(name).unlink(missing_ok=True)
+        reason = error.strerror or str(error)
+        raise Refused(msg("{path} cannot be written: {reason}", path=str(path), reason=reason), 1) from error
 
 
 def read(state_dir: Path, file: str, *, host: str | None, named: str | None) -> Document:
@@ -90,9 +85,10 @@ def read(state_dir: Path, file: str, *, host: str | None, named: str | None) -> 
 def roll_up(state_dir: Path, *, raw_days: int, fine_days: int) -> Document:
     """Roll up what is older; what was done, by the names of :func:`orquestrador_ops.sla.data.rollups.roll_up`."""
     if fine_days < raw_days:
-        text = msg("--fine-days {fine} is less than --raw-days {raw}: probes are put together a second time later",
-                   fine=fine_days, raw=raw_days)  # fmt: skip
-        raise Refused(text)
+        days = {"fine": fine_days, "raw": raw_days}
+        raise Refused(
+            msg("--fine-days {fine} is less than --raw-days {raw}: probes are put together a second time later", **days)
+        )
     with looking.open_history(state_dir) as store:
         done = rollups.roll_up(store, time.time(), raw_days=raw_days, fine_days=fine_days)
     return {"schema": SCHEMA, **done}
@@ -105,9 +101,10 @@ def exported(done: Document) -> Iterator[str]:
 
 def imported(done: Document) -> Iterator[str]:
     """Said after an import: a line that sums it up, and one for each line that was rejected."""
-    yield t("{read} lines read ({format}): {stored} probes stored, {duplicates} known already, {rejected} rejected",
-            read=done["read"], format=done["format"], stored=done["stored"], duplicates=done["duplicates"],
-            rejected=done["rejected_total"])  # fmt: skip
+    yield t(
+        "{read} lines read ({format}): {stored} probes stored, {duplicates} known already, {rejected} rejected",
+        **(done | {"rejected": done["rejected_total"]}),
+    )
     for one in done["rejected"][:MAX_REJECTED]:
         yield "  " + t("line {number}: {reason}", number=one["line"], reason=clean(one["reason"], 200))
     if done["rejected_total"] > MAX_REJECTED:

@@ -7,24 +7,25 @@ from typing import Any
 
 from orquestrador.core.messages import msg
 
+from ...core import outcomes
 from ...core.text import clean
 from ..words import said, t, translator
 
 Document = dict[str, Any]
 
 _OUTCOMES = {
-    "met": msg("expected result met"),
-    "not_met": msg("expected result NOT met"),
-    "unreachable": msg("host could not be reached"),
-    "error": msg("the run failed"),
-    "timeout": msg("ended at its budget"),
-    "interrupted": msg("interrupted"),
+    outcomes.MET: msg("expected result met"),
+    outcomes.NOT_MET: msg("expected result NOT met"),
+    outcomes.UNREACHABLE: msg("host could not be reached"),
+    outcomes.ERROR: msg("the run failed"),
+    outcomes.TIMEOUT: msg("ended at its budget"),
+    outcomes.INTERRUPTED: msg("interrupted"),
 }
 _OVERALL = {
-    "healthy": msg("HEALTHY"),
-    "degraded": msg("DEGRADED"),
-    "critical": msg("CRITICAL"),
-    "unknown": msg("UNKNOWN"),
+    outcomes.HEALTHY: msg("HEALTHY"),
+    outcomes.DEGRADED: msg("DEGRADED"),
+    outcomes.CRITICAL: msg("CRITICAL"),
+    outcomes.UNKNOWN: msg("UNKNOWN"),
 }
 _BREAKER = {"open": msg("open"), "half_open": msg("open, one trial is let through"), "closed": msg("closed")}
 _CYCLES = {"done": msg("done"), "skipped": msg("skipped"), "late": msg("late"), "running": msg("running")}
@@ -49,24 +50,21 @@ def status(document: Document) -> Iterator[str]:
         yield f"{clean(name, 255)}  {_sampled(host)}"
         if host["maintenance"]:
             window = host["maintenance"]
-            yield "  " + t("in maintenance until {ends_at}: {reason}", ends_at=window["ends_at"],
-                           reason=clean(window["reason"] or "-", 200))  # fmt: skip
+            reason = clean(window["reason"] or "-", 200)
+            yield "  " + t("in maintenance until {ends_at}: {reason}", ends_at=window["ends_at"], reason=reason)
         if host["recovering"]:
-            yield "  " + t("recovery by {procedure} goes on since {started_at}",
-                           procedure=host["recovering"]["procedure"],
-                           started_at=host["recovering"]["started_at"])  # fmt: skip
+            yield "  " + t("recovery by {procedure} goes on since {started_at}", **host["recovering"])
         for one in host["breakers"]:
-            yield "  " + t("circuit breaker of {procedure}: {state}, since {opened_at}, next trial {retry_at}",
-                           procedure=one["procedure"], state=_word(_BREAKER, one["state"]),
-                           opened_at=one["opened_at"], retry_at=one["retry_at"])  # fmt: skip
+            shown = one | {"state": _word(_BREAKER, one["state"])}
+            yield "  " + t("circuit breaker of {procedure}: {state}, since {opened_at}, next trial {retry_at}", **shown)
         for one in host["incidents"]:
             yield f"  {_incident(one)}"
         for procedure, run in sorted(host["runs"].items(), key=lambda item: item[1]["started_at"] or "", reverse=True):
             yield f"    {clean(procedure, 64):14} {_at(run['started_at'])}  {outcome(run['outcome'])}"
     watch = document["watch"]
     if watch:
-        yield t("Last cycle of the watch: {started_at}, {outcome}, {count} hosts", started_at=watch["started_at"],
-                outcome=_word(_CYCLES, watch["outcome"]), count=watch["hosts"] or 0)  # fmt: skip
+        cycle = watch | {"outcome": _word(_CYCLES, watch["outcome"]), "count": watch["hosts"] or 0}
+        yield t("Last cycle of the watch: {started_at}, {outcome}, {count} hosts", **cycle)
     if not document["hosts"]:
         yield t("No host is on record yet.")
 
@@ -74,13 +72,13 @@ def status(document: Document) -> Iterator[str]:
 def _sampled(host: Document) -> str:
     if host["sampled_at"] is None:
         return t("never observed")
-    return t("{overall}, {age_s} ago ({source})", overall=_word(_OVERALL, host["overall"]), age_s=host["age_s"],
-             source=host["source"])  # fmt: skip
+    overall = _word(_OVERALL, host["overall"])
+    return t("{overall}, {age_s} ago ({source})", overall=overall, age_s=host["age_s"], source=host["source"])
 
 
 def _incident(one: Document) -> str:
-    line = t("incident {id}: {alert}, {severity}, level {level}, since {opened_at}", id=one["id"], alert=one["alert"],
-             severity=one["severity"], level=one["level"] or "-", opened_at=one["opened_at"])  # fmt: skip
+    shown = one | {"level": one["level"] or "-"}
+    line = t("incident {id}: {alert}, {severity}, level {level}, since {opened_at}", **shown)
     if one["closed_at"]:
         return line + t(", over since {closed_at}", closed_at=one["closed_at"])
     if one["acknowledged_at"]:
@@ -114,19 +112,20 @@ def incident(document: Document) -> Iterator[str]:
 
 def acknowledged(document: Document) -> Iterator[str]:
     """Said after an acknowledgement."""
-    one = document["incident"]
-    yield t("Incident {number} is acknowledged by {who}: it goes to no further level by itself.", number=one["id"],
-            who=clean(one["acknowledged_by"], 80))  # fmt: skip
+    number, who = document["incident"]["id"], clean(document["incident"]["acknowledged_by"], 80)
+    yield t(
+        "Incident {number} is acknowledged by {who}: it goes to no further level by itself.", number=number, who=who
+    )
 
 
 def breaker(document: Document) -> Iterator[str]:
     """Said after a breaker was closed."""
     if document["was_open"]:
-        yield t("The circuit breaker of {procedure} on {host} is closed.", procedure=document["procedure"],
-                host=document["host"])  # fmt: skip
+        yield t("The circuit breaker of {procedure} on {host} is closed.", **document)
     else:
-        yield t("The circuit breaker of {procedure} on {host} was not open; recoveries so far no longer count.",
-                procedure=document["procedure"], host=document["host"])  # fmt: skip
+        yield t(
+            "The circuit breaker of {procedure} on {host} was not open; recoveries so far no longer count.", **document
+        )
 
 
 def reports(document: Document) -> Iterator[str]:

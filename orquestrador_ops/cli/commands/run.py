@@ -13,9 +13,10 @@ from pathlib import Path
 from orquestrador.core.messages import msg
 from orquestrador.core.types import Message
 
+from ...core.outcomes import MET, TIMEOUT
 from .. import project
 from ..runner import extra_vars as extras
-from ..runner.execute import Request, Result, keep
+from ..runner.execute import ENDED, Request, Result, keep
 from ..runner.execute import run as execute
 from ..runner.progress import Lines, Live, Plain, Silent
 from ..runner.signals import Asked, Signals
@@ -120,11 +121,11 @@ def run(request: Request, *, as_json: bool) -> int:
 
 def settle(result: Result, signals: Asked) -> None:
     """Record what did not conclude itself, tell people of what hung, and keep what became of it."""
-    if result.status in {"timeout", "interrupted"}:
+    if result.status in ENDED:
         from ..runner import record as recording
 
         result.problems.extend(recording.record(result))
-        if result.status == "timeout" and not result.request.check:
+        if result.status == TIMEOUT and not result.request.check:
             _escalate(result, signals)
     keep(result)
 
@@ -137,11 +138,8 @@ def _escalate(result: Result, signals: Asked) -> None:
         told = False
     else:
         wanted = {name: value for name, value in asked.variables.items() if name != "report_budget_s"}
-        told = execute(
-            replace(asked, playbook=playbook, procedure=ESCALATE, budget_s=ESCALATE_S, variables=wanted, grace_s=5.0),
-            Silent(),
-            signals,
-        ).rc == 0  # fmt: skip
+        request = replace(asked, playbook=playbook, procedure=ESCALATE, variables=wanted)
+        told = execute(replace(request, budget_s=ESCALATE_S, grace_s=5.0), Silent(), signals).rc == 0
     if not told:
         result.problems.append(msg("Nobody could be told of it: run the procedure escalate by hand, and see why"))
 
@@ -174,6 +172,6 @@ def last_lines(result: Result) -> list[str]:
                 "  " + t("{count} hosts could not be asked to end what they run for it.", count=rest.unasked)
             )
     said_lines += [f"  {said(problem)}" for problem in result.problems]
-    if result.status != "met":
+    if result.status != MET:
         said_lines.append("  " + t("Artifacts: {path}", path=str(result.artifacts)))
     return said_lines

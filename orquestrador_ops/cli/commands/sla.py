@@ -176,10 +176,11 @@ def _opened(state_dir: Path) -> Iterator[History]:
 def _hosts(store: History, host: str | None) -> list[str]:
     known = stores.hosts(store)
     if not known:
-        raise Refused(
-            msg("no probe is on record in {name}: run the daily routine or the watch, or runbook history import",
-                name=store.name), UNPROVEN,
-        )  # fmt: skip
+        text = msg(
+            "no probe is on record in {name}: run the daily routine or the watch, or runbook history import",
+            name=store.name,
+        )
+        raise Refused(text, UNPROVEN)
     if host is None:
         return known
     if host not in known:

@@ -21,9 +21,10 @@ sla_app = typer.Typer(
     rich_markup_mode=None,
 )
 history_app = typer.Typer(
-    help=t("Probes on record: bring them in, take them out, keep them small."), rich_markup_mode=None,
+    help=t("Probes on record: bring them in, take them out, keep them small."),
+    rich_markup_mode=None,
     no_args_is_help=True,
-)  # fmt: skip
+)
 
 Host = Annotated[str | None, typer.Option("--host", help=t("Of this host."), autocompletion=completion.hosts)]
 Period = Annotated[

@@ -36,9 +36,9 @@ def lines(document: Document) -> Iterator[str]:
 
 def _host(document: Document, tr: Translator) -> Iterator[str]:
     words, period = Words(tr), document["period"]
-    yield tr.t("{host}: {name}, from {from_at} to {until_at} ({zone})", host=clean(document["host"], 255),
-               name=clean(period["name"], 60), from_at=period["from"], until_at=period["until"],
-               zone=tr.zone_name())  # fmt: skip
+    names = {"host": clean(document["host"], 255), "name": clean(period["name"], 60), "zone": tr.zone_name()}
+    times = {"from_at": period["from"], "until_at": period["until"]}
+    yield tr.t("{host}: {name}, from {from_at} to {until_at} ({zone})", **names, **times)
     yield from _table(document, words)
     yield from _incidents(document, words)
     for sla in document["slas"]:
@@ -158,10 +158,10 @@ def _bar(value: float, floor: float) -> str:
 def _incidents(document: Document, words: Words) -> Iterator[str]:
     tr, found = words.tr, list(document["incidents"])
     for one in found[-MAX_INCIDENTS:]:
-        line = tr.t("down from {from_at} for {lasted}", from_at=one["from"], lasted=words.seconds(one["seconds"]))
+        down = {"from_at": one["from"], "lasted": words.seconds(one["seconds"])}
+        line = tr.t("down from {from_at} for {lasted}", **down)
         if one["to"] is None:
-            line = tr.t("down since {from_at}, {lasted} so far", from_at=one["from"],
-                        lasted=words.seconds(one["seconds"]))  # fmt: skip
+            line = tr.t("down since {from_at}, {lasted} so far", **down)
         yield "  " + line + (f" ({tr.t('planned')})" if one["planned"] else "")
     if len(found) > MAX_INCIDENTS:
         yield "  " + tr.t("{count} more", count=len(found) - MAX_INCIDENTS)

@@ -21,7 +21,7 @@ from ...history import access
 from ...history.baseline import STORE
 from ...incidents import maintenance
 from ...incidents import store as incidents
-from ...incidents.breaker import Limits, close, not_closed
+from ...incidents.breaker import BreakerStore, Limits, not_closed
 from ...incidents.store import Incident
 from ...runs import lifecycle as runs
 from .. import queries as records
@@ -42,10 +42,9 @@ def open_history(state_dir: Path) -> History:
     """
     url = os.environ.get("OPS_HISTORY_URL") or None
     if access.absent(state_dir, url):
-        raise Refused(
-            msg("nothing is on record in {path} yet: run a procedure, or name another with --state-dir",
-                path=str(state_dir)), 1,
-        )  # fmt: skip
+        path = str(state_dir)
+        text = msg("nothing is on record in {path} yet: run a procedure, or name another with --state-dir", path=path)
+        raise Refused(text, 1)
     return access.open_history(state_dir, url)
 
 
@@ -140,11 +139,12 @@ def close_breaker(state_dir: Path, host: str, procedure: str) -> Document:
     with open_history(state_dir) as store:
         known = records.recovered(store)
         if (host, procedure) not in known:
-            raise Refused(
-                msg("no recovery by {procedure} is on record for {host}: runbook status names what there is",
-                    procedure=procedure, host=host), 1,
-            )  # fmt: skip
-        was_open = close(store, host, procedure, by)
+            names = {"procedure": procedure, "host": host}
+            text = msg(
+                "no recovery by {procedure} is on record for {host}: runbook status names what there is", **names
+            )
+            raise Refused(text, 1)
+        was_open = BreakerStore(store, host, procedure, Limits(), time.time()).close(by)
     return _document(host=host, procedure=procedure, was_open=was_open, closed_by=by)
 
 
@@ -178,8 +178,8 @@ def report(state_dir: Path, run_id: str, *, as_json: bool) -> str:
     return text
 
 
-_INCIDENT = ("id", "host", "alert", "severity", "level", "opened_at", "closed_at", "acknowledged_at", "acknowledged_by",
-             "next_at", "run_id")  # fmt: skip
+_TIMES = ("opened_at", "closed_at", "acknowledged_at")
+_INCIDENT = ("id", "host", "alert", "severity", "level", *_TIMES, "acknowledged_by", "next_at", "run_id")
 _RUN = ("run_id", "host", "procedure", "outcome", "check_mode", "started_at", "ended_at")
 
 

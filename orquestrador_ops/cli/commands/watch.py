@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from ...core.outcomes import MET
 from ..runner import terminate as ending
 from ..runner.events import Tally
 from ..runner.execute import Request, Result
@@ -70,9 +71,9 @@ class Watch:
     def cycle(self, result: Result, heard: Heard) -> None:
         """Count a cycle and say how it went: one line, and details where they are not those of the one before."""
         self.cycles += 1
-        self.not_met += result.status != "met"
+        self.not_met += result.status != MET
         self.last = result
-        outcome = "" if result.status == "met" else f" - {showing.outcome(result.status)}"
+        outcome = "" if result.status == MET else f" - {showing.outcome(result.status)}"
         clock = translator().time(datetime.now(UTC).isoformat())
         took = translator().seconds(round(result.seconds, 1))
         self.lines.write(f"{clock}  #{self.cycles}  {took}  {heard.summary}{outcome}".rstrip())
@@ -85,10 +86,8 @@ class Watch:
         """Cycles that were due while one was under way."""
         if count:
             self.skipped += count
-            self.lines.write(
-                t("The cycle took longer than the interval: {count} left out, {total} so far", count=count,
-                  total=self.skipped)
-            )  # fmt: skip
+            counts = {"count": count, "total": self.skipped}
+            self.lines.write(t("The cycle took longer than the interval: {count} left out, {total} so far", **counts))
 
     def as_dict(self) -> dict[str, Any]:
         """``{schema, cycles, skipped, not_met, interval_s, last: {id, status, seconds}|null}``."""
@@ -145,4 +144,4 @@ def watch(
         Lines(sys.stdout).write(json.dumps(state.as_dict(), ensure_ascii=False, indent=2))
     if signals.got:
         return 0 if signals.got[0] == signal.SIGTERM else 128 + signals.got[0]
-    return 0 if state.last is not None and state.last.status == "met" else 1
+    return 0 if state.last is not None and state.last.status == MET else 1

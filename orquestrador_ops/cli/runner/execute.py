@@ -24,6 +24,7 @@ from orquestrador.core.types import Message
 from orquestrador.system import long_command
 
 from ...core.files import locked, private_dir, write_atomic
+from ...core.outcomes import ERROR, INTERRUPTED, MET, NOT_MET, TIMEOUT
 from ...runs import lifecycle as runs
 from ..words import Refused
 from . import terminate as ending
@@ -33,7 +34,7 @@ from .signals import Asked
 SCHEMA = 1
 TICK_S = 0.1
 JOIN_S = 10.0
-ENDED = {"timeout": 124, "interrupted": 130}
+ENDED = {TIMEOUT: 124, INTERRUPTED: 130}
 _LOCK = ".lock"
 # Of this program alone: a database's address may hold its password.
 _NOT_PASSED = ("OPS_HISTORY_URL",)
@@ -160,9 +161,9 @@ class _Execution:
                 allowed_s, grace_s = self._request.allowed_s(len(tally.hosts)), self._request.grace_s
                 self._show.tick(self._elapsed(), allowed_s, grace_s)
                 if signals.got:
-                    why = "interrupted"
+                    why = INTERRUPTED
                 elif self._elapsed() > allowed_s + grace_s:
-                    why = "timeout"
+                    why = TIMEOUT
             if why and thread.is_alive():
                 self._show.ending(why)
                 self._end(why, thread, signals)
@@ -177,7 +178,7 @@ class _Execution:
             (result.artifacts / "env" / "extravars").unlink(missing_ok=True)
         result.seconds = round(self._elapsed(), 3)
         result.status, result.rc = self._judged(why)
-        if why == "interrupted" and signals.got:
+        if why == INTERRUPTED and signals.got:
             result.rc = 128 + signals.got[0]
 
     def _judged(self, why: str) -> tuple[str, int]:
@@ -187,12 +188,12 @@ class _Execution:
             self._result.problems.append(
                 msg("ansible-runner failed: {reason}", reason=f"{type(self._failure).__name__}: {self._failure}")
             )
-            return "error", 1
+            return ERROR, 1
         code = 1 if self._rc is None else self._rc
         if code == 0:
-            return "met", 0
+            return MET, 0
         concluded = any(host.outcome for host in self._result.tally.hosts.values())
-        return ("not_met" if concluded else "error"), code
+        return (NOT_MET if concluded else ERROR), code
 
     def _elapsed(self) -> float:
         return time.monotonic() - self._began

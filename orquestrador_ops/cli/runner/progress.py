@@ -9,6 +9,7 @@ import threading
 from collections.abc import Mapping
 from typing import IO, TYPE_CHECKING, Any
 
+from ...core.outcomes import TIMEOUT
 from ..words import t, translator
 from .events import Tally
 
@@ -21,7 +22,7 @@ REFRESH = 5
 
 def why_ended(why: str) -> str:
     """Said while a run is being ended."""
-    if why == "timeout":
+    if why == TIMEOUT:
         return t("The budget is used up: the run is being ended, here and on its hosts.")
     return t("Interrupted: the run is being ended, here and on its hosts.")
 

@@ -11,6 +11,7 @@ from orquestrador.core.messages import msg
 from orquestrador.core.types import Message
 
 from ...core.i18n import epoch
+from ...core.outcomes import FAILED, TIMEOUT
 from ...history.access import open_history
 from ...history.store import History
 from ...incidents import breaker
@@ -44,7 +45,7 @@ def record(result: Result) -> list[Message]:
                 store.record_run(run)
                 host.run, host.outcome = run, result.status
                 _settle_recovery(store, result, name, run["run_id"], time.time())
-                if result.status == "timeout" and not result.request.check:
+                if result.status == TIMEOUT and not result.request.check:
                     _hung(store, result, name, run["run_id"])
     except OSError as error:
         reason: Any = getattr(error, "message", str(error))
@@ -59,7 +60,7 @@ def _record(result: Result, host: str, run: dict[str, Any]) -> dict[str, Any]:
         "id": "ended",
         "title": task.name if task else result.request.procedure,
         "source": None,
-        "status": "failed",
+        "status": FAILED,
         "checks": [],
         "started_at": None,
         "ended_at": result.ended_at or runs.utc_now().isoformat(),
@@ -85,8 +86,7 @@ def _settle_recovery(store: History, result: Result, host: str, run_id: str, now
     """What was let through as a recovery has failed: nobody proved that it helped."""
     procedure = result.request.procedure
     if (host, procedure) in records.recovered(store):
-        limits, failed = breaker.Limits(), breaker.FAILED
-        breaker.settle(store, host=host, procedure=procedure, run_id=run_id, outcome=failed, limits=limits, now=now)
+        breaker.BreakerStore(store, host, procedure, breaker.Limits(), now).settle(run_id, FAILED)
 
 
 def _hung(store: History, result: Result, host: str, run_id: str) -> None:

@@ -77,8 +77,8 @@ def sockets(directory: Path) -> list[Path]:
 
 def _over(socket: Path, *more: str) -> list[str]:
     # ProxyCommand: where the connection is gone there is nothing to connect to.
-    return ["ssh", "-F", "none", "-o", "ControlMaster=no", "-o", f"ControlPath={socket}", "-o", "BatchMode=yes",
-            "-o", "ProxyCommand=false", *more]  # fmt: skip
+    options = ("ControlMaster=no", f"ControlPath={socket}", "BatchMode=yes", "ProxyCommand=false")
+    return ["ssh", "-F", "none", *(f"-o{option}" for option in options), *more]
 
 
 def close(directory: Path) -> None:

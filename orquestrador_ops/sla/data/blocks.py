@@ -210,8 +210,8 @@ def merge(
     if changed:
         mine = sa.and_(table.c.host == sa.bindparam("b_host"), table.c.start_at == sa.bindparam("b_start_at"))
         names = ("count", "good", "errors_day", "data")
-        connection.execute(sa.update(table).where(mine).values({name: sa.bindparam(f"b_{name}") for name in names}),
-                           changed)  # fmt: skip
+        update = sa.update(table).where(mine).values({name: sa.bindparam(f"b_{name}") for name in names})
+        connection.execute(update, changed)
     if unwanted:
         connection.execute(sa.delete(table).where(table.c.host == host, table.c.start_at.in_(unwanted)))
     return stored, np.concatenate(late)
@@ -219,8 +219,8 @@ def merge(
 
 def _row(host: str, start: float, series: Series, errors: int | None) -> dict[str, Any]:
     good = int(np.count_nonzero(series["flags"] & INSIDE_GOOD))
-    return {"b_host": host, "b_start_at": start, "b_count": len(series), "b_good": good, "b_errors_day": errors,
-            "b_data": samples.pack(series)}  # fmt: skip
+    figures = {"b_count": len(series), "b_good": good, "b_errors_day": errors, "b_data": samples.pack(series)}
+    return {"b_host": host, "b_start_at": start, **figures}
 
 
 def insert_missing(connection: sa.Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> int:
@@ -288,8 +288,10 @@ def _movable(store: History, host: str, before: float) -> list[tuple[float, list
 
     def work(connection: sa.Connection) -> list[tuple[float, list[int]]]:
         newest = sa.select(table.c.id, table.c.at).where(table.c.host == host)
-        kept = [*connection.execute(newest.order_by(table.c.at.desc(), table.c.id.desc()).limit(KEEP_ROWS)).all(),
-                *connection.execute(newest.order_by(table.c.id.desc()).limit(KEEP_ROWS)).all()]  # fmt: skip
+        kept = [
+            *connection.execute(newest.order_by(table.c.at.desc(), table.c.id.desc()).limit(KEEP_ROWS)).all(),
+            *connection.execute(newest.order_by(table.c.id.desc()).limit(KEEP_ROWS)).all(),
+        ]
         stay = {row.id for row in kept if row.at < before}
         days = []
         at = connection.execute(sa.select(sa.func.min(table.c.at)).where(mine)).scalar()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta, tzinfo
+from datetime import date, datetime, timedelta, tzinfo
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from orquestrador.core.messages import msg
 
 from ...core.errors import SlaError
-from ...core.i18n import parse_time, translator
+from ...core.i18n import iso, parse_time, translator
+from ...core.text import excerpt
 
 CALENDAR = ("day", "week", "month", "quarter", "year")
 ROLLING = {"24h": 1, "7d": 7, "30d": 30, "90d": 90, "365d": 365}  # in days of 24 hours
@@ -75,11 +76,11 @@ class Period:
 
     def dates(self) -> list[str]:
         """The date of each of its days, ISO 8601; as many as ``days()`` has cells."""
-        zone = _zone(self.timezone)
+        zone = zone_of(self.timezone)
         return [datetime.fromtimestamp(edge, zone).date().isoformat() for edge in self.days()[:-1].tolist()]
 
     def _edges(self, after: Callable[[date], date]) -> NDArray[np.float64]:
-        zone = _zone(self.timezone)
+        zone = zone_of(self.timezone)
         edges, day = [self.start], after(datetime.fromtimestamp(self.start, zone).date())
         while (at := beginning(day, zone)) < self.end:
             if at > edges[-1]:  # a date that a zone left out begins when the next one does
@@ -95,7 +96,7 @@ def parse(name: str, *, now: float, timezone: str) -> Period:
     ``24h``, ``7d``, ``30d``, ``90d``, ``365d`` end now; ``2026-11-22``, ``2026-W47``, ``2026-11``, ``2026-Q4``,
     ``2026`` are themselves. Raises ``ValueError``, one line: no such name, no such time zone, not begun yet.
     """
-    zone = _zone(timezone)
+    zone = zone_of(timezone)
     given = str(name).strip()
     if given in ROLLING:
         return Period(given, now - ROLLING[given] * _DAY_S, now, timezone)
@@ -115,12 +116,11 @@ def between(start: object, end: object, *, now: float, timezone: str) -> Period:
     Times are ISO 8601, without an offset in ``timezone``, a date alone when it begins; or epoch seconds, or a datetime.
     Raises ``ValueError``, one line: no such time or time zone, ends before it begins, not begun yet.
     """
-    zone = _zone(timezone)
+    zone = zone_of(timezone)
     from_at, to_at = _instant(start, zone), now if end is None else _instant(end, zone)
     if to_at <= from_at:
-        text = msg("The period ends at {ends_at}, not after it begins at {starts_at}: give a later end",
-                   ends_at=_iso(to_at), starts_at=_iso(from_at))  # fmt: skip
-        raise SlaError(text)
+        at = {"starts_at": iso(from_at), "ends_at": iso(to_at)}
+        raise SlaError(msg("The period ends at {ends_at}, not after it begins at {starts_at}: give a later end", **at))
     local = "--".join(_stamp(datetime.fromtimestamp(at, zone)) for at in (from_at, to_at))
     return _begun(Period(local, from_at, to_at, timezone), now)
 
@@ -144,18 +144,20 @@ def beginning(day: date, zone: tzinfo) -> float:
 
 def _begun(period: Period, now: float) -> Period:
     if period.start > now:
-        text = msg("The period {name} begins at {starts_at}, which is still to come: choose one that has begun",
-                   name=period.name, starts_at=_iso(period.start))  # fmt: skip
+        begun = {"name": period.name, "starts_at": iso(period.start)}
+        text = msg(
+            "The period {name} begins at {starts_at}, which is still to come: choose one that has begun", **begun
+        )
         raise SlaError(text)
     return period
 
 
 def _calendar(kind: str, day: date, zone: tzinfo, timezone: str) -> Period:
     """The period of ``kind`` that begins on ``day``."""
-    iso = day.isocalendar()
+    week = day.isocalendar()
     names = {
         "day": day.isoformat(),
-        "week": f"{iso.year:04d}-W{iso.week:02d}",
+        "week": f"{week.year:04d}-W{week.week:02d}",
         "month": f"{day.year:04d}-{day.month:02d}",
         "quarter": f"{day.year:04d}-Q{(day.month + 2) // 3}",
         "year": f"{day.year:04d}",
@@ -198,9 +200,8 @@ def _named(name: str) -> tuple[str, date]:
                 return kind, _day_of(kind, year, *rest)
             except ValueError:
                 break
-    text = msg('There is no period "{name}": use one of {names}, or one such as {examples}',
-               name=" ".join(name.split())[:60], names=", ".join(NAMES), examples=_EXAMPLES)  # fmt: skip
-    raise SlaError(text)
+    known = {"name": excerpt(name, 60), "names": ", ".join(NAMES), "examples": _EXAMPLES}
+    raise SlaError(msg('There is no period "{name}": use one of {names}, or one such as {examples}', **known))
 
 
 def _day_of(kind: str, year: int, number: int = 1, day: int = 1) -> date:
@@ -225,8 +226,8 @@ def _instant(value: object, zone: tzinfo) -> float:
             return moment.timestamp()
     except (ValueError, OverflowError, OSError):
         pass
-    text = msg('"{value}" is no time: give ISO 8601 such as 2026-11-22 or 2026-11-22T08:00:00-03:00',
-               value=" ".join(str(value).split())[:60])  # fmt: skip
+    shown = excerpt(value, 60)
+    text = msg('"{value}" is no time: give ISO 8601 such as 2026-11-22 or 2026-11-22T08:00:00-03:00', value=shown)
     raise SlaError(text)
 
 
@@ -234,9 +235,6 @@ def _stamp(moment: datetime) -> str:
     return moment.strftime("%Y-%m-%dT%H%M%S" if moment.second else "%Y-%m-%dT%H%M")
 
 
-def _iso(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).isoformat()
-
-
-def _zone(timezone: str) -> tzinfo:
+def zone_of(timezone: str) -> tzinfo:
+    """An IANA time zone. Raises ``ValueError``, one line, for one that nobody knows."""
     return translator("en", timezone).zone

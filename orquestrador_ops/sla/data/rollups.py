@@ -36,7 +36,7 @@ _MARGIN_S = 3600.0
 KINDS: tuple[Kind, ...] = ("uptime", "availability")
 
 _HEAD = struct.Struct("<6I")  # cells, buckets, and spans: down and unknown of each kind
-_CELL = np.dtype([
+_CELL_FIELDS = [
     ("at", "<f8"),  # its beginning
     ("total", "<u4"),
     ("good", "<u4"),
@@ -49,7 +49,8 @@ _CELL = np.dtype([
     ("cpu_count", "<u4"),
     ("disk_max", "<f4"),
     ("buckets", "<u2"),  # how many of the histogram are not empty
-])  # fmt: skip
+]
+_CELL = np.dtype(_CELL_FIELDS)
 _NUMBER, _COUNT = np.dtype("<u2"), np.dtype("<u4")  # of a bucket that is not empty
 _SPAN = np.dtype(("<f8", 2))
 _HOUR = np.dtype("<i4")

@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-SAMPLE = np.dtype([
+_FIELDS = [
     ("at", "<f8"),  # seconds since the epoch, UTC
     ("latency_ms", "<f4"),
     ("memory_bytes", "<f4"),
     ("cpu_percent", "<f4"),
     ("disk_percent", "<f4"),
     ("flags", "u1"),
-])  # fmt: skip
+]
+SAMPLE = np.dtype(_FIELDS)
 
 # The application was asked on its host, and answered as it should; the same for its address for users.
 INSIDE_SEEN, INSIDE_GOOD, OUTSIDE_SEEN, OUTSIDE_GOOD = 1, 2, 4, 8

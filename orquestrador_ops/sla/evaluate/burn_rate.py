@@ -70,17 +70,12 @@ def rates(series: Series, objectives: Objectives, now: float, planned: Spans = s
             _counted(bad[int(np.searchsorted(at, now - length, side="right")) : until])
             for length in (pair.long_s, pair.short_s)
         )
-        long_burn, short_burn = (
-            _burn(lost, total, objectives.uptime) for lost, total in ((bad_long, total_long), (bad_short, total_short))
-        )
+        long_burn = _burn(bad_long, total_long, objectives.uptime)
+        short_burn = _burn(bad_short, total_short, objectives.uptime)
         enough = bad_long >= objectives.burn_min_bad and bad_short >= MIN_BAD_SHORT
         too_fast = all(burn is not None and burn > pair.factor for burn in (long_burn, short_burn))
-        found.append({
-            "name": pair.name,
-            "severity": pair.severity,
-            "long_s": pair.long_s,
-            "short_s": pair.short_s,
-            "factor": pair.factor,
+        rate = {
+            **vars(pair),
             "long_burn": long_burn,
             "short_burn": short_burn,
             "total_long": total_long,
@@ -88,7 +83,8 @@ def rates(series: Series, objectives: Objectives, now: float, planned: Spans = s
             "bad_long": bad_long,
             "bad_short": bad_short,
             "firing": enough and too_fast,
-        })  # fmt: skip
+        }
+        found.append(rate)
     return found
 
 

@@ -435,10 +435,8 @@ def _pieces(
     planned_down = spans.seconds_between(spans.intersection(uptime.down, plan), borders)
     down = spans.seconds_between(spans.difference(uptime.down, plan), borders)
     up = np.maximum(length - unknown - planned_down - down, 0)
-    found = []
-    for piece in range(len(length)):
-        counts = cells.latency[piece]
-        found.append({
+    return [
+        {
             "from": iso(float(borders[piece])),
             "to": iso(float(borders[piece + 1])),
             "up_s": _round(up[piece]),
@@ -453,8 +451,9 @@ def _pieces(
             "memory_mean_bytes": _whole(cells.memory_mean[piece]),
             "cpu_mean_percent": _figure(cells.cpu_mean[piece]),
             "disk_max_percent": _figure(cells.disk_max[piece]),
-        })  # fmt: skip
-    return found
+        }
+        for piece, counts in enumerate(cells.latency)
+    ]
 
 
 def _errors_by_day(facts: Facts, borders: Any) -> list[int | None]:

@@ -11,6 +11,7 @@ from orquestrador.core.messages import msg
 
 from ...core.errors import SlaError
 from ...core.i18n import epoch
+from ...core.text import excerpt
 from ..data import cells, periods, series, spans, timeline
 from ..data import facts as facts_of
 from ..data import store as stores
@@ -96,26 +97,20 @@ def series_of(samples: Iterable[Mapping[str, Any]]) -> series.Series:
     for number, one in enumerate(samples, 1):
         at, latency = epoch(one.get("at")), one.get("latency_ms")
         if at is None or not math.isfinite(at):
-            text = msg("Sample {number}: at is {value}: give ISO 8601, or seconds since 1970",
-                       number=number, value=_short(one.get("at")))  # fmt: skip
-            raise SlaError(text)
+            given: dict[str, Any] = {"number": number, "value": excerpt(one.get("at"), 60)}
+            raise SlaError(msg("Sample {number}: at is {value}: give ISO 8601, or seconds since 1970", **given))
         if not isinstance(one.get("ok"), bool):
-            text = msg("Sample {number}: ok is {value}: give true or false", number=number, value=_short(one.get("ok")))
-            raise SlaError(text)
+            given = {"number": number, "value": excerpt(one.get("ok"), 60)}
+            raise SlaError(msg("Sample {number}: ok is {value}: give true or false", **given))
         if latency is not None and not (isinstance(latency, int | float) and 0 <= latency < math.inf):
-            text = msg("Sample {number}: latency_ms is {value}: give milliseconds, or leave it out",
-                       number=number, value=_short(latency))  # fmt: skip
-            raise SlaError(text)
+            given = {"number": number, "value": excerpt(latency, 60)}
+            raise SlaError(msg("Sample {number}: latency_ms is {value}: give milliseconds, or leave it out", **given))
         rows.append((at, math.nan if latency is None else float(latency), bool(one["ok"])))
     made = series.empty(len(rows))
     for place, (at, latency_ms, good) in enumerate(rows):
         made[place]["at"], made[place]["latency_ms"] = at, latency_ms
         made[place]["flags"] = series.INSIDE_SEEN | (series.INSIDE_GOOD if good else 0)
     return series.normalized(made)
-
-
-def _short(value: object) -> str:
-    return " ".join(str(value).split())[:60]
 
 
 def called(document: Document, name: str | None) -> Document:

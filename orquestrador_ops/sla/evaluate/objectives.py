@@ -9,6 +9,7 @@ from typing import Any
 from orquestrador.core.messages import msg
 
 from ...core.errors import SlaError
+from ...core.text import excerpt
 
 # Source of the objectives: the operational playbook, service levels; of the gap: the look-back of Prometheus.
 
@@ -49,39 +50,35 @@ def of(variables: Mapping[str, Any], template: Callable[[Any], Any]) -> Objectiv
 
 
 def _read(field: str, name: str, value: object) -> float:
-    number = _number(value)
+    number, given = _number(value), {"name": name, "value": excerpt(value, 60)}
     if field in _RATIOS:
         if number is None or not 0 < number < 1:
-            text = msg("{name} is {value}: give a ratio between 0 and 1, such as 0.999 for 99.9 %",
-                       name=name, value=_short(value))  # fmt: skip
-            raise SlaError(text)
+            raise SlaError(msg("{name} is {value}: give a ratio between 0 and 1, such as 0.999 for 99.9 %", **given))
         return number
     if field == "burn_min_bad":
         if number is None or number != int(number) or not 1 <= number <= 10**6:
-            raise SlaError(msg("{name} is {value}: give a whole number from 1", name=name, value=_short(value)))
+            raise SlaError(msg("{name} is {value}: give a whole number from 1", **given))
         return int(number)
     if field == "response_ms":
-        return _threshold(name, value, number)
+        return _threshold(number, given)
     low, high = _TIMES[field]
     if number is None or not low <= number <= high:
-        text = msg("{name} is {value}: give a number of seconds from {low} to {high}",
-                   name=name, value=_short(value), low=low, high=high)  # fmt: skip
+        text = msg("{name} is {value}: give a number of seconds from {low} to {high}", **given, low=low, high=high)
         raise SlaError(text)
     return number
 
 
-def _threshold(name: str, value: object, number: float | None) -> float:
+def _threshold(number: float | None, given: Mapping[str, str]) -> float:
     """A latency that histograms can tell: they know what lies below their edges, and nothing between two of them."""
     from ..data import histogram
 
     if number is not None and histogram.is_edge(number):
         return number
     if number is None or not 1 <= number <= histogram.EDGES[-1]:
-        text = msg("{name} is {value}: give milliseconds from 1 to 100000, such as 200", name=name, value=_short(value))
-        raise SlaError(text)
-    below, above = (histogram.EDGES[histogram.EDGES.searchsorted(number) + step] for step in (-1, 0))
-    text = msg("{name} is {value}, which the histogram of latencies cannot tell: give {below} or {above}",
-               name=name, value=_short(value), below=f"{below:g}", above=f"{above:g}")  # fmt: skip
+        raise SlaError(msg("{name} is {value}: give milliseconds from 1 to 100000, such as 200", **given))
+    below, above = (f"{histogram.EDGES[histogram.EDGES.searchsorted(number) + step]:g}" for step in (-1, 0))
+    edges = {**given, "below": below, "above": above}
+    text = msg("{name} is {value}, which the histogram of latencies cannot tell: give {below} or {above}", **edges)
     raise SlaError(text)
 
 
@@ -94,7 +91,3 @@ def _number(value: object) -> float | None:
     except ValueError:
         return None
     return found if abs(found) < float("inf") else None
-
-
-def _short(value: object) -> str:
-    return " ".join(str(value).split())[:60]

@@ -18,7 +18,7 @@ import math
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, tzinfo
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, TextIO
 
@@ -29,12 +29,12 @@ from orquestrador.core.messages import msg
 from orquestrador.core.types import Message
 
 from ...core.errors import HistoryError, SlaError
-from ...core.i18n import translator
 from ...history import schema
 from ...history.packed_samples import DAY_S, HOUR_S
 from ...history.store import History
 from ..data import blocks
 from ..data import series as samples
+from ..data.periods import zone_of
 from ..data.series import Series
 from ..data.store import hosts
 from . import health_log
@@ -68,8 +68,8 @@ def export(
         raise SlaError(msg('"{format}" is no format to export: use csv or jsonl', format=str(fmt)))
     known = hosts(store)
     if host is not None and host not in known:
-        raise SlaError(msg("there are no samples of {host}: the history knows {known}", host=host[:100],
-                           known=", ".join(known[:20]) or "-"))  # fmt: skip
+        others = ", ".join(known[:20]) or "-"
+        raise SlaError(msg("there are no samples of {host}: the history knows {known}", host=host[:100], known=others))
     write = _csv_lines if fmt == "csv" else _json_lines
     if fmt == "csv":
         out.write(",".join(COLUMNS) + "\n")
@@ -218,11 +218,11 @@ def import_file(
     Raises :class:`SlaError` for an unknown format, host or zone, and for a file that can't be read; ``HistoryError``.
     """
     if fmt not in (*FORMATS, "auto"):
-        raise SlaError(msg('"{format}" is no format to import: use {known} or auto', format=str(fmt),
-                           known=", ".join(FORMATS)))  # fmt: skip
+        formats = ", ".join(FORMATS)
+        raise SlaError(msg('"{format}" is no format to import: use {known} or auto', format=str(fmt), known=formats))
     if host is not None and not host_of(host):
         raise SlaError(msg("{host} is no name of a host", host=str(host)[:100]))
-    zone, done, chosen = _zone(timezone), _Import(store), fmt
+    zone, done, chosen = zone_of(timezone), _Import(store), fmt
     try:
         with _opened(source) as stream:
             chosen, lines = _recognised(_numbered(done, stream), fmt)
@@ -256,10 +256,6 @@ def import_file(
 
 def _name(source: Path | str | BinaryIO) -> str:
     return str(source) if isinstance(source, Path | str) else str(getattr(source, "name", "-"))
-
-
-def _zone(name: str) -> tzinfo:
-    return translator("en", name).zone
 
 
 @contextlib.contextmanager

@@ -21,6 +21,7 @@ _CHOSEN = 'host=~"$host", period="$period"'
 _HOST = 'host=~"$host"'
 _SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 Panel = dict[str, Any]
+Steps = list[tuple[str, float | None]]  # colours from a value on
 
 
 def dashboard(objectives: Objectives, *, locale: str = "en") -> str:
@@ -54,11 +55,6 @@ def dashboard(objectives: Objectives, *, locale: str = "en") -> str:
     return json.dumps(board, ensure_ascii=False, indent=2) + "\n"
 
 
-def expressions(text: str) -> list[str]:
-    """Every PromQL expression of a dashboard, with Grafana's variables still in it."""
-    return [target["expr"] for panel in json.loads(text)["panels"] for target in panel.get("targets", ())]
-
-
 class _Board:
     """Panels placed from left to right, row by row."""
 
@@ -73,6 +69,10 @@ class _Board:
         self._x = self._height = 0
         self._put({"type": "row", "title": self.tr.message(title), "collapsed": False, "panels": []}, WIDTH, 1)
 
+    def stat(self, title: Message, query: str, steps: Steps, *, unit: str = "s", **more: Any) -> None:
+        """Put one figure for each host where there is room."""
+        self.add("stat", title, [(query, "{{host}}")], height=5, unit=unit, steps=steps, **more)
+
     def add(
         self,
         kind: str,
@@ -82,7 +82,7 @@ class _Board:
         width: int,
         height: int = 8,
         unit: str = "short",
-        steps: list[tuple[str, float | None]] | None = None,
+        steps: Steps | None = None,
         says: Message | None = None,
         defaults: dict[str, Any] | None = None,
         options: dict[str, Any] | None = None,
@@ -156,52 +156,30 @@ def _levels(board: _Board, objectives: Objectives) -> None:
     board.row(msg("Service levels"))
     adjusted = f'{_CHOSEN}, view="adjusted"'
     says = msg("Planned time is left out. Of gaps in the data nothing is claimed: see the coverage.")
+    ratio: dict[str, Any] = {"width": 4, "unit": "percentunit", "says": says, "defaults": {"decimals": 3}}
     higher: tuple[tuple[str, Message, float], ...] = (
         ("uptime", msg("Uptime"), objectives.uptime),
         ("response", msg("Response time"), objectives.response),
         ("availability", msg("Availability"), objectives.availability),
     )
     for sla, title, objective in higher:
-        board.add(
-            "stat",
-            title,
-            [(f'min by (host) (orquestrador_sla_measured_ratio{{sla="{sla}", {adjusted}}})', "{{host}}")],
-            width=4,
-            height=5,
-            unit="percentunit",
-            steps=[("red", None), ("green", objective)],
-            says=says,
-            defaults={"decimals": 3},
-        )
-    board.add(
-        "stat",
-        msg("Error rate"),
-        [(f'max by (host) (orquestrador_sla_measured_ratio{{sla="error_rate", {adjusted}}})', "{{host}}")],
-        width=4,
-        height=5,
-        unit="percentunit",
-        steps=[("green", None), ("red", objectives.error_rate)],
-        says=says,
-        defaults={"decimals": 3},
-    )
-    board.add(
-        "stat",
+        query = f'min by (host) (orquestrador_sla_measured_ratio{{sla="{sla}", {adjusted}}})'
+        board.stat(title, query, [("red", None), ("green", objective)], **ratio)
+    query = f'max by (host) (orquestrador_sla_measured_ratio{{sla="error_rate", {adjusted}}})'
+    board.stat(msg("Error rate"), query, [("green", None), ("red", objectives.error_rate)], **ratio)
+    board.stat(
         msg("Recovery time"),
-        [(f"max by (host) (orquestrador_incident_longest_seconds{{{_CHOSEN}}})", "{{host}}")],
+        f"max by (host) (orquestrador_incident_longest_seconds{{{_CHOSEN}}})",
+        [("green", None), ("red", objectives.recovery_s)],
         width=4,
-        height=5,
-        unit="s",
-        steps=[("green", None), ("red", objectives.recovery_s)],
         says=msg("The period's longest unplanned incident, from first bad to proven good."),
     )
-    board.add(
-        "stat",
+    board.stat(
         msg("Coverage"),
-        [(f'min by (host) (orquestrador_sla_coverage_ratio{{sla="uptime", {adjusted}}})', "{{host}}")],
+        f'min by (host) (orquestrador_sla_coverage_ratio{{sla="uptime", {adjusted}}})',
+        [("red", None), ("orange", 0.9), ("green", 0.99)],
         width=4,
-        height=5,
         unit="percentunit",
-        steps=[("red", None), ("orange", 0.9), ("green", 0.99)],
         says=msg("Share of the time of which anything is known."),
         defaults={"decimals": 1},
     )
@@ -303,14 +281,9 @@ def _incidents(board: _Board, objectives: Objectives) -> None:
         says=msg("From inside the host, and from outside."),
         defaults={"mappings": states},
     )
-    board.add(
-        "stat",
-        msg("Open incident"),
-        [(f"max by (host) (orquestrador_incident_open_seconds{{{_HOST}}})", "{{host}}")],
-        width=6,
-        height=5,
-        unit="s",
-        steps=[("green", None), ("orange", 1), ("red", objectives.recovery_s)],
+    incident = f"max by (host) (orquestrador_incident_open_seconds{{{_HOST}}})"
+    board.stat(
+        msg("Open incident"), incident, [("green", None), ("orange", 1), ("red", objectives.recovery_s)], width=6
     )
     board.add(
         "stat",
@@ -319,24 +292,15 @@ def _incidents(board: _Board, objectives: Objectives) -> None:
         width=6,
         height=5,
     )
-    board.add(
-        "stat",
+    backup = f"time() - max by (host) (orquestrador_backup_proven_timestamp_seconds{{{_HOST}}})"
+    board.stat(
         msg("Age of the last proven backup"),
-        [(f"time() - max by (host) (orquestrador_backup_proven_timestamp_seconds{{{_HOST}}})", "{{host}}")],
+        backup,
+        [("green", None), ("orange", 8 * 86400), ("red", 32 * 86400)],
         width=6,
-        height=5,
-        unit="s",
-        steps=[("green", None), ("orange", 8 * 86400), ("red", 32 * 86400)],
     )
-    board.add(
-        "stat",
-        msg("Age of the last probe"),
-        [(f"time() - max by (host) (orquestrador_probe_last_timestamp_seconds{{{_HOST}}})", "{{host}}")],
-        width=6,
-        height=5,
-        unit="s",
-        steps=[("green", None), ("orange", 300), ("red", 900)],
-    )
+    probe = f"time() - max by (host) (orquestrador_probe_last_timestamp_seconds{{{_HOST}}})"
+    board.stat(msg("Age of the last probe"), probe, [("green", None), ("orange", 300), ("red", 900)], width=6)
     board.add(
         "timeseries",
         msg("Time of the period"),

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import yaml
-
 from orquestrador.core.messages import msg
 from orquestrador.core.types import Message
 
@@ -161,8 +159,3 @@ def _document(kind: str, name: str, spec: dict[str, Any], title: str = "") -> Do
 def _dumped(found: list[Document], says: str) -> str:
     first, *others = (dumped(document, f"OpenSLO v1. {says}") for document in found)
     return first + "".join("---\n" + text.split("\n", 2)[2] for text in others)
-
-
-def loaded(text: str) -> list[Document]:
-    """The documents of one file."""
-    return [dict(document) for document in yaml.safe_load_all(text)]

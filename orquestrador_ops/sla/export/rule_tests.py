@@ -154,6 +154,17 @@ def _over_the_border(objectives: Objectives) -> str | None:
     return f"{rate:.4g}" if rate > fast.factor and objectives.burn_min_bad <= 9 else None
 
 
+def _state_case(name: str, series: list[tuple[str, str]], alert: str, moments: dict[int, list[Any]]) -> dict[str, Any]:
+    return {
+        "name": name,
+        "interval": "1m",
+        "input_series": [{"series": one, "values": values} for one, values in series],
+        "alert_rule_test": [
+            {"eval_time": f"{at}m", "alertname": alert, "exp_alerts": alerts} for at, alerts in moments.items()
+        ],
+    }
+
+
 def _state_cases(objectives: Objectives) -> list[dict[str, Any]]:
     rules = {rule["alert"]: rule for rule in _rules(objectives) if "alert" in rule}
     evaluated = f'orquestrador_sla_evaluated_timestamp_seconds{{host="{HOST}", period="month"}}'
@@ -166,59 +177,49 @@ def _state_cases(objectives: Objectives) -> list[dict[str, Any]]:
     missing = {"exp_labels": dict(rules["OrquestradorMetricsAbsent"]["labels"], period="month")}
     missing["exp_annotations"] = rules["OrquestradorMetricsAbsent"]["annotations"]
 
-    def case(name: str, series: list[tuple[str, str]], alert: str, moments: dict[int, list[Any]]) -> dict[str, Any]:
-        return {
-            "name": name,
-            "interval": "1m",
-            "input_series": [{"series": one, "values": values} for one, values in series],
-            "alert_rule_test": [
-                {"eval_time": f"{at}m", "alertname": alert, "exp_alerts": alerts} for at, alerts in moments.items()
-            ],
-        }
-
     def one(alert: str, labels: dict[str, str], value: str = "") -> list[Any]:
         return [_alert(rules[alert], labels, value)]
 
     rate = _over_the_border(objectives)
     events, bad = (f"orquestrador_{name}_total{_LABELS}" for name in ("sla_events", "sla_bad_events"))
     return [
-        case(
+        _state_case(
             # Counters begin anew, which is neither an outage nor the end of one.
             "a new month never pages",
             [(events, "42000+1x120 0+1x120"), (bad, "41x120 0x120")],
             "OrquestradorBurnPageFast",
             {120: [], 121: [], 125: [], 180: []},
         ),
-        case(
+        _state_case(
             "an outage over the border of months",
             [(events, "42000+1x120 1+1x120"), (bad, "41x115 42+1x4 1+1x4 5x115")],
             "OrquestradorBurnPageFast",
             {115: [], 124: one("OrquestradorBurnPageFast", sla, rate) if rate else []},
         ),
-        case(
+        _state_case(
             "a service level that is missed",
             [(verdict, "0x20 1x40")],
             "OrquestradorSlaMissed",
             {20: [], 25: [], 40: one("OrquestradorSlaMissed", sla)},
         ),
-        case(
+        _state_case(
             "an error budget that is used up",
             [(left, "0.4x20 0x10 -0.1x29")],
             "OrquestradorErrorBudgetExhausted",
             {20: [], 25: [], 50: one("OrquestradorErrorBudgetExhausted", sla)},
         ),
-        case(
+        _state_case(
             "a watch that has stopped",
             [(probed, stopped)],
             "OrquestradorProbesStale",
             {25: [], 40: [], 50: one("OrquestradorProbesStale", {}, "25m 0s")},
         ),
-        case(
+        _state_case(
             "an evaluation that has stopped",
             [(evaluated, stopped)],
             "OrquestradorEvaluationStale",
             {25: [], 55: [], 61: one("OrquestradorEvaluationStale", {}, "36m 0s")},
         ),
-        case("metrics that are there", there, "OrquestradorMetricsAbsent", {5: [], 30: [], 60: []}),
-        case("metrics that are not there", [], "OrquestradorMetricsAbsent", {5: [], 20: [missing]}),
+        _state_case("metrics that are there", there, "OrquestradorMetricsAbsent", {5: [], 30: [], 60: []}),
+        _state_case("metrics that are not there", [], "OrquestradorMetricsAbsent", {5: [], 20: [missing]}),
     ]

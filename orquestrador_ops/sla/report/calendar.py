@@ -9,6 +9,7 @@ from typing import Any
 from orquestrador.core.messages import msg
 
 from ...core.text import clean
+from .levels import number
 from .words import Stretch, Words
 
 # From worst to best: how a day is called, and the sign that tells it without colour.
@@ -33,7 +34,9 @@ def date_of(day: Mapping[str, Any]) -> date | None:
 
 def state(day: Mapping[str, Any]) -> str:
     """One of :data:`STATES` for an entry of a document's ``days``."""
-    up, down, planned, unknown = (_seconds(day, name) for name in ("up_s", "down_s", "planned_down_s", "unknown_s"))
+    up, down, planned, unknown = (
+        number(day.get(name)) or 0.0 for name in ("up_s", "down_s", "planned_down_s", "unknown_s")
+    )
     if down > 0:
         return "down"
     if planned > 0:
@@ -54,9 +57,9 @@ def build(days: Sequence[Mapping[str, Any]], stretch: Stretch, words: Words) -> 
     months: list[dict[str, Any]] = []
     if stretch.days <= 7:
         size = "week"
-        cells = [_cell(stretch.first + timedelta(days=number), known, words) for number in range(stretch.days)]
+        cells = [_cell(stretch.first + timedelta(days=ahead), known, words) for ahead in range(stretch.days)]
         months.append({"title": clean(words.dates(stretch)), "weeks": [cells]})
-        names = [words.weekdays()[(stretch.first + timedelta(days=number)).weekday()] for number in range(stretch.days)]
+        names = [words.weekdays()[(stretch.first + timedelta(days=ahead)).weekday()] for ahead in range(stretch.days)]
     else:
         names = words.weekdays()
         first = stretch.first
@@ -78,7 +81,7 @@ def _weeks(first: date, last: date, known: Mapping[date, Mapping[str, Any]], wor
     weeks: list[list[Any]] = []
     day = first - timedelta(days=first.weekday())
     while day <= last:
-        row = [day + timedelta(days=number) for number in range(7)]
+        row = [day + timedelta(days=ahead) for ahead in range(7)]
         weeks.append([_cell(one, known, words) if first <= one <= last else None for one in row])
         day += timedelta(days=7)
     return weeks
@@ -90,7 +93,7 @@ def _cell(day: date, known: Mapping[date, Mapping[str, Any]], words: Words) -> d
         return {"number": str(day.day), "state": "", "symbol": "", "note": "", "words": words.day(day, "MMMd")}
     named = state(found)
     symbol, word = STATES[named]
-    lost = _seconds(found, {"planned": "planned_down_s", "down": "down_s"}.get(named, "unknown_s"))
+    lost = number(found.get({"planned": "planned_down_s", "down": "down_s"}.get(named, "unknown_s"))) or 0.0
     note = "" if named == "up" else words.seconds(lost)
     said = f"{words.day(day, 'MMMd')}: {words.tr.message(word)}"
     return {
@@ -100,8 +103,3 @@ def _cell(day: date, known: Mapping[date, Mapping[str, Any]], words: Words) -> d
         "note": note,
         "words": clean(f"{said}, {note}" if note else said),
     }
-
-
-def _seconds(day: Mapping[str, Any], name: str) -> float:
-    value = day.get(name)
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else 0.0

@@ -139,8 +139,8 @@ def plot(name: str, chart: Plot, title: str, description: str) -> Markup:
             at = chart.at if line.at is None else line.at
             if chart.fill:
                 axes.fill_between(at, values, 0, color=INKS[line.ink], alpha=0.18, linewidth=0)
-            axes.plot(at, values, color=INKS[line.ink], linestyle=line.dashes, label=line.label,
-                      linewidth=1.1 if many else 1.8, marker=marker, markersize=2.4)  # fmt: skip
+            style: dict[str, Any] = {"color": INKS[line.ink], "linestyle": line.dashes, "label": line.label}
+            axes.plot(at, values, linewidth=1.1 if many else 1.8, marker=marker, markersize=2.4, **style)
         if chart.goal:
             axes.axhline(chart.goal[0], color=INKS["goal"], linewidth=1.3, linestyle=(0, (1, 1)), label=chart.goal[1])
         if chart.zero:
@@ -166,9 +166,9 @@ def strip(name: str, chart: Strip, title: str, description: str) -> Markup:
             boxes = [_box(row, start, length, tall, chart.length) for row, start, length in chart.bars.get(state, ())]
             if boxes:
                 edge = INKS["paper"] if hatch else "none"
-                axes.add_collection(
-                    PolyCollection(boxes, facecolor=INKS[ink], edgecolor=edge, hatch=hatch or None, linewidth=0,
-                                   label=chart.labels.get(state, "")), autolim=False)  # fmt: skip
+                drawn = PolyCollection(boxes, facecolor=INKS[ink], edgecolor=edge, hatch=hatch or None, linewidth=0)
+                drawn.set_label(chart.labels.get(state, ""))
+                axes.add_collection(drawn, autolim=False)
         axes.set_xlim(0, chart.length)
         axes.set_ylim(rows - 0.5, -0.5)
         axes.set_xticks([at for at, _ in chart.ticks], [label for _, label in chart.ticks])
@@ -223,10 +223,8 @@ def _canvas(tall: float, left: Sequence[str], legend: Sequence[str], *, around: 
     figure = Figure(figsize=(WIDTH / _POINTS, height / _POINTS), dpi=_POINTS)
     FigureCanvasSVG(figure)
     beside = 8 + _LETTER * max((len(label) for label in left), default=0)
-    axes = figure.add_axes((
-        beside / WIDTH, below / height, (WIDTH - beside - 10) / WIDTH, (height - above - below) / height,
-    ))  # fmt: skip
-    return figure, axes
+    wide = WIDTH - beside - 10
+    return figure, figure.add_axes((beside / WIDTH, below / height, wide / WIDTH, (height - above - below) / height))
 
 
 def _columns(legend: Sequence[str]) -> int:
@@ -237,8 +235,8 @@ def _columns(legend: Sequence[str]) -> int:
 def _legend(figure: Figure) -> None:
     labels = [str(label) for axes in figure.axes for label in axes.get_legend_handles_labels()[1]]
     if labels:
-        figure.legend(loc="upper center", ncols=_columns(labels), frameon=False, handlelength=1.8, columnspacing=1.2,
-                      borderpad=0, handletextpad=0.5, borderaxespad=0.2)  # fmt: skip
+        spacing = {"columnspacing": 1.2, "borderpad": 0, "handletextpad": 0.5, "borderaxespad": 0.2}
+        figure.legend(loc="upper center", ncols=_columns(labels), frameon=False, handlelength=1.8, **spacing)
 
 
 # Its style sheet would be the whole page's; a turn by nothing is nothing.

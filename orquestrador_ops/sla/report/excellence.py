@@ -15,6 +15,7 @@ from typing import Any
 from orquestrador.core.messages import msg
 
 from ...core.i18n import epoch
+from .levels import number
 
 Run = Mapping[str, Any]
 Proof = Callable[[Run], bool | None]  # whether a run proves an item; None: it has nothing to say of it
@@ -214,20 +215,21 @@ def copies(runs: Iterable[Run]) -> list[dict[str, Any]]:
             title, names = _COPIES[step["id"]]
             evidence = step.get("evidence")
             evidence = evidence if isinstance(evidence, Mapping) else {}
-            found.append({
+            copy = {
                 "at": began,
                 "title": title,
                 "status": "done" if step.get("status") in _GOOD else "failed",
                 "seconds": _first(evidence, names),
                 "stopped_s": _first(evidence, ("stopped_s",)),
                 "bytes": _first(evidence, _SIZES),
-            })  # fmt: skip
+            }
+            found.append(copy)
     return sorted(found, key=lambda row: row["at"])
 
 
 def _first(evidence: Mapping[str, Any], names: Iterable[str]) -> float | None:
     for name in names:
-        value = evidence.get(name)
-        if isinstance(value, int | float) and not isinstance(value, bool):
+        value = number(evidence.get(name))
+        if value is not None:
             return value
     return None

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...core.coerce import jsonable
 from ...core.files import link_latest, private_dir, safe_name, write_atomic
 from ...core.i18n import Translator
 from ...reports import writer as report
@@ -74,7 +75,7 @@ def _laid_out(document: Mapping[str, Any], view: Mapping[str, Any], fmt: str, tr
             name: chart and {key: part for key, part in chart.items() if key != "svg"}
             for name, chart in view["pictures"].items()
         }
-        whole = report.plain({**document, "rendered": told})
+        whole = jsonable({**document, "rendered": told})
         return json.dumps(whole, ensure_ascii=False, indent=1, sort_keys=False, allow_nan=False) + "\n"
     text = report.page(f"sla.{fmt}.j2", tr).render(view=view)
     # Parts that a period lacks leave their blank lines behind, which mean nothing in Markdown.

@@ -72,10 +72,7 @@ class Pictures:
             begin = self.midnight(stretch.first)
             marks = [(begin + hour * 3600, f"{hour if hour <= 24 else hour - 24}h") for hour in range(0, 49, 6)]
         elif stretch.days <= 8:
-            marks = [
-                (self.midnight(day) + DAY_S / 2, f"{words.weekdays()[day.weekday()]} {day.day}")
-                for day in every
-            ]  # fmt: skip
+            marks = [(self.midnight(day) + DAY_S / 2, f"{words.weekdays()[day.weekday()]} {day.day}") for day in every]
         elif stretch.days <= STRIP_DAYS:
             marks = [(self.midnight(day) + DAY_S / 2, words.day(day, "Md")) for day in every[::7]]
         elif stretch.days <= 100:
@@ -139,18 +136,18 @@ class Pictures:
         lines = [charts.Line(label, values, *look) for (label, values), look in zip(named, looks, strict=True)]
         levels = [(at, tr.value("_ms", at) if at else "0") for at in charts.levels(top)]
         p95 = [value for value in named[1][1] if value is not None]
-        summary = tr.t("95 of 100 answers took {p95_ms} or less", p95_ms=max(p95, default=None))
-        slow = sum(value > limit for value in p95)
+        worst = {"p95_ms": max(p95, default=None), "slow": sum(value > limit for value in p95), "limit_ms": limit}
+        summary = tr.t("95 of 100 answers took {p95_ms} or less", **worst)
         if self.hourly:
             summary = tr.t(
                 "95 of 100 answers took {p95_ms} or less in the slowest hour; hours with more than {limit_ms}: {slow}.",
-                p95_ms=max(p95, default=None), slow=slow, limit_ms=limit,
-            )  # fmt: skip
+                **worst,
+            )
         elif len(self.days) > 1:
             summary = tr.t(
                 "95 of 100 answers took {p95_ms} or less on the slowest day; days with more than {limit_ms}: {slow}.",
-                p95_ms=max(p95, default=None), slow=slow, limit_ms=limit,
-            )  # fmt: skip
+                **worst,
+            )
         drawn = charts.Plot(self.at, self.span, lines, self.ticks(), levels, top, goal=(limit, tr.value("_ms", limit)))
         rows = self.dated(self.pieces, *[(values, lambda value: tr.value("_ms", value)) for _, values in named])
         columns = [self.column(), "p50", "p95", "p99"]
@@ -194,7 +191,7 @@ class Pictures:
         if down is None or len(down) > MAX_STEPS:
             return None
         at, left = [0.0], [whole]
-        for start, end in _pairs(down):
+        for start, end in down.pairs():
             at += [self.position(start), self.position(end)]
             left += [left[-1], left[-1] - (end - start) / 60]
         return [*at, self.position(self.sheet.until)], [*left, left[-1]]
@@ -242,11 +239,10 @@ class Pictures:
             return ""
         if len(known) == 1:
             return self.tr.t("{most} at most.", most=write(known[0]))
+        ends = {"first": write(known[0]), "last": write(known[-1]), "most": write(max(known))}
         if self.hourly:
-            return self.tr.t("From {first} in the first hour to {last} in the last; {most} at most.",
-                             first=write(known[0]), last=write(known[-1]), most=write(max(known)))  # fmt: skip
-        return self.tr.t("From {first} on the first day to {last} on the last; {most} at most.",
-                         first=write(known[0]), last=write(known[-1]), most=write(max(known)))  # fmt: skip
+            return self.tr.t("From {first} in the first hour to {last} in the last; {most} at most.", **ends)
+        return self.tr.t("From {first} on the first day to {last} on the last; {most} at most.", **ends)
 
     # ------------------------------------------------------------------ the strip
 
@@ -293,20 +289,15 @@ class Pictures:
     def said(self, states: Mapping[str, spans.Spans]) -> list[list[str]]:
         """What was not up as rows of a table, the first stretch first."""
         words = {"down": "down", "planned": "planned", "gap": "unknown"}
-        rows = sorted((start, end, word) for name, word in words.items() for start, end in _pairs(states[name]))
+        rows = sorted((start, end, word) for name, word in words.items() for start, end in states[name].pairs())
         tr = self.tr
         return [
-            [tr.time(start), tr.time(end), tr.message(calendar.STATES[word][1])]
-            for start, end, word in rows[:MAX_ROWS]
-        ]  # fmt: skip
+            [tr.time(start), tr.time(end), tr.message(calendar.STATES[word][1])] for start, end, word in rows[:MAX_ROWS]
+        ]
 
 
 def _values(pieces: Sequence[Mapping[str, Any]], name: str) -> Values:
     return [float(value) if isinstance(value := piece.get(name), int | float) else None for piece in pieces]
-
-
-def _pairs(found: spans.Spans) -> list[tuple[float, float]]:
-    return list(zip(found.start.tolist(), found.end.tolist(), strict=True))
 
 
 def _bars(found: spans.Spans, edges: Sequence[float]) -> list[tuple[int, float, float]]:
@@ -318,10 +309,7 @@ def _bars(found: spans.Spans, edges: Sequence[float]) -> list[tuple[int, float, 
     for row, (start, end) in enumerate(itertools.pairwise(edges)):
         inside = spans.cut(found, start, end)
         seen = spans.joined(inside.start, inside.end + (end - start) / 600)
-        bars += [
-            (row, (a - start) / 3600, (min(b - (end - start) / 600, end) - a) / 3600)
-            for a, b in _pairs(seen)
-        ]  # fmt: skip
+        bars += [(row, (a - start) / 3600, (min(b - (end - start) / 600, end) - a) / 3600) for a, b in seen.pairs()]
     return bars
 
 

@@ -15,7 +15,7 @@ from orquestrador.core.messages import msg
 
 from ...core.i18n import Translator, epoch
 from ...core.text import clean
-from ...procedures import catalog as plans
+from ...procedures.catalog import title_of
 from . import calendar, excellence, pictures
 from .context import Doc, ReportContext, mappings
 from .levels import SYMBOLS, VERDICTS, mapping, number
@@ -157,8 +157,11 @@ class _Sheet(ReportContext):
         seconds = self.document.get("resolution_s")
         if not isinstance(seconds, int | float) or seconds <= 0:
             return ""
-        return clean(self.tr.t("Older samples are rolled up: latencies are known by {resolution_s}, times stay exact.",
-                               resolution_s=seconds))  # fmt: skip
+        rough = {"resolution_s": seconds}
+        t = self.tr.t
+        return clean(
+            t("Older samples are rolled up: latencies are known by {resolution_s}, times stay exact.", **rough)
+        )
 
     # ------------------------------------------------------------------ tables
 
@@ -166,13 +169,13 @@ class _Sheet(ReportContext):
         return {"id": name, "title": title, "columns": columns, "rows": rows, "empty": empty}
 
     def incidents(self) -> dict[str, Any]:
-        tr = self.tr
+        t = self.tr.t
         goal = next((number(sla.get("objective")) for sla in self.slas if sla.get("id") == "recovery"), None)
-        wanted = tr.t("Objective") if goal is None else tr.t("Objective: {goal_s}", goal_s=goal)
-        columns = [tr.t("Began"), tr.t("Recovered"), tr.t("Took"), wanted, tr.t("Detected after"),
-                   tr.t("Acknowledged after"), tr.t("Acted after"), tr.t("Procedure")]  # fmt: skip
+        wanted = t("Objective") if goal is None else t("Objective: {goal_s}", goal_s=goal)
+        after = [t("Detected after"), t("Acknowledged after"), t("Acted after")]
+        columns = [t("Began"), t("Recovered"), t("Took"), wanted, *after, t("Procedure")]
         rows = [self.incident(row, goal) for row in mappings(self.document.get("incidents"))]
-        return self.table("incidents", tr.t("Incidents"), columns, rows, tr.t("No incident in this period."))
+        return self.table("incidents", t("Incidents"), columns, rows, t("No incident in this period."))
 
     def incident(self, row: Doc, goal: float | None) -> list[dict[str, str]]:
         tr, words = self.tr, self.words
@@ -187,7 +190,7 @@ class _Sheet(ReportContext):
             cell(text, "when"),
             self.in_time(row, goal),
             *[cell(self.after(row, name), "when") for name in ("detected_at", "acknowledged_at", "acted_at")],
-            cell(tr.message(plans.TITLES.get(str(procedure), procedure)) if procedure else ""),
+            cell(tr.message(title_of(str(procedure))) if procedure else ""),
         ]
 
     def in_time(self, row: Doc, goal: float | None) -> dict[str, str]:
@@ -213,30 +216,29 @@ class _Sheet(ReportContext):
         tr = self.tr
         rows = []
         for rate in mappings(self.document.get("burn")):
-            pair = [f"{tr.number(value, 2)}×" if (value := number(rate.get(name))) is not None else ""
-                    for name in ("long_burn", "short_burn", "factor")]  # fmt: skip
+            rates = [number(rate.get(name)) for name in ("long_burn", "short_burn", "factor")]
+            times = ["" if value is None else f"{tr.number(value, 2)}×" for value in rates]
             windows = [tr.value("_s", rate.get(name)) for name in ("long_s", "short_s")]
             firing = bool(rate.get("firing"))
             state = signed("✘", tr.t("burns too fast"), "bad") if firing else signed("✔", tr.t("quiet"), "good")
-            rows.append([cell(rate.get("name")), cell(" / ".join(windows)), cell(pair[0]), cell(pair[1]), cell(pair[2]),
-                         state])  # fmt: skip
-        columns = [tr.t("Alert"), tr.t("Windows"), tr.t("Long window"), tr.t("Short window"), tr.t("Limit"),
-                   tr.t("State")]  # fmt: skip
-        return self.table("burn", tr.t("Burn rate of the error budget"), columns, rows, "")
+            rows.append([*map(cell, (rate.get("name"), " / ".join(windows), *times)), state])
+        t = tr.t
+        columns = [t("Alert"), t("Windows"), t("Long window"), t("Short window"), t("Limit"), t("State")]
+        return self.table("burn", t("Burn rate of the error budget"), columns, rows, "")
 
     def copies(self) -> dict[str, Any]:
         """A row for each kind of backup and restore; ``each``: one for every single one, the newest first."""
         tr, words = self.tr, self.words
         made = excellence.copies(self.runs)
         kinds: dict[str, list[dict[str, Any]]] = {}
-        for row in made:
-            kinds.setdefault(tr.message(row["title"]), []).append(row)
+        for one in made:
+            kinds.setdefault(tr.message(one["title"]), []).append(one)
         rows = []
         for title, several in kinds.items():
-            failed = sum(row["status"] == "failed" for row in several)
-            took = [row["seconds"] for row in several if row["seconds"] is not None]
+            failed = sum(one["status"] == "failed" for one in several)
+            took = [one["seconds"] for one in several if one["seconds"] is not None]
             last = several[-1]
-            rows.append([
+            row = [
                 cell(title),
                 cell(words.count(len(several))),
                 cell(f"✘ {failed}" if failed else "✔ 0", "bad" if failed else "good"),
@@ -244,15 +246,17 @@ class _Sheet(ReportContext):
                 cell(tr.seconds(statistics.median(took)) if took else ""),
                 cell(tr.seconds(max(took)) if took else ""),
                 cell(tr.bytes(last["bytes"]) if last["bytes"] is not None else ""),
-            ])  # fmt: skip
-        columns = [tr.t("What"), tr.t("Count"), tr.t("Failed"), tr.t("Last"), tr.t("Took, median"),
-                   tr.t("Took, longest"), tr.t("Size of the last")]  # fmt: skip
-        empty = tr.t("No run of this period backed up or restored anything.")
+            ]
+            rows.append(row)
+        t = tr.t
+        figures = [t("Took, median"), t("Took, longest"), t("Size of the last")]
+        columns = [t("What"), t("Count"), t("Failed"), t("Last"), *figures]
+        empty = t("No run of this period backed up or restored anything.")
         each = {
-            "columns": [tr.t("When"), tr.t("What"), tr.t("Result"), tr.t("Took"), tr.t("Application stopped for")],
-            "rows": [self.copy(row) for row in reversed(made[-MAX_COPIES:])],
+            "columns": [t("When"), t("What"), t("Result"), t("Took"), t("Application stopped for")],
+            "rows": [self.copy(one) for one in reversed(made[-MAX_COPIES:])],
         }
-        return {**self.table("copies", tr.t("Backups and restores"), columns, rows, empty), "each": each}
+        return {**self.table("copies", t("Backups and restores"), columns, rows, empty), "each": each}
 
     def copy(self, row: Mapping[str, Any]) -> list[str]:
         tr = self.tr
@@ -263,36 +267,31 @@ class _Sheet(ReportContext):
     def maintenance(self) -> dict[str, Any]:
         tr = self.tr
         rows = [
-            [
-                cell(tr.time(row.get("from")), "when"),
-                cell(tr.time(row.get("to")), "when"),
-                cell(row.get("reason") or ""),
-            ]
+            [*(cell(tr.time(row.get(name)), "when") for name in ("from", "to")), cell(row.get("reason") or "")]
             for row in mappings(self.document.get("maintenance"))
         ]
         columns = [tr.t("From"), tr.t("To"), tr.t("Reason")]
         return self.table("maintenance", tr.t("Maintenance windows"), columns, rows, "")
 
     def by_day(self) -> dict[str, Any]:
-        tr, words = self.tr, self.words
-        columns = [tr.t("Day"), tr.t("Uptime"), tr.t("Down, unplanned"), tr.t("Down, planned"), tr.t("Unknown"),
-                   "p50", "p95", "p99", tr.t("Budget left")]  # fmt: skip
+        t, words = self.tr.t, self.words
+        times = {"down": t("Down, unplanned"), "planned_down": t("Down, planned"), "unknown": t("Unknown")}
+        percentiles = ("p50", "p95", "p99")
         rows = []
         for day in self.days:
             date = calendar.date_of(day)
             up, down = number(day.get("up_s")) or 0.0, number(day.get("down_s")) or 0.0
-            rows.append([
-                cell(words.day(date, "yMMMd") if date else day.get("date")),
-                cell(words.share(up / (up + down)) if up + down > 0 else "–"),
-                *[cell(words.seconds(number(day.get(f"{name}_s")) or 0))
-                  for name in ("down", "planned_down", "unknown")],
-                *[cell("–" if (value := number(day.get(f"{name}_ms"))) is None else tr.value("_ms", value))
-                  for name in ("p50", "p95", "p99")],
-                cell(words.minutes(day.get("budget_remaining_minutes"))),
-            ])  # fmt: skip
-        return self.table(
-            "by-day", tr.t("Figures of each day"), columns, rows, tr.t("No day of this period has begun.")
-        )
+            latencies = [number(day.get(f"{name}_ms")) for name in percentiles]
+            row = [
+                words.day(date, "yMMMd") if date else day.get("date"),
+                words.share(up / (up + down)) if up + down > 0 else "–",
+                *(words.seconds(number(day.get(f"{name}_s")) or 0) for name in times),
+                *("–" if value is None else self.tr.value("_ms", value) for value in latencies),
+                words.minutes(day.get("budget_remaining_minutes")),
+            ]
+            rows.append([cell(text) for text in row])
+        columns = [t("Day"), t("Uptime"), *times.values(), *percentiles, t("Budget left")]
+        return self.table("by-day", t("Figures of each day"), columns, rows, t("No day of this period has begun."))
 
     # ------------------------------------------------------------------ lists
 
@@ -303,13 +302,8 @@ class _Sheet(ReportContext):
             rows = []
             for item in mappings(items):
                 tone, word = _METRICS.get(str(item.get("status")), _METRICS["unknown"])
-                rows.append({
-                    "title": clean(tr.message(item.get("title") or item.get("id"))),
-                    "tone": tone,
-                    "symbol": SYMBOLS[tone],
-                    "word": tr.message(word),
-                    "note": clean(tr.message(item.get("observed"))),
-                })  # fmt: skip
+                title, note = item.get("title") or item.get("id"), item.get("observed")
+                rows.append(self.ticked(title, tone, SYMBOLS[tone], word, tr.message(note)))
             # A day says nothing of its month.
             if rows and self.stretch.days >= excellence.SHORTEST.get(str(cadence), 0):
                 title = clean(tr.message(CADENCES.get(str(cadence), cadence)))
@@ -332,16 +326,15 @@ class _Sheet(ReportContext):
                 if item["at"] is not None:
                     last = datetime.fromtimestamp(item["at"], zone).date()
                     note.append(tr.t("last: {date}", date=self.words.day(last)))
-                rows.append({
-                    "title": clean(tr.message(item["title"])),
-                    "tone": tone,
-                    "symbol": symbol,
-                    "word": tr.message(word),
-                    "note": clean(", ".join(note)),
-                    "ticked": item["status"] == "done",
-                })  # fmt: skip
+                row = self.ticked(item["title"], tone, symbol, word, ", ".join(note))
+                rows.append({**row, "ticked": item["status"] == "done"})
             groups.append({"title": tr.message(CADENCES[group["cadence"]]), "items": rows})
         return groups
+
+    def ticked(self, title: object, tone: str, symbol: str, word: object, note: str) -> dict[str, Any]:
+        """A row of a list: what it is about, and how it went."""
+        words = {"title": clean(self.tr.message(title)), "word": self.tr.message(word), "note": clean(note)}
+        return {"tone": tone, "symbol": symbol, **words}
 
     def _midnight(self) -> float:
         """Until when days are over: the local midnight at or before ``until``, or the period's own end."""

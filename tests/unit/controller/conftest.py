@@ -11,6 +11,7 @@ import pytest
 
 from orquestrador.health.checks import CHECK_IDS
 from orquestrador_ops.procedures import outcome as routines
+from orquestrador_ops.procedures.catalog import EMERGENCIES
 from orquestrador_ops.reports import view
 from tests.unit.fakes.histories import mysql_url, opener, server, store
 
@@ -115,7 +116,7 @@ Run = tuple[dict[str, Any], dict[str, Any] | None, dict[str, Any] | None]
 @pytest.fixture
 def emergency_playbooks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A checkout that has the playbooks a verdict may call for."""
-    for playbook in routines.PLAYBOOKS.values():
+    for playbook in (one.playbook for one in EMERGENCIES.values()):
         (tmp_path / "checkout" / playbook).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "checkout" / playbook).touch()
     monkeypatch.setattr(view, "PROJECT", tmp_path / "checkout")

@@ -20,15 +20,17 @@ plugin = load("callback_plugins/operator.py")
         ({"msg": "non-zero return code", "stderr": "one\ntwo"}, "non-zero return code - two"),
         ({"msg": "FAILURE", "module_stderr": "Traceback\n  File x\nKeyError: 'a'"}, "FAILURE - KeyError: 'a'"),
         ({"results": [{"failed": False}, {"failed": True, "msg": "second"}], "msg": "All items completed"}, "second"),
-        ({"argument_errors": ["a is wrong", "b is missing"], "msg": "Validation failed"},
-         "a is wrong; b is missing: correct the variable in the inventory"),
+        (
+            {"argument_errors": ["a is wrong", "b is missing"], "msg": "Validation failed"},
+            "a is wrong; b is missing: correct the variable in the inventory",
+        ),
         ({}, "no reason given, see -v"),
         ({"msg": "two\nlines"}, "two lines"),
         ({"msg": "x", "failures": [{"text": "{n} gone", "args": {"n": 2}}, {"text": "b", "args": {}}]}, "2 gone; b"),
         ({"msg": "x", "failures": ["plain"]}, "x"),
         ({"msg": "x", "failures": 84}, "x"),
     ],
-)  # fmt: skip
+)
 def test_a_failure_is_one_line(result: dict[str, Any], expected: str) -> None:
     assert plugin.reason(result) == expected
 

@@ -37,24 +37,40 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What every task registered, and the files of the state directory afterwards."""
     place = tmp_path_factory.mktemp("play")
     tasks: list[dict[str, Any]] = [
-        {"name": f"Do {name}", "sla_evaluate": arguments, "register": f"got_{name}", "ignore_errors": True,
-         **({"vars": {"ops_timezone": "Mars/Olympus"}} if name == "zone" else {})}
+        {
+            "name": f"Do {name}",
+            "sla_evaluate": arguments,
+            "register": f"got_{name}",
+            "ignore_errors": True,
+            **({"vars": {"ops_timezone": "Mars/Olympus"}} if name == "zone" else {}),
+        }
         for name, arguments in TASKS.items()
-    ]  # fmt: skip
+    ]
     kept = {name: f"{{{{ got_{name} }}}}" for name in TASKS}
     keep = {"content": "{{ kept | to_json }}", "dest": str(place / "kept")}
     here = {"vars": {"kept": kept}, "delegate_to": "localhost", "connection": "local"}
     tasks.append({"name": "Keep", "ansible.builtin.copy": keep, **here})
-    variables = {"samples": SAMPLES, "ops_timezone": "UTC", "ops_locale": "en", "sla_response_ms": "{{ 100 + 50 }}",
-                 "ansible_host": "127.0.0.1", "ansible_port": 9, "ops_state_dir": str(place / "state")}  # fmt: skip
+    variables = {
+        "samples": SAMPLES,
+        "ops_timezone": "UTC",
+        "ops_locale": "en",
+        "sla_response_ms": "{{ 100 + 50 }}",
+        "ansible_host": "127.0.0.1",
+        "ansible_port": 9,
+        "ops_state_dir": str(place / "state"),
+    }
     play = {"name": "Try", "hosts": "web-01", "gather_facts": False, "vars": variables, "tasks": tasks}
     (place / "play.yml").write_text(yaml.safe_dump([play]))
     environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "LC_ALL": "C.UTF-8"}
     command = Path(sys.executable).with_name("ansible-playbook")
     done = subprocess.run(
         [str(command), "-i", "web-01,", str(place / "play.yml")],
-        env=environment, cwd=ROOT, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        env=environment,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     found: dict[str, Any] = json.loads((place / "kept").read_text())

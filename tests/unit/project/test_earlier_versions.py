@@ -19,7 +19,7 @@ from orquestrador_ops.core.i18n import DOMAIN, FORMER, translator
 from orquestrador_ops.history import access
 from orquestrador_ops.history.store import History
 from orquestrador_ops.incidents import store as incidents
-from orquestrador_ops.reports import checklist
+from orquestrador_ops.reports import checklist, view
 from tests.unit.controller.sla.filled import DAY, MONDAY, document, rounded
 
 DATA = Path(__file__).resolve().parents[2] / "data" / "0.1.0"
@@ -66,7 +66,8 @@ def test_every_run_is_read_and_shown_in_both_languages(state: Path, history: His
     assert {procedure for _, procedure, _ in stored} >= {"daily", "weekly", "monthly", "backup", "offline", "triage"}
     for run in read:
         for locale in ("pt_BR", "en"):
-            shown = checklist.render(run, None, run["verdict_after"], translator(locale))
+            tr = translator(locale)
+            shown = checklist.render(view.build(run, None, run["verdict_after"], tr), tr, reports=run["reports"])
             assert run["run_id"] in shown
             assert "{" not in shown
 

@@ -15,21 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Optional
 
 from ...core import redact
-from ...mysql import (
-    app_login as database_login,
-)
-from ...mysql import (
-    service as database_service,
-)
-from ...mysql import (
-    sessions as database_sessions,
-)
-from ...mysql import (
-    state as database,
-)
-from ...mysql import (
-    tables as database_tables,
-)
+from ...mysql import app_login, service, sessions, state, tables
 from ...system import tcp_owner
 
 # An error that is older belongs to another trouble.
@@ -44,19 +30,34 @@ UNSEEN = frozenset(("denied", "no_credentials", "bad_credentials_file", "unreada
 # (meaning, what a line of the application's log has): names of the drivers, or the server's own words.
 _MEANINGS: tuple[tuple[str, re.Pattern[str]], ...] = (
     ("denied", re.compile(r"\bER_(?:ACCESS_DENIED\w*|MUST_CHANGE_PASSWORD\w*)|Access denied for user")),
-    ("too_many_connections", re.compile(r"\bER_(?:CON_COUNT_ERROR|TOO_MANY_USER_CONNECTIONS|USER_LIMIT_REACHED)\b"
-                                        r"|Too many connections")),
-    ("read_only", re.compile(r"\bER_(?:OPTION_PREVENTS_STATEMENT|READ_ONLY_MODE|INNODB_READ_ONLY|OPEN_AS_READONLY)\b"
-                             r"|running with the --(?:super-)?read-only option|in read-only mode"
-                             r"|InnoDB is in read only mode|innodb_force_recovery")),
-    ("crashed_tables", re.compile(r"\bER_(?:CRASHED_ON_(?:USAGE|REPAIR)|NOT_KEYFILE|OLD_KEYFILE|TABLE_CORRUPT)"
-                                  r"\b|marked as crashed|Incorrect key file for table|is corrupted")),
+    (
+        "too_many_connections",
+        re.compile(
+            r"\bER_(?:CON_COUNT_ERROR|TOO_MANY_USER_CONNECTIONS|USER_LIMIT_REACHED)\b"
+            r"|Too many connections"
+        ),
+    ),
+    (
+        "read_only",
+        re.compile(
+            r"\bER_(?:OPTION_PREVENTS_STATEMENT|READ_ONLY_MODE|INNODB_READ_ONLY|OPEN_AS_READONLY)\b"
+            r"|running with the --(?:super-)?read-only option|in read-only mode"
+            r"|InnoDB is in read only mode|innodb_force_recovery"
+        ),
+    ),
+    (
+        "crashed_tables",
+        re.compile(
+            r"\bER_(?:CRASHED_ON_(?:USAGE|REPAIR)|NOT_KEYFILE|OLD_KEYFILE|TABLE_CORRUPT)"
+            r"\b|marked as crashed|Incorrect key file for table|is corrupted"
+        ),
+    ),
     ("disk_full", re.compile(r"\bER_(?:DISK_FULL|RECORD_FILE_FULL)\b|No space left on device|table '\S+' is full")),
     ("locked", re.compile(r"\bER_LOCK_WAIT_TIMEOUT\b|Lock wait timeout exceeded")),
     ("unknown_host", re.compile(r"\b(?:ENOTFOUND|EAI_AGAIN)\b")),
     ("timeout", re.compile(r"\bETIMEDOUT\b")),
     ("refused", re.compile(r"\bECONNREFUSED\b")),
-)  # fmt: skip
+)
 _LINE_TIME = re.compile(r"^(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d:\d\d)(?:\.\d+)? ?(Z|[+-]\d\d:?\d\d)?")
 # './schema/table', 'schema/table', 'schema.table' or 'table', as the server names a table in its errors.
 _TABLE = re.compile(
@@ -77,7 +78,7 @@ def collect(params: Mapping[str, Any], snapshot: Mapping[str, Any], logs: Iterab
     if tables:
         clues["tables"] = tables
     if troubled(params, snapshot):
-        clues["service"] = database_service.state(str(params.get("mysql_service") or "mysql"))
+        clues["service"] = service.state(str(params.get("mysql_service") or "mysql"))
         if clues["service"]["process"] != "T":
             clues["login"] = login(params, snapshot)
     if "read_only" in errors or troubled(params, snapshot):
@@ -92,9 +93,9 @@ def complete(params: Mapping[str, Any], snapshot: Mapping[str, Any], clues: dict
     known = clues.get("database")
     if not known:
         return
-    service = known.get("service") or {}
-    if service.get("active") in ("activating", "failed"):
-        cause = database_service.cause_of(database_service.attempt(service))
+    seen = known.get("service") or {}
+    if seen.get("active") in ("activating", "failed"):
+        cause = service.cause_of(service.attempt(seen))
         if cause is not None:
             known["start_error"] = {"cause": cause.name, "line": cause.line[:300]}
     doubted = "service" in known or "tables" in known
@@ -103,24 +104,24 @@ def complete(params: Mapping[str, Any], snapshot: Mapping[str, Any], clues: dict
     pids = ((snapshot.get("pm2") or {}).get("app") or {}).get("pids") or []
     port = int((known.get("login") or {}).get("port") or 3306)
     try:
-        with database_sessions.as_root(params.get("mysql_socket"), ADMIN_S) as root:
-            found = database_sessions.sessions(root)
-            known["holders"] = database_sessions.holders(found, tcp_owner.client_ports(pids, port))
-            known["waits"] = database_sessions.waits(root)
+        with sessions.as_root(params.get("mysql_socket"), ADMIN_S) as root:
+            found = sessions.sessions(root)
+            known["holders"] = sessions.holders(found, tcp_owner.client_ports(pids, port))
+            known["waits"] = sessions.waits(root)
             if "tables" in known:  # one that was repaired meanwhile is still in the log
-                known["tables"] = database_tables.damaged(root, str(params["mysql_database"]), known["tables"])
+                known["tables"] = tables.damaged(root, str(params["mysql_database"]), known["tables"])
     except Exception as error:  # noqa: BLE001 - PyMySQL raises anything; the diagnosis does without
-        known["hidden"] = database.reason_of(error)
+        known["hidden"] = state.reason_of(error)
 
 
 def evidence(params: Mapping[str, Any], clues: Mapping[str, Any], deadline: float) -> dict[str, Any]:
     """What of the clues a report shows, as tables and figures, and the last words of a service that does not run."""
     known = clues.get("database") or {}
-    service = {name: value for name, value in (known.get("service") or {}).items() if name not in _INTERNAL}
+    told = {name: value for name, value in (known.get("service") or {}).items() if name not in _INTERNAL}
     shown = {name: known.get(name) for name in ("login", "holders", "waits", "read_only", "start_error")}
-    found = {name: value for name, value in {"service": service, **shown}.items() if value}
-    if service and service.get("active") != "active" and time.monotonic() < deadline - database_service.JOURNAL_S:
-        words = database_service.last_words(str(service.get("id") or params.get("mysql_service") or "mysql"))
+    found = {name: value for name, value in {"service": told, **shown}.items() if value}
+    if told and told.get("active") != "active" and time.monotonic() < deadline - service.JOURNAL_S:
+        words = service.last_words(str(told.get("id") or params.get("mysql_service") or "mysql"))
         found["last_lines"] = [*(clues.get("error_tail") or []), *words]
     return found
 
@@ -149,16 +150,16 @@ def login(params: Mapping[str, Any], snapshot: Mapping[str, Any]) -> Optional[di
     """What happens when the application's account logs in now; ``None`` when its settings name no account."""
     env = params.get("app_env_file") or f"{str(params['app_dir']).rstrip('/')}/.env"
     pids = ((snapshot.get("pm2") or {}).get("app") or {}).get("pids") or []
-    account = database_login.account_from(database_login.settings(str(env), list(pids)))
-    return database_login.attempt(account, params.get("mysql_socket"), LOGIN_S) if account else None
+    account = app_login.account_from(app_login.settings(str(env), list(pids)))
+    return app_login.attempt(account, params.get("mysql_socket"), LOGIN_S) if account else None
 
 
 def refused_writes(params: Mapping[str, Any]) -> Optional[str]:
     """The setting for which the server takes no changes, ``None`` when it takes them or can't be asked."""
     wanted = ("super_read_only", "read_only", "innodb_read_only", "innodb_force_recovery")
     try:
-        found, _ = database.read_defaults(str(params["mysql_defaults_file"]))
-        connection = database.connect(found, "", LOGIN_S)
+        found, _ = state.read_defaults(str(params["mysql_defaults_file"]))
+        connection = state.connect(found, "", LOGIN_S)
     except Exception:  # noqa: BLE001 - whatever it is, the probe has said it
         return None
     try:

@@ -14,8 +14,7 @@ from typing import Any, Optional
 
 from ...core import redact
 from ...system.resources import process_state
-from . import database as emergency_database_clues
-from . import load as emergency_load
+from . import database, load
 
 TAIL_BYTES, TAIL_LINES = 32 * 1024, 20
 # An error that is older than this is of another trouble.
@@ -44,9 +43,9 @@ def collect(params: dict[str, Any], snapshot: dict[str, Any]) -> dict[str, Any]:
     secrets = redact.load_secrets(env)
     tail = [redact.scrub_text(line, secrets) for line in fresh_tail(logs)]
     clues["error_tail"] = tail
-    began = emergency_load.last_start(snapshot) - BEFORE_START_S
+    began = load.last_start(snapshot) - BEFORE_START_S
     clues["last_error"] = last_error(tail) if written_since(logs, began) else ""
-    known = emergency_database_clues.collect(params, snapshot, logs)
+    known = database.collect(params, snapshot, logs)
     if known:
         clues["database"] = known
     return clues

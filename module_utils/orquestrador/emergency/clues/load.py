@@ -6,8 +6,8 @@ import datetime
 import time
 from typing import Any, Optional
 
-from ...mysql import sessions as database_sessions
-from ...system import process_table as processes
+from ...mysql import sessions
+from ...system import process_table
 from .. import trend
 
 WINDOW_S = 0.5
@@ -17,9 +17,9 @@ ASK_S = 2.0
 def clues(params: dict[str, Any], snapshot: dict[str, Any], verdict: dict[str, Any]) -> dict[str, Any]:
     """``{load, memory_trend, waits}``; what there is no reason to look at is left out. Has to run as root.
 
-    ``load`` is :func:`.processes.look`'s, when host or application are busy and nothing is gone; ``memory_trend`` is
-    :func:`.trend.growth` over the history's samples since the application was last started; ``waits`` is
-    :func:`.database_sessions.waits`, when queries run for long.
+    ``load`` is :func:`.process_table.look`'s, when host or application are busy and nothing is gone;
+    ``memory_trend`` is :func:`.trend.growth` over the history's samples since the application was last started;
+    ``waits`` is :func:`.sessions.waits`, when queries run for long.
     """
     found: dict[str, Any] = {}
     host = ((snapshot.get("resources") or {}).get("cpu") or {}).get("percent")
@@ -30,8 +30,8 @@ def clues(params: dict[str, Any], snapshot: dict[str, Any], verdict: dict[str, A
         found["load"] = heavy(snapshot)
     if (snapshot.get("database") or {}).get("slow"):
         try:
-            with database_sessions.as_root(params.get("mysql_socket"), ASK_S) as root:
-                found["waits"] = database_sessions.waits(root)
+            with sessions.as_root(params.get("mysql_socket"), ASK_S) as root:
+                found["waits"] = sessions.waits(root)
         except Exception:  # noqa: BLE001, S110 - PyMySQL raises anything; the diagnosis does without
             pass
     past = params.get("memory_samples")
@@ -41,9 +41,9 @@ def clues(params: dict[str, Any], snapshot: dict[str, Any], verdict: dict[str, A
 
 
 def heavy(snapshot: dict[str, Any]) -> dict[str, Any]:
-    """Who is heavy just now, the application's own processes told apart: :func:`.processes.look` over half a second."""
+    """Who is heavy over half a second, the application's own processes told apart (:func:`.process_table.look`)."""
     app = (snapshot.get("pm2") or {}).get("app") or {}
-    return processes.look(WINDOW_S, app.get("pids") or [])
+    return process_table.look(WINDOW_S, app.get("pids") or [])
 
 
 def points(past: list[dict[str, Any]], snapshot: dict[str, Any]) -> list[trend.Point]:

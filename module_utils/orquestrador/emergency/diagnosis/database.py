@@ -9,13 +9,11 @@ application again would only throw it against the same door.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Optional
+from typing import Any, Optional
 
 from ...core.messages import msg
-from .scenario import Scenario
-
-if TYPE_CHECKING:
-    from .scenario import Scene
+from ...health.checks.view import as_dict, as_list
+from .scenario import Scenario, Scene, dicts
 
 # Of all connections: from here on whoever has them is the one who exhausted them.
 MOST = 0.5
@@ -23,24 +21,24 @@ MOST = 0.5
 
 def alert_of(clues: Mapping[str, Any]) -> Optional[str]:
     """The alert that clues call for where the verdict sees none: the application logs it, the server confirms it."""
-    known = _dict(clues.get("database"))
+    known = as_dict(clues.get("database"))
     return "database" if known.get("tables") or (known.get("read_only") and _error(known, "read_only")) else None
 
 
 def _known(scene: Scene) -> dict[str, Any]:
-    return _dict(scene.clues.get("database"))
+    return as_dict(scene.clues.get("database"))
 
 
 def _service(scene: Scene) -> dict[str, Any]:
-    return _dict(_known(scene).get("service"))
+    return as_dict(_known(scene).get("service"))
 
 
 def _login(scene: Scene) -> dict[str, Any]:
-    return _dict(_known(scene).get("login"))
+    return as_dict(_known(scene).get("login"))
 
 
 def _error(known: Mapping[str, Any], meaning: str) -> str:
-    return str(_dict(_dict(known.get("errors")).get(meaning)).get("last") or "")
+    return str(as_dict(as_dict(known.get("errors")).get(meaning)).get("last") or "")
 
 
 def _up(scene: Scene) -> bool:
@@ -108,7 +106,7 @@ def _full(scene: Scene) -> Optional[Scenario]:
     known = _known(scene)
     if "too_many_connections" not in (scene.database.get("error"), _login(scene).get("result")):
         return None
-    rows = [row for row in _list(known.get("holders")) if isinstance(row, dict)]
+    rows = dicts(known.get("holders"))
     if not rows:
         return Scenario(
             "full_unseen",
@@ -121,11 +119,16 @@ def _full(scene: Scene) -> Optional[Scenario]:
     if total - foreign >= MOST * total:
         return Scenario(
             "full_by_app",
-            [msg("The application itself holds {own} of the database's {total} connections", own=total - foreign,
-                 total=total)],
+            [
+                msg(
+                    "The application itself holds {own} of the database's {total} connections",
+                    own=total - foreign,
+                    total=total,
+                )
+            ],
             [msg("Have its connection pool looked at: it takes more than the database has")],
             "L3",
-        )  # fmt: skip
+        )
     top = (others[0].get("user"), others[0].get("host"))
     held = _sessions([row for row in others if (row.get("user"), row.get("host")) == top])
     args = {"user": str(top[0] or "?"), "host": str(top[1] or "?")}
@@ -149,7 +152,7 @@ def _sessions(rows: Iterable[Mapping[str, Any]]) -> int:
 def _not_answering(scene: Scene) -> Optional[Scenario]:
     login = _login(scene)
     active = _service(scene).get("active") == "active"
-    body = _dict(scene.http.get("body"))
+    body = as_dict(scene.http.get("body"))
     if active and scene.database.get("error") == "no_socket" and not scene.bad("app.database") and body:
         return Scenario(
             "socket_lost",
@@ -178,25 +181,39 @@ def _refused(scene: Scene) -> Optional[Scenario]:
     if result in ("denied", "password_expired"):
         return Scenario(
             "wrong_password",
-            [msg("The database server refuses the application's account {user}: wrong password, or no such account",
-                 user=user)],
-            [msg("Give .env the password that the account has now, then run this procedure again. Nothing was"
-                 " restarted: the same password would be refused again")],
+            [
+                msg(
+                    "The database server refuses the application's account {user}: wrong password, or no such account",
+                    user=user,
+                )
+            ],
+            [
+                msg(
+                    "Give .env the password that the account has now, then run this procedure again. Nothing was"
+                    " restarted: the same password would be refused again"
+                )
+            ],
             "L3",
-        )  # fmt: skip
+        )
     if result == "denied_database":
-        return Scenario("no_rights", [msg("The account {user} may not use the database {database}", user=user,
-                                          database=name)],
-                        [msg("Grant the application's account its rights again")], "L3")  # fmt: skip
+        return Scenario(
+            "no_rights",
+            [msg("The account {user} may not use the database {database}", user=user, database=name)],
+            [msg("Grant the application's account its rights again")],
+            "L3",
+        )
     if result == "unknown_database" or scene.database.get("error") == "unknown_database":
-        return Scenario("no_schema", [msg("The database server has no database {database}", database=name)],
-                        [msg("Bring it back from its newest verified backup: playbooks/operation/restore.yml"
-                             " -e what=database")], "L3")  # fmt: skip
+        return Scenario(
+            "no_schema",
+            [msg("The database server has no database {database}", database=name)],
+            [msg("Bring it back from its newest verified backup: playbooks/operation/restore.yml -e what=database")],
+            "L3",
+        )
     return None
 
 
 def _crashed(scene: Scene) -> Optional[Scenario]:
-    tables = [str(name) for name in _list(_known(scene).get("tables"))]
+    tables = [str(name) for name in as_list(_known(scene).get("tables"))]
     if not tables:
         return None
     named = ", ".join(tables)
@@ -217,20 +234,27 @@ def _read_only(scene: Scene) -> Optional[Scenario]:
     proposal = (
         msg("InnoDB was started in forced recovery: save the data before anything else, then have it looked at")
         if forced
-        else msg("Find out who set it and why, a copy that takes over or a full disk, say; then: SET GLOBAL {setting} ="
-                 " OFF", setting=str(setting))
-    )  # fmt: skip
+        else msg(
+            "Find out who set it and why, a copy that takes over or a full disk, say; then: SET GLOBAL {setting} = OFF",
+            setting=str(setting),
+        )
+    )
     return Scenario(
         "read_only",
-        [msg("The database takes no changes ({setting}), and the application makes some: {error}", setting=str(setting),
-             error=(_error(known, "read_only") or "-")[:200])],
+        [
+            msg(
+                "The database takes no changes ({setting}), and the application makes some: {error}",
+                setting=str(setting),
+                error=(_error(known, "read_only") or "-")[:200],
+            )
+        ],
         [proposal],
         "L4" if forced else "L3",
-    )  # fmt: skip
+    )
 
 
 def _blocked(scene: Scene) -> Optional[Scenario]:
-    rows = [row for row in _list(_known(scene).get("waits")) if isinstance(row, dict)]
+    rows = dicts(_known(scene).get("waits"))
     user = _login(scene).get("user")
     mine = [row for row in rows if user is None or row.get("waiter_user") == user]
     if not mine:
@@ -239,11 +263,15 @@ def _blocked(scene: Scene) -> Optional[Scenario]:
     if worst.get("blocker") is None:  # MariaDB without its plugin metadata_lock_info
         return Scenario(
             "blocked",
-            [msg("The application waits for a lock, for {waited_s} already, and the server does not tell who has it",
-                 waited_s=float(worst.get("waited_s") or 0))],
+            [
+                msg(
+                    "The application waits for a lock, for {waited_s} already, and the server does not tell who has it",
+                    waited_s=float(worst.get("waited_s") or 0),
+                )
+            ],
             [msg("Look for the oldest open transaction: SELECT * FROM information_schema.INNODB_TRX")],
             "L3",
-        )  # fmt: skip
+        )
     args: dict[str, Any] = {
         "object": str(worst.get("object") or "?"),
         "waited_s": float(worst.get("waited_s") or 0),
@@ -253,22 +281,31 @@ def _blocked(scene: Scene) -> Optional[Scenario]:
     }
     return Scenario(
         "blocked",
-        [msg("The application waits for a lock on {object}, for {waited_s} already, which session {blocker} of {user}"
-             " from {host} has", **args)],
+        [
+            msg(
+                "The application waits for a lock on {object}, for {waited_s} already, which session {blocker} of"
+                " {user} from {host} has",
+                **args,
+            )
+        ],
         [msg("Have {user} end its transaction; if it is forgotten, end it: KILL {blocker}", **args)],
         "L3",
-    )  # fmt: skip
+    )
 
 
 def _disk_full(scene: Scene) -> Optional[Scenario]:
     """Also of a server on its way: it waits for room and would do so for ever."""
-    started = _dict(_known(scene).get("start_error"))
+    started = as_dict(_known(scene).get("start_error"))
     waits = _service(scene).get("active") == "activating" and started.get("cause") == "disk_full"
     line = str(started.get("line") or "?") if waits else _error(_known(scene), "disk_full") if _up(scene) else ""
     if not line:
         return None
-    return Scenario("disk_full", [msg("The database has no room left: {error}", error=line[:200])],
-                    [msg("Make room where the database's files lie, or give it more")], "L4")  # fmt: skip
+    return Scenario(
+        "disk_full",
+        [msg("The database has no room left: {error}", error=line[:200])],
+        [msg("Make room where the database's files lie, or give it more")],
+        "L4",
+    )
 
 
 def _not_reconnected(scene: Scene) -> Optional[Scenario]:
@@ -295,11 +332,3 @@ RULES = (
     _blocked,
     _not_reconnected,
 )
-
-
-def _list(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else []
-
-
-def _dict(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}

@@ -12,13 +12,9 @@ from typing import Any, Callable, Optional
 
 from ...core.messages import msg
 from ...core.types import OK
-from . import database as diagnosis_database
-from . import disk as diagnosis_disk
-from . import performance as diagnosis_performance
-from .scenario import Scenario, Scene
-
-# Alert → severity, as the operational playbook calls its three alerts.
-SEVERITIES = {"offline": "critical", "performance": "high", "disk": "high", "database": "medium", "none": "none"}
+from ...procedures import SEVERITIES
+from . import database, disk, performance
+from .scenario import Scenario, Scene, dicts
 
 # An error of the code itself: the same code started again fails again.
 _CODE = re.compile(
@@ -58,9 +54,9 @@ def alert_of(scene: Scene, procedure: str) -> str:
     A disk that is full explains what stopped upon it; a host that others keep busy, and queries that wait for one
     another, are a degradation before the health address has become slow.
     """
-    if diagnosis_disk.explains(scene, procedure):
+    if disk.explains(scene, procedure):
         return "disk"
-    return "performance" if procedure == "none" and diagnosis_performance.suffers(scene) else procedure
+    return "performance" if procedure == "none" and performance.suffers(scene) else procedure
 
 
 def _alert(verdict: dict[str, Any], clues: dict[str, Any]) -> str:
@@ -75,8 +71,8 @@ def _alert(verdict: dict[str, Any], clues: dict[str, Any]) -> str:
     if alert == "none" and clues.get("halted"):
         return "offline"
     if alert == "none":
-        alert = diagnosis_database.alert_of(clues) or alert
-    statuses = {str(c.get("id")): str(c.get("status")) for c in _list(verdict.get("checks"))}
+        alert = database.alert_of(clues) or alert
+    statuses = {str(c.get("id")): str(c.get("status")) for c in dicts(verdict.get("checks"))}
     if alert == "database" and clues.get("env_missing") and statuses.get("mysql.reachable") == OK:
         return "offline"
     return alert
@@ -138,11 +134,14 @@ def _port_taken(scene: Scene) -> Optional[Scenario]:
         "port_taken",
         [msg("The application's port is held by {command}, process {pid} of {user}, which is none of its own", **args)],
         [
-            msg("End process {pid} of {user} ({command}) if it does not belong there, or run again with"
-                " -e kill_port_holder=true", **args)
+            msg(
+                "End process {pid} of {user} ({command}) if it does not belong there, or run again with"
+                " -e kill_port_holder=true",
+                **args,
+            )
         ],
         "L2",
-    )  # fmt: skip
+    )
 
 
 def _crash_loop(scene: Scene) -> Optional[Scenario]:
@@ -201,15 +200,7 @@ Rule = Callable[[Scene], Optional[Scenario]]
 # By alert, the first that applies.
 RULES: dict[str, tuple[Rule, ...]] = {
     "offline": (_env_missing, _port_taken, _daemon, _crash_loop, _unknown_to_pm2, _stopped, _hung, _failing),
-    "performance": diagnosis_performance.RULES,
-    "disk": diagnosis_disk.RULES,
-    "database": diagnosis_database.RULES,
+    "performance": performance.RULES,
+    "disk": disk.RULES,
+    "database": database.RULES,
 }
-
-
-def _dict(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _list(value: Any) -> list[dict[str, Any]]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []

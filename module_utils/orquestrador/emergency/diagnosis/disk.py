@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Optional
+from typing import Any, Optional
 
 from ...core.messages import msg
-from .scenario import Scenario
-
-if TYPE_CHECKING:
-    from .scenario import Scene
+from .scenario import Scenario, Scene, dicts
 
 # From here on a program that has to write can't.
 FULL_PERCENT = 99.5
@@ -20,7 +17,7 @@ def fullest(scene: Scene) -> Optional[dict[str, Any]]:
     """``{path, percent, kind}`` of the disk that is most used, by space or by inodes; ``None`` when none was seen."""
     seen = [
         (float(disk[name]), kind, str(disk.get("path") or "?"))
-        for disk in _list(scene.resources.get("disk"))
+        for disk in dicts(scene.resources.get("disk"))
         for name, kind in (("used_percent", "space"), ("inodes_used_percent", "inodes"))
         if isinstance(disk.get(name), (int, float))
     ]
@@ -61,7 +58,3 @@ def _full(scene: Scene) -> Optional[Scenario]:
 
 
 RULES = (_full,)
-
-
-def _list(value: Any) -> list[dict[str, Any]]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []

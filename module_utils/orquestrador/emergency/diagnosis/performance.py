@@ -7,13 +7,11 @@ against another program that takes the processor: those are named, and a person 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any, Optional
+from typing import Any, Optional
 
 from ...core.messages import msg
-from .scenario import Scenario
-
-if TYPE_CHECKING:
-    from .scenario import Scene
+from ...health.checks.view import as_dict
+from .scenario import Scenario, Scene, dicts
 
 # What a process has to take of one processor to be called heavy, while the host has none left.
 HEAVY_PERCENT = 25.0
@@ -32,7 +30,7 @@ def _blocked(scene: Scene) -> list[dict[str, Any]]:
     """Queries that wait for a lock, the oldest first; background threads of the server wait by profession."""
     found = [
         query
-        for query in _list(scene.database.get("slow"))
+        for query in dicts(scene.database.get("slow"))
         if _WAITS.search(str(query.get("state") or "")) and query.get("query")
     ]
     return sorted(found, key=lambda query: -_seconds(query))
@@ -40,7 +38,7 @@ def _blocked(scene: Scene) -> list[dict[str, Any]]:
 
 def _waits(scene: Scene) -> list[dict[str, Any]]:
     """Who waits for whom, the longest first."""
-    return _list(scene.clues.get("waits"))
+    return dicts(scene.clues.get("waits"))
 
 
 def _seconds(query: dict[str, Any]) -> float:
@@ -57,50 +55,63 @@ def _database_slow(scene: Scene) -> Optional[Scenario]:
             "blocker": str(waits[0]["blocker"]),
             "user": str(waits[0].get("blocker_user") or "?"),
         }
-        reason = msg("The database is slow: {count} queries wait for a lock on {object}, the longest for {waited_s};"
-                     " session {blocker} of {user} has it", count=len(waits), **args)  # fmt: skip
-        remedy = msg("A restart of the application is no remedy: have {user} end the transaction, or end it: KILL"
-                     " {blocker}", **args)  # fmt: skip
+        reason = msg(
+            "The database is slow: {count} queries wait for a lock on {object}, the longest for {waited_s};"
+            " session {blocker} of {user} has it",
+            count=len(waits),
+            **args,
+        )
+        remedy = msg(
+            "A restart of the application is no remedy: have {user} end the transaction, or end it: KILL {blocker}",
+            **args,
+        )
         return Scenario("database_slow", [reason], [remedy])
-    slow = sorted(_list(scene.database.get("slow")), key=lambda query: -_seconds(query))
+    slow = sorted(dicts(scene.database.get("slow")), key=lambda query: -_seconds(query))
     own = scene.bad("cpu.app") or scene.bad("memory.app")
     if not blocked and (own or not slow):
         return None
     if blocked:
         reason = msg(
             "The database is slow: {count} queries wait for a lock, the oldest for {oldest_s}",
-            count=len(blocked), oldest_s=_seconds(blocked[0]),
-        )  # fmt: skip
+            count=len(blocked),
+            oldest_s=_seconds(blocked[0]),
+        )
     else:
-        reason = msg("The database is slow: {count} queries run for long, the oldest for {oldest_s}",
-                     count=len(slow), oldest_s=_seconds(slow[0]))  # fmt: skip
+        reason = msg(
+            "The database is slow: {count} queries run for long, the oldest for {oldest_s}",
+            count=len(slow),
+            oldest_s=_seconds(slow[0]),
+        )
     return Scenario(
         "database_slow",
         [reason],
         [
-            msg("A restart of the application is no remedy: see in the evidence who holds the lock, and end that"
-                " session or let it finish")
+            msg(
+                "A restart of the application is no remedy: see in the evidence who holds the lock, and end that"
+                " session or let it finish"
+            )
             if blocked
             else msg("A restart of the application is no remedy: see the queries in the evidence, and their indexes")
         ],
-    )  # fmt: skip
+    )
 
 
 def _leak(scene: Scene) -> Optional[Scenario]:
-    trend = _dict(scene.clues.get("memory_trend"))
+    trend = as_dict(scene.clues.get("memory_trend"))
     if not scene.bad("memory.app") or not trend.get("growing"):
         return None
     return Scenario(
         "leak",
         [
-            msg("The application leaks memory: {grown_bytes} more within {span_s}", grown_bytes=trend["grown_bytes"],
-                span_s=trend["span_s"])
+            msg(
+                "The application leaks memory: {grown_bytes} more within {span_s}",
+                grown_bytes=trend["grown_bytes"],
+                span_s=trend["span_s"],
+            )
         ],
-        [
-            msg("A restart buys time: the developers need a heap snapshot (-e heap_snapshot=true) to find what grows")
-        ],
+        [msg("A restart buys time: the developers need a heap snapshot (-e heap_snapshot=true) to find what grows")],
         "L3",
-    )  # fmt: skip
+    )
 
 
 def _memory(scene: Scene) -> Optional[Scenario]:
@@ -117,7 +128,7 @@ def _memory(scene: Scene) -> Optional[Scenario]:
 def _busy(scene: Scene) -> Optional[Scenario]:
     if not scene.bad("cpu.app"):
         return None
-    used = _dict(scene.resources.get("cpu")).get("app_percent")
+    used = as_dict(scene.resources.get("cpu")).get("app_percent")
     return Scenario(
         "busy",
         [msg("The application itself keeps a processor busy: {used_percent}", used_percent=used)],
@@ -127,8 +138,8 @@ def _busy(scene: Scene) -> Optional[Scenario]:
 
 def _stranger(scene: Scene) -> Optional[Scenario]:
     """Another program takes the processor: named, never touched."""
-    load = _dict(scene.clues.get("load"))
-    rows = [row for row in _list(load.get("processes")) if _percent(row) >= HEAVY_PERCENT]
+    load = as_dict(scene.clues.get("load"))
+    rows = [row for row in dicts(load.get("processes")) if _percent(row) >= HEAVY_PERCENT]
     busy = isinstance(load.get("host_percent"), (int, float)) and load["host_percent"] >= HOST_BUSY_PERCENT
     if scene.bad("cpu.app") or not rows or rows[0].get("kind") != "other" or not (busy or scene.bad("http.latency")):
         return None
@@ -140,12 +151,15 @@ def _stranger(scene: Scene) -> Optional[Scenario]:
     return Scenario(
         "stranger",
         [
-            msg("Not the application but {command} (process {pid} of {user}) keeps the host busy: {used_percent}",
-                used_percent=_percent(rows[0]), **args)
+            msg(
+                "Not the application but {command} (process {pid} of {user}) keeps the host busy: {used_percent}",
+                used_percent=_percent(rows[0]),
+                **args,
+            )
         ],
         [msg("Ask {user} what process {pid} ({command}) is for, and end it or make it nice if it can wait", **args)],
         "L2",
-    )  # fmt: skip
+    )
 
 
 def _percent(row: dict[str, Any]) -> float:
@@ -164,11 +178,3 @@ def _slow(scene: Scene) -> Optional[Scenario]:
 
 
 RULES = (_leak, _database_slow, _memory, _busy, _stranger, _slow)
-
-
-def _list(value: Any) -> list[dict[str, Any]]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
-
-
-def _dict(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple, Optional
 
 from ...core.types import CRITICAL, Message
+from ...health.checks.view import as_dict, as_list
 
 
 class Scenario(NamedTuple):
@@ -21,14 +22,14 @@ class Scene:
 
     def __init__(self, snapshot: dict[str, Any], verdict: dict[str, Any], clues: dict[str, Any]) -> None:
         self.snapshot, self.clues = snapshot, clues
-        self.statuses = {str(c.get("id")): str(c.get("status")) for c in _list(verdict.get("checks"))}
-        self.pm2 = _dict(snapshot.get("pm2"))
-        self.app = _dict(self.pm2.get("app"))
-        self.states = {str(name): int(count) for name, count in _dict(self.app.get("statuses")).items()}
-        self.port = _dict(snapshot.get("port"))
-        self.http = _dict(snapshot.get("http"))
-        self.database = _dict(snapshot.get("database"))
-        self.resources = _dict(snapshot.get("resources"))
+        self.statuses = {str(c.get("id")): str(c.get("status")) for c in dicts(verdict.get("checks"))}
+        self.pm2 = as_dict(snapshot.get("pm2"))
+        self.app = as_dict(self.pm2.get("app"))
+        self.states = {str(name): int(count) for name, count in as_dict(self.app.get("statuses")).items()}
+        self.port = as_dict(snapshot.get("port"))
+        self.http = as_dict(snapshot.get("http"))
+        self.database = as_dict(snapshot.get("database"))
+        self.resources = as_dict(snapshot.get("resources"))
 
     def bad(self, check: str) -> bool:
         """Whether a check is critical."""
@@ -40,12 +41,8 @@ class Scene:
 
     def foreign_listener(self) -> Optional[dict[str, Any]]:
         """Who listens on the application's port without being the application."""
-        return next((x for x in _list(self.port.get("listeners")) if x.get("of_app") is False), None)
+        return next((x for x in dicts(self.port.get("listeners")) if x.get("of_app") is False), None)
 
 
-def _dict(value: Any) -> dict[str, Any]:
-    return value if isinstance(value, dict) else {}
-
-
-def _list(value: Any) -> list[Any]:
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+def dicts(value: Any) -> list[dict[str, Any]]:
+    return [item for item in as_list(value) if isinstance(item, dict)]

@@ -16,25 +16,15 @@ from typing import Any, Optional
 from ...core.errors import OperatorError
 from ...core.messages import msg
 from ...core.types import Message
-from ...mysql import (
-    service as database_service,
-)
-from ...mysql import (
-    sessions as database_sessions,
-)
-from ...mysql import (
-    state as database,
-)
-from ...mysql import (
-    tables as database_tables,
-)
+from ...mysql import service, sessions, state, tables
+from ...mysql.service import Cause
 from ...system import signals
 from ...system.command import run
 from ...system.isolate import apart
-from ..clues import database as emergency_database_clues
+from ..clues import database
 from ..context import CLUES_S, EmergencyError, Rung, Scene, signalled
-from ..diagnosis import diagnose as diagnosis
-from . import offline as emergency_offline
+from ..diagnosis.diagnose import diagnose
+from . import offline
 
 # By scenario, what is done to the server, in order; a rung is climbed only while the server still needs it.
 SERVER: dict[str, tuple[str, ...]] = {
@@ -86,9 +76,11 @@ _REMEDIES = {
     "bad_config": msg("Correct the option that the error names, below /etc/mysql"),
     "not_writable": msg("Give the directory that the error names back to the server's own user"),
     "port_taken": msg("End the other server, or give one of them another port and directory"),
-    "corrupted": msg("Have the server's log looked at before anything else is tried; the data comes back with"
-                     " playbooks/operation/restore.yml -e what=database"),
-}  # fmt: skip
+    "corrupted": msg(
+        "Have the server's log looked at before anything else is tried; the data comes back with"
+        " playbooks/operation/restore.yml -e what=database"
+    ),
+}
 
 
 def ladder(scene: Scene) -> Iterable[Rung]:
@@ -150,10 +142,10 @@ class _Rungs:
         state = self._scene.app.state()
         app = state["app"]
         if state["daemon"] in ("dead", "missing", "unresponsive"):
-            yield from emergency_offline.chosen(self._scene, "daemon", "resurrect", "start_anew")
+            yield from offline.chosen(self._scene, "daemon", "resurrect", "start_anew")
             return
         if app is None:
-            yield from emergency_offline.chosen(self._scene, "start_anew", "resurrect")
+            yield from offline.chosen(self._scene, "start_anew", "resurrect")
             return
         if self._scene.diagnosis["scenario"] not in ("full_by_app", "not_reconnected") and (
             app["statuses"].get("online") or app["statuses"].get("waiting restart")
@@ -161,19 +153,19 @@ class _Rungs:
             yield self.reconnect()
         if not self._scene.check_mode and self._refused():
             return
-        yield from emergency_offline.chosen(self._scene, "restart", "start_anew")
+        yield from offline.chosen(self._scene, "restart", "start_anew")
 
     def unreachable(self) -> Optional[Message]:
         """What is still wrong with the server: it has to let the operations account in."""
         params = self._scene.params
         with self._scene.owner.at_work():
-            state, findings = database.collect(
+            seen, findings = state.collect(
                 params["mysql_defaults_file"],
                 params["mysql_database"],
                 timeout_s=STATE_S,
                 slow_s=params["slow_query_s"],
             )
-        if state["reachable"] or state["error"] in emergency_database_clues.UNSEEN:
+        if seen["reachable"] or seen["error"] in database.UNSEEN:
             return None
         return findings[0]["message"] if findings else msg("the database does not answer")
 
@@ -182,9 +174,8 @@ class _Rungs:
         scene = self._scene
         login: Optional[dict[str, Any]] = None
         with contextlib.suppress(OperatorError):
-            login = apart(
-                scene.owner, lambda: {"login": emergency_database_clues.login(scene.params, scene.snapshot)}, CLUES_S
-            )["login"]
+            asked = apart(scene.owner, lambda: {"login": database.login(scene.params, scene.snapshot)}, CLUES_S)
+            login = asked["login"]
         if not login or login["result"] in ("ok", "unknown"):
             return False
         known = {**scene.clues.get("database", {}), "login": login}
@@ -192,7 +183,7 @@ class _Rungs:
             **scene.snapshot,
             "database": {**(scene.snapshot.get("database") or {}), "reachable": True, "error": None},
         }
-        found = diagnosis.diagnose(up, scene.verdict, {**scene.clues, "database": known})
+        found = diagnose(up, scene.verdict, {**scene.clues, "database": known})
         scene.diagnosis.update(found)
         return found["scenario"] not in APPLICATION
 
@@ -207,10 +198,10 @@ class _Rungs:
 
         It is left as it is: it goes on by itself when there is room.
         """
-        service = database_service.state(self._unit)
-        cause = database_service.cause_of(database_service.attempt(service)) if service["active"] != "active" else None
+        now = service.state(self._unit)
+        cause = service.cause_of(service.attempt(now)) if now["active"] != "active" else None
         if cause is not None and cause.name == "disk_full":
-            raise self._does_not_start(cause, {"unit": self._unit, "now": f"{service['active']} ({service['sub']})"})
+            raise self._does_not_start(cause, {"unit": self._unit, "now": f"{now['active']} ({now['sub']})"})
 
     @staticmethod
     def _nothing(_seconds: float) -> None:
@@ -224,8 +215,8 @@ class _Rungs:
         return self._systemctl("restart", min(seconds, END_HUNG_S + LOOK_S))
 
     def _systemctl(self, verb: str, seconds: float) -> dict[str, Any]:
-        then = database_service.mark()
-        before = database_service.state(self._unit)
+        then = service.mark()
+        before = service.state(self._unit)
         if before["active"] == "failed":
             run(["systemctl", "reset-failed", self._unit], timeout_s=STATE_S)
         end = time.monotonic() + max(seconds - LOOK_S, 1)
@@ -237,21 +228,25 @@ class _Rungs:
             done = run(["systemctl", "start", self._unit], timeout_s=min(left, FIRST_LOOK_S))
         if done.code == 0:
             return {"unit": self._unit, "was": f"{before['active']} ({before['sub']})"}
-        after = database_service.state(self._unit)
-        said = database_service.since(after["id"] or self._unit, then)
+        after = service.state(self._unit)
+        said = service.since(after["id"] or self._unit, then)
         evidence = {"unit": self._unit, "now": f"{after['active']} ({after['sub']})", "last_lines": said[-30:]}
         if done.timed_out and after["active"] in ("activating", "deactivating"):
             raise EmergencyError(
-                msg("{unit} is still at it ({state}): its recovery may take its time, look at its log", unit=self._unit,
-                    state=after["sub"]), evidence,
-            )  # fmt: skip
+                msg(
+                    "{unit} is still at it ({state}): its recovery may take its time, look at its log",
+                    unit=self._unit,
+                    state=after["sub"],
+                ),
+                evidence,
+            )
         if after["active"] == "activating":
             # What fails the same way each time is not tried again and again, neither by us nor by systemd.
             run(["systemctl", "stop", self._unit], timeout_s=max(LOOK_S, STATE_S))
-        raise self._does_not_start(database_service.cause_of(said), evidence)
+        raise self._does_not_start(service.cause_of(said), evidence)
 
-    def _does_not_start(self, found: Optional[database_service.Cause], evidence: dict[str, Any]) -> EmergencyError:
-        cause = found or database_service.Cause("unknown", "?", "L3")
+    def _does_not_start(self, found: Optional[Cause], evidence: dict[str, Any]) -> EmergencyError:
+        cause = found or Cause("unknown", "?", "L3")
         why = msg(
             "{unit} does not start: {why}: {line}", unit=self._unit, why=_WORDS[cause.name], line=cause.line[:240]
         )
@@ -266,9 +261,9 @@ class _Rungs:
         return EmergencyError(why, {**evidence, "cause": cause.name})
 
     def _go_on(self, _seconds: float) -> dict[str, Any]:
-        pid = database_service.state(self._unit)["pid"]
+        pid = service.state(self._unit)["pid"]
         # The server's user is not known here; systemd says whether it is its process.
-        its = signals.Target(None, still=lambda one: database_service.state(self._unit)["pid"] == one)
+        its = signals.Target(None, still=lambda one: service.state(self._unit)["pid"] == one)
         return signalled(signals.send([pid] if pid else [], signal.SIGCONT, its))
 
     def _end_idle(self, _seconds: float) -> dict[str, Any]:
@@ -277,33 +272,37 @@ class _Rungs:
         app = (self._scene.clues.get("database", {}).get("login") or {}).get("user")
         spared = [name for name in (app, params.get("mysql_ops_user")) if name]
         try:
-            with database_sessions.as_root(params.get("mysql_socket"), STATE_S) as root:
-                chosen = database_sessions.may_end(
-                    database_sessions.sessions(root), idle_s=float(params["idle_s"]), spared=spared
-                )
-                ended = database_sessions.end(root, chosen)
+            with sessions.as_root(params.get("mysql_socket"), STATE_S) as root:
+                chosen = sessions.may_end(sessions.sessions(root), idle_s=float(params["idle_s"]), spared=spared)
+                ended = sessions.end(root, chosen)
         except Exception as error:  # noqa: BLE001 - PyMySQL raises anything
             raise EmergencyError(
-                msg("The database's root is not let in over its socket: {reason}", reason=database.reason_of(error))
+                msg("The database's root is not let in over its socket: {reason}", reason=state.reason_of(error))
             ) from None
         if not ended:
             raise EmergencyError(
-                msg("No connection was idle for {idle_s} without open changes: none was ended",
-                    idle_s=float(params["idle_s"]))
-            )  # fmt: skip
-        return {"ended": database_sessions.holders(ended), "count": len(ended)}
+                msg(
+                    "No connection was idle for {idle_s} without open changes: none was ended",
+                    idle_s=float(params["idle_s"]),
+                )
+            )
+        return {"ended": sessions.holders(ended), "count": len(ended)}
 
     def _mend_tables(self, seconds: float) -> dict[str, Any]:
         params = self._scene.params
         names = [str(name) for name in self._scene.clues.get("database", {}).get("tables") or []]
-        entries = database_tables.mend(
+        entries = tables.mend(
             names, schema=params["mysql_database"], socket=params.get("mysql_socket"), seconds=seconds - LOOK_S
         )
         evidence = {"tables": entries}
-        left = [entry["table"] for entry in entries if entry["state"] not in database_tables.FINE]
+        left = [entry["table"] for entry in entries if entry["state"] not in tables.FINE]
         if left:
             raise EmergencyError(
-                msg("These tables are still damaged, and their engine can't be repaired here: {tables}: bring them back"
-                    " with playbooks/operation/restore.yml -e what=database", tables=", ".join(left)), evidence,
-            )  # fmt: skip
+                msg(
+                    "These tables are still damaged, and their engine can't be repaired here: {tables}: bring them back"
+                    " with playbooks/operation/restore.yml -e what=database",
+                    tables=", ".join(left),
+                ),
+                evidence,
+            )
         return evidence

@@ -14,12 +14,12 @@ import time
 from collections.abc import Iterator
 from typing import Any, Callable, NamedTuple, Optional
 
-from ...backup import retention as backup_retention
+from ...backup import retention
 from ...core.errors import OperatorError
 from ...core.messages import msg
-from ...core.types import Message
+from ...core.types import CHANGED, FAILED, OK, Message
 from ...health.expectations import limits_of
-from ...logs import tarball as log_tarball
+from ...logs import tarball
 from ...system import disk_usage, resources
 from ...system.files import locked
 from ..context import EmergencyError, Rung, Scene
@@ -68,20 +68,24 @@ def climb(scene: Scene, _attempt: Callable[[Rung], bool]) -> tuple[Optional[Mess
         try:
             evidence = rung.act(min(rung.planned_s, scene.left())) or {}
         except OperatorError as error:
-            step.end("failed", error.message)
+            step.end(FAILED, error.message)
             continue
         freed = int(evidence["freed_bytes"])
         changed = changed or freed > 0
-        step.end("changed" if freed else "ok", evidence.pop("note"), evidence)
+        step.end(CHANGED if freed else OK, evidence.pop("note"), evidence)
     left = critical(scene)
     step = scene.step("freed", 1.0)
     disks = [{"path": one.path, "device": one.device, **_measured(one.path)} for one in full]
     if not left:
-        step.end("ok", msg("There is room again"), {"disk": disks})
+        step.end(OK, msg("There is room again"), {"disk": disks})
         return None, changed
-    reason = msg("{path} is still full, {used_percent}: nothing more is expired; {named}", path=left[0].path,
-                 used_percent=left[0].percent, named=_named(seen))  # fmt: skip
-    step.end("failed", reason, {"disk": disks})
+    reason = msg(
+        "{path} is still full, {used_percent}: nothing more is expired; {named}",
+        path=left[0].path,
+        used_percent=left[0].percent,
+        named=_named(seen),
+    )
+    step.end(FAILED, reason, {"disk": disks})
     return reason, changed
 
 
@@ -96,11 +100,11 @@ def _tell(scene: Scene, full: list[Full]) -> dict[str, Any]:
     """What fills the disk, for the record and for a person to decide."""
     step = scene.step("usage", SURVEY_S)
     if not full:
-        step.end("ok", msg("There is room by now"))
+        step.end(OK, msg("There is room by now"))
         return {"places": [], "deleted": []}
     seconds = min(SURVEY_S, max(scene.left() - FREE_S, 1.0))
     seen = disk_usage.survey(places(scene), full[0].device, seconds)
-    step.end("ok", _named(seen), {"path": full[0].path, **seen})
+    step.end(OK, _named(seen), {"path": full[0].path, **seen})
     return seen
 
 
@@ -108,8 +112,12 @@ def _named(seen: dict[str, Any]) -> Message:
     if seen["deleted"]:
         top = seen["deleted"][0]
         if not seen["places"] or top["size_bytes"] > seen["places"][0]["size_bytes"]:
-            return msg("most is a deleted file that {command} (process {pid}) keeps open: {size_bytes}; restart it",
-                       command=top["command"], pid=str(top["pid"]), size_bytes=top["size_bytes"])  # fmt: skip
+            return msg(
+                "most is a deleted file that {command} (process {pid}) keeps open: {size_bytes}; restart it",
+                command=top["command"],
+                pid=str(top["pid"]),
+                size_bytes=top["size_bytes"],
+            )
     if seen["places"]:
         top = seen["places"][0]
         return msg("most of it is in {path}: {size_bytes}", path=top["path"], size_bytes=top["size_bytes"])
@@ -150,8 +158,11 @@ class _Frees:
     def archives(self) -> Optional[Rung]:
         with self._scene.owner.at_work():
             over = self._expired()
-        would = msg("{count} expired log archives would be deleted, {freed_bytes}", count=len(over),
-                    freed_bytes=sum(size for _, size in over))  # fmt: skip
+        would = msg(
+            "{count} expired log archives would be deleted, {freed_bytes}",
+            count=len(over),
+            freed_bytes=sum(size for _, size in over),
+        )
         return Rung("log_archives", FREE_S, lambda _seconds: self._delete_archives(), would) if over else None
 
     def backups(self) -> Optional[Rung]:
@@ -181,7 +192,7 @@ class _Frees:
         directory = self._told["logs_archive_dir"]
         if not self._here(directory):
             return []
-        return log_tarball.expired(
+        return tarball.expired(
             directory,
             now=time.time(),
             days=float(self._told["logs_archive_retention_days"]),
@@ -197,10 +208,7 @@ class _Frees:
                     os.unlink(path)
                     removed.append({"path": path, "size_bytes": size})
         except OSError as error:
-            raise EmergencyError(
-                msg("{path} can't be deleted: {reason}", path=str(error.filename or directory),
-                    reason=error.strerror or type(error).__name__)
-            ) from None  # fmt: skip
+            raise _not_deleted(str(error.filename or directory), error) from None
         freed = sum(int(one["size_bytes"]) for one in removed)
         note = msg("{count} expired log archives deleted, {freed_bytes}", count=len(removed), freed_bytes=freed)
         return {"note": note, "freed_bytes": freed, "removed": removed}
@@ -211,7 +219,7 @@ class _Frees:
 
     def _retain(self, place: tuple[str, str], *, check_mode: bool) -> dict[str, Any]:
         kind, path = place
-        return backup_retention.apply(
+        return retention.apply(
             path,
             kind,
             days=float(self._told["backup_retention_days"]),
@@ -226,14 +234,11 @@ class _Frees:
                 try:
                     done.append(self._retain(place, check_mode=False))
                 except OSError as error:
-                    raise EmergencyError(
-                        msg("{path} can't be deleted: {reason}", path=place[1],
-                            reason=error.strerror or type(error).__name__)
-                    ) from None  # fmt: skip
+                    raise _not_deleted(place[1], error) from None
         count = sum(len(one["deleted"]) for one in done)
         freed = sum(int(one["freed_bytes"]) for one in done)
         days = self._told["backup_retention_days"]
-        said = [note for one in done for note in backup_retention.remarks(one, days, check_mode=False)]
+        said = [note for one in done for note in retention.remarks(one, days, check_mode=False)]
         return {"note": said, "freed_bytes": freed, "deleted": count, "places": done}
 
     def _delete_cache(self) -> dict[str, Any]:
@@ -245,6 +250,11 @@ class _Frees:
         freed = max((after.f_bfree - before.f_bfree) * before.f_frsize, 0)
         note = msg("npm's cache deleted, {freed_bytes}", freed_bytes=freed)
         return {"note": note, "freed_bytes": freed, "path": self._cache}
+
+
+def _not_deleted(path: str, error: OSError) -> EmergencyError:
+    reason = error.strerror or type(error).__name__
+    return EmergencyError(msg("{path} can't be deleted: {reason}", path=path, reason=reason))
 
 
 @contextlib.contextmanager

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any, Optional
 
-from ...app import health_endpoint as http_health
+from ...app import health_endpoint
 from ...core.messages import msg
 from ...core.types import Message
 from ...health.expectations import limits_of
@@ -60,8 +60,10 @@ def told(seen: dict[str, Any], rate_before: Optional[float]) -> Message:
     if seen["good"]:
         return msg(
             "Good for {seconds_s}: {bad} of {samples} samples bad, latency {latency_ms}, memory {memory_bytes}",
-            latency_ms=seen["latency_median_ms"], memory_bytes=_last_memory(seen), **args,
-        )  # fmt: skip
+            latency_ms=seen["latency_median_ms"],
+            memory_bytes=_last_memory(seen),
+            **args,
+        )
     if seen["why"] == "few":
         return msg("Observed for {seconds_s} only, {samples} samples: too few to speak of a trend", **args)
     if seen["why"] == "unstable":
@@ -72,8 +74,9 @@ def told(seen: dict[str, Any], rate_before: Optional[float]) -> Message:
         if rate_before and 0.5 <= growth / rate_before <= 2:
             return msg(
                 "Memory grows again, and as quickly as before: {growth_bytes} a minute, at its limit in {limit_s}: a"
-                " leak that restarts do not mend", **args,
-            )  # fmt: skip
+                " leak that restarts do not mend",
+                **args,
+            )
         return msg("Memory grows by {growth_bytes} a minute, and is at its limit in {limit_s}: a leak", **args)
     return msg("Still degraded after {seconds_s}: {bad} of {samples} samples bad", **args)
 
@@ -97,7 +100,7 @@ class _Look:
         limits = limits_of(scene.params["expectations"])
         app = scene.app.state()["app"]
         pids = set(app["pids"]) if app else set()
-        http, findings = http_health.collect(
+        http, findings = health_endpoint.collect(
             scene.params["app_health_url"],
             requests=REQUESTS,
             timeout_s=REQUESTS * REQUEST_TIMEOUT_S,
@@ -105,8 +108,9 @@ class _Look:
         )
         body = http["body"] or {}
         good = (str(body.get("status")), str(body.get("database"))) == (
-            str(limits["status_expected"]), str(limits["database_expected"])
-        )  # fmt: skip
+            str(limits["status_expected"]),
+            str(limits["database_expected"]),
+        )
         now, cpu = time.monotonic(), {pid: used for pid in pids if (used := resources.process_cpu_s(pid)) is not None}
         percent = resources.app_percent(self._cpu, cpu, now - self._at)
         weights = [weight for pid in pids if (weight := read_rss(pid)) is not None]

@@ -11,12 +11,11 @@ import time
 from collections.abc import Sequence
 from typing import Any, Callable, Optional
 
-from ...app import dist as app_dist
+from ...app.dist import DeployError, Dist
 from ...core.messages import msg
 from ...core.types import Listener, Message
-from ...pm2 import orphans as emergency_orphans
-from ...system import ports as port
-from ...system import signals
+from ...pm2.orphans import unit_of
+from ...system import ports, signals
 from ...system.command import run
 from ...system.resources import process_cpu_s, process_state
 from ..context import HALTED, EmergencyError, Rung, Scene, signalled
@@ -65,10 +64,8 @@ def rungs(diagnosis: dict[str, Any], clues: dict[str, Any], daemon: str, approve
 
 def ladder(scene: Scene) -> list[Rung]:
     """The rungs for the scene's diagnosis."""
-    made = _Rungs(scene)
     daemon = str((scene.snapshot.get("pm2") or {}).get("daemon") or "")
-    names = rungs(scene.diagnosis, scene.clues, daemon, lambda name: bool(scene.params.get(name)))
-    return [getattr(made, name)() for name in names]
+    return chosen(scene, *rungs(scene.diagnosis, scene.clues, daemon, lambda name: bool(scene.params.get(name))))
 
 
 def chosen(scene: Scene, *names: str) -> list[Rung]:
@@ -92,8 +89,10 @@ class _Rungs:
         return Rung("restart", 30, self._restart, msg("PM2 would restart the application"))
 
     def start_anew(self) -> Rung:
-        would = msg("The application would be stopped and started from {path}",
-                    path=str(self._scene.params["app_ecosystem_file"]))  # fmt: skip
+        would = msg(
+            "The application would be stopped and started from {path}",
+            path=str(self._scene.params["app_ecosystem_file"]),
+        )
         return Rung("start_anew", 30, self._start_anew, would)
 
     def resurrect(self) -> Rung:
@@ -182,8 +181,9 @@ class _Rungs:
     def _no_daemon(self) -> Optional[Message]:
         state = self._app.state()
         if state["daemon"] != "online":
-            return msg("the PM2 of {user} can't be asked: start it through its systemd unit",
-                       user=self._scene.owner.name)  # fmt: skip
+            return msg(
+                "the PM2 of {user} can't be asked: start it through its systemd unit", user=self._scene.owner.name
+            )
         if state["app"] is None:  # it has started what its list has: waiting longer brings no more
             raise EmergencyError(msg("PM2 runs again, and its saved list does not name the application"))
         return None
@@ -193,8 +193,11 @@ class _Rungs:
         until = time.monotonic() + seconds - 1
         unit = str(self._scene.params["pm2_unit"])
         daemon, orphans = self._end_silent_daemon(), self._end_orphans()
-        done_before = {"daemon_ended": next(iter(daemon.pids), None), "orphans": orphans.pids,
-                       "left_alone": [*daemon.left_alone, *orphans.left_alone]}  # fmt: skip
+        done_before = {
+            "daemon_ended": next(iter(daemon.pids), None),
+            "orphans": orphans.pids,
+            "left_alone": [*daemon.left_alone, *orphans.left_alone],
+        }
         if not _loaded(unit):
             self._app.resurrect(max(until - time.monotonic(), 1))
             return {"unit": None, **done_before}
@@ -203,9 +206,12 @@ class _Rungs:
         if done.code != 0:
             reason = done.stderr.decode("utf-8", "replace").strip().splitlines()
             raise EmergencyError(
-                msg("{unit} does not start: look at journalctl -u {unit} ({reason})", unit=unit,
-                    reason=reason[-1][:200] if reason else "timeout")
-            )  # fmt: skip
+                msg(
+                    "{unit} does not start: look at journalctl -u {unit} ({reason})",
+                    unit=unit,
+                    reason=reason[-1][:200] if reason else "timeout",
+                )
+            )
         return {"unit": unit, **done_before}
 
     def _end_silent_daemon(self) -> signals.Sent:
@@ -216,7 +222,7 @@ class _Rungs:
 
     def _end_orphans(self) -> signals.Sent:
         """End processes of the application whose PM2 is gone; anybody else's are left alone."""
-        seen, _ = port.collect(int(self._scene.params["app_port"]), timeout_s=2)
+        seen, _ = ports.collect(int(self._scene.params["app_port"]), timeout_s=2)
         return signals.end(self._scene.orphans(seen["listeners"]), self._mine)
 
     # ---- the port
@@ -224,22 +230,27 @@ class _Rungs:
     def _holders(self) -> list[Listener]:
         """Who listens on the port without being the application: strangers only where that was approved."""
         scene = self._scene
-        seen, _ = port.collect(int(scene.params["app_port"]), timeout_s=2)
-        listeners = (port.attribute(seen, self._app.state()) or seen)["listeners"]
+        seen, _ = ports.collect(int(scene.params["app_port"]), timeout_s=2)
+        listeners = (ports.attribute(seen, self._app.state()) or seen)["listeners"]
         orphans = scene.orphans(listeners)
         return [
-            item for item in listeners
-            if item["of_app"] is False and (item["pid"] or 0) > 1
+            item
+            for item in listeners
+            if item["of_app"] is False
+            and (item["pid"] or 0) > 1
             and (item["pid"] in orphans or scene.params.get("kill_port_holder"))
-        ]  # fmt: skip
+        ]
 
     def _still_held(self) -> Optional[Message]:
         """The same or another: one that a service starts again is not ended a second time."""
         holders = self._holders()
         if not holders:
             return None
-        args = {"command": str(holders[0]["command"] or "?"), "pid": str(holders[0]["pid"]),
-                "unit": emergency_orphans.unit_of(int(holders[0]["pid"] or 0)) or "?"}  # fmt: skip
+        args = {
+            "command": str(holders[0]["command"] or "?"),
+            "pid": str(holders[0]["pid"]),
+            "unit": unit_of(int(holders[0]["pid"] or 0)) or "?",
+        }
         return msg("The port is held by {command}, process {pid}, again: stop the service {unit}", **args)
 
     def _free_port(self, _seconds: float) -> dict[str, Any]:
@@ -248,10 +259,14 @@ class _Rungs:
         A stranger is anybody's, as the operator approved: what is certain is that he holds the port.
         """
         named = {
-            int(h["pid"] or 0): {"pid": h["pid"], "command": h["command"], "user": h["user"],
-                                 "unit": emergency_orphans.unit_of(int(h["pid"] or 0))}
+            int(h["pid"] or 0): {
+                "pid": h["pid"],
+                "command": h["command"],
+                "user": h["user"],
+                "unit": unit_of(int(h["pid"] or 0)),
+            }
             for h in self._holders()
-        }  # fmt: skip
+        }
         its = signals.Target(
             uid=None if self._scene.params.get("kill_port_holder") else self._scene.owner.uid,
             started={pid: signals.started(pid) for pid in named},
@@ -265,11 +280,11 @@ class _Rungs:
     def _roll_back(self, seconds: float) -> dict[str, Any]:
         params = self._scene.params
         until = time.monotonic() + seconds
-        dist = app_dist.Dist(params["dist"], params["build_state_dir"])
+        dist = Dist(params["dist"], params["build_state_dir"])
         try:
             with self._scene.owner.at_work(), dist.locked():
                 back = dist.go_back()
-        except app_dist.DeployError as error:
+        except DeployError as error:
             raise EmergencyError(error.message) from None
         if back is None:
             raise EmergencyError(msg("There is no build before this one to go back to: the developers have to mend it"))

@@ -10,20 +10,18 @@ from __future__ import annotations
 import time
 from typing import Any, Callable, Optional
 
-from ...app import health_endpoint as http_health
-from ...app import heap_snapshot
-from ...app import reload as pm2_reload
+from ...app import health_endpoint, heap_snapshot, reload
 from ...app.dist import DeployError, Dist
 from ...core.errors import OperatorError
 from ...core.messages import msg
-from ...core.types import Message
+from ...core.types import FAILED, OK, UNKNOWN, WARN, Message
 from ...health.expectations import limits_of
 from ...system.isolate import apart
-from ..clues import load as emergency_load
+from ..clues.load import heavy
 from ..context import EmergencyError, Rung, Scene
-from ..diagnosis import diagnose as diagnosis
-from ..diagnosis import performance as diagnosis_performance
-from . import observation as emergency_watch
+from ..diagnosis.diagnose import diagnose
+from ..diagnosis.performance import NOT_ITS_OWN
+from . import observation
 
 # The alert has to be there still, this much later: a burst of requests is nobody's emergency.
 SECOND_LOOK_S = 5.0
@@ -37,10 +35,11 @@ Attempt = Callable[[Rung], bool]
 
 def ladder(scene: Scene) -> list[Rung]:
     """The rungs for the scene's diagnosis; none for what no restart mends."""
-    if scene.diagnosis["scenario"] in diagnosis_performance.NOT_ITS_OWN:
+    if scene.diagnosis["scenario"] in NOT_ITS_OWN:
         return []
-    restart = Rung("restart", RESTART_S, lambda seconds: _restart(scene, seconds),
-                   msg("PM2 would restart the application"))  # fmt: skip
+    restart = Rung(
+        "restart", RESTART_S, lambda seconds: _restart(scene, seconds), msg("PM2 would restart the application")
+    )
     if (scene.snapshot.get("pm2") or {}).get("app", {}).get("mode") != CLUSTER:
         return [restart]
     would = msg("The application would be reloaded, worker by worker, and restarted if that fails")
@@ -60,7 +59,7 @@ def _climb(scene: Scene, attempt: Attempt) -> Optional[Message]:
     rungs = ladder(scene)
     if not rungs:
         proposals: list[Message] = scene.diagnosis["proposals"]
-        scene.step("remedy", 0.0).end("failed", proposals[0])
+        scene.step("remedy", 0.0).end(FAILED, proposals[0])
         return proposals[0]
     gone = _second_look(scene)
     if gone is not None:
@@ -84,25 +83,28 @@ def _tell(scene: Scene) -> None:
     resources = scene.snapshot.get("resources") or {}
     memory, cpu = resources.get("memory") or {}, resources.get("cpu") or {}
     scene.step("resources", 5.0).end(
-        "ok",
+        OK,
         msg(
             "The application takes {app_percent} of a processor and {app_bytes}; of the host's {count} processors"
             " {host_percent} are busy, of its memory {memory_percent} is used",
-            app_percent=cpu.get("app_percent"), app_bytes=memory.get("app_max_bytes"), count=cpu.get("count"),
-            host_percent=cpu.get("percent"), memory_percent=memory.get("used_percent"),
+            app_percent=cpu.get("app_percent"),
+            app_bytes=memory.get("app_max_bytes"),
+            count=cpu.get("count"),
+            host_percent=cpu.get("percent"),
+            memory_percent=memory.get("used_percent"),
         ),
         {"memory": memory, "cpu": cpu, "load": resources.get("load"), "disk": resources.get("disk")},
-    )  # fmt: skip
+    )
     heaviest = scene.step("heaviest", 5.0)
     # What a database that waits makes slow is no reason to look for who is busy before: it is one of the steps, though.
-    load = scene.clues.get("load") or emergency_load.heavy(scene.snapshot)
+    load = scene.clues.get("load") or heavy(scene.snapshot)
     rows = load.get("processes") or []
     if rows:
         by_memory = scene.diagnosis["scenario"] in ("memory", "leak")
         top = max(rows, key=lambda row: float(row["rss_bytes" if by_memory else "cpu_percent"]))
-        heaviest.end("ok", _whose(top), {"processes": rows})
+        heaviest.end(OK, _whose(top), {"processes": rows})
     else:
-        heaviest.end("unknown", msg("The processes of the host could not be compared"))
+        heaviest.end(UNKNOWN, msg("The processes of the host could not be compared"))
     _tell_queries(scene)
 
 
@@ -112,8 +114,13 @@ def _whose(row: dict[str, Any]) -> Message:
         return msg("The heaviest process is the application's own, {pid}: {used_percent}, {used_bytes}", **args)
     if row["kind"] == "database":
         return msg("The heaviest process is the database's, {pid}: {used_percent}, {used_bytes}", **args)
-    return msg("The heaviest process is {command}, {pid} of {user}, which is not the application: {used_percent},"
-               " {used_bytes}", command=row["command"], user=str(row["user"]), **args)  # fmt: skip
+    return msg(
+        "The heaviest process is {command}, {pid} of {user}, which is not the application: {used_percent},"
+        " {used_bytes}",
+        command=row["command"],
+        user=str(row["user"]),
+        **args,
+    )
 
 
 def _tell_queries(scene: Scene) -> None:
@@ -121,13 +128,13 @@ def _tell_queries(scene: Scene) -> None:
     step, slow = scene.step("queries", 5.0), database.get("slow") or []
     evidence = {"queries": slow, "waits": scene.clues.get("waits") or [], "threads": database.get("threads")}
     if not database.get("reachable"):
-        step.end("unknown", msg("The database could not be asked for its queries"), evidence)
+        step.end(UNKNOWN, msg("The database could not be asked for its queries"), evidence)
     elif slow:
         oldest = max(float(query.get("seconds") or 0) for query in slow)
         count = len(slow)
-        step.end("warn", msg("{count} slow queries, the oldest for {oldest_s}", count=count, oldest_s=oldest), evidence)
+        step.end(WARN, msg("{count} slow queries, the oldest for {oldest_s}", count=count, oldest_s=oldest), evidence)
     else:
-        step.end("ok", msg("No slow query"), evidence)
+        step.end(OK, msg("No slow query"), evidence)
 
 
 def _second_look(scene: Scene) -> Optional[bool]:
@@ -135,16 +142,16 @@ def _second_look(scene: Scene) -> Optional[bool]:
     step = scene.step("second_look", SECOND_LOOK_S + 3)
     time.sleep(min(SECOND_LOOK_S, max(scene.left() - AFTER_S, 0.0)))
     snapshot, verdict = scene.observe()
-    case = diagnosis.diagnose(snapshot, verdict, scene.clues)
+    case = diagnose(snapshot, verdict, scene.clues)
     evidence = {"alert": case["alert"], "scenario": case["scenario"]}
     if case["alert"] == scene.params["procedure"]:
-        step.end("ok", msg("It still is the case {wait_s} later", wait_s=SECOND_LOOK_S), evidence)
+        step.end(OK, msg("It still is the case {wait_s} later", wait_s=SECOND_LOOK_S), evidence)
         return None
     if case["alert"] == "none":
-        step.end("ok", msg("It was over {wait_s} later: nothing was restarted", wait_s=SECOND_LOOK_S), evidence)
+        step.end(OK, msg("It was over {wait_s} later: nothing was restarted", wait_s=SECOND_LOOK_S), evidence)
         return True
     scene.diagnosis = case
-    step.end("failed", case["reasons"][0] if case["reasons"] else None, evidence)
+    step.end(FAILED, case["reasons"][0] if case["reasons"] else None, evidence)
     return False
 
 
@@ -158,7 +165,7 @@ def _other(scene: Scene) -> Message:
 def _leave_logs(scene: Scene) -> None:
     """The playbook flushes PM2's logs here. That destroys them, and a log's size slows nothing down."""
     scene.step("flush", 0.0).end(
-        "ok", msg("PM2's logs are left as they are: flushing them makes nothing quicker and destroys evidence")
+        OK, msg("PM2's logs are left as they are: flushing them makes nothing quicker and destroys evidence")
     )
 
 
@@ -172,7 +179,7 @@ def _keep_heap(scene: Scene) -> None:
         if p.get("name") == scene.params["app_name"] and p.get("pid")
     ]
     if not processes or seconds < 5:
-        step.end("warn", msg("There was no process, or no time, to take a heap snapshot of"))
+        step.end(WARN, msg("There was no process, or no time, to take a heap snapshot of"))
         return
     weight, pid = max(processes)
     directory = heap_snapshot.directory_of(scene.params["lease_path"])
@@ -183,11 +190,15 @@ def _keep_heap(scene: Scene) -> None:
             seconds,
         )
     except OperatorError as error:
-        step.end("warn", error.message)
+        step.end(WARN, error.message)
         return
-    note = msg("Heap snapshot of process {pid}: {path}, {size_bytes}", pid=str(pid), path=kept["path"],
-               size_bytes=kept["size_bytes"])  # fmt: skip
-    step.end("ok", note, kept)
+    note = msg(
+        "Heap snapshot of process {pid}: {path}, {size_bytes}",
+        pid=str(pid),
+        path=kept["path"],
+        size_bytes=kept["size_bytes"],
+    )
+    step.end(OK, note, kept)
 
 
 def _restart(scene: Scene, seconds: float) -> None:
@@ -197,10 +208,10 @@ def _restart(scene: Scene, seconds: float) -> None:
 def _reload(scene: Scene, seconds: float) -> dict[str, Any]:
     """Worker by worker, each proven, so that no request is lost."""
     params, limits = scene.params, limits_of(scene.params["expectations"])
-    url = http_health.usable(params["app_health_url"])
+    url = health_endpoint.usable(params["app_health_url"])
     if url is None:
         raise EmergencyError(msg("app_health_url is no address to prove a reload by: correct it in the inventory"))
-    options = pm2_reload.Options(
+    options = reload.Options(
         home=params["pm2_home"].rstrip("/"),
         command=params["pm2_command"],
         app=params["app_name"],
@@ -215,7 +226,7 @@ def _reload(scene: Scene, seconds: float) -> dict[str, Any]:
 
     def work() -> dict[str, Any]:
         try:
-            done = pm2_reload.reload(options, check_mode=False)
+            done = reload.reload(options, check_mode=False)
         except DeployError as error:
             raise OperatorError(error.failures[0]) from None
         kept = ("requests", "failures", "longest_gap_s", "workers")
@@ -228,9 +239,9 @@ def _observe(scene: Scene, rate_before: Optional[float]) -> Optional[Message]:
     wanted = float(scene.params["observe_s"])
     seconds = min(wanted, max(scene.left() - AFTER_S, 0.0))
     step = scene.step("observed", wanted)
-    seen = emergency_watch.observe(scene, seconds)
-    note = emergency_watch.told(seen, rate_before)
-    step.end("ok" if seen["good"] else "failed", note, seen)
+    seen = observation.observe(scene, seconds)
+    note = observation.told(seen, rate_before)
+    step.end(OK if seen["good"] else FAILED, note, seen)
     if seen["good"]:
         return None
     # It was restarted and is not well: nothing that an operator could repeat.

@@ -15,10 +15,18 @@ DATA = b"encrypted"
 
 def item(**changes: Any) -> dict[str, Any]:
     return {
-        "kind": "code", "directory": "/backups/code", "id": "x", "file": "x.tar.zst.age", "described": "x.json",
-        "sha256": hashlib.sha256(DATA).hexdigest(), "bytes": len(DATA), "described_bytes": 2, "newest": True,
-        "recorded": False, **changes,
-    }  # fmt: skip
+        "kind": "code",
+        "directory": "/backups/code",
+        "id": "x",
+        "file": "x.tar.zst.age",
+        "described": "x.json",
+        "sha256": hashlib.sha256(DATA).hexdigest(),
+        "bytes": len(DATA),
+        "described_bytes": 2,
+        "newest": True,
+        "recorded": False,
+        **changes,
+    }
 
 
 def giving(data: bytes) -> fetching.Fetch:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from orquestrador_ops.core import files
 from orquestrador_ops.core.files import link_latest, private_dir, safe_name, write_atomic
-from orquestrador_ops.core.text import ascii_only, clean, columns, cut, wrap
+from orquestrador_ops.core.text import ascii_only, clean, columns, cut, excerpt, wrap
 
 NAMES = st.text() | st.text("./\\\0 aA-_é\ud800", max_size=300)
 
@@ -132,3 +132,9 @@ def test_ascii_is_ascii(text: str) -> None:
 
 def test_ascii_keeps_words_readable() -> None:
     assert ascii_only("✘ CRÍTICO — não há 日… → fim") == "x CRITICO - nao ha ?... -> fim"
+
+
+def test_an_excerpt_is_the_beginning_as_one_line() -> None:
+    assert excerpt(" a\n\tb  c ", 60) == "a b c"
+    assert excerpt("a" * 61, 60) == "a" * 60
+    assert excerpt(None, 60) == "None"

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from orquestrador_ops.core.errors import HistoryError
+from orquestrador_ops.core.host_results import ProbeResult
 from orquestrador_ops.core.settings import Settings
 from orquestrador_ops.history import spool
 from orquestrador_ops.history.access import open_history
@@ -38,13 +39,18 @@ Break = Callable[[Path], Any]
 
 def seen(at: float, ok: bool = True) -> dict[str, Any]:
     _, snapshot, verdict, _ = look(at, ok)
-    return {"snapshot": snapshot, "verdict": {**verdict, "procedure": "none" if ok else "offline"},
-            "trouble": None if ok else watch.FAILING, "memory": {"taken_at": "x"}}  # fmt: skip
+    return {
+        "snapshot": snapshot,
+        "verdict": {**verdict, "procedure": "none" if ok else "offline"},
+        "trouble": None if ok else watch.FAILING,
+        "memory": {"taken_at": "x"},
+    }
 
 
 def record(kept: Settings, looks: dict[str, Any], **more: Any) -> watch_cycle.Recorded:
     cycle = watch_cycle.Cycle(sources=("i",), hosts=tuple(looks), owner="me", budget_s=300, late_s=45, patience=3)
-    return watch_cycle.record(cycle, kept, looks, **{"number": None, "started": MONDAY, "check_mode": False, **more})
+    read = {host: watch.Look.read(one) for host, one in looks.items()}
+    return watch_cycle.record(cycle, kept, read, **{"number": None, "started": MONDAY, "check_mode": False, **more})
 
 
 def kept_in(tmp_path: Path, url: str | None = None) -> Settings:
@@ -179,7 +185,7 @@ def test_run_that_cannot_be_recorded_keeps_its_sample(tmp_path: Path, healthy: A
     open_history(kept.state_dir).close()
     garbage(kept.state_dir)
     run = runs.open_run(procedure="daily", host="web-01", budget_s=300, operator="me", check_mode=False)
-    concluded = runs.conclude(run, {"snapshot": snapshot, "verdict": verdict, "memory": {}}, {}, kept)
+    concluded = runs.conclude(run, ProbeResult(snapshot, verdict, memory={}), {}, kept)
     assert not concluded.met
     (problem,) = concluded.problems
     assert "The history could not be written: " in problem

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from orquestrador_ops.history.access import open_history
 from orquestrador_ops.history.store import History
 from orquestrador_ops.incidents import breaker
-from orquestrador_ops.incidents.breaker import CLOSED, HALF_OPEN, OPEN, Limits
+from orquestrador_ops.incidents.breaker import CLOSED, HALF_OPEN, OPEN, BreakerStore, Limits
 
 NOW = 1_780_000_000.0
 LIMITS = Limits(3, 3600, 1800)
@@ -71,17 +71,17 @@ def store(tmp_path: Path) -> Iterator[History]:
         yield opened
 
 
+def at_hand(store: History, at: float = NOW, host: str = HOST, procedure: str = PROCEDURE) -> BreakerStore:
+    return BreakerStore(store, host, procedure, LIMITS, at)
+
+
 def enter(store: History, run: str, at: float = NOW, closed_by: str | None = None) -> tuple[str, bool]:
-    found, allowed = breaker.enter(
-        store, host=HOST, procedure=PROCEDURE, run_id=run, automatic=True, limits=LIMITS, now=at, closed_by=closed_by
-    )
+    found, allowed = at_hand(store, at).enter(run, automatic=True, closed_by=closed_by)
     return found.state, allowed
 
 
 def settle(store: History, run: str, outcome: str, at: float = NOW) -> tuple[str, bool]:
-    found, opened = breaker.settle(
-        store, host=HOST, procedure=PROCEDURE, run_id=run, outcome=outcome, limits=LIMITS, now=at
-    )
+    found, opened = at_hand(store, at).settle(run, outcome)
     return found.state, opened
 
 
@@ -112,7 +112,7 @@ def test_a_healthy_host_counts_nothing(store: History) -> None:
     for number in range(9):
         assert enter(store, f"r{number}") == (CLOSED, True)
         settle(store, f"r{number}", "nothing")
-    assert breaker.look(store, HOST, PROCEDURE, LIMITS, NOW).recoveries == 0
+    assert at_hand(store).look().recoveries == 0
 
 
 @pytest.mark.parametrize(
@@ -126,7 +126,7 @@ def test_one_trial_after_the_cool_down(store: History, outcome: str, then: str, 
     assert enter(store, "beside", at + 1) == (OPEN, False)
     assert settle(store, "trial", outcome, at + 2)[0] == then
     assert settle(store, "trial", "failed", at + 3)[0] == then  # settled is settled
-    assert breaker.look(store, HOST, PROCEDURE, LIMITS, at + 3 + LIMITS.cooldown_s).state == later
+    assert at_hand(store, at + 3 + LIMITS.cooldown_s).look().state == later
 
 
 def test_a_trial_that_was_killed_is_followed_by_another(store: History) -> None:
@@ -137,8 +137,8 @@ def test_a_trial_that_was_killed_is_followed_by_another(store: History) -> None:
 
 def test_closing_by_hand_begins_anew(store: History) -> None:
     broken(store)
-    assert breaker.close(store, HOST, PROCEDURE, "ana", NOW + 1)
-    assert not breaker.close(store, HOST, PROCEDURE, "ana", NOW + 2)
+    assert at_hand(store, NOW + 1).close("ana")
+    assert not at_hand(store, NOW + 2).close("ana")
     assert enter(store, "after", NOW + 3) == (CLOSED, True)
 
 
@@ -158,8 +158,8 @@ def test_a_clock_that_jumped_back_wedges_nothing(store: History) -> None:
 
 def test_other_hosts_and_procedures_have_breakers_of_their_own(store: History) -> None:
     broken(store)
-    assert breaker.look(store, HOST, "database", LIMITS, NOW).state == CLOSED
-    assert breaker.look(store, "web-02", PROCEDURE, LIMITS, NOW).state == CLOSED
+    assert at_hand(store, procedure="database").look().state == CLOSED
+    assert at_hand(store, host="web-02").look().state == CLOSED
 
 
 def _race(state: str, run: str, at: float, answers: Any) -> None:

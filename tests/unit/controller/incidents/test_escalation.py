@@ -69,9 +69,13 @@ def desk(store: History, now: float = NOW, channels: Any = CHANNELS) -> Desk:
 
 def opened(store: History, level: str = "L2", at: float = NOW, host: str = "web-01") -> dict[str, Any]:
     incident, _ = incidents.report(
-        store, host=host, alert="offline", severity="critical", at=at,
+        store,
+        host=host,
+        alert="offline",
+        severity="critical",
+        at=at,
         facts={"scenario": "stopped", "reasons": [msg("{line}", line=HOSTILE)], "tried": [msg("{line}", line="x")]},
-    )  # fmt: skip
+    )
     here = desk(store, at)
     found = here.plan.of(level)
     assert found
@@ -84,8 +88,11 @@ def opened(store: History, level: str = "L2", at: float = NOW, host: str = "web-
 def test_the_playbooks_matrix_is_the_default() -> None:
     plan = plan_of(MATRIX, RULES)
     assert [(one.level, one.respond_within_s) for one in plan.levels] == [
-        ("L1", 0), ("L2", 900), ("L3", 3600), ("L4", 14400),
-    ]  # fmt: skip
+        ("L1", 0),
+        ("L2", 900),
+        ("L3", 3600),
+        ("L4", 14400),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -183,9 +190,13 @@ def test_who_is_telling_just_now_is_left_to_it_and_one_that_was_killed_is_not(
 
 @pytest.mark.parametrize(
     ("channels", "said"),
-    [({}, "no channels are configured"), ({"developer": "json://x"}, "has no address"), (7, "maps a name"),
-     ({"operator": 7}, "give an address")],
-)  # fmt: skip
+    [
+        ({}, "no channels are configured"),
+        ({"developer": "json://x"}, "has no address"),
+        (7, "maps a name"),
+        ({"operator": 7}, "give an address"),
+    ],
+)
 def test_without_an_address_it_is_said_and_nothing_fails(store: History, post: Post, channels: Any, said: str) -> None:
     told = escalation.tell(desk(store, channels=channels), opened(store), level(store, "L2"))
     assert said in " ".join(TR.message(note) for note in told.notes)

@@ -15,16 +15,17 @@ from hypothesis import strategies as st
 
 from orquestrador.core.messages import msg
 from orquestrador_ops.adapters import arguments as cases
+from orquestrador_ops.core.host_results import ProbeResult, RecoveryResult
 from orquestrador_ops.core.i18n import translator
 from orquestrador_ops.core.settings import Settings
 from orquestrador_ops.history.access import open_history
 from orquestrador_ops.history.store import History
-from orquestrador_ops.incidents import breaker, escalation, maintenance, matrix, notify, settlement
+from orquestrador_ops.incidents import breaker, maintenance, matrix, notify, settlement
 from orquestrador_ops.incidents import store as incidents
-from orquestrador_ops.incidents.breaker import Limits
+from orquestrador_ops.incidents.breaker import BreakerStore, Limits
 from orquestrador_ops.incidents.escalation import Desk
 from orquestrador_ops.incidents.matrix import plan_of
-from orquestrador_ops.incidents.settlement import Case
+from orquestrador_ops.incidents.settlement import Case, Finding
 
 ROOT = Path(__file__).resolve().parents[4]
 DEFAULTS = yaml.safe_load((ROOT / "roles/escalation/defaults/main.yml").read_text())
@@ -62,6 +63,10 @@ def acted(outcome: str, alert: str = "offline", **more: Any) -> dict[str, Any]:
 def case(**changes: Any) -> Case:
     usual = Case("web-01", "offline", "run-1", "ana", False, Limits(), NOW, started_at=NOW - 5)
     return replace(usual, **changes)
+
+
+def read(gate: Any, emergency: Any, health: Any) -> Finding:
+    return settlement.read(case(), gate, RecoveryResult.read(emergency), ProbeResult.read(health))
 
 
 @pytest.mark.parametrize(
@@ -103,21 +108,24 @@ def case(**changes: Any) -> Case:
 def test_what_results_come_to(
     gate: Any, emergency: Any, health: Any, symptom: str, recovery: str | None, alert: str
 ) -> None:
-    found = settlement.read(case(), gate, emergency, health)
+    found = read(gate, emergency, health)
     assert (found.symptom, found.recovery, found.alert) == (symptom, recovery, alert)
 
 
 def test_evidence_is_told_once_and_what_is_proposed_is_none() -> None:
     silent, back = msg("Nobody listens"), msg("Go back to the build before: -e rollback=true")
-    emergency = {"outcome": "failed", "failures": [silent, back, silent],
-                 "diagnosis": {"alert": "offline", "reasons": [msg("A reason")], "proposals": [back]}}  # fmt: skip
-    found = settlement.read(case(), ALLOWED, emergency, BROKEN)
+    emergency = {
+        "outcome": "failed",
+        "failures": [silent, back, silent],
+        "diagnosis": {"alert": "offline", "reasons": [msg("A reason")], "proposals": [back]},
+    }
+    found = read(ALLOWED, emergency, BROKEN)
     assert found.reasons == [msg("A reason"), silent]
     assert found.proposals == [back]
 
 
 def test_what_was_tried_is_told_in_its_order_and_looking_is_not_trying() -> None:
-    found = settlement.read(case(), ALLOWED, acted("failed"), BROKEN)
+    found = read(ALLOWED, acted("failed"), BROKEN)
     tr = translator("en", "UTC")
     assert [tr.message(one) for one in found.tried] == [
         "Reload of the application: DONE",
@@ -134,11 +142,11 @@ def leased(outcome: str = "refused", alert: str = "offline") -> dict[str, Any]:
 
 
 def test_only_who_has_the_lease_is_a_holder() -> None:
-    found = settlement.read(case(), ALLOWED, leased(), BROKEN)
+    found = read(ALLOWED, leased(), BROKEN)
     assert found.holder
     assert found.holder["run_id"] == "r7"
-    assert settlement.read(case(), ALLOWED, acted("refused", "database"), BROKEN).holder is None
-    failed = settlement.read(case(), ALLOWED, {**leased("failed"), "steps": {"lease": {"status": "failed"}}}, BROKEN)
+    assert read(ALLOWED, acted("refused", "database"), BROKEN).holder is None
+    failed = read(ALLOWED, {**leased("failed"), "steps": {"lease": {"status": "failed"}}}, BROKEN)
     assert (failed.holder, failed.recovery) == (None, "nothing")
 
 
@@ -160,7 +168,7 @@ results = st.dictionaries(
 
 @given(results, results, results)
 def test_no_result_is_too_odd_to_be_read(gate: Any, emergency: Any, health: Any) -> None:
-    found = settlement.read(case(), gate, emergency, health)
+    found = read(gate, emergency, health)
     assert found.symptom in ("healthy", "broken", "unreachable", "unknown")
     json.dumps(found.facts())
 
@@ -193,9 +201,8 @@ def go(store: History, tmp_path: Path, here: Case, emergency: Any, health: Any, 
     plan = plan_of(DEFAULTS["escalation_matrix"], DEFAULTS["escalation_rules"], lambda: channels)
     desk = Desk(store, plan, translator("en", "UTC"), here.now, here.run_id)
     kept = Settings(tmp_path, None, "en", "UTC")
-    done = settlement.settle(
-        desk, here, kept, gate=answer, emergency=emergency if answer["allowed"] else {}, health=health
-    )
+    recovery = RecoveryResult.read(emergency if answer["allowed"] else {})
+    done = settlement.settle(desk, here, kept, gate=answer, recovery=recovery, probe=ProbeResult.read(health))
     result = done.result()
     json.dumps(result)
     return {**result, "gate": answer}
@@ -251,7 +258,7 @@ def test_an_outage_under_a_lease_is_an_incident_at_once_and_told_when_it_lasts(
     assert "held by run r7" in str([translator("en", "UTC").message(one) for one in incident["data"]["reasons"]])
     last = go(store, tmp_path, case(automatic=True, run_id="r2", now=NOW + 120), leased(), BROKEN)
     assert (last["incident_id"], last["level"], len(sent)) == (incident["id"], "L2", 1)
-    assert breaker.look(store, "web-01", "offline", Limits(), NOW + 120).recoveries == 0
+    assert BreakerStore(store, "web-01", "offline", Limits(), NOW + 120).look().recoveries == 0
     over = go(store, tmp_path, case(automatic=True, run_id="r3", now=NOW + 180), {}, WELL)
     assert (over["closed"], incidents.listed(store, host="web-01")) == ([incident["id"]], [])
 
@@ -297,7 +304,7 @@ def test_check_mode_leaves_everything_as_it_is(store: History, tmp_path: Path, s
     assert sent == []
     assert incidents.listed(store, closed=True) == []
     assert breaker.not_closed(store, Limits(), NOW) == []
-    assert breaker.look(store, "web-01", "offline", Limits(), NOW).recoveries == 0
+    assert BreakerStore(store, "web-01", "offline", Limits(), NOW).look().recoveries == 0
 
 
 @pytest.mark.parametrize("automatic", [False, True])
@@ -305,19 +312,6 @@ def test_without_a_history_a_person_may_act_and_the_watcher_may_not(automatic: b
     answer = settlement.unrecorded(case(automatic=automatic), "the disk is full")
     assert answer["allowed"] is not automatic
     assert answer["status"] == "warn"
-
-
-def test_a_run_that_was_ended_from_outside_is_told_by_whoever_comes_next(
-    store: History, tmp_path: Path, sent: list[str]
-) -> None:
-    settlement.gate(store, case())
-    for _ in range(2):
-        incident = settlement.ended(store, case(), msg("ended at its budget"))
-    assert (incident["level"], incident["data"]["scenario"], sent) == ("L2", "over_budget", [])
-    assert breaker.look(store, "web-01", "offline", Limits(), NOW).recoveries == 1
-    plan = plan_of(DEFAULTS["escalation_matrix"], DEFAULTS["escalation_rules"], lambda: {"operator": ["json://o"]})
-    escalation.climb(Desk(store, plan, translator("en", "UTC"), NOW + 5))
-    assert len(sent) == 1
 
 
 # -------------------------------------------------------------------- Ansible's side

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from orquestrador.core.messages import msg
 from orquestrador.health.checks import CHECK_IDS
 from orquestrador_ops.core.i18n import translator
-from orquestrador_ops.procedures import catalog as plans
 from orquestrador_ops.procedures import outcome as routines
+from orquestrador_ops.procedures.descriptor import Procedure
+from orquestrador_ops.procedures.routines import DAILY, UPTIME
 from orquestrador_ops.reports import view
 
 Make = Callable[..., dict[str, Any]]
@@ -23,7 +24,7 @@ def statuses(steps: list[dict[str, Any]]) -> dict[str, str]:
 
 
 def test_daily_has_the_five_steps_of_the_playbook_and_the_backup() -> None:
-    assert [step.id for step in plans.DAILY.steps] == [
+    assert [step.id for step in DAILY.steps] == [
         "pm2_status",
         "health_check",
         "error_logs",
@@ -34,7 +35,7 @@ def test_daily_has_the_five_steps_of_the_playbook_and_the_backup() -> None:
 
 
 def test_every_check_belongs_to_exactly_one_step_of_the_daily_routine() -> None:
-    assert sorted(check for step in plans.DAILY.steps for check in step.checks) == sorted(CHECK_IDS)
+    assert sorted(check for step in DAILY.steps for check in step.checks) == sorted(CHECK_IDS)
 
 
 def test_healthy_is_met(make_verdict: Make) -> None:
@@ -53,8 +54,8 @@ def test_one_check_that_is_not_ok_fails_its_step_and_the_health_check(
 ) -> None:
     verdict = make_verdict(overall, **{check.replace(".", "_"): status})
     steps, outcome = routines.conclude("daily", FILES_OK, verdict, {})
-    owner = next(step.id for step in plans.DAILY.steps if check in step.checks)
-    expected = {step.id: "ok" for step in plans.DAILY.steps} | {owner: shown, "health_check": shown}
+    owner = next(step.id for step in DAILY.steps if check in step.checks)
+    expected = {step.id: "ok" for step in DAILY.steps} | {owner: shown, "health_check": shown}
     assert (statuses(steps), outcome) == (expected, "not_met")
 
 
@@ -184,8 +185,8 @@ def up(uptime_s: Any) -> dict[str, Any]:
 @pytest.fixture
 def weekly(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, Any]]:
     """Judges a routine whose only step is the time since the last start."""
-    plan = routines.Routine("weekly", msg("Weekly routine"), "rotina-semanal", 900, (plans.UPTIME,))
-    monkeypatch.setattr(routines, "ROUTINES", {"weekly": plan})
+    plan = Procedure("weekly", msg("Weekly routine"), steps=(UPTIME,))
+    monkeypatch.setattr(routines, "PROCEDURES", {"weekly": plan})
 
     def judge(snapshot: Any, result: Any = None, **facts: Any) -> dict[str, Any]:
         given_facts = {"health_uptime_min_days": 7, **facts}
@@ -268,3 +269,18 @@ def test_a_proof_that_did_not_run_is_not_taken_for_one_that_was_not_wanted(make_
     results = {"lease": {"changed": False}, "database_backup": {"changed": True}, "database_verify": {}}
     steps, outcome = routines.conclude("backup", FILES_OK, make_verdict(), results)
     assert (statuses(steps)["database_verify"], outcome) == ("unknown", "not_met")
+
+
+def test_what_a_step_needs_is_known_by_its_id() -> None:
+    assert routines.needed_result("database_optimize", "monthly") == "backup_verify_result"
+    assert routines.needed_result("database_backup", "monthly") == ""
+    with pytest.raises(ValueError, match=r"^monthly has no step 'uptime': use one of lease, "):
+        routines.needed_result("uptime", "monthly")
+
+
+def test_results_are_found_under_the_names_that_tasks_register() -> None:
+    registered = {"backup_database_result": {"changed": True}, "app_lease_result": None, "elsewhere": {"changed": True}}
+    found = routines.results("backup", registered)
+    assert found == {"lease": {}, "database_backup": {"changed": True}, "database_verify": {}}
+    with pytest.raises(ValueError, match=r"^no procedure 'watch': use one of "):
+        routines.results("watch", registered)

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orquestrador_ops.core.i18n import translator
+from orquestrador_ops.core.i18n import Translator, translator
 from orquestrador_ops.core.text import columns
 from orquestrador_ops.procedures import outcome as routines
 from orquestrador_ops.reports import checklist, view
@@ -17,8 +17,12 @@ Run = tuple[dict[str, Any], dict[str, Any] | None, dict[str, Any] | None]
 PT, EN = translator("pt_BR"), translator("en")
 
 
+def shown(run: Run, tr: Translator, **paper: Any) -> str:
+    return checklist.render(view.build(*run, tr), tr, **paper)
+
+
 def test_healthy_in_portuguese(healthy: Run) -> None:
-    text = checklist.render(*healthy, PT, reports={"md": "/r/daily.md", "html": "/r/daily.html"})
+    text = shown(healthy, PT, reports={"md": "/r/daily.md", "html": "/r/daily.html"})
     lines = text.splitlines()
     assert lines[0] == "Rotina diária em web-01 · 22/11/2026 09:00:00"
     assert lines[1] == "✔ SAUDÁVEL — resultado esperado alcançado · 6 de 6 etapas como esperado"
@@ -29,14 +33,14 @@ def test_healthy_in_portuguese(healthy: Run) -> None:
 
 
 def test_healthy_in_english(healthy: Run) -> None:
-    lines = checklist.render(*healthy, EN).splitlines()
+    lines = shown(healthy, EN).splitlines()
     assert lines[0] == "Daily routine on web-01 · 2026-11-22 09:00:00"
     assert lines[1].startswith("✔ HEALTHY — expected result met")
 
 
 @pytest.mark.usefixtures("emergency_playbooks")
 def test_broken_says_what_was_expected_and_what_to_do(broken: Run) -> None:
-    text = checklist.render(*broken, PT)
+    text = shown(broken, PT)
     assert "✘ CRÍTICO — resultado esperado NÃO alcançado" in text
     assert "✘ 2. Verificação de saúde — FALHOU" in text
     assert "! 5. Uso de recursos — ATENÇÃO" not in text  # one unknown there is worse than a warning
@@ -50,7 +54,7 @@ def test_broken_says_what_was_expected_and_what_to_do(broken: Run) -> None:
 
 
 def test_unreachable_host_is_shown(unreachable: Run) -> None:
-    text = checklist.render(*unreachable, PT)
+    text = shown(unreachable, PT)
     assert "? DESCONHECIDO — host inacessível" in text
     assert "web-01 inacessível por SSH: Connection refused" in text
     assert "pm2.daemon" not in text
@@ -58,49 +62,49 @@ def test_unreachable_host_is_shown(unreachable: Run) -> None:
 
 def test_previous_run_is_named(healthy: Run) -> None:
     record, snapshot, verdict = healthy
-    assert "Não há registro de execução anterior" in checklist.render(record, snapshot, verdict, PT)
+    assert "Não há registro de execução anterior" in shown((record, snapshot, verdict), PT)
     record["previous_run"] = {"run_id": "x", "started_at": "2026-11-21T12:00:00Z", "outcome": "not_met"}
-    text = checklist.render(record, snapshot, verdict, PT)
+    text = shown((record, snapshot, verdict), PT)
     assert "Desde a última execução desta rotina: 21/11/2026 09:00:00 (resultado esperado NÃO alcançado)" in text
 
 
 def test_check_mode_is_said_and_claims_nothing(broken: Run) -> None:
     record, snapshot, verdict = broken
     record["check_mode"] = True
-    text = checklist.render(record, snapshot, verdict, PT)
+    text = shown((record, snapshot, verdict), PT)
     assert "modo de verificação: nada foi alterado" in text
     assert "FEITO" not in text and "MUDARIA" in text
 
 
 @pytest.mark.parametrize("colour", [True, False])
 def test_escape_sequences_only_where_colour_is_wanted(broken: Run, colour: bool) -> None:
-    text = checklist.render(*broken, PT, colour=colour)
+    text = shown(broken, PT, colour=colour)
     assert ("\x1b" in text) == colour
     # What came from the host stays powerless in either case.
-    assert re.sub(r"\x1b\[[0-9;]*m", "", text) == checklist.render(*broken, PT)
+    assert re.sub(r"\x1b\[[0-9;]*m", "", text) == shown(broken, PT)
     assert "\x1b[31mred" not in text
 
 
 def test_colour_is_not_what_carries_the_meaning(broken: Run) -> None:
-    text = checklist.render(*broken, EN, encoding="ascii")
+    text = shown(broken, EN, encoding="ascii")
     assert "CRITICAL" in text and "FAILED" in text and "UNKNOWN" in text
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "ANSI_X3.4-1968", None])
 def test_other_encodings_get_ascii(broken: Run, encoding: str | None) -> None:
-    assert checklist.render(*broken, PT, colour=False, encoding=encoding).isascii()
+    assert shown(broken, PT, colour=False, encoding=encoding).isascii()
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "UTF8", "utf_8"])
 def test_utf8_by_any_name(healthy: Run, encoding: str) -> None:
-    assert "SAUDÁVEL" in checklist.render(*healthy, PT, encoding=encoding)
+    assert "SAUDÁVEL" in shown(healthy, PT, encoding=encoding)
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
 @pytest.mark.parametrize("width", [0, 40, 60, 100, 200])
 def test_lines_fit_but_paths_and_commands_are_whole(broken: Run, width: int, encoding: str) -> None:
     path = "/a/" + "long" * 60
-    text = checklist.render(*broken, PT, width=width, reports={"md": path}, encoding=encoding)
+    text = shown(broken, PT, width=width, reports={"md": path}, encoding=encoding)
     *lines, last = text.splitlines()
     assert last.endswith(path)
     assert all(columns(line) <= max(width, 40) or "ansible-playbook" in line for line in lines)
@@ -110,14 +114,14 @@ def test_many_findings_are_counted(broken: Run) -> None:
     record, snapshot, verdict = broken
     assert snapshot is not None
     snapshot["errors"] = snapshot["errors"] * 20
-    assert "mais 12 no relatório" in checklist.render(record, snapshot, verdict, PT)
+    assert "mais 12 no relatório" in shown((record, snapshot, verdict), PT)
 
 
 @pytest.mark.usefixtures("emergency_playbooks")
 def test_target_is_quoted_for_the_shell(broken: Run) -> None:
     record, snapshot, verdict = broken
     record["host"] = "a; rm -rf /"
-    assert "-e 'target=a; rm -rf /'" in checklist.render(record, snapshot, verdict, PT)
+    assert "-e 'target=a; rm -rf /'" in shown((record, snapshot, verdict), PT)
 
 
 JSON = st.recursive(
@@ -141,7 +145,7 @@ SNAPSHOT_KEYS = st.sampled_from(["pm2", "database", "resources", "logs", "files"
     st.none() | st.dictionaries(VERDICT_KEYS, JSON),
 )
 def test_no_shape_of_data_breaks_the_checklist(record: Any, snapshot: Any, verdict: Any) -> None:
-    text = checklist.render(record, snapshot, verdict, PT, width=80)
+    text = shown((record, snapshot, verdict), PT, width=80)
     text.encode("utf-8")
     assert "\x1b" not in text
 
@@ -164,9 +168,9 @@ def test_nobody_is_sent_to_a_playbook_that_is_not_there(
     broken: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(view, "PROJECT", tmp_path)
-    shown = checklist.render(*broken, translator("en"))
-    assert "Called for" in shown
-    assert "ansible-playbook" not in shown
+    text = shown(broken, EN)
+    assert "Called for" in text
+    assert "ansible-playbook" not in text
 
 
 def test_an_unreachable_host_is_one_reason_and_no_list_of_unknowns() -> None:
@@ -180,6 +184,6 @@ def test_an_unreachable_host_is_one_reason_and_no_list_of_unknowns() -> None:
         "outcome": outcome,
         "failure": failure,
     }
-    shown = checklist.render(record, None, None, translator("en"))
-    assert "refused" in shown
-    assert "pm2.daemon" not in shown
+    text = shown((record, None, None), EN)
+    assert "refused" in text
+    assert "pm2.daemon" not in text

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from orquestrador_ops.core.i18n import translator
 from orquestrador_ops.procedures import outcome as routines
-from orquestrador_ops.reports import evidence
+from orquestrador_ops.reports import evidence, view
 from orquestrador_ops.reports import writer as report
 from tests.unit.controller.reports.test_writer import MARKDOWN, Page, Run
 
@@ -134,8 +134,8 @@ def month(healthy: Run) -> Run:
 
 def test_month_has_every_section_from_what_was_measured(month: Run) -> None:
     assert month[0]["outcome"] == "met", month[0]["steps"]
-    view = report.build(*month, PT)
-    assert [section["title"] for section in view["sections"]] == [
+    made = view.build(*month, PT)
+    assert [section["title"] for section in made["sections"]] == [
         "Tempo no ar",
         "Estado de saúde",
         "Testes",
@@ -143,7 +143,7 @@ def test_month_has_every_section_from_what_was_measured(month: Run) -> None:
         "Ações tomadas",
         "Próximas ações",
     ]
-    uptime, health, tests, errors, actions, following = view["sections"]
+    uptime, health, tests, errors, actions, following = made["sections"]
     assert "3 d" in uptime["paragraphs"][0]
     assert "200" in uptime["paragraphs"][1]
     assert "99,5%" in uptime["paragraphs"][1]
@@ -157,12 +157,12 @@ def test_month_has_every_section_from_what_was_measured(month: Run) -> None:
 
 
 def test_month_is_laid_out_whole(month: Run) -> None:
-    view = report.build(*month, PT)
-    page = Page(report.render(view, "html", PT))
+    made = view.build(*month, PT)
+    page = Page(report.render(made, "html", PT))
     assert "☑ feito: Recarga, um worker por vez: FEITO" in page.text
     ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
-    text = report.render(view, "md", PT)
+    text = report.render(made, "md", PT)
     assert not [token for token in MARKDOWN.parse(text) if token.type.startswith("html")]
     assert "- [x] Recarga, um worker por vez" in text
     assert "\n\n\n" not in text

@@ -13,6 +13,7 @@ from markdown_it import MarkdownIt
 
 from orquestrador_ops.core.i18n import translator
 from orquestrador_ops.core.text import clean
+from orquestrador_ops.reports import view
 from orquestrador_ops.reports import writer as report
 from tests.unit.fakes.pages import Page
 
@@ -22,7 +23,7 @@ MARKDOWN = MarkdownIt("commonmark", {"html": True}).enable("table").enable("stri
 
 
 def rendered(run: Run, fmt: str, tr: Any = PT) -> str:
-    return report.render(report.build(*run, tr), fmt, tr)
+    return report.render(view.build(*run, tr), fmt, tr)
 
 
 # ------------------------------------------------------------------ HTML
@@ -61,7 +62,7 @@ def test_page_says_statuses_in_words(broken: Run) -> None:
 @given(st.text())
 def test_any_text_reads_as_it_is_in_html(text: str) -> None:
     record = {"host": "h", "procedure": "daily", "run_id": "r", "operator": text}
-    page = Page(report.render(report.build(record, None, None, EN), "html", EN))
+    page = Page(report.render(view.build(record, None, None, EN), "html", EN))
     assert " ".join(clean(text).split()) in page.text
 
 
@@ -147,7 +148,7 @@ def test_json_carries_no_nan_and_only_the_name_of_the_previous_run(healthy: Run)
 
 
 def test_written_files_are_private_named_and_linked(tmp_path: Path, healthy: Run) -> None:
-    written = report.write(*healthy, reports_dir=tmp_path / "reports", tr=PT)
+    written = report.write(view.build(*healthy, PT), reports_dir=tmp_path / "reports", tr=PT)
     directory = tmp_path / "reports" / "web-01"
     for fmt, path in written.items():
         assert Path(path) == directory / f"daily-20261122T120000Z-abc123.{fmt}"
@@ -160,7 +161,7 @@ def test_written_files_are_private_named_and_linked(tmp_path: Path, healthy: Run
 def test_hostile_names_stay_in_the_reports_directory(tmp_path: Path, healthy: Run) -> None:
     record, snapshot, verdict = healthy
     record.update(host="../../evil", run_id="../x", procedure="a/b")
-    written = report.write(record, snapshot, verdict, reports_dir=tmp_path / "reports", tr=PT)
+    written = report.write(view.build(record, snapshot, verdict, PT), reports_dir=tmp_path / "reports", tr=PT)
     assert all((tmp_path / "reports").resolve() in Path(path).resolve().parents for path in written.values())
     assert [path.name for path in tmp_path.iterdir()] == ["reports"]
 
@@ -168,7 +169,7 @@ def test_hostile_names_stay_in_the_reports_directory(tmp_path: Path, healthy: Ru
 def test_report_that_cannot_be_written_is_an_os_error(tmp_path: Path, healthy: Run) -> None:
     (tmp_path / "reports").write_text("")
     with pytest.raises(OSError):
-        report.write(*healthy, reports_dir=tmp_path / "reports", tr=PT)
+        report.write(view.build(*healthy, PT), reports_dir=tmp_path / "reports", tr=PT)
 
 
 def test_unknown_format_names_the_known_ones(healthy: Run) -> None:
@@ -179,10 +180,10 @@ def test_unknown_format_names_the_known_ones(healthy: Run) -> None:
 @pytest.mark.parametrize("fmt", ["md", "html"])
 @pytest.mark.parametrize("lacking", ["since", "title", "facts", "tables"])
 def test_template_that_asks_for_what_is_not_there_fails(healthy: Run, fmt: str, lacking: str) -> None:
-    view = report.build(*healthy, PT)
-    del view[lacking]
+    lacks = view.build(*healthy, PT)
+    del lacks[lacking]
     with pytest.raises(UndefinedError):
-        report.render(view, fmt, PT)
+        report.render(lacks, fmt, PT)
 
 
 def test_templates_are_compiled_once(monkeypatch: pytest.MonkeyPatch, healthy: Run) -> None:
@@ -197,4 +198,4 @@ def test_templates_are_compiled_once(monkeypatch: pytest.MonkeyPatch, healthy: R
 def test_no_verdict_breaks_a_report(fmt: str, odd: Any) -> None:
     record = {"host": odd, "procedure": "daily", "run_id": odd, "steps": odd, "failure": odd, "previous_run": odd}
     verdict = {"overall": odd, "checks": odd, "reasons": odd, "procedure": odd}
-    report.render(report.build(record, {"errors": odd, "logs": odd}, verdict, PT), fmt, PT).encode("utf-8")
+    report.render(view.build(record, {"errors": odd, "logs": odd}, verdict, PT), fmt, PT).encode("utf-8")

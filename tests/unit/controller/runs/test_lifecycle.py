@@ -13,11 +13,15 @@ import pytest
 
 from orquestrador_ops.adapters import probe as observation
 from orquestrador_ops.core import places, settings
+from orquestrador_ops.core.host_results import ProbeResult
 from orquestrador_ops.core.settings import Settings
 from orquestrador_ops.history import access
-from orquestrador_ops.procedures import catalog as plans
 from orquestrador_ops.procedures import outcome as routines
+from orquestrador_ops.procedures.descriptor import Procedure
+from orquestrador_ops.procedures.routines import DAILY, UPTIME
+from orquestrador_ops.reports import view
 from orquestrador_ops.runs import lifecycle as runs
+from tests.unit.fakes.records import record_planned_restart
 
 
 def opened(**changes: Any) -> dict[str, Any]:
@@ -32,7 +36,7 @@ def opened(**changes: Any) -> dict[str, Any]:
 
 
 def concluded(run: dict[str, Any], observed: dict[str, Any], state: Path, **results: Any) -> runs.Conclusion:
-    return runs.conclude(run, observed, results, Settings(state, None, "pt_BR", "America/Sao_Paulo"))
+    return runs.conclude(run, ProbeResult.read(observed), results, Settings(state, None, "pt_BR", "America/Sao_Paulo"))
 
 
 @pytest.fixture
@@ -81,6 +85,18 @@ def test_a_met_run_is_recorded_reported_and_remembered(tmp_path: Path, probe: di
         reports = json.loads(store.execute("SELECT reports FROM runs").fetchone()[0])
     assert sorted(reports) == ["html", "json", "md"]
     assert all(Path(path).is_file() for path in reports.values())
+
+
+def test_checklist_and_report_show_one_view(
+    tmp_path: Path, probe: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    built = []
+    build = view.build
+    monkeypatch.setattr(view, "build", lambda *given: built.append(build(*given)) or built[-1])
+    conclusion = concluded(opened(), probe, tmp_path)
+    assert len(built) == 1
+    assert conclusion.reports
+    assert built[0]["title"] in conclusion.checklist
 
 
 def test_the_next_run_names_the_one_before(tmp_path: Path, probe: dict[str, Any]) -> None:
@@ -262,8 +278,8 @@ def test_a_budget_that_is_no_number_is_named(value: Any) -> None:
 def test_a_start_that_a_recorded_restart_explains_is_no_fault(
     probe: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = routines.Routine("weekly", plans.DAILY.title, "rotina-semanal", 900, (plans.UPTIME,))
-    monkeypatch.setattr(routines, "ROUTINES", {"weekly": plan})
+    plan = Procedure("weekly", DAILY.title, steps=(UPTIME,))
+    monkeypatch.setattr(routines, "PROCEDURES", {"weekly": plan})
     app = probe["snapshot"]["pm2"]["app"]
     app.update(name="app", uptime_s=3600.0)
     kept = Settings(tmp_path, None, "pt_BR", "America/Sao_Paulo")
@@ -271,11 +287,11 @@ def test_a_start_that_a_recorded_restart_explains_is_no_fault(
     def step() -> dict[str, Any]:
         run = opened(procedure="weekly")
         facts = dict.fromkeys(runs.judged_by(run), 7)
-        found: dict[str, Any] = runs.conclude(run, probe, {}, kept, facts=facts).record["steps"][0]
+        found: dict[str, Any] = runs.conclude(run, ProbeResult.read(probe), {}, kept, facts=facts).record["steps"][0]
         return found
 
     assert step()["status"] == "warn"
     restarted = datetime.fromisoformat(probe["snapshot"]["taken_at"]) - timedelta(seconds=3590)
     with access.open_history(tmp_path) as store:
-        store.record_planned_restart("web-01", app["name"], at=restarted.isoformat())
+        record_planned_restart(store, "web-01", app["name"], at=restarted.isoformat())
     assert step()["status"] == "ok"

@@ -209,9 +209,18 @@ def month(step_s: float = 60.0) -> Known:
         for day in ("2026-10-01", "2026-10-06", "2026-10-13", "2026-10-20", "2026-10-27")
     ]
     monthly = run(
-        "monthly", "2026-10-09T14:00", 611.0, database_backup="changed", database_verify="ok", code_backup="changed",
-        database_optimize="changed", npm_audit="ok", app_build="changed", pm2_reload="changed", app_tests="ok",
-    )  # fmt: skip
+        "monthly",
+        "2026-10-09T14:00",
+        611.0,
+        database_backup="changed",
+        database_verify="ok",
+        code_backup="changed",
+        database_optimize="changed",
+        npm_audit="ok",
+        app_build="changed",
+        pm2_reload="changed",
+        app_tests="ok",
+    )
     incident = {
         "id": 7,
         "procedure": "database",

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
+from orquestrador_ops.core.host_results import ProbeResult, RecoveryResult
 from orquestrador_ops.core.i18n import translator
 from orquestrador_ops.core.settings import Settings
 from orquestrador_ops.history.access import open_history
@@ -30,12 +31,22 @@ NAMES = {"page-fast": "page", "page-slow": "page", "ticket-fast": "ticket", "tic
 def rates(*firing: str) -> list[dict[str, Any]]:
     """Burn rates as they are evaluated, of which those fire."""
     return [
-        {"name": name, "severity": severity, "long_s": 3600.0, "short_s": 300.0, "factor": 14.4,
-         "long_burn": 100.0 if name in firing else 0.0, "short_burn": 200.0 if name in firing else 0.0,
-         "total_long": 60, "total_short": 5,
-         "bad_long": 6 if name in firing else 0, "bad_short": 3 if name in firing else 0, "firing": name in firing}
+        {
+            "name": name,
+            "severity": severity,
+            "long_s": 3600.0,
+            "short_s": 300.0,
+            "factor": 14.4,
+            "long_burn": 100.0 if name in firing else 0.0,
+            "short_burn": 200.0 if name in firing else 0.0,
+            "total_long": 60,
+            "total_short": 5,
+            "bad_long": 6 if name in firing else 0,
+            "bad_short": 3 if name in firing else 0,
+            "firing": name in firing,
+        }
         for name, severity in NAMES.items()
-    ]  # fmt: skip
+    ]
 
 
 @pytest.fixture
@@ -94,9 +105,10 @@ def test_a_host_that_is_well_ends_no_burn_and_the_watch_is_not_kept_busy(
     alerts.settle(desk(store), "web-01", rates("page-fast"), {})
     assert watch_store.open_incidents(store) == set()
     case = settlement.Case("web-01", "offline", "run-1", "ana", False, Limits(), NOW + 60, started_at=NOW)
-    well = {"verdict": {"overall": "healthy", "procedure": "none"}}
+    well = ProbeResult.read({"verdict": {"overall": "healthy", "procedure": "none"}})
     kept = Settings(tmp_path, None, "en", "UTC")
-    done = settlement.settle(desk(store, NOW + 60), case, kept, gate={"allowed": True}, emergency={}, health=well)
+    here, none = desk(store, NOW + 60), RecoveryResult()
+    done = settlement.settle(here, case, kept, gate={"allowed": True}, recovery=none, probe=well)
     assert done.closed == []
     assert len(incidents.listed(store)) == 1
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from orquestrador.app import health_endpoint as http_health
 from orquestrador.core.messages import plain
 from orquestrador_ops.adapters import watching
+from orquestrador_ops.core.host_results import ProbeResult
 from orquestrador_ops.watch import decisions as watch
 
 Verdict = Callable[..., dict[str, Any]]
@@ -23,6 +24,10 @@ NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 
 def looked(verdict: dict[str, Any] | None, **more: Any) -> dict[str, Any]:
     return {"verdict": verdict, **more}
+
+
+def trouble(result: dict[str, Any], public: dict[str, Any] | None) -> str | None:
+    return watch.trouble(ProbeResult.read(result), public)
 
 
 @pytest.mark.parametrize(
@@ -49,13 +54,13 @@ def test_trouble(
     public: dict[str, Any] | None,
     expected: str | None,
 ) -> None:
-    assert watch.trouble(looked(make_verdict(overall, procedure, **statuses)), public) == expected
+    assert trouble(looked(make_verdict(overall, procedure, **statuses)), public) == expected
 
 
 def test_trouble_without_a_verdict() -> None:
-    assert watch.trouble({"outcome": "unreachable", "verdict": None}, GOOD) == watch.UNREACHABLE
-    assert watch.trouble({"outcome": "error", "verdict": None}, BAD) == watch.UNSEEN
-    assert watch.trouble({}, None) == watch.UNSEEN
+    assert trouble({"outcome": "unreachable", "verdict": None}, GOOD) == watch.UNREACHABLE
+    assert trouble({"outcome": "error", "verdict": None}, BAD) == watch.UNSEEN
+    assert trouble({}, None) == watch.UNSEEN
 
 
 @pytest.mark.parametrize(
@@ -73,8 +78,10 @@ def test_streak(now: str | None, before: list[str | None], expected: int) -> Non
     assert watch.streak(now, before) == expected
 
 
-def decided(seen: dict[str, Any], **more: Any) -> dict[str, Any]:
-    return watch.decide(seen, **{"lasted": 1, "patience": 3, "incident": False, "maintenance": None, **more})
+def decided(seen: Any, **more: Any) -> dict[str, Any]:
+    return watch.decide(
+        watch.Look.read(seen), **{"lasted": 1, "patience": 3, "incident": False, "maintenance": None, **more}
+    )
 
 
 def test_only_a_confirmed_failure_is_acted_upon(make_verdict: Verdict) -> None:
@@ -94,7 +101,7 @@ def test_what_nobody_treats_is_told_when_it_lasts(make_verdict: Verdict, trouble
     assert [decided(seen, lasted=n)["kind"] for n in (1, 2, 3, 4)] == ["none", "none", "tell", "tell"]
     assert decided(seen, lasted=9, maintenance={"ends_at": None})["kind"] == watch.NONE
     one = decided(seen, lasted=3)
-    finding = watch.finding(seen, one)
+    finding = watch.finding(watch.Look.read(seen), one)
     assert finding["outcome"] == "failed"
     assert finding["diagnosis"]["scenario"] == trouble
     assert finding["diagnosis"]["level"] in ("L2", "L4")
@@ -120,7 +127,10 @@ def test_what_is_seen_from_outside_counts_as_one_look(make_verdict: Verdict) -> 
     seen = {"trouble": watch.OUTSIDE, "verdict": make_verdict("healthy"), "public": BAD}
     assert watch.as_one_look(seen)["verdict"]["overall"] == "critical"
     assert seen["verdict"]["overall"] == "healthy", "the sample of the host says what the host said"
-    assert plain(watch.reasons(seen)[0]) == "Reachable inside, not outside: http://app answers with HTTP 502"
+    assert (
+        plain(watch.reasons(watch.Look.read(seen))[0])
+        == "Reachable inside, not outside: http://app answers with HTTP 502"
+    )
     unreachable = {"trouble": watch.UNREACHABLE, "verdict": None}
     assert watch.as_one_look(unreachable) == unreachable
 
@@ -168,7 +178,24 @@ def test_due_that_is_no_time_is_named() -> None:
         watch.lateness_s("soon", NOW)
 
 
-KEYS = st.sampled_from(["snapshot", "verdict", "pm2", "app", "http", "logs", "failed", "msg", "outcome"])
+KEYS = st.sampled_from(
+    [
+        "snapshot",
+        "verdict",
+        "checks",
+        "reasons",
+        "first_look",
+        "public",
+        "blip",
+        "pm2",
+        "app",
+        "http",
+        "logs",
+        "failed",
+        "msg",
+        "outcome",
+    ]
+)
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.floats() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(KEYS, inner)
 )
@@ -177,11 +204,11 @@ ANYTHING = st.recursive(
 @given(ANYTHING)
 def test_essence_takes_whatever_a_probe_gave(value: Any) -> None:
     result = value if isinstance(value, dict) else {"snapshot": value}
-    if isinstance(result.get("verdict"), dict):
-        del result["verdict"]  # made by this project's own code, unlike what a host says
-    found = watch.essence(result)
+    found = watch.essence(ProbeResult.read(result))
     assert set(found) == {"snapshot", "verdict", "outcome", "failure"}
-    assert watch.trouble(found, None) in (watch.UNSEEN, watch.UNREACHABLE)
+    if found["verdict"] is None:
+        assert trouble(found, None) in (watch.UNSEEN, watch.UNREACHABLE)
+    decided(value)
 
 
 def test_watches_differ_by_inventory_and_hosts() -> None:

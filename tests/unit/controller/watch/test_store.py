@@ -53,7 +53,9 @@ def begin(kept: Settings, pid: int | None = None, **more: Any) -> tuple[str, Any
 
 def record(kept: Settings, looks: dict[str, Any], **more: Any) -> watch_cycle.Recorded:
     options: dict[str, Any] = {"number": None, "started": time.time(), "check_mode": False, **more}
-    return watch_cycle.record(cycle(tuple(looks)), kept, looks, **options)
+    return watch_cycle.record(
+        cycle(tuple(looks)), kept, {host: watch.Look.read(one) for host, one in looks.items()}, **options
+    )
 
 
 def test_a_cycle_is_recorded_whole(kept: Settings, make_verdict: Verdict) -> None:

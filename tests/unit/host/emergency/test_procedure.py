@@ -70,7 +70,7 @@ Build = Callable[[Scene], list[Rung]]
 
 
 def climb(monkeypatch: pytest.MonkeyPatch, scene: Scene, build: Build) -> tuple[bool, dict[str, str], _Result]:
-    monkeypatch.setitem(emergency.LADDERS, "test", build)  # type: ignore[arg-type]
+    monkeypatch.setitem(emergency.LADDERS, "test", emergency.Ladder(build))  # type: ignore[arg-type]
     result = _Result(scene)  # type: ignore[arg-type]
     well = _any_rung(scene, result)  # type: ignore[arg-type]
     return well, {name: step["status"] for name, step in scene.steps.items()}, result
@@ -84,18 +84,25 @@ CASES: dict[str, tuple[str, Build, bool, dict[str, str]]] = {
     "a defect": ("b", lambda s: [s.rung("a", KeyError("secret")), s.rung("b")], True, {"a": "failed", "b": "changed"}),
     "decisive": ("b", lambda s: [s.rung("a", REFUSED, decisive=True), s.rung("b")], False, {"a": "failed"}),
     "prepares, and that was all": (
-        "a", lambda s: [s.rung("a", proof=lambda: None, prepares=True), s.rung("b")], True, {"a": "changed"},
+        "a",
+        lambda s: [s.rung("a", proof=lambda: None, prepares=True), s.rung("b")],
+        True,
+        {"a": "changed"},
     ),
     "prepares": (
-        "b", lambda s: [s.rung("a", proof=lambda: None, prepares=True), s.rung("b")], True,
+        "b",
+        lambda s: [s.rung("a", proof=lambda: None, prepares=True), s.rung("b")],
+        True,
         {"a": "changed", "b": "changed"},
     ),
     "partial": (
-        "a", lambda s: [s.rung("a", proof=lambda: None, partial=True, passive=True), s.rung("b")], True,
+        "a",
+        lambda s: [s.rung("a", proof=lambda: None, partial=True, passive=True), s.rung("b")],
+        True,
         {"a": "ok", "b": "changed"},
     ),
     "nothing to try": ("", lambda s: [], False, {"diagnosis": "failed"}),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", CASES)

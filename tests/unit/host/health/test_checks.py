@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from orquestrador.health import verdict
 from orquestrador.health.checks import CHECK_IDS, CHECKS
-from orquestrador_ops.procedures.catalog import ROUTINES
+from orquestrador.procedures import EMERGENCIES
+from orquestrador_ops.procedures.catalog import PROCEDURES
 
 ROOT = Path(__file__).resolve().parents[4]
 SOURCES = ROOT / "module_utils/orquestrador/health/checks"
@@ -32,15 +32,15 @@ def test_every_check_that_is_written_is_part_of_a_verdict_once_and_in_order() ->
 
 
 def test_what_calls_for_a_procedure_is_a_check() -> None:
-    assert {one for _, ids in verdict.PROCEDURES for one in ids} <= set(CHECK_IDS)
+    assert {check for one in EMERGENCIES.values() for check in one.checks} <= set(CHECK_IDS)
 
 
 def test_every_step_is_judged_by_checks_that_exist() -> None:
-    named = {one for routine in ROUTINES.values() for step in routine.steps for one in step.checks}
+    named = {one for plan in PROCEDURES.values() for step in plan.steps for one in step.checks}
     assert named == set(CHECK_IDS)
 
 
-@pytest.mark.parametrize("path", ["README.md", "README.pt-BR.md", "docs/handbook.md", "docs/handbook.pt-BR.md"])
+@pytest.mark.parametrize("path", ["docs/handbook.md", "docs/handbook.pt-BR.md"])
 def test_the_table_of_checks_names_all_of_them_in_order(path: str) -> None:
     text = (ROOT / path).read_text(encoding="utf-8")
     rows = re.findall(r"^\| (`[a-z0-9]+\.[a-z]+`(?:,? `[a-z0-9]+\.[a-z]+`)*) \|", text, re.MULTILINE)

@@ -162,9 +162,13 @@ def test_full_disk_is_one_line_and_what_is_known_stays(state: Path, tmp_path: Pa
     size = (state / STORE).stat().st_size + 100_000
     done = subprocess.run(
         [sys.executable, "-m", "orquestrador_ops.cli", "history", "import", str(file), "--state-dir", str(state)],
-        cwd=ROOT, capture_output=True, text=True, check=False, env={**os.environ, "OPS_LOCALE": "en"},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "OPS_LOCALE": "en"},
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, size)),
-    )  # fmt: skip
+    )
     assert done.returncode == 1, done.stdout + done.stderr
     assert done.stderr.count("\n") == 1
     assert "full" in done.stderr

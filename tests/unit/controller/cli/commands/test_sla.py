@@ -29,8 +29,20 @@ ROOT = Path(__file__).resolve().parents[5]
 MONTH = ("--period", "2025-10")
 START = epoch("2025-10-01T00:00:00+00:00") or 0.0
 MINUTES = 31 * 24 * 60
-KEYS = {"id", "objective", "value", "good", "total", "worst", "best", "coverage", "budget_minutes", "remaining_minutes",
-        "met", "action"}  # fmt: skip
+KEYS = {
+    "id",
+    "objective",
+    "value",
+    "good",
+    "total",
+    "worst",
+    "best",
+    "coverage",
+    "budget_minutes",
+    "remaining_minutes",
+    "met",
+    "action",
+}
 
 
 def month(down: dict[int, int] | None = None, unseen: tuple[int, int] = (0, 0)) -> samples.Series:
@@ -145,9 +157,10 @@ def test_inventory_s_objectives_are_those_that_the_playbook_left(tmp_path: Path,
     assert (status, json.loads(out)["slas"][0]["objective"]) == (1, 0.99999)
     with open_history(tmp_path) as store:
         store.remember("web-01", "sla", {"objectives": {"uptime": 7}})
-    assert json.loads(asked(capsys, "sla", *MONTH, "--json", "--state-dir", str(tmp_path))[1])["slas"][0][
-        "objective"
-    ] == 0.999, "what makes no sense is not believed"  # fmt: skip
+    assert (
+        json.loads(asked(capsys, "sla", *MONTH, "--json", "--state-dir", str(tmp_path))[1])["slas"][0]["objective"]
+        == 0.999
+    ), "what makes no sense is not believed"
 
 
 @pytest.mark.parametrize(
@@ -272,17 +285,25 @@ def test_ascii_terminal_gets_ascii(recorded: Path) -> None:
     environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONPATH": str(ROOT)}
     done = subprocess.run(
         [sys.executable, "-m", "orquestrador_ops.cli", "sla", "--host", "web-01", *MONTH, "--state-dir", str(recorded)],
-        env=environment, capture_output=True, check=False,
-    )  # fmt: skip
+        env=environment,
+        capture_output=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     assert done.stdout.isascii()
     assert b"99.98" in done.stdout
 
 
 def test_help_stays_quick_and_loads_nothing_dear() -> None:
-    code = ("import sys\nfrom orquestrador_ops import cli\ntry:\n    cli.main(['--help'])\nfinally:\n"
-            "    dear = {'numpy', 'sqlalchemy', 'babel', 'matplotlib', 'rich.console'} & set(sys.modules)\n"
-            "    assert not dear, dear")  # fmt: skip
+    code = """
+import sys
+from orquestrador_ops import cli
+try:
+    cli.main(['--help'])
+finally:
+    dear = {'numpy', 'sqlalchemy', 'babel', 'matplotlib', 'prometheus_client', 'rich.console'} & set(sys.modules)
+    assert not dear, dear
+"""
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "sla" in done.stdout

@@ -19,6 +19,7 @@ from orquestrador_ops.cli.commands import status as looking
 from orquestrador_ops.history.access import open_history
 from orquestrador_ops.incidents import maintenance
 from orquestrador_ops.incidents import store as incidents
+from tests.unit.fakes.records import record_sample
 
 RUN = {"procedure": "daily", "host": "web-01", "operator": "ana", "check_mode": False, "budget_s": 300.0}
 
@@ -36,14 +37,28 @@ def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     now = time.time()
     with open_history(tmp_path) as store:
         for number, outcome in enumerate(["met", "not_met"]):
-            store.record_run({**RUN, "run_id": f"run-{number}", "started_at": now - 100 + number, "ended_at": now - 90,
-                              "outcome": outcome, "reports": {"md": str(report)}})  # fmt: skip
+            store.record_run(
+                {
+                    **RUN,
+                    "run_id": f"run-{number}",
+                    "started_at": now - 100 + number,
+                    "ended_at": now - 90,
+                    "outcome": outcome,
+                    "reports": {"md": str(report)},
+                }
+            )
         store.record_run({**RUN, "run_id": "check", "check_mode": True, "started_at": now, "outcome": "met"})
-        store.record_sample("web-02", {"taken_at": now - 30}, {"overall": "degraded", "checks": []}, "watch")
-        store.record_sample("web-02", {"taken_at": now - 20}, {"overall": "healthy", "checks": []}, "watch")
-        incidents.report(store, host="web-03", alert="offline", severity="critical", at=now,
-                         facts={"reasons": [msg("The port is closed.")]},
-                         entries=[incidents.entry(msg("Detected"), now)])  # fmt: skip
+        record_sample(store, "web-02", {"taken_at": now - 30}, {"overall": "degraded", "checks": []}, "watch")
+        record_sample(store, "web-02", {"taken_at": now - 20}, {"overall": "healthy", "checks": []}, "watch")
+        incidents.report(
+            store,
+            host="web-03",
+            alert="offline",
+            severity="critical",
+            at=now,
+            facts={"reasons": [msg("The port is closed.")]},
+            entries=[incidents.entry(msg("Detected"), now)],
+        )
         maintenance.begin(store, host="web-02", reason="kernel", ends_at=now + 600, operator="ana", max_h=24)
     return tmp_path
 
@@ -152,9 +167,13 @@ def test_nothing_on_record_makes_no_store(tmp_path: Path, capsys: pytest.Capture
 
 @pytest.mark.parametrize(
     "arguments",
-    [["run", "dayli"], ["run", "daily", "-i", "/nowhere/hosts.yml"], ["run", "daily", "-e", "x"],
-     ["run", "daily", "--vault-password-file", "/nowhere"]],
-)  # fmt: skip
+    [
+        ["run", "dayli"],
+        ["run", "daily", "-i", "/nowhere/hosts.yml"],
+        ["run", "daily", "-e", "x"],
+        ["run", "daily", "--vault-password-file", "/nowhere"],
+    ],
+)
 def test_what_cannot_be_run_is_refused_before_anything(
     arguments: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

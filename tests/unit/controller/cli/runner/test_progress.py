@@ -34,9 +34,13 @@ def event(kind: str, stdout: str = "", **data: Any) -> dict[str, Any]:
 
 def request(tmp_path: Path, **more: Any) -> execute.Request:
     wanted: dict[str, Any] = {
-        "project": tmp_path, "playbook": tmp_path / "p.yml", "procedure": "daily", "state_dir": tmp_path / "state",
-        "budget_s": 60.0, "forks": 10,
-    }  # fmt: skip
+        "project": tmp_path,
+        "playbook": tmp_path / "p.yml",
+        "procedure": "daily",
+        "state_dir": tmp_path / "state",
+        "budget_s": 60.0,
+        "forks": 10,
+    }
     return execute.Request(**{**wanted, **more})
 
 

@@ -31,8 +31,8 @@ def hung(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Result:
     }
     result.tally.tasks = [Task("Recover", 2.0)]
     with open_history(asked.state_dir) as store:
-        breaker.enter(store, host="web-01", procedure="offline", run_id="r1", automatic=False,
-                      limits=breaker.Limits(), now=time.time())  # fmt: skip
+        at_hand = breaker.BreakerStore(store, "web-01", "offline", breaker.Limits(), time.time())
+        at_hand.enter("r1", automatic=False)
     return result
 
 

@@ -110,8 +110,10 @@ def test_rows_become_blocks_and_say_the_same(opener: Opener) -> None:
         assert rows(store) == blocks.KEEP_ROWS
         assert np.array_equal(stores.series(store, "web", 0, NOW), before)
         assert told == (
-            store.tally("web", MONDAY), store.tally("web", MONDAY + 1.5 * HOUR), watch_store.troubles(store, "web", 5)
-        )  # fmt: skip
+            store.tally("web", MONDAY),
+            store.tally("web", MONDAY + 1.5 * HOUR),
+            watch_store.troubles(store, "web", 5),
+        )
         assert told[0]["probes"] == len(instants)
         assert told[0]["probes_good"] == sum(number % 7 != 0 for number in range(len(instants)))
         same = ("at", "ok", "latency_ms", "memory_bytes", "cpu_percent")

@@ -22,6 +22,7 @@ from tests.unit.controller.sla import known
 from tests.unit.controller.sla.data.test_blocks import look, rows
 from tests.unit.controller.sla.filled import DAY, HOUR, MONDAY, document, made, rounded
 from tests.unit.fakes.histories import Opener
+from tests.unit.fakes.records import record_planned_restart
 
 LATER = MONDAY + 200 * DAY  # all of the samples are older than 90 days by then
 ANCIENT = MONDAY + 500 * DAY
@@ -39,10 +40,13 @@ def test_month_tells_the_same_raw_fine_and_coarse(opener: Opener) -> None:
     with opener() as store:
         stores.write_series(store, "web", month.series, "x")
         for window in month.windows:
-            store.write(lambda connection, window=window: connection.execute(
-                sa.insert(schema.maintenance_windows), {"host": "web", **window}))  # fmt: skip
+            store.write(
+                lambda connection, window=window: connection.execute(
+                    sa.insert(schema.maintenance_windows), {"host": "web", **window}
+                )
+            )
         for at in month.restarts:
-            store.record_planned_restart("web", "app", at=at)
+            record_planned_restart(store, "web", "app", at=at)
         zone = "America/Sao_Paulo"
         raw = document(store, "web", month.period.start, month.period.end, now, zone)
         weeks = [(month.period.start + 7 * DAY * n, month.period.start + 7 * DAY * (n + 1)) for n in range(4)]
@@ -67,8 +71,9 @@ def test_resolution_is_that_of_the_coarsest_day(store: History) -> None:
     found = []
     for now in (MONDAY + 3 * DAY, MONDAY + 92 * DAY, MONDAY + 402 * DAY, ANCIENT):
         roll_up(store, now)
-        facts = stores.facts(store, "web", known.periods.between(MONDAY, MONDAY + 3 * DAY, now=now, timezone="UTC"),
-                             now, gap_s=300.0)  # fmt: skip
+        facts = stores.facts(
+            store, "web", known.periods.between(MONDAY, MONDAY + 3 * DAY, now=now, timezone="UTC"), now, gap_s=300.0
+        )
         found.append((facts.resolution_s, {resolution for _, resolution, _ in packed_days(store)}))
     assert found == [(0, set()), (300, {300}), (3600, {300, 3600}), (3600, {3600})]
 
@@ -197,7 +202,8 @@ def test_damaged_day_is_told(store: History, change: str) -> None:
 def test_part_of_a_cell_goes_where_the_cell_begins(store: History) -> None:
     stores.write_series(store, "web", made(MONDAY, 8640, 10.0, bad=0.0), "x")
     roll_up(store, LATER)
-    facts = stores.facts(store, "web", known.periods.between(MONDAY + 90, MONDAY + 630, now=LATER, timezone="UTC"),
-                         LATER, gap_s=300.0)  # fmt: skip
+    facts = stores.facts(
+        store, "web", known.periods.between(MONDAY + 90, MONDAY + 630, now=LATER, timezone="UTC"), LATER, gap_s=300.0
+    )
     assert facts.cells.total.tolist() == [60], "the cells that begin at 300 and 600"
     assert np.sum(facts.cells.latency) == 60

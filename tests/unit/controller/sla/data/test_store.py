@@ -28,6 +28,7 @@ from tests.unit.controller.sla import known
 from tests.unit.controller.sla.data.test_blocks import look
 from tests.unit.controller.sla.filled import ALL_GOOD, DAY, HOUR, MONDAY, document, made, rounded
 from tests.unit.fakes.histories import Opener
+from tests.unit.fakes.records import record_planned_restart
 
 NOW = MONDAY + 5 * DAY
 
@@ -121,19 +122,28 @@ def test_availability_only_where_it_was_asked_from_outside(store: History, flags
 
 def test_what_else_is_on_record_of_a_period(opener: Opener) -> None:
     with opener() as store:
-        window = maintenance.begin(store, host="web", reason="disks", ends_at=MONDAY + HOUR, operator="me", max_h=9,
-                                   now=MONDAY - 10)  # fmt: skip
+        window = maintenance.begin(
+            store, host="web", reason="disks", ends_at=MONDAY + HOUR, operator="me", max_h=9, now=MONDAY - 10
+        )
         maintenance.begin(store, host="web", reason="later", ends_at=NOW + HOUR, operator="me", max_h=9, now=NOW + 1)
         assert window
         for at in (MONDAY - 30, MONDAY + 5, NOW + DAY):
-            store.record_planned_restart("web", "app", at=at)
+            record_planned_restart(store, "web", "app", at=at)
         incidents.report(store, host="web", alert="offline", severity="critical", at=MONDAY + 60)
         counts = {"host": "web", "source": "access", "seconds": 3600.0, "requests": 5_000_000_000, "errors": 2}
-        store.write(lambda connection: connection.execute(
-            sa.insert(schema.log_counts), [{**counts, "start_at": MONDAY + HOUR}, {**counts, "start_at": NOW}]
-        ))  # fmt: skip
-        run = {"run_id": "r", "procedure": "backup", "host": "web", "started_at": MONDAY + 5, "outcome": "met",
-               "steps": [{"id": "database_backup", "status": "ok"}]}  # fmt: skip
+        store.write(
+            lambda connection: connection.execute(
+                sa.insert(schema.log_counts), [{**counts, "start_at": MONDAY + HOUR}, {**counts, "start_at": NOW}]
+            )
+        )
+        run = {
+            "run_id": "r",
+            "procedure": "backup",
+            "host": "web",
+            "started_at": MONDAY + 5,
+            "outcome": "met",
+            "steps": [{"id": "database_backup", "status": "ok"}],
+        }
         store.record_run(run)
         store.record_run({**run, "run_id": "c", "check_mode": True})
         found = facts(store, MONDAY, NOW, NOW)
@@ -205,9 +215,13 @@ def test_full_disk_is_one_line_and_leaves_the_store_whole(tmp_path: Path) -> Non
         stores.write_series(store, "web", whole, "x")
     limit = (tmp_path / "history.sqlite3").stat().st_size + 500_000
     done = subprocess.run(
-        [sys.executable, "-c", _FULL, str(tmp_path), str(limit)], cwd=Path(orquestrador_ops.__file__).parent.parent,
-        capture_output=True, text=True, timeout=60, check=False,
-    )  # fmt: skip
+        [sys.executable, "-c", _FULL, str(tmp_path), str(limit)],
+        cwd=Path(orquestrador_ops.__file__).parent.parent,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     assert (done.returncode, len(done.stdout.splitlines())) == (3, 1), done.stderr
     assert "the disk is full" in done.stdout
     with open_history(tmp_path) as store:

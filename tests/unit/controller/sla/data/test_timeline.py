@@ -28,8 +28,11 @@ def seconds_of(found: Spans) -> set[int]:
 
 def same(one: Timeline, other: Timeline) -> bool:
     return (one.start, one.end, one.down.pairs(), one.unknown.pairs()) == (
-        other.start, other.end, other.down.pairs(), other.unknown.pairs()
-    )  # fmt: skip
+        other.start,
+        other.end,
+        other.down.pairs(),
+        other.unknown.pairs(),
+    )
 
 
 def valid(found: Spans) -> bool:

@@ -103,10 +103,28 @@ def test_the_document_has_what_was_agreed() -> None:
     document = known.document()
     assert [one["id"] for one in document["slas"]] == ["uptime", "response", "availability", "error_rate", "recovery"]
     common = {
-        "id", "title", "unit", "objective", "threshold", "value", "good", "total", "worst", "best", "coverage",
-        "budget_minutes", "spent_minutes", "remaining_minutes", "budget_events", "remaining_events", "met", "verdict",
-        "adjusted", "measured_by", "action",
-    }  # fmt: skip
+        "id",
+        "title",
+        "unit",
+        "objective",
+        "threshold",
+        "value",
+        "good",
+        "total",
+        "worst",
+        "best",
+        "coverage",
+        "budget_minutes",
+        "spent_minutes",
+        "remaining_minutes",
+        "budget_events",
+        "remaining_events",
+        "met",
+        "verdict",
+        "adjusted",
+        "measured_by",
+        "action",
+    }
     for one in document["slas"]:
         assert common <= set(one)
         assert set(one["adjusted"]) == {"value", "worst", "best", "coverage", "down_minutes"}

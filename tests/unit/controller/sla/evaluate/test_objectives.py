@@ -20,8 +20,10 @@ def test_nothing_set_is_what_the_playbook_promises() -> None:
 
 
 def test_numbers_may_be_text_and_templates() -> None:
-    found = objectives.of({"sla_uptime": "{{ x }}", "sla_response_ms": "250", "sla_burn_min_bad": "5"},
-                          lambda value: "0.9995" if value == "{{ x }}" else value)  # fmt: skip
+    found = objectives.of(
+        {"sla_uptime": "{{ x }}", "sla_response_ms": "250", "sla_burn_min_bad": "5"},
+        lambda value: "0.9995" if value == "{{ x }}" else value,
+    )
     assert (found.uptime, found.response_ms, found.burn_min_bad) == (0.9995, 250, 5)
 
 

@@ -89,8 +89,15 @@ def test_export_is_what_the_contract_says(store: History) -> None:
     watch_store.record(store, [look(MONDAY)], {})
     watch_store.record(store, [("web", None, None, {"public": {"ok": False}})], {})
     first, second = (json.loads(line) for line in out(store).splitlines())
-    assert first == {"host": "web", "at": "2026-06-01T00:00:00+00:00", "ok": True, "latency_ms": 12.5,
-                     "memory_bytes": 91231232, "cpu_percent": 1.5, "disk_percent": 60.25}  # fmt: skip
+    assert first == {
+        "host": "web",
+        "at": "2026-06-01T00:00:00+00:00",
+        "ok": True,
+        "latency_ms": 12.5,
+        "memory_bytes": 91231232,
+        "cpu_percent": 1.5,
+        "disk_percent": 60.25,
+    }
     assert (second["ok"], second["latency_ms"], second["outside_ok"]) == (None, None, False)
     assert out(store, fmt="csv").splitlines()[:2] == [
         "host,at,ok,latency_ms,outside_ok,memory_bytes,cpu_percent,disk_percent",
@@ -202,11 +209,14 @@ def test_host_of_lines_that_name_none(store: History) -> None:
         ("host,at,ok\nweb,2026-06-01T00:00:00Z,true\nweb,2026-06-01T00:01:00Z,false\n", [True, False], []),
         ("AT;OK\n1780272000;1\n1780272060.5;0\n", [True, False], []),
         ('"at","ok","latency_ms"\n1780272000,TRUE,12\n1780272060,no,1\n1780272061,true,fast\n', [True], [3, 4]),
-        ("at,ok\n1780272000,true\n1780272060\n1780272061,true,x\n\"1780272062,true\n1780272063,false\n", [True, False],
-         [3, 4, 5]),
+        (
+            'at,ok\n1780272000,true\n1780272060\n1780272061,true,x\n"1780272062,true\n1780272063,false\n',
+            [True, False],
+            [3, 4, 5],
+        ),
         ("at,latency_ms\n1780272000,1\n", [], [1]),
     ],
-)  # fmt: skip
+)
 def test_csv(store: History, text: str, good: list[bool], rejected: list[int]) -> None:
     found = taken(store, text, host="web", fmt="csv")
     assert [bool(flags & 2) for flags in stores.series(store, "web", 0, LATER)["flags"]] == good

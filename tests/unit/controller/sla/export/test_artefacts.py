@@ -14,7 +14,8 @@ import yaml
 from orquestrador_ops.sla.evaluate import burn_rate as burn
 from orquestrador_ops.sla.evaluate.objectives import Objectives
 from orquestrador_ops.sla.evaluate.readings import Latency, Look, Reading
-from orquestrador_ops.sla.export import artefacts, grafana, openmetrics, openslo, prometheus, rule_tests
+from orquestrador_ops.sla.export import artefacts, openmetrics, openslo, prometheus, rule_tests
+from tests.unit.controller.sla import exported
 
 DEFAULT = Objectives()
 OTHER = Objectives(uptime=0.99, response=0.9, error_rate=0.02, recovery_s=600, response_ms=500, burn_min_bad=5)
@@ -131,9 +132,9 @@ def told() -> set[str]:
 def test_rules_and_dashboards_ask_for_nothing_that_nobody_tells() -> None:
     recorded = {rule["record"] for rule in rules_of() if "record" in rule}
     asked = [rule["expr"] for rule in rules_of()] + [
-        expression for name in DASHBOARDS for expression in grafana.expressions(FILES[name])
+        expression for name in DASHBOARDS for expression in exported.expressions(FILES[name])
     ]
-    asked += [str(document) for name in SLOS for document in openslo.loaded(FILES[f"openslo/{name}.yml"])]
+    asked += [str(document) for name in SLOS for document in exported.documents(FILES[f"openslo/{name}.yml"])]
     used = {name for text in asked for name in re.findall(r"\borquestrador[_:][a-z_:0-9]+", text)}
     assert used - recorded <= told()
     assert len(used) > 25
@@ -160,22 +161,24 @@ def test_a_dashboard_has_a_place_and_an_id_for_every_panel(name: str) -> None:
             assert panel["targets"]
             assert len({target["refId"] for target in panel["targets"]}) == len(panel["targets"])
     variables = {variable["name"] for variable in board["templating"]["list"]}
-    used = set(re.findall(r"\$\{?(\w+)", " ".join(grafana.expressions(FILES[name]))))
+    used = set(re.findall(r"\$\{?(\w+)", " ".join(exported.expressions(FILES[name]))))
     assert used <= variables | {"datasource"}
 
 
 def test_dashboards_differ_in_their_words_alone() -> None:
     boards = [json.loads(FILES[name]) for name in DASHBOARDS]
     assert len({board["uid"] for board in boards}) == len({board["title"] for board in boards}) == 2
-    assert grafana.expressions(FILES[DASHBOARDS[0]]) == grafana.expressions(FILES[DASHBOARDS[1]])
+    assert exported.expressions(FILES[DASHBOARDS[0]]) == exported.expressions(FILES[DASHBOARDS[1]])
 
 
 @pytest.mark.parametrize("name", [name for name in FILES if name.startswith("openslo/")])
 def test_openslo_documents_are_as_the_specification_wants_them(name: str) -> None:
     policies = {
-        one["metadata"]["name"] for one in openslo.loaded(FILES["openslo/alerts.yml"]) if one["kind"] == "AlertPolicy"
+        one["metadata"]["name"]
+        for one in exported.documents(FILES["openslo/alerts.yml"])
+        if one["kind"] == "AlertPolicy"
     }
-    for document in openslo.loaded(FILES[name]):
+    for document in exported.documents(FILES[name]):
         assert set(document) == {"apiVersion", "kind", "metadata", "spec"}
         assert document["apiVersion"] == "openslo/v1"
         assert re.fullmatch(r"[a-z0-9][a-z0-9-]{0,61}[a-z0-9]", document["metadata"]["name"])
@@ -204,7 +207,7 @@ def test_openslo_promises_what_the_objectives_promise() -> None:
     files = openslo.documents(OTHER, timezone="Europe/Berlin")
     targets = {}
     for name in SLOS:
-        (document,) = openslo.loaded(files[f"{name}.yml"])
+        (document,) = exported.documents(files[f"{name}.yml"])
         objective = document["spec"]["objectives"][0]
         targets[name] = objective.get("value", objective["target"])
         assert document["spec"]["timeWindow"][0]["calendar"]["timeZone"] == "Europe/Berlin"

@@ -13,6 +13,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from prometheus_client import parser
+from prometheus_client.openmetrics import parser as openmetrics_parser
 
 from orquestrador_ops.sla.data import cells, histogram, series
 from orquestrador_ops.sla.evaluate import readings
@@ -288,6 +290,42 @@ def test_whatever_a_host_is_called_no_line_is_broken_and_no_series_twice(hosts: 
         for (name, labels) in read("\n".join(line for line in text.split("\n") if "incident_open{" in line))
     }
     assert found == {host.encode("utf-8", "replace").decode() for host in hosts}
+
+
+PARSERS = {
+    "text": parser.text_string_to_metric_families,
+    "openmetrics": openmetrics_parser.text_string_to_metric_families,
+}
+
+
+@pytest.mark.parametrize("form", PARSERS)
+@given(host=HOSTILE)
+def test_the_library_reads_back_what_was_written(form: str, host: str) -> None:
+    """OpenMetrics' parser is strict: units, order, +Inf, whole counts, one series of the same labels."""
+    documents = [DOCUMENT | {"host": host}] * 2
+    text = openmetrics.text(documents, [reading(backup_proven_at=1234.5)], openmetrics=form == "openmetrics")
+    families = list(PARSERS[form](text))
+    found = {
+        (sample.name, frozenset(sample.labels.items())): sample.value
+        for family in families
+        for sample in family.samples
+    }
+    assert found == read(text)
+    names = {dict(labels)["host"] for _, labels in found}
+    assert names == {"web-01", host.encode("utf-8", "replace").decode()}
+    kinds = {family.name.removesuffix("_total"): (family.type, family.unit) for family in families}
+    told = form == "openmetrics"
+    assert kinds["orquestrador_sla_events"] == ("counter", "")
+    assert kinds["orquestrador_error_budget_seconds"] == ("gauge", "seconds" if told else "")
+    assert kinds["orquestrador_sla_coverage_ratio"] == ("gauge", "ratio" if told else "")
+    assert kinds["orquestrador_response_seconds"] == ("histogram", "seconds" if told else "")
+
+
+def test_of_two_samples_with_the_same_labels_the_last_one_counts() -> None:
+    later = {**DOCUMENT, "seconds": {"up": 7, "down": float("inf"), "unknown": None}}
+    text = openmetrics.text([DOCUMENT, later])
+    assert of(text, "sla_observed_time_seconds", state="up") == 7
+    assert of(text, "sla_observed_time_seconds", state="down") == 60, "what is no finite number does not count"
 
 
 def test_metadata_stands_once_before_its_samples() -> None:

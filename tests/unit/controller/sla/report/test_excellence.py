@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orquestrador_ops.procedures import catalog as plans
+from orquestrador_ops.procedures.catalog import PROCEDURES
 from orquestrador_ops.sla.report import excellence
 
 DAY = 86400.0
@@ -17,9 +17,14 @@ START = datetime(2026, 11, 1, tzinfo=UTC).timestamp()  # a Sunday
 DAILY = {"pm2_status": "ok", "health_check": "ok", "error_logs": "ok", "api": "ok"}
 WEEKLY = {"logs_archive": "changed", "pm2_flush": "ok", "app_tests": "ok", "git_integrity": "ok"}
 MONTHLY = {
-    "database_backup": "changed", "database_verify": "ok", "code_backup": "changed", "database_optimize": "ok",
-    "npm_audit": "ok", "app_build": "changed", "app_tests": "ok",
-}  # fmt: skip
+    "database_backup": "changed",
+    "database_verify": "ok",
+    "code_backup": "changed",
+    "database_optimize": "ok",
+    "npm_audit": "ok",
+    "app_build": "changed",
+    "app_tests": "ok",
+}
 
 
 def run(procedure: str, day: float, outcome: str = "met", **steps: str) -> dict[str, Any]:
@@ -85,15 +90,29 @@ def test_weeks_months_and_quarters() -> None:
     found = told([*weekly, *monthly], 30, slas=met)
     ticked = {name for name, item in found.items() if item["status"] == "done"}
     assert ticked == {
-        "logs_archived", "cache_cleaned", "tests", "git", "uptime_report",
-        "backup", "optimized", "audited", "rebuilt", "report", "slas",
-    }  # fmt: skip
+        "logs_archived",
+        "cache_cleaned",
+        "tests",
+        "git",
+        "uptime_report",
+        "backup",
+        "optimized",
+        "audited",
+        "rebuilt",
+        "report",
+        "slas",
+    }
     assert found["tests"]["due"] == 4
     assert told(weekly[:3], 30)["tests"]["status"] == "partly"
     year = [run("quarterly", 80 + 91 * quarter) for quarter in range(4)]
     assert told(year, 365)["security"] | {"title": 0, "at": 0} == {
-        "id": "security", "title": 0, "status": "done", "done": 4, "due": 4, "at": 0,
-    }  # fmt: skip
+        "id": "security",
+        "title": 0,
+        "status": "done",
+        "done": 4,
+        "due": 4,
+        "at": 0,
+    }
     assert told(year, 365)["documentation"]["status"] == "open"
 
 
@@ -128,7 +147,7 @@ def test_a_rehearsal_and_a_broken_record_prove_nothing() -> None:
 
 
 def test_the_steps_that_prove_an_item_exist() -> None:
-    known = {step.id for routine in plans.ROUTINES.values() for step in routine.steps}
+    known = {step.id for one in PROCEDURES.values() for step in one.steps}
     named = {*DAILY, *WEEKLY, *MONTHLY, *(name for name in excellence._COPIES if name != "code_verify")}
     assert named <= known
     assert "code_verify" in known

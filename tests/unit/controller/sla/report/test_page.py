@@ -52,8 +52,10 @@ def made(name: str) -> tuple[dict[str, Any], Facts]:
 def empty() -> dict[str, Any]:
     """A period of which nothing is known."""
     gaps = known.Plan(gaps=[("2026-09-01T00:00", 86400.0 * 30)])
-    return evaluate(known.facts(known.built(periods.parse("2026-09", now=NOW, timezone=known.ZONE), NOW, 300.0, gaps,
-                                            logs=False)), Objectives())  # fmt: skip
+    return evaluate(
+        known.facts(known.built(periods.parse("2026-09", now=NOW, timezone=known.ZONE), NOW, 300.0, gaps, logs=False)),
+        Objectives(),
+    )
 
 
 # ------------------------------------------------------------------ HTML
@@ -141,11 +143,31 @@ def test_burn_rates_are_told_where_they_are_known() -> None:
     document, _ = made("2026-10-13")
     assert "Burn rate" not in page.render(document, "md", EN)
     document["burn"] = [
-        {"name": "page-fast", "severity": "page", "long_s": 3600, "short_s": 300, "factor": 14.4, "long_burn": 16.667,
-         "short_burn": None, "bad_long": 9, "bad_short": 1, "firing": True},
-        {"name": "ticket-slow", "severity": "ticket", "long_s": 259200, "short_s": 21600, "factor": 1, "long_burn": 0,
-         "short_burn": 0, "bad_long": 0, "bad_short": 0, "firing": False},
-    ]  # fmt: skip
+        {
+            "name": "page-fast",
+            "severity": "page",
+            "long_s": 3600,
+            "short_s": 300,
+            "factor": 14.4,
+            "long_burn": 16.667,
+            "short_burn": None,
+            "bad_long": 9,
+            "bad_short": 1,
+            "firing": True,
+        },
+        {
+            "name": "ticket-slow",
+            "severity": "ticket",
+            "long_s": 259200,
+            "short_s": 21600,
+            "factor": 1,
+            "long_burn": 0,
+            "short_burn": 0,
+            "bad_long": 0,
+            "bad_short": 0,
+            "firing": False,
+        },
+    ]
     text = page.render(document, "md", EN)
     assert "| page-fast | 1 h / 5 min | 16.67× |  | 14.4× | ✘ burns too fast |" in text
     assert "| ticket-slow | 3 d / 6 h | 0× | 0× | 1× | ✔ quiet |" in text

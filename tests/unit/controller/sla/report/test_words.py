@@ -139,8 +139,13 @@ def test_every_day_stands_once_under_its_weekday(first: date, days: int) -> None
 def test_a_drawing_fits_a_page_and_is_the_same_each_time() -> None:
     lines = [charts.Line("a $x$ <b>", [1.0, None, 3.0], "first"), charts.Line("b", [2.0, 2.0, 2.0], "second", "--")]
     plot = charts.Plot([0.5, 1.5, 2.5], (0, 3), lines, [(0.5, "1")], [(0.0, "0")], 4.0, goal=(2.0, "goal"))
-    strip = charts.Strip(["1", "2"], 24.0, [(0.0, "0h")], {"down": [(0, 1.0, 0.001)], "gap": [(1, 2.0, 3.0)]},
-                         {"down": "down & out", "gap": "?"})  # fmt: skip
+    strip = charts.Strip(
+        ["1", "2"],
+        24.0,
+        [(0.0, "0h")],
+        {"down": [(0, 1.0, 0.001)], "gap": [(1, 2.0, 3.0)]},
+        {"down": "down & out", "gap": "?"},
+    )
     drawn = (
         charts.plot("one", plot, "<t>", "d & d"),
         charts.plot("two", plot, "t", "d"),

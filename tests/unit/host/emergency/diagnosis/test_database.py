@@ -58,13 +58,11 @@ CASES: tuple[tuple[str, dict[str, Any], dict[str, Any], str | None], ...] = (
     ("read_only", UP, {**login("ok"), "read_only": "super_read_only"}, "L3"),
     ("read_only", UP, {**login("ok"), "read_only": "innodb_force_recovery"}, "L4"),
     ("disk_full", UP, {**login("ok"), "errors": {"disk_full": {"last": "no space"}}}, "L4"),
-    (
-        "disk_full", DOWN, {**service(active="activating", sub="start"), "start_error": {"cause": "disk_full"}}, "L4"
-    ),
+    ("disk_full", DOWN, {**service(active="activating", sub="start"), "start_error": {"cause": "disk_full"}}, "L4"),
     ("blocked", UP, {**login("ok"), "waits": [{"waiter_user": "app", "blocker": 7, "waited_s": 3.0}]}, "L3"),
     ("not_reconnected", UP, {**login("ok"), "waits": [{"waiter_user": "else", "blocker": 7}]}, None),
     ("unclear", UP, {}, None),
-)  # fmt: skip
+)
 
 
 @pytest.mark.parametrize(

@@ -26,8 +26,9 @@ def scene(scenario: str, state: dict[str, Any], **approved: bool) -> Any:
         **approved,
     }
     app = SimpleNamespace(state=lambda: state, restart=None, start_anew=None, resurrect=None)
-    return SimpleNamespace(params=params, check_mode=True, diagnosis={"scenario": scenario}, app=app,
-                           owner=SimpleNamespace(uid=1000))  # fmt: skip
+    return SimpleNamespace(
+        params=params, check_mode=True, diagnosis={"scenario": scenario}, app=app, owner=SimpleNamespace(uid=1000)
+    )
 
 
 @pytest.mark.parametrize(
