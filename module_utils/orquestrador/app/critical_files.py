@@ -16,6 +16,7 @@ import time
 from calendar import timegm
 from typing import Any, Optional
 
+from ..core.errors import is_full, os_reason
 from ..core.messages import msg
 from ..core.types import Message
 from ..system import dated_copies
@@ -152,9 +153,12 @@ def _directory(path: str, check_mode: bool) -> bool:
         if not check_mode:
             os.chmod(path, DIR_MODE)
     except (OSError, ValueError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
         raise CopyError(
-            msg("{path} cannot be used for copies: {reason}: make room for a directory there", path=path, reason=reason)
+            msg(
+                "{path} cannot be used for copies: {reason}: make room for a directory there",
+                path=path,
+                reason=os_reason(error),
+            )
         ) from error
     return True
 
@@ -185,10 +189,9 @@ def _check_item(name: str, path: str, required: bool, seen: set[str]) -> None:
 
 
 def _why(path: str, folder: str, error: OSError) -> Message:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if is_full(error):
         return msg("{path} was not copied, no space left in {folder}: free some there", path=path, folder=folder)
-    reason = error.strerror or type(error).__name__
-    return msg("{path} was not copied to {folder}: {reason}", path=path, folder=folder, reason=reason)
+    return msg("{path} was not copied to {folder}: {reason}", path=path, folder=folder, reason=os_reason(error))
 
 
 def _lines(lines: list[str]) -> str:

@@ -25,7 +25,7 @@ import time
 from collections.abc import Iterator
 from typing import Any, Optional
 
-from ..core.errors import OperatorError
+from ..core.errors import OperatorError, os_reason
 from ..core.jsonable import iso
 from ..core.messages import msg
 from ..system.command import run
@@ -284,10 +284,11 @@ class Dist:
 
     @staticmethod
     def _unusable(path: str, error: OSError) -> DeployError:
-        reason = error.strerror or type(error).__name__
         return DeployError(
             msg(
-                "{path} can't be written: {reason}: see who owns it and whether there is room", path=path, reason=reason
+                "{path} can't be written: {reason}: see who owns it and whether there is room",
+                path=path,
+                reason=os_reason(error),
             )
         )
 

@@ -17,6 +17,7 @@ import time
 from typing import Any, NamedTuple, Optional
 from urllib.parse import SplitResult
 
+from ..core.errors import os_reason
 from ..core.messages import msg
 from ..core.types import Message
 from ..pm2 import axon
@@ -127,7 +128,7 @@ class Reload:
                 msg(
                     "{program} can't be started: {reason}: correct pm2_command",
                     program=self._o.command,
-                    reason=error.strerror or type(error).__name__,
+                    reason=os_reason(error),
                 )
             ) from error
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any, Optional
 
 from .messages import plain
@@ -19,3 +20,13 @@ class OperatorError(Exception):
         self.message = message
         self.failures = [message, *others]
         self.evidence = evidence or {}
+
+
+def os_reason(error: BaseException) -> str:
+    """Why the system refused, as it says it; the kind of error where it does not."""
+    return getattr(error, "strerror", None) or type(error).__name__
+
+
+def is_full(error: Optional[BaseException]) -> bool:
+    """Whether a disk, or what a user may have of it, is full."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)

@@ -17,6 +17,7 @@ import stat
 from collections.abc import Iterator
 from typing import Any
 
+from ..core.errors import is_full, os_reason
 from ..core.jsonable import clean, iso
 from ..core.messages import msg
 from ..core.types import Message
@@ -80,7 +81,7 @@ def acquire(path: str, wanted: Request, *, clock: Clock = moment, wait_s: float 
 
 def no_room(error: LeaseError) -> bool:
     """Whether a lease could not be had because its disk is full."""
-    return isinstance(error.__cause__, OSError) and error.__cause__.errno in (errno.ENOSPC, errno.EDQUOT)
+    return is_full(error.__cause__)
 
 
 @contextlib.contextmanager
@@ -241,10 +242,10 @@ def _replace(path: str, lease: dict[str, Any]) -> None:
 
 
 def _why(path: str, error: OSError) -> Message:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if is_full(error):
         return msg("the lease {path} cannot be written, no space is left there: free some", path=path)
     return msg(
         "the lease {path} cannot be used: {reason}: let it and its directory belong to the application's user",
         path=path,
-        reason=error.strerror or type(error).__name__,
+        reason=os_reason(error),
     )

@@ -10,7 +10,6 @@ spooled is compared and removed, never archived again. Nothing is ever copied an
 from __future__ import annotations
 
 import contextlib
-import errno
 import fnmatch
 import hashlib
 import os
@@ -20,7 +19,7 @@ from datetime import datetime
 from typing import Any, Optional
 from zoneinfo import ZoneInfo
 
-from ..core.errors import OperatorError
+from ..core.errors import OperatorError, is_full
 from ..core.messages import msg
 from ..core.types import Message
 from ..pm2 import daemon as pm2
@@ -369,7 +368,7 @@ class _Run:
         self.result["left"].append({"path": path, "message": message})
 
     def _failed(self, path: str, error: OSError) -> None:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_full(error):
             message = msg(
                 "no space left in {path}: no line is lost, the logs wait beside their places as .<name>.spool; free"
                 " some and start again",

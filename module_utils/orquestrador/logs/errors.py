@@ -18,6 +18,7 @@ import time
 from collections.abc import Iterator
 from typing import Any, Optional
 
+from ..core.errors import os_reason
 from ..core.jsonable import iso
 from ..core.messages import finding, msg
 from ..core.types import Finding, LogState, Message
@@ -284,7 +285,7 @@ class Collection:
             self.kept[store or path] = entry
         self._find(
             "unreadable",
-            msg("{path} cannot be read: {reason}", path=path, reason=error.strerror or type(error).__name__),
+            msg("{path} cannot be read: {reason}", path=path, reason=os_reason(error)),
             msg("Give the application's user the right to read it"),
         )
 

@@ -14,7 +14,7 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Collection, Iterable
-from typing import Any, NamedTuple
+from typing import Any, Callable, NamedTuple
 
 from ..core.messages import finding, msg
 from ..core.types import Finding
@@ -113,20 +113,26 @@ def unpack(
                 continue
             # The name tells error logs from others; the number keeps two of one name apart.
             target = os.path.join(into, f"{number}-{name}")
-            with source, open(target, "xb") as file:
-                left = max_bytes
-                while left > 0:
-                    if time.monotonic() > deadline:
-                        raise OSError("the time allowed is over")
-                    piece = source.read(min(1 << 20, left))
-                    if not piece:
-                        break
-                    file.write(piece)
-                    left -= len(piece)
-                if left <= 0 and source.read(1):
-                    raise OSError(f"more than {max_bytes} bytes of {name}")
+            with source:
+                copy_bounded(source.read, target, max_bytes, deadline)
             with contextlib.suppress(OSError, OverflowError):
                 os.utime(target, (member.mtime, member.mtime))
+
+
+def copy_bounded(read: Callable[[int], bytes], target: str, max_bytes: int, deadline: float) -> None:
+    """Copy what is read into a new file. Raises :class:`OSError` when out of time, or for more than ``max_bytes``."""
+    left = max_bytes
+    with open(target, "xb") as file:
+        while left > 0:
+            if time.monotonic() > deadline:
+                raise OSError("the time allowed is over")
+            piece = read(min(1 << 20, left))
+            if not piece:
+                return
+            file.write(piece)
+            left -= len(piece)
+        if read(1):
+            raise OSError(f"more than {max_bytes} bytes of {os.path.basename(target)}")
 
 
 def unread(path: str, reason: str) -> Finding:

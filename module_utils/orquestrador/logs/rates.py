@@ -29,7 +29,7 @@ from ..system.identity import Owner
 from ..system.isolate import apart
 from . import baseline, tarball
 from .errors import Collection, collect, expanded
-from .period import unpack, unread
+from .period import copy_bounded, unpack, unread
 from .rate_patterns import Pattern, PatternError, compiled, when
 from .rate_scan import HOUR_S, REQUESTS, Hours, RateParser, by_two
 from .reading import Parser
@@ -226,51 +226,36 @@ class _Call:
             os.mkdir(place, 0o700)
             names.append(os.path.join(place, "*", "*"))
             for number, path in enumerate(tarball.archives(options.archive_dir)):
-                self._opened(
-                    path,
-                    lambda path=path, number=number, globs=globs, place=place: unpack(  # type: ignore[misc]
-                        path, os.path.join(place, str(number)), globs, options.max_bytes, self.stop_at,
-                        _still_there(path, current),
-                    ),
-                )  # fmt: skip
+                self._opened(path, self._unpack, os.path.join(place, str(number)), globs, current)
         os.mkdir(os.path.join(self.folder, "a", "gz"), 0o700)
         for number, path in enumerate(packed):
             target = os.path.join(self.folder, "a", "gz", f"{number}-{os.path.basename(path)[:-3]}")
-            self._opened(path, lambda path=path, target=target: self._gunzip(path, target))  # type: ignore[misc]
+            self._opened(path, self._gunzip, target)
 
-    def _opened(self, path: str, work: Callable[[], None]) -> None:
+    def _opened(self, path: str, work: Callable[..., None], *arguments: Any) -> None:
         written = self.now
         try:
             written = os.stat(path).st_mtime
             if written >= self.since:  # else whatever it holds was written before
-                work()
+                work(path, *arguments)
         except (OSError, EOFError, tarfile.TarError, ValueError, zlib.error) as error:
             self.complete = False
             self.lost.append([float(self.since), written])
             self.findings.append(unread(path, str(error) or type(error).__name__))
 
+    def _unpack(self, path: str, into: str, globs: list[str], current: set[str]) -> None:
+        unpack(path, into, globs, self.options.max_bytes, self.stop_at, _still_there(path, current))
+
     def _gunzip(self, path: str, target: str) -> None:
-        left = self.options.max_bytes
-        with gzip.open(path) as source, open(target, "xb") as file:
-            while left > 0:
-                if time.monotonic() > self.stop_at:
-                    raise OSError("the time allowed is over")
-                piece = source.read(min(1 << 20, left))
-                if not piece:
-                    break
-                file.write(piece)
-                left -= len(piece)
-            if left <= 0 and source.read(1):
-                raise OSError(f"more than {self.options.max_bytes} bytes")
+        with gzip.open(path) as source:
+            copy_bounded(source.read, target, self.options.max_bytes, self.stop_at)
         shutil.copystat(path, target)
 
 
 def _row(hour: int, counts: list[int], events: int) -> dict[str, Any]:
     requests, failed, timed, fast = counts
-    return {
-        "start_at": hour, "seconds": HOUR_S, "requests": requests, "errors": max(failed, events), "failed": failed,
-        "error_events": events, "timed": timed, "fast": fast,
-    }  # fmt: skip
+    row = {"start_at": hour, "seconds": HOUR_S, "requests": requests, "timed": timed, "fast": fast}
+    return {**row, "failed": failed, "error_events": events, "errors": max(failed, events)}
 
 
 def _still_there(archive: str, current: set[str]) -> frozenset[str]:

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator
 from typing import Any, Optional
 
-from ..core.errors import OperatorError
+from ..core.errors import OperatorError, os_reason
 from ..core.messages import finding, msg
 from ..core.types import FileState, Finding
 
@@ -72,8 +72,7 @@ def hash_file(path: str) -> tuple[str, str]:
         for block in blocks(path):
             digest.update(block)
     except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise CopyError(msg("{path} cannot be read: {reason}", path=path, reason=reason)) from error
+        raise CopyError(msg("{path} cannot be read: {reason}", path=path, reason=os_reason(error))) from error
     except ValueError as error:
         raise CopyError(msg("{path} is no path: correct it", path=repr(path)[:100])) from error
     return digest.hexdigest(), octal(mode)
@@ -107,8 +106,7 @@ def newest_copy(folder: str) -> Optional[str]:
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
-        raise CopyError(msg("{path} cannot be read: {reason}", path=folder, reason=reason)) from error
+        raise CopyError(msg("{path} cannot be read: {reason}", path=folder, reason=os_reason(error))) from error
     return max((name for name in names if _COPY.fullmatch(name)), default=None)
 
 

@@ -14,7 +14,7 @@ from calendar import timegm
 from collections.abc import Iterator
 from typing import Any
 
-from ..core.errors import OperatorError
+from ..core.errors import OperatorError, os_reason
 from ..core.jsonable import iso
 from ..core.messages import msg
 from ..core.types import Message
@@ -91,8 +91,7 @@ def locked(directory: str, action: str, now: float) -> Iterator[Lock]:
     except BlockingIOError:
         raise OperatorError(_busy(directory, path)) from None
     except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise OperatorError(msg("{path} can't be locked: {reason}", path=directory, reason=reason)) from error
+        raise OperatorError(msg("{path} can't be locked: {reason}", path=directory, reason=os_reason(error))) from error
     try:
         lock = Lock(descriptor)
         lock.tell(action=action, since_at=iso(now))
