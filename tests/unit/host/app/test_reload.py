@@ -44,9 +44,14 @@ def raw(pm_id: Any = 0, name: str = "app", **env: Any) -> dict[str, Any]:
 
 def worker(**changes: Any) -> Worker:
     known: dict[str, Any] = {
-        "pm_id": 0, "pid": 100, "status": "online", "mode": "cluster", "restarts": 1, "unstable": 0,
+        "pm_id": 0,
+        "pid": 100,
+        "status": "online",
+        "mode": "cluster",
+        "restarts": 1,
+        "unstable": 0,
         "listen_timeout_s": 8.0,
-    }  # fmt: skip
+    }
     return Worker(**{**known, **changes})
 
 
@@ -65,10 +70,16 @@ def test_workers_are_selected_and_predecessors_counted() -> None:
     assert SECRET not in repr(workers)
 
 
-@given(st.recursive(st.none() | st.integers() | st.text(max_size=8) | st.floats(),
-                    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
-                        st.sampled_from(["name", "pm2_env", "pm_id", "pid", "status"]), inner, max_size=4),
-                    max_leaves=12))  # fmt: skip
+@given(
+    st.recursive(
+        st.none() | st.integers() | st.text(max_size=8) | st.floats(),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(st.sampled_from(["name", "pm2_env", "pm_id", "pid", "status"]), inner, max_size=4)
+        ),
+        max_leaves=12,
+    )
+)
 def test_any_answer_is_survived(answer: Any) -> None:
     workers.select(answer, "app")
 

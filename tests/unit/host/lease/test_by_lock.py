@@ -46,8 +46,9 @@ def test_only_a_full_disk_is_no_room(number: int, expected: bool) -> None:
 
 def test_a_process_that_the_signal_would_end_is_not_sent_it() -> None:
     plain_process = subprocess.Popen(["sleep", "30"])
-    catching = subprocess.Popen(["sh", "-c", "trap : USR1; echo ready; while :; do sleep 0.2; done"],
-                                stdout=subprocess.PIPE)  # fmt: skip
+    catching = subprocess.Popen(
+        ["sh", "-c", "trap : USR1; echo ready; while :; do sleep 0.2; done"], stdout=subprocess.PIPE
+    )
     try:
         assert catching.stdout is not None
         catching.stdout.readline()

@@ -149,8 +149,11 @@ def test_an_expired_lease_is_taken_over_with_a_note(path: Path, host: Host) -> N
         " over; look at what that run left behind"
     )
     assert result["lease"]["took_over"] == {
-        "state": "expired", "run_id": "run-1", "owner": "ana@one", "procedure": "backup",
-    }  # fmt: skip
+        "state": "expired",
+        "run_id": "run-1",
+        "owner": "ana@one",
+        "procedure": "backup",
+    }
     with pytest.raises(model.LeaseError) as lost:
         lease_file.renew(str(path), run_id="run-1", ttl_s=60, clock=host)
     assert "lost the lease of this host to run run-2" in plain(lost.value.message)
@@ -192,9 +195,16 @@ def test_a_host_without_a_boot_id_still_has_leases(path: Path, monkeypatch: pyte
 
 
 GOOD = {
-    "schema": 1, "run_id": "run-1", "owner": "ana@one", "procedure": "backup", "since": "2025-11-01T12:26:40Z",
-    "ttl_s": 60.0, "boot_id": BOOT, "boot_s": 1000.0, "took_over": None,
-}  # fmt: skip
+    "schema": 1,
+    "run_id": "run-1",
+    "owner": "ana@one",
+    "procedure": "backup",
+    "since": "2025-11-01T12:26:40Z",
+    "ttl_s": 60.0,
+    "boot_id": BOOT,
+    "boot_s": 1000.0,
+    "took_over": None,
+}
 
 
 @pytest.mark.parametrize(
@@ -256,8 +266,10 @@ def test_a_directory_in_its_place_is_an_error_in_one_line(path: Path, host: Host
     assert "\n" not in plain(caught.value.message)
 
 
-@given(st.binary(max_size=300) | st.recursive(st.none() | st.integers() | st.text(), st.lists).map(
-    lambda value: json.dumps(value).encode()))  # fmt: skip
+@given(
+    st.binary(max_size=300)
+    | st.recursive(st.none() | st.integers() | st.text(), st.lists).map(lambda value: json.dumps(value).encode())
+)
 def test_no_content_raises_or_holds(content: bytes) -> None:
     assert model.judge(content, model.Moment(WALL, 1000.0, BOOT)).state == model.DAMAGED
 
@@ -343,8 +355,9 @@ def test_prediction_tells_and_touches_nothing(path: Path, host: Host) -> None:
     host.move(61)
     expired = lease_file.predict(str(path), wanted("run-2"), clock=host)
     assert (expired["changed"], expired["diff"]) == (
-        True, {"before": "run-1 (backup, ana@one)\n", "after": "run-2 (backup, ana@one)\n"},
-    )  # fmt: skip
+        True,
+        {"before": "run-1 (backup, ana@one)\n", "after": "run-2 (backup, ana@one)\n"},
+    )
     assert "expired at" in plain(expired["note"])
     assert sorted((p.name, p.stat().st_mtime_ns) for p in path.parent.iterdir()) == before
 
@@ -352,10 +365,18 @@ def test_prediction_tells_and_touches_nothing(path: Path, host: Host) -> None:
 @pytest.mark.parametrize(
     "bad",
     [
-        {"run_id": ""}, {"run_id": None}, {"owner": " \n"}, {"procedure": ""}, {"ttl_s": 0}, {"ttl_s": 86401},
-        {"ttl_s": float("nan")}, {"ttl_s": "60"}, {"ttl_s": None}, {"ttl_s": True},
+        {"run_id": ""},
+        {"run_id": None},
+        {"owner": " \n"},
+        {"procedure": ""},
+        {"ttl_s": 0},
+        {"ttl_s": 86401},
+        {"ttl_s": float("nan")},
+        {"ttl_s": "60"},
+        {"ttl_s": None},
+        {"ttl_s": True},
     ],
-)  # fmt: skip
+)
 def test_requests_that_make_no_sense_are_refused_in_one_line(bad: dict[str, Any]) -> None:
     with pytest.raises(model.LeaseError) as caught:
         wanted(**bad)
@@ -522,10 +543,13 @@ def processes(script: str, count: int, path: Path, ttl_s: float) -> list[subproc
     return [
         subprocess.Popen(
             [sys.executable, "-c", PREAMBLE + script, str(path), f"run-{number}", str(ttl_s)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
         )
         for number in range(count)
-    ]  # fmt: skip
+    ]
 
 
 def line(process: subprocess.Popen[str]) -> str:

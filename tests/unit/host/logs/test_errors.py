@@ -483,11 +483,22 @@ def test_a_file_that_is_no_longer_asked_for_is_let_go(host: Host) -> None:
 
 LINES = st.sampled_from(
     [
-        b"boom\n", b"Error: x\n", b"    at f (/a/b.js:1:2)\n", b"    at n (node:net:1:1)\n", b"}\n", b"\n",
-        b"/a/x.js:12\n", b"  indented\n", b"[INFO] fine\n", b"warn: x\n", b"\x00", b"\xff\n", b"partial",
+        b"boom\n",
+        b"Error: x\n",
+        b"    at f (/a/b.js:1:2)\n",
+        b"    at n (node:net:1:1)\n",
+        b"}\n",
+        b"\n",
+        b"/a/x.js:12\n",
+        b"  indented\n",
+        b"[INFO] fine\n",
+        b"warn: x\n",
+        b"\x00",
+        b"\xff\n",
+        b"partial",
         *(stamp(ago).encode() + t for ago in (600, 599, 300) for t in (b"boom\n", b"  deep\n", b"[INFO] i\n", b"")),
     ]
-)  # fmt: skip
+)
 CONTENT = st.lists(LINES | st.binary(max_size=8), max_size=10).map(b"".join)
 
 
