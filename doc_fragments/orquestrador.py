@@ -110,6 +110,27 @@ options:
         required: true
 """
 
+    CRITICAL = r"""
+options:
+  files:
+    description: The files.
+    type: list
+    elements: dict
+    suboptions:
+      name:
+        description: Name of the directory of the copies below O(dest), a plain file name, each used once.
+        type: str
+        required: true
+      path:
+        description: The file.
+        type: path
+        required: true
+      required:
+        description: Whether it is a failure when the file does not exist.
+        type: bool
+        default: true
+"""
+
     PM2 = r"""
 options:
   app_name:

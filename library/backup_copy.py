@@ -113,22 +113,15 @@ failures:
   elements: dict
 """
 
-import os
 import time
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.orquestrador.backup import arguments
 from ansible.module_utils.orquestrador.backup.offsite import CONTROLLER, copy_all, listed, record, remarks
-from ansible.module_utils.orquestrador.core.errors import OperatorError
 from ansible.module_utils.orquestrador.core.messages import msg
 from ansible.module_utils.orquestrador.core.module import fail
-from ansible.module_utils.orquestrador.core.ranges import out_of_range
-from ansible.module_utils.orquestrador.lease import keeper as lease_keeper
-from ansible.module_utils.orquestrador.system.pipeline import end_on_signals
+from ansible.module_utils.orquestrador.lease.module import at_work
 
-_PLACE = {
-    "kind": {"type": "str", "choices": ["database", "code"], "required": True},
-    "path": {"type": "path", "required": True},
-}
 _RECORDED = {
     "directory": {"type": "path", "required": True},
     "kind": {"type": "str", "required": True},
@@ -136,12 +129,12 @@ _RECORDED = {
     "sha256": {"type": "str", "required": True},
 }
 ARGUMENT_SPEC = {
-    "places": {"type": "list", "elements": "dict", "required": True, "options": _PLACE},
+    **arguments.PLACES,
+    **arguments.LEASE,
     "to": {"type": "str", "default": ""},
     "host": {"type": "str", "required": True},
     "recorded": {"type": "list", "elements": "dict", "default": [], "options": _RECORDED},
     "timeout": {"type": "float", "default": 3600},
-    "lease": lease_keeper.OPTION,
 }
 RANGES = {"timeout": (1, 7 * 86400)}
 
@@ -150,41 +143,28 @@ def main() -> None:
     """Copy, and fail last."""
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
-    problem = out_of_range(params, RANGES)
-    if problem is None and (not params["host"] or "/" in params["host"] or params["host"].startswith((".", "-"))):
-        problem = f"host is {params['host']!r}; give a plain name"
-    if problem is not None:
-        module.fail_json(msg=problem)
-    os.umask(0o077)
-    end_on_signals()
-    with lease_keeper.under(module):
-        if not params["to"]:
+    host, to = params["host"], params["to"]
+    if not host or "/" in host or host.startswith((".", "-")):
+        module.fail_json(msg=f"host is {host!r}; give a plain name")
+    with at_work(module, RANGES):
+        if not to:
             module.exit_json(changed=False, evidence={}, note=[msg("No destination for copies is set.")])
-        try:
-            if params["to"] == CONTROLLER:
-                for item in params["recorded"] if not module.check_mode else ():
-                    record(item["directory"], item["kind"], item["id"], CONTROLLER, item["sha256"])
-                module.exit_json(changed=bool(params["recorded"]), sets=listed(params["places"], CONTROLLER))
-            began = time.monotonic()
-            result = copy_all(
-                params["places"],
-                params["to"],
-                params["host"],
-                timeout_s=params["timeout"],
-                check_mode=module.check_mode,
-            )
-        except OperatorError as error:
-            fail(module, *error.failures)
+        if to == CONTROLLER:
+            for item in params["recorded"] if not module.check_mode else ():
+                record(item["directory"], item["kind"], item["id"], CONTROLLER, item["sha256"])
+            module.exit_json(changed=bool(params["recorded"]), sets=listed(params["places"], CONTROLLER))
+        began = time.monotonic()
+        result = copy_all(params["places"], to, host, timeout_s=params["timeout"], check_mode=module.check_mode)
         if result["failures"]:
             fail(module, *result.pop("failures"), **result)
         evidence = {
-            "to": params["to"],
+            "to": to,
             "copied": result["copied"],
             "present": len(result["present"]),
             "copied_bytes": result["copied_bytes"],
             "took_s": round(time.monotonic() - began, 3),
         }
-        module.exit_json(**result, evidence=evidence, note=remarks(result, params["to"], module.check_mode))
+        module.exit_json(**result, evidence=evidence, note=remarks(result, to, module.check_mode))
 
 
 if __name__ == "__main__":

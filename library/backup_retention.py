@@ -74,28 +74,18 @@ failures:
   elements: dict
 """
 
-import os
-
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.orquestrador.backup import arguments
 from ansible.module_utils.orquestrador.backup.retention import apply, remarks
 from ansible.module_utils.orquestrador.core.errors import OperatorError
-from ansible.module_utils.orquestrador.core.module import fail, require_ranges
-from ansible.module_utils.orquestrador.lease import keeper as lease_keeper
-from ansible.module_utils.orquestrador.system.pipeline import end_on_signals
+from ansible.module_utils.orquestrador.core.module import fail
+from ansible.module_utils.orquestrador.lease.module import at_work
 
 ARGUMENT_SPEC = {
-    "places": {
-        "type": "list",
-        "elements": "dict",
-        "required": True,
-        "options": {
-            "kind": {"type": "str", "choices": ["database", "code"], "required": True},
-            "path": {"type": "path", "required": True},
-        },
-    },
+    **arguments.PLACES,
+    **arguments.LEASE,
     "days": {"type": "int", "default": 90},
     "keep_minimum": {"type": "int", "default": 3},
-    "lease": lease_keeper.OPTION,
 }
 RANGES = {"days": (1, 36500), "keep_minimum": (1, 1000)}
 
@@ -104,20 +94,12 @@ def main() -> None:
     """Delete in each directory, and fail last."""
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
-    require_ranges(module, RANGES)
-    os.umask(0o077)
-    end_on_signals()
-    with lease_keeper.under(module):
+    with at_work(module, RANGES):
+        bounds = {name: params[name] for name in RANGES}
         done, said, failures = [], [], []
         for place in params["places"]:
             try:
-                result = apply(
-                    place["path"],
-                    place["kind"],
-                    days=params["days"],
-                    keep_minimum=params["keep_minimum"],
-                    check_mode=module.check_mode,
-                )
+                result = apply(place["path"], place["kind"], **bounds, check_mode=module.check_mode)
             except OperatorError as error:
                 failures.append(error.message)
                 continue

@@ -111,70 +111,53 @@ failures:
   elements: dict
 """
 
-import os
-
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.orquestrador.backup.code import Limits, back_up, remarks
-from ansible.module_utils.orquestrador.core.errors import OperatorError
+from ansible.module_utils.orquestrador.backup import arguments
+from ansible.module_utils.orquestrador.backup.code import back_up, remarks
+from ansible.module_utils.orquestrador.backup.store import brief
 from ansible.module_utils.orquestrador.core.messages import msg
-from ansible.module_utils.orquestrador.core.module import fail, require_ranges
-from ansible.module_utils.orquestrador.lease import keeper as lease_keeper
-from ansible.module_utils.orquestrador.system.pipeline import end_on_signals
+from ansible.module_utils.orquestrador.lease.module import at_work
 
 ARGUMENT_SPEC = {
-    "dest": {"type": "path", "required": True},
+    **arguments.BACKUP,
+    **arguments.BACKUP_WRITE,
+    **arguments.TREE,
     "source": {"type": "path", "required": True},
-    "exclude": {"type": "list", "elements": "str", "default": ["node_modules", "dist", "logs", "backups"]},
-    "recipient": {"type": "str", "required": True},
     "identity": {"type": "str", "no_log": True},
-    "reserve_bytes": {"type": "int", "default": 1024**3},
-    "timeout": {"type": "float", "default": 3600},
-    "stall": {"type": "float", "default": 300},
     "level": {"type": "int", "default": 3},
-    "lease": lease_keeper.OPTION,
 }
-RANGES = {"reserve_bytes": (0, 2**60), "timeout": (1, 7 * 86400), "stall": (1, 86400), "level": (1, 19)}
+RANGES = {**arguments.RANGES, **arguments.ROOM, **arguments.LEVEL}
 
 
 def main() -> None:
     """Back up, and fail in one line."""
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
-    require_ranges(module, RANGES)
-    os.umask(0o077)
-    end_on_signals()
-    with lease_keeper.under(module):
-        try:
-            result = back_up(
-                params["dest"],
-                source=params["source"],
-                exclude=params["exclude"],
-                recipient=params["recipient"],
-                identity=params["identity"] or None,
-                limits=Limits(params["reserve_bytes"], params["timeout"], params["stall"]),
-                level=params["level"],
-                check_mode=module.check_mode,
-            )
-        except OperatorError as error:
-            fail(module, *error.failures)
+    with at_work(module, RANGES):
+        result = back_up(
+            params["dest"],
+            source=params["source"],
+            exclude=params["exclude"],
+            recipient=params["recipient"],
+            identity=params["identity"] or None,
+            limits=arguments.limits(params),
+            level=params["level"],
+            check_mode=module.check_mode,
+        )
         manifest = result["backup"]
         if manifest is None:
             text = msg("A backup of {files} files, directories and links would be made.", files=result["files"])
             module.exit_json(**result, evidence={}, note=[text])
         if manifest["unstable"]:
             result["status"] = "warn"
-        # The list of files can be long; it is in the manifest.
-        result["backup"] = {key: value for key, value in manifest.items() if key != "files"}
+        result["backup"] = brief(manifest)
         evidence = {
-            "id": manifest["id"],
-            "sha256": manifest["sha256"],
+            **{key: manifest[key] for key in ("id", "sha256", "unstable", "skipped")},
             **manifest["counts"],
             "source_bytes": manifest["bytes_source"],
             "file_bytes": manifest["bytes_file"],
             "took_s": manifest["duration_s"],
             "verified": manifest["verified"] is not None,
-            "unstable": manifest["unstable"],
-            "skipped": manifest["skipped"],
         }
         module.exit_json(**result, evidence=evidence, note=remarks(manifest, result["path"]))
 

@@ -51,62 +51,42 @@ failures:
   elements: dict
 """
 
-import os
-
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.orquestrador.backup import arguments
 from ansible.module_utils.orquestrador.backup.code import verify
-from ansible.module_utils.orquestrador.core.errors import OperatorError
+from ansible.module_utils.orquestrador.backup.store import brief
 from ansible.module_utils.orquestrador.core.messages import msg
-from ansible.module_utils.orquestrador.core.module import fail, require_ranges
-from ansible.module_utils.orquestrador.lease import keeper as lease_keeper
-from ansible.module_utils.orquestrador.system.pipeline import end_on_signals
+from ansible.module_utils.orquestrador.lease.module import at_work
 
-ARGUMENT_SPEC = {
-    "dest": {"type": "path", "required": True},
-    "backup": {"type": "str", "default": "latest"},
-    "identity": {"type": "str", "required": True, "no_log": True},
-    "timeout": {"type": "float", "default": 3600},
-    "stall": {"type": "float", "default": 300},
-    "lease": lease_keeper.OPTION,
-}
-RANGES = {"timeout": (1, 7 * 86400), "stall": (1, 86400)}
+ARGUMENT_SPEC = {**arguments.BACKUP, **arguments.BACKUP_READ}
 
 
 def main() -> None:
     """Prove, and fail in one line."""
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
-    require_ranges(module, RANGES)
-    os.umask(0o077)
-    end_on_signals()
-    with lease_keeper.under(module):
-        try:
-            result = verify(
-                params["dest"],
-                wanted=params["backup"],
-                identity=params["identity"],
-                timeout_s=params["timeout"],
-                stall_s=params["stall"],
-                check_mode=module.check_mode,
-            )
-        except OperatorError as error:
-            fail(module, *error.failures)
-        result["backup"] = {key: value for key, value in result["backup"].items() if key != "files"}
+    with at_work(module, arguments.RANGES):
+        result = verify(
+            params["dest"],
+            wanted=params["backup"],
+            identity=params["identity"],
+            timeout_s=params["timeout"],
+            stall_s=params["stall"],
+            check_mode=module.check_mode,
+        )
+        result["backup"] = brief(result["backup"])
         if module.check_mode:
             module.exit_json(**result, evidence={}, note=msg("{path} would be proven.", path=result["path"]))
         proof = result["backup"]["verified"]
-        module.exit_json(
-            **result,
-            evidence={"id": result["backup"]["id"], **proof},
-            note=msg(
-                "{files} files, directories and links, {source_bytes}, are in {path} as they were read, {age_s} after"
-                " the backup",
-                files=proof["files"],
-                source_bytes=proof["bytes_source"],
-                path=result["path"],
-                age_s=proof["age_s"],
-            ),
+        note = msg(
+            "{files} files, directories and links, {source_bytes}, are in {path} as they were read, {age_s} after"
+            " the backup",
+            files=proof["files"],
+            source_bytes=proof["bytes_source"],
+            path=result["path"],
+            age_s=proof["age_s"],
         )
+        module.exit_json(**result, evidence={"id": result["backup"]["id"], **proof}, note=note)
 
 
 if __name__ == "__main__":

@@ -16,23 +16,8 @@ description:
   - Run it as the application's user, who owns the files and the copies.
 options:
   files:
-    description: The files to copy.
-    type: list
-    elements: dict
+    description: The files to copy, at most 64 MiB each.
     required: true
-    suboptions:
-      name:
-        description: Name of the directory of the copies below O(dest), a plain file name, each used once.
-        type: str
-        required: true
-      path:
-        description: The file, at most 64 MiB.
-        type: path
-        required: true
-      required:
-        description: Whether it is a failure when the file does not exist.
-        type: bool
-        default: true
   dest:
     description: Directory of the copies, created when missing.
     type: path
@@ -73,7 +58,7 @@ attributes:
   diff_mode:
     description: Shows names and SHA-256 digests, never contents, because the files hold secrets.
     support: full
-extends_documentation_fragment: [orquestrador]
+extends_documentation_fragment: [orquestrador, orquestrador.critical]
 """
 
 EXAMPLES = r"""
@@ -145,18 +130,10 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.orquestrador.app.critical_files import copy_all
 from ansible.module_utils.orquestrador.core.module import fail
 from ansible.module_utils.orquestrador.lease import keeper, lease_file, model
+from ansible.module_utils.orquestrador.system.dated_copies import OPTION
 
 ARGUMENT_SPEC = {
-    "files": {
-        "type": "list",
-        "elements": "dict",
-        "required": True,
-        "options": {
-            "name": {"type": "str", "required": True},
-            "path": {"type": "path", "required": True},
-            "required": {"type": "bool", "default": True},
-        },
-    },
+    "files": {**OPTION, "required": True},
     "dest": {"type": "path", "required": True},
     "lease": {"type": "dict", "options": lease_file.OPTIONS},
 }

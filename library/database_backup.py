@@ -91,69 +91,51 @@ failures:
   elements: dict
 """
 
-import os
-
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.orquestrador.backup import arguments
 from ansible.module_utils.orquestrador.backup.database import back_up
-from ansible.module_utils.orquestrador.core.errors import OperatorError
+from ansible.module_utils.orquestrador.backup.store import brief
 from ansible.module_utils.orquestrador.core.messages import msg
-from ansible.module_utils.orquestrador.core.module import fail, require_ranges
-from ansible.module_utils.orquestrador.lease import keeper as lease_keeper
-from ansible.module_utils.orquestrador.system.pipeline import end_on_signals
+from ansible.module_utils.orquestrador.lease.module import at_work
 
 ARGUMENT_SPEC = {
-    "dest": {"type": "path", "required": True},
+    **arguments.BACKUP,
+    **arguments.BACKUP_WRITE,
     "name": {"type": "str", "required": True},
     "defaults_file": {"type": "path", "required": True},
-    "recipient": {"type": "str", "required": True},
-    "reserve_bytes": {"type": "int", "default": 1024**3},
-    "timeout": {"type": "float", "default": 3600},
-    "stall": {"type": "float", "default": 300},
     "level": {"type": "int", "default": 1},
-    "lease": lease_keeper.OPTION,
 }
-RANGES = {"reserve_bytes": (0, 2**60), "timeout": (1, 7 * 86400), "stall": (1, 86400), "level": (1, 19)}
+RANGES = {**arguments.RANGES, **arguments.ROOM, **arguments.LEVEL}
 
 
 def main() -> None:
     """Back up, and fail in one line."""
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
-    require_ranges(module, RANGES)
-    os.umask(0o077)
-    end_on_signals()
-    with lease_keeper.under(module):
-        try:
-            result = back_up(
-                params["dest"],
-                defaults_file=params["defaults_file"],
-                name=params["name"],
-                recipient=params["recipient"],
-                reserve_bytes=params["reserve_bytes"],
-                timeout_s=params["timeout"],
-                stall_s=params["stall"],
-                level=params["level"],
-                check_mode=module.check_mode,
-            )
-        except OperatorError as error:
-            fail(module, *error.failures)
+    with at_work(module, RANGES):
+        result = back_up(
+            params["dest"],
+            defaults_file=params["defaults_file"],
+            name=params["name"],
+            recipient=params["recipient"],
+            limits=arguments.limits(params),
+            level=params["level"],
+            check_mode=module.check_mode,
+        )
         manifest = result["backup"]
         if manifest is None:
             module.exit_json(**result, evidence={}, note=msg("A backup would be made."))
-        # Thousands of tables have their digests in the manifest; nobody needs them twice.
-        result["backup"] = {key: value for key, value in manifest.items() if key not in ("tables", "structure")}
-        module.exit_json(
-            **result,
-            evidence={key: manifest[key] for key in ("id", "sha256", "rows", "bytes_dump", "bytes_file", "duration_s")},
-            note=msg(
-                "{rows} rows of {tables} tables, {dump_bytes}, stored as {file_bytes} in {path}",
-                rows=manifest["rows"],
-                tables=len(manifest["tables"]),
-                dump_bytes=manifest["bytes_dump"],
-                file_bytes=manifest["bytes_file"],
-                path=result["path"],
-            ),
+        result["backup"] = brief(manifest)
+        evidence = {key: manifest[key] for key in ("id", "sha256", "rows", "bytes_dump", "bytes_file", "duration_s")}
+        note = msg(
+            "{rows} rows of {tables} tables, {dump_bytes}, stored as {file_bytes} in {path}",
+            rows=manifest["rows"],
+            tables=len(manifest["tables"]),
+            dump_bytes=manifest["bytes_dump"],
+            file_bytes=manifest["bytes_file"],
+            path=result["path"],
         )
+        module.exit_json(**result, evidence=evidence, note=note)
 
 
 if __name__ == "__main__":

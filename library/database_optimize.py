@@ -98,10 +98,10 @@ import os
 import pwd
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.orquestrador.core.module import fail, require_ranges
-from ansible.module_utils.orquestrador.lease import keeper as lease_keeper
-from ansible.module_utils.orquestrador.mysql.optimize import Limits, OptimizeError, optimize
-from ansible.module_utils.orquestrador.system.pipeline import end_on_signals
+from ansible.module_utils.orquestrador.core.module import fail
+from ansible.module_utils.orquestrador.lease.keeper import OPTION
+from ansible.module_utils.orquestrador.lease.module import at_work
+from ansible.module_utils.orquestrador.mysql.optimize import Limits, optimize
 
 ARGUMENT_SPEC = {
     "name": {"type": "str", "required": True},
@@ -113,7 +113,7 @@ ARGUMENT_SPEC = {
     "everything": {"type": "bool", "default": False},
     "lock_wait": {"type": "int", "default": 5},
     "timeout": {"type": "float", "default": 900},
-    "lease": lease_keeper.OPTION,
+    "lease": OPTION,
 }
 RANGES = {"min_free_bytes": (0, 2**60), "min_free_ratio": (0, 1), "lock_wait": (1, 3600), "timeout": (1, 86400)}
 
@@ -122,29 +122,18 @@ def main() -> None:
     """Look, rebuild, and fail last."""
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
-    require_ranges(module, RANGES)
     # PyMySQL logs in by this name; after a change of user the environment may still have the one before.
     os.environ["LOGNAME"] = pwd.getpwuid(os.geteuid()).pw_name
-    end_on_signals()
-    with lease_keeper.under(module):
-        limits = Limits(
-            params["min_free_bytes"],
-            params["min_free_ratio"],
-            params["everything"],
-            params["lock_wait"],
-            params["timeout"],
+    with at_work(module, RANGES):
+        bounds = ("min_free_bytes", "min_free_ratio", "everything", "lock_wait", "timeout")
+        result = optimize(
+            params["tables"],
+            schema=params["name"],
+            defaults_file=params["defaults_file"],
+            socket=params["socket"],
+            limits=Limits(*(params[name] for name in bounds)),
+            check_mode=module.check_mode,
         )
-        try:
-            result = optimize(
-                params["tables"],
-                schema=params["name"],
-                defaults_file=params["defaults_file"],
-                socket=params["socket"],
-                limits=limits,
-                check_mode=module.check_mode,
-            )
-        except OptimizeError as error:
-            fail(module, *error.failures)
         if result["failures"]:
             fail(module, *result.pop("failures"), **result)
         module.exit_json(**result)

@@ -128,32 +128,26 @@ failures:
   elements: dict
 """
 
-import os
-
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.orquestrador.app.control import Application, Settings
+from ansible.module_utils.orquestrador.backup import arguments
 from ansible.module_utils.orquestrador.backup.restore_database import Wanted, restore
-from ansible.module_utils.orquestrador.core.errors import OperatorError
-from ansible.module_utils.orquestrador.core.module import fail, require_ranges
-from ansible.module_utils.orquestrador.lease import keeper as lease_keeper
+from ansible.module_utils.orquestrador.backup.store import brief
+from ansible.module_utils.orquestrador.lease.module import at_work
 from ansible.module_utils.orquestrador.mysql.load import Admin
 from ansible.module_utils.orquestrador.system.identity import Owner
-from ansible.module_utils.orquestrador.system.pipeline import end_on_signals
 
 ARGUMENT_SPEC = {
-    "dest": {"type": "path", "required": True},
+    **arguments.BACKUP,
+    **arguments.BACKUP_READ,
+    **arguments.BACKUP_WRITE,
     "backup": {"type": "str", "default": ""},
     "name": {"type": "str", "required": True},
     "confirm": {"type": "str", "default": ""},
     "unverified": {"type": "bool", "default": False},
-    "identity": {"type": "str", "required": True, "no_log": True},
-    "recipient": {"type": "str", "required": True},
     "defaults_file": {"type": "path", "required": True},
     "admin_socket": {"type": "path", "default": "/run/mysqld/mysqld.sock"},
     "admin_defaults_file": {"type": "path"},
-    "reserve_bytes": {"type": "int", "default": 1024**3},
-    "timeout": {"type": "float", "default": 3600},
-    "stall": {"type": "float", "default": 300},
     "app_name": {"type": "str", "required": True},
     "app_user": {"type": "str", "required": True},
     "app_port": {"type": "int", "required": True},
@@ -164,38 +158,22 @@ ARGUMENT_SPEC = {
     "pm2_command": {"type": "str", "default": "pm2"},
     "status_expected": {"type": "str", "default": "ok"},
     "database_expected": {"type": "str", "default": "connected"},
-    "lease": lease_keeper.OPTION,
 }
-RANGES = {
-    "reserve_bytes": (0, 2**60),
-    "timeout": (1, 7 * 86400),
-    "stall": (1, 86400),
-    "app_port": (1, 65535),
-    "app_timeout": (1, 3600),
-}
+RANGES = {**arguments.RANGES, **arguments.ROOM, "app_port": (1, 65535), "app_timeout": (1, 3600)}
 
 
 def main() -> None:
     """Restore, and fail in one line for each thing that has to be known."""
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
-    require_ranges(module, RANGES)
-    os.umask(0o077)
-    end_on_signals()
-    with lease_keeper.under(module):
+    with at_work(module, RANGES):
+        told = ("backup", "name", "confirm", "unverified", "identity", "recipient", "defaults_file")
         wanted = Wanted(
             directory=params["dest"],
+            limits=arguments.limits(params),
             app_timeout_s=params["app_timeout"],
-            timeout_s=params["timeout"],
-            stall_s=params["stall"],
-            **{
-                name: params[name]
-                for name in (
-                    "backup", "name", "confirm", "unverified", "identity", "recipient", "defaults_file",
-                        "reserve_bytes",
-                )
-            },
-        )  # fmt: skip
+            **{name: params[name] for name in told},
+        )
         settings = Settings(
             name=params["app_name"],
             port=params["app_port"],
@@ -203,19 +181,12 @@ def main() -> None:
             health_url=params["app_health_url"],
             **{name: params[name] for name in ("pm2_home", "pm2_command", "status_expected", "database_expected")},
         )
-        try:
-            owner = Owner(params["app_user"])
-            admin = Admin(owner, params["admin_socket"], params["admin_defaults_file"] or "")
-            with owner.at_work():
-                result = restore(wanted, admin, Application(owner, settings), check_mode=module.check_mode)
-        except OperatorError as error:
-            fail(module, *error.failures)
+        owner = Owner(params["app_user"])
+        admin = Admin(owner, params["admin_socket"], params["admin_defaults_file"] or "")
+        with owner.at_work():
+            result = restore(wanted, admin, Application(owner, settings), check_mode=module.check_mode)
         manifest, notes = result.pop("backup"), result.pop("notes")
-        module.exit_json(
-            **result,
-            note=notes,
-            backup={key: value for key, value in manifest.items() if key not in ("tables", "structure")},
-        )
+        module.exit_json(**result, note=notes, backup=brief(manifest))
 
 
 if __name__ == "__main__":

@@ -84,53 +84,38 @@ failures:
   elements: dict
 """
 
-import os
-
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.orquestrador.backup import arguments
+from ansible.module_utils.orquestrador.backup.store import brief
 from ansible.module_utils.orquestrador.backup.verify import METHODS, Ways, verify
-from ansible.module_utils.orquestrador.core.errors import OperatorError
 from ansible.module_utils.orquestrador.core.messages import msg
-from ansible.module_utils.orquestrador.core.module import fail, require_ranges
-from ansible.module_utils.orquestrador.lease import keeper as lease_keeper
-from ansible.module_utils.orquestrador.system.pipeline import end_on_signals
+from ansible.module_utils.orquestrador.lease.module import at_work
 
 ARGUMENT_SPEC = {
-    "dest": {"type": "path", "required": True},
-    "backup": {"type": "str", "default": "latest"},
-    "identity": {"type": "str", "required": True, "no_log": True},
+    **arguments.BACKUP,
+    **arguments.BACKUP_READ,
     "method": {"type": "str", "choices": list(METHODS), "default": "auto"},
     "defaults_file": {"type": "path"},
     "user": {"type": "str", "default": "orquestrador_verify"},
     "reserve_bytes": {"type": "int", "default": 1024**3},
     "timeout": {"type": "float", "default": 7200},
-    "stall": {"type": "float", "default": 300},
-    "lease": lease_keeper.OPTION,
 }
-RANGES = {"reserve_bytes": (0, 2**60), "timeout": (1, 7 * 86400), "stall": (1, 86400)}
 
 
 def main() -> None:
     """Prove, and fail in one line."""
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
-    require_ranges(module, RANGES)
-    os.umask(0o077)
-    end_on_signals()
-    with lease_keeper.under(module):
-        try:
-            result = verify(
-                params["dest"],
-                wanted=params["backup"],
-                identity=params["identity"],
-                timeout_s=params["timeout"],
-                stall_s=params["stall"],
-                reserve_bytes=params["reserve_bytes"],
-                ways=Ways(params["method"], params["defaults_file"] or "", params["user"]),
-                check_mode=module.check_mode,
-            )
-        except OperatorError as error:
-            fail(module, *error.failures)
-        result["backup"] = {key: value for key, value in result["backup"].items() if key not in ("tables", "structure")}
+    with at_work(module, {**arguments.RANGES, **arguments.ROOM}):
+        result = verify(
+            params["dest"],
+            wanted=params["backup"],
+            identity=params["identity"],
+            limits=arguments.limits(params),
+            ways=Ways(params["method"], params["defaults_file"] or "", params["user"]),
+            check_mode=module.check_mode,
+        )
+        result["backup"] = brief(result["backup"])
         if module.check_mode:
             module.exit_json(**result, evidence={}, note=msg("{path} would be proven.", path=result["path"]))
         proof = result["backup"]["verified"]

@@ -63,23 +63,8 @@ options:
     type: bool
     default: false
   files:
-    description: The critical files, with C(critical).
-    type: list
-    elements: dict
+    description: The critical files, with C(critical); whether one is required makes no difference here.
     default: []
-    suboptions:
-      name:
-        description: Name of the directory of its copies.
-        type: str
-        required: true
-      path:
-        description: The file.
-        type: path
-        required: true
-      required:
-        description: Whether its absence is a failure elsewhere; it makes no difference here.
-        type: bool
-        default: true
   only:
     description: Names of the critical files to restore; empty for all that have such a copy.
     type: list
@@ -91,7 +76,8 @@ attributes:
   diff_mode:
     description: Shows names, never contents, because the files hold secrets.
     support: full
-extends_documentation_fragment: [orquestrador, orquestrador.lease, orquestrador.backup, orquestrador.backup_write]
+extends_documentation_fragment: [orquestrador, orquestrador.lease, orquestrador.backup, orquestrador.backup_write,
+  orquestrador.critical]
 """
 
 EXAMPLES = r"""
@@ -159,11 +145,10 @@ failures:
   elements: dict
 """
 
-import os
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.orquestrador.backup.code import Limits
+from ansible.module_utils.orquestrador.backup import arguments
 from ansible.module_utils.orquestrador.backup.restore_files import (
     SHOWN_CHANGES,
     Wanted,
@@ -174,61 +159,35 @@ from ansible.module_utils.orquestrador.backup.restore_files import (
     restore_critical,
 )
 from ansible.module_utils.orquestrador.backup.tree import shown
-from ansible.module_utils.orquestrador.core.errors import OperatorError
-from ansible.module_utils.orquestrador.core.module import fail, require_ranges
-from ansible.module_utils.orquestrador.lease import keeper as lease_keeper
-from ansible.module_utils.orquestrador.system.pipeline import end_on_signals
+from ansible.module_utils.orquestrador.core.module import fail
+from ansible.module_utils.orquestrador.lease.module import at_work
+from ansible.module_utils.orquestrador.system.dated_copies import OPTION
 
 ARGUMENT_SPEC = {
+    **arguments.BACKUP,
+    **arguments.BACKUP_WRITE,
+    **arguments.TREE,
     "what": {"type": "str", "choices": ["code", "critical"], "required": True},
     "confirm": {"type": "str", "default": ""},
     "name": {"type": "str", "required": True},
     "backup": {"type": "str", "default": ""},
-    "dest": {"type": "path", "required": True},
-    "source": {"type": "path"},
-    "exclude": {"type": "list", "elements": "str", "default": ["node_modules", "dist", "logs", "backups"]},
     "identity": {"type": "str", "no_log": True},
     "recipient": {"type": "str"},
     "unverified": {"type": "bool", "default": False},
     "outside_links": {"type": "bool", "default": False},
-    "files": {
-        "type": "list",
-        "elements": "dict",
-        "default": [],
-        "options": {
-            "name": {"type": "str", "required": True},
-            "path": {"type": "path", "required": True},
-            "required": {"type": "bool", "default": True},
-        },
-    },
+    "files": {**OPTION, "default": []},
     "only": {"type": "list", "elements": "str", "default": []},
-    "reserve_bytes": {"type": "int", "default": 1024**3},
-    "timeout": {"type": "float", "default": 3600},
-    "stall": {"type": "float", "default": 300},
-    "lease": lease_keeper.OPTION,
 }
-RANGES = {"reserve_bytes": (0, 2**60), "timeout": (1, 7 * 86400), "stall": (1, 86400)}
 
 
 def code(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     """Restore the directory; what the module returns."""
-    wanted = Wanted(
-        params["dest"],
-        params["backup"],
-        params["source"],
-        params["exclude"],
-        params["identity"],
-        params["recipient"],
-        params["unverified"],
-        params["outside_links"],
-    )
-    limits = Limits(params["reserve_bytes"], params["timeout"], params["stall"])
-    result = restore_code(wanted, limits, check_mode=check_mode)
+    told = ("dest", "backup", "source", "exclude", "identity", "recipient", "unverified", "outside_links")
+    wanted = Wanted(*(params[name] for name in told))
+    result = restore_code(wanted, arguments.limits(params), check_mode=check_mode)
     found = result["changes"]
     return {
-        "changed": result["changed"],
-        "path": result["path"],
-        "safety": result["safety"],
+        **{key: result[key] for key in ("changed", "path", "safety")},
         "changes": {name: [shown(path) for path in paths[:SHOWN_CHANGES]] for name, paths in found.items()},
         "diff": difference(found),
         "evidence": {
@@ -267,16 +226,10 @@ def main() -> None:
         required_if=[("what", "code", ("source", "identity", "recipient")), ("what", "critical", ("files",))],
     )
     params = module.params
-    require_ranges(module, RANGES)
-    os.umask(0o077)
-    end_on_signals()
-    with lease_keeper.under(module):
-        try:
-            if not module.check_mode:
-                confirm(params["confirm"], params["name"])
-            result = (code if params["what"] == "code" else critical)(params, module.check_mode)
-        except OperatorError as error:
-            fail(module, *error.failures)
+    with at_work(module, {**arguments.RANGES, **arguments.ROOM}):
+        if not module.check_mode:
+            confirm(params["confirm"], params["name"])
+        result = (code if params["what"] == "code" else critical)(params, module.check_mode)
         if result.get("failures"):
             fail(module, *result.pop("failures"), **result)
         module.exit_json(**result)

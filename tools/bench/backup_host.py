@@ -17,12 +17,14 @@ from pathlib import Path
 from typing import Any
 
 from orquestrador.backup.database import back_up
+from orquestrador.backup.session import Limits
 from orquestrador.backup.store import backups
 from orquestrador.backup.verify import verify
 from orquestrador.mysql.clients import PRODUCTS, find, find_dumper
 from orquestrador.mysql.throwaway_server import throwaway_server
 
 OURS = {"zstd", "age"}
+LIMITS = Limits(reserve_bytes=0, timeout_s=1800, stall_s=600)
 SAMPLE_S = 0.2  # looking takes processor time that the backup then lacks
 
 
@@ -79,8 +81,7 @@ def work(task: dict[str, Any]) -> dict[str, Any]:
         memory = Memory()
         memory.start()
         began = time.perf_counter()
-        source = {"defaults_file": defaults, "name": schema, "recipient": task["recipient"]}
-        made = back_up(store, **source, reserve_bytes=0, timeout_s=1800, stall_s=600)["backup"]
+        made = back_up(store, defaults_file=defaults, name=schema, recipient=task["recipient"], limits=LIMITS)["backup"]
         seconds = time.perf_counter() - began
         memory.over.set()
         for manifest in backups(store)[:-1]:
@@ -95,11 +96,11 @@ def work(task: dict[str, Any]) -> dict[str, Any]:
     manifest = backups(store)[-1]
     if what == "proof":
         began = time.perf_counter()
-        backup = {"wanted": manifest["id"], "identity": task["identity"]}
-        proof = verify(store, **backup, timeout_s=1800, stall_s=600, reserve_bytes=0)["backup"]["verified"]
+        done = verify(store, wanted=manifest["id"], identity=task["identity"], limits=LIMITS)
+        proof = done["backup"]["verified"]
         return {"seconds": time.perf_counter() - began, "restore_s": proof["restore_s"]}
     client = find(PRODUCTS["mysql"].clients)
-    bounds = {"size_bytes": 0, "reserve_bytes": 0, "deadline": time.monotonic() + 1800}
+    bounds = {"size_bytes": 0, "reserve_bytes": 0, "deadline": time.monotonic() + LIMITS.timeout_s}
     with throwaway_server(store, manifest["server"], schema, **bounds) as server:
         return {"seconds": _shell(f"{client} {' '.join(server.access)} {server.schema} < {place}/dump.sql")}
 

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterable
 from typing import Any, NamedTuple, Optional
 
-from ..core.errors import OperatorError
+from ..core.errors import OperatorError, os_reason
 from ..core.jsonable import iso
 from ..core.messages import msg, plain
 from ..core.redact import scrub_text
@@ -98,13 +98,15 @@ class Destination:
         """Of the copy as the destination gives it back."""
         raise NotImplementedError
 
+    def unusable(self, reason: str) -> OperatorError:
+        """What to say when the destination can't be used."""
+        return OperatorError(msg("{destination} can't be used: {reason}", destination=self.place, reason=reason))
+
     def run(self, name: str, argv: list[str], nothing: tuple[int, ...] = ()) -> str:
         """What a command prints, within the time left; empty when it ends with a status of ``nothing``."""
         said = b""
         with Pipeline(self.deadline, 10.0**9) as pipeline:
-            process = pipeline.start(name, argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
-            if process.stdout is None:
-                raise RuntimeError("a pipe is missing")
+            process: Any = pipeline.start(name, argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
             pipeline.watch()
             for piece in pieces(process.stdout.fileno()):
                 said = (said + piece)[:MAX_ANSWER]
@@ -114,10 +116,12 @@ class Destination:
             try:
                 pipeline.finish()
             except OperatorError as error:
-                raise OperatorError(
-                    msg("{destination} can't be used: {reason}", destination=self.place, reason=plain(error.message))
-                ) from error
+                raise self.unusable(plain(error.message)) from error
         return said.decode("utf-8", "replace")
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW, FILE_MODE)
 
 
 class Mounted(Destination):
@@ -128,17 +132,16 @@ class Mounted(Destination):
         try:
             device = os.stat(place).st_dev
         except OSError as error:
-            raise OperatorError(
-                msg("{destination} can't be used: {reason}", destination=place,
-                    reason=error.strerror or type(error).__name__)
-            ) from error  # fmt: skip
+            raise self.unusable(os_reason(error)) from error
         for directory in directories:
             with contextlib.suppress(OSError):
                 if os.stat(directory).st_dev == device:
-                    raise OperatorError(
-                        msg("{destination} is on the same file system as {path}: mount what is meant to be there",
-                            destination=place, path=directory)
-                    )  # fmt: skip
+                    text = msg(
+                        "{destination} is on the same file system as {path}: mount what is meant to be there",
+                        destination=place,
+                        path=directory,
+                    )
+                    raise OperatorError(text)
 
     def sizes(self, folder: str) -> dict[str, int]:
         try:
@@ -151,32 +154,28 @@ class Mounted(Destination):
         except FileNotFoundError:
             return {}
         except OSError as error:
-            raise self._why(error) from error
+            raise self.unusable(os_reason(error)) from error
 
     def put(self, source: str, folder: str) -> None:
         target = os.path.join(self.place, folder)
         partial = os.path.join(target, f".partial-{os.path.basename(source)}")
         try:
             os.makedirs(target, 0o700, exist_ok=True)
-            with open(source, "rb", buffering=0) as file:
-                descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, FILE_MODE)
-                try:
-                    while data := file.read(CHUNK):
-                        if time.monotonic() > self.deadline:
-                            raise OperatorError(
-                                msg("the time allowed is over: allow more, or look at {destination}",
-                                    destination=self.place)
-                            )  # fmt: skip
-                        rest = memoryview(data)
-                        while rest:
-                            rest = rest[os.write(descriptor, rest) :]
-                    os.fsync(descriptor)
-                finally:
-                    os.close(descriptor)
+            with open(source, "rb", buffering=0) as file, open(partial, "wb", opener=_private) as copy:
+                while data := file.read(CHUNK):
+                    if time.monotonic() > self.deadline:
+                        raise OperatorError(
+                            msg(
+                                "the time allowed is over: allow more, or look at {destination}", destination=self.place
+                            )
+                        )
+                    copy.write(data)
+                copy.flush()
+                os.fsync(copy.fileno())
             os.rename(partial, os.path.join(target, os.path.basename(source)))
             sync_directory(target)
         except OSError as error:
-            raise self._why(error) from error
+            raise self.unusable(os_reason(error)) from error
         finally:
             with contextlib.suppress(OSError):
                 os.unlink(partial)
@@ -192,11 +191,7 @@ class Mounted(Destination):
                 os.close(descriptor)
             return sha256_of(path)
         except OSError as error:
-            raise self._why(error) from error
-
-    def _why(self, error: OSError) -> OperatorError:
-        reason = error.strerror or type(error).__name__
-        return OperatorError(msg("{destination} can't be used: {reason}", destination=self.place, reason=reason))
+            raise self.unusable(os_reason(error)) from error
 
 
 class Rclone(Destination):
@@ -217,9 +212,7 @@ class Rclone(Destination):
         try:
             return {str(item["Name"]): int(item["Size"]) for item in json.loads(answer or "[]")}
         except (ValueError, KeyError, TypeError) as error:
-            raise OperatorError(
-                msg("{destination} can't be used: {reason}", destination=self.place, reason="rclone lists no JSON")
-            ) from error
+            raise self.unusable("rclone lists no JSON") from error
 
     def put(self, source: str, folder: str) -> None:
         self._rclone("copyto", "--ignore-times", source, f"{self.place}/{folder}/{os.path.basename(source)}")
@@ -272,10 +265,12 @@ def destination(to: str, deadline: float, directories: Iterable[str]) -> Destina
         return Rclone(rest if rest.endswith(":") else rest.rstrip("/"), deadline)
     if scheme == "rsync" and rest and not rest.startswith("-"):
         return Rsync(rest.rstrip("/"), deadline)
-    raise OperatorError(
-        msg("backup_copy_to is {value}: give controller, rclone:remote:path, rsync:user@host:path, or the path of a"
-            " mounted directory", value=to)
-    )  # fmt: skip
+    text = msg(
+        "backup_copy_to is {value}: give controller, rclone:remote:path, rsync:user@host:path, or the path of a"
+        " mounted directory",
+        value=to,
+    )
+    raise OperatorError(text)
 
 
 def copy_all(
@@ -346,18 +341,18 @@ def mismatch(source: str, place: str) -> Message:
 
 def remarks(result: dict[str, Any], to: str, check_mode: bool) -> list[Message]:
     """What there is to say of a copy."""
-    copied, present = len(result["copied"]), len(result["present"])
+    copied, present, copied_bytes = len(result["copied"]), len(result["present"]), result["copied_bytes"]
     if not copied:
         return [msg("{destination} has all {present} backups", destination=to, present=present)]
+    figures: dict[str, Any] = {"copied": copied, "copied_bytes": copied_bytes, "destination": to}
     if check_mode:
-        return [
-            msg("{copied} backups, {copied_bytes}, would be copied to {destination}", copied=copied,
-                copied_bytes=result["copied_bytes"], destination=to)
-        ]  # fmt: skip
-    return [
-        msg("{copied} backups, {copied_bytes}, copied to {destination} and read back from there; {present} were there",
-            copied=copied, copied_bytes=result["copied_bytes"], destination=to, present=present)
-    ]  # fmt: skip
+        return [msg("{copied} backups, {copied_bytes}, would be copied to {destination}", **figures)]
+    text = msg(
+        "{copied} backups, {copied_bytes}, copied to {destination} and read back from there; {present} were there",
+        present=present,
+        **figures,
+    )
+    return [text]
 
 
 def listed(places: list[dict[str, str]], to: str) -> list[dict[str, Any]]:

@@ -12,22 +12,24 @@ import os
 import stat
 import time
 from collections.abc import Collection
-from typing import Any, NamedTuple, Optional
+from typing import Any, Callable, NamedTuple, Optional
 
 from ..app import critical_files
-from ..core.errors import OperatorError
+from ..core.errors import OperatorError, os_reason
 from ..core.jsonable import iso
 from ..core.messages import msg
 from ..core.types import Message
 from ..mysql.clients import need
 from ..system import dated_copies
-from ..system.files import free_bytes, locked
+from ..system.files import Lock, free_bytes, locked
+from ..system.pipeline import write_all
 from ..system.whole_file import sync_directory
-from . import switch as backup_switch
-from .code import KIND, Limits, back_up, check_file, check_identity, check_place, read_back
-from .database import check_recipient
+from . import switch
+from .code import KIND, back_up, check_place, read_back
+from .keys import check_identity, check_recipient
+from .session import Limits, check_file, no_room_to_restore
 from .sink import no_room
-from .store import backups, choose
+from .store import choose, data_path
 from .tree import STAGE, Listing, differing, leading_out, left_out, look, shown, signatures, some, top, walk
 
 SHOWN_CHANGES = 100  # names in the difference that is shown
@@ -50,9 +52,11 @@ def confirm(given: str, name: str) -> None:
     """Refuse what was not confirmed."""
     if given != name:
         raise OperatorError(
-            msg("restoring replaces what is there: confirm it with the name of the application, -e confirm={name}",
-                name=name)
-        )  # fmt: skip
+            msg(
+                "restoring replaces what is there: confirm it with the name of the application, -e confirm={name}",
+                name=name,
+            )
+        )
 
 
 def restore_code(wanted: Wanted, limits: Limits, *, check_mode: bool = False) -> dict[str, Any]:
@@ -71,20 +75,15 @@ def restore_code(wanted: Wanted, limits: Limits, *, check_mode: bool = False) ->
     keep = {*wanted.exclude, *(str(name) for name in manifest["exclude"])}
     target: Listing = {path: entry for path, entry in manifest["files"].items() if not left_out(top(path), keep)}
     _check_links(wanted, target)
-    result: dict[str, Any] = {
-        "changed": False, "backup": manifest, "path": os.path.join(wanted.directory, str(manifest["file"])),
-        "safety": None, "resumed": [], "changes": {"added": [], "changed": [], "removed": []},
-    }  # fmt: skip
+    path = data_path(wanted.directory, manifest)
+    result: dict[str, Any] = {"changed": False, "backup": manifest, "path": path, "safety": None, "resumed": []}
     if check_mode:
-        if os.path.isdir(wanted.root):
-            result["changes"] = changes(look(wanted.root, keep), target)
-        else:
-            result["changes"]["added"] = sorted(target)
+        result["changes"] = changes(look(wanted.root, keep) if os.path.isdir(wanted.root) else {}, target)
         result["changed"] = any(result["changes"].values())
         return result
     with locked(wanted.directory, "files_restore", time.time()) as lock:
         os.makedirs(wanted.root, 0o755, exist_ok=True)
-        result["resumed"] = backup_switch.recover(wanted.root)
+        result["resumed"] = switch.recover(wanted.root)
         before = signatures(walk(wanted.root, keep))
         result["changes"] = changes(look(wanted.root, keep), target)
         if not any(result["changes"].values()):
@@ -93,51 +92,76 @@ def restore_code(wanted: Wanted, limits: Limits, *, check_mode: bool = False) ->
         check_file(wanted.directory, manifest)
         if before:
             left = limits._replace(timeout_s=max(limits.timeout_s - (time.monotonic() - began), 1.0))
-            result["safety"] = back_up(
-                wanted.directory, source=wanted.root, exclude=wanted.exclude, recipient=wanted.recipient,
-                identity=wanted.identity, limits=left, purpose="safety", held=lock,
-            )["path"]  # fmt: skip
-        backup_id = str(manifest["id"])
-        try:
-            place = backup_switch.prepare(wanted.root, backup_id)
-            read_back(
-                wanted.directory, manifest, wanted.identity, lock, began + limits.timeout_s, limits.stall_s, place
-            )
-            for name in os.listdir(place):
-                if left_out(name, keep):  # backed up once, but told to be left alone now
-                    backup_switch.remove_tree(os.path.join(place, name))
-            _same(look(place, ()), target, place)
-            written = differing(before, signatures(walk(wanted.root, keep)))
-            if written:
-                raise OperatorError(
-                    msg("{files} changed since they were saved: stop what writes them and try again",
-                        files=some(written))
-                )  # fmt: skip
-            backup_switch.switch(wanted.root, backup_id, keep)
-        except OSError as error:
-            raise OperatorError(no_room(wanted.root, error)) from error
-        finally:
-            if not backup_switch.pending(wanted.root):
-                backup_switch.discard(wanted.root, backup_id)
-        _same(look(wanted.root, keep), target, wanted.root)
+            result["safety"] = _saved(wanted, left, lock)
+
+        def unpack(place: str) -> None:
+            deadline = began + limits.timeout_s
+            read_back(wanted.directory, manifest, wanted.identity, lock, deadline, limits.stall_s, place)
+
+        _exchange(wanted, manifest, target, keep, before, unpack)
         result["changed"] = True
     return result
+
+
+def _saved(wanted: Wanted, limits: Limits, lock: Lock) -> Optional[str]:
+    """Save what is there; where."""
+    made = back_up(
+        wanted.directory,
+        source=wanted.root,
+        exclude=wanted.exclude,
+        recipient=wanted.recipient,
+        identity=wanted.identity,
+        limits=limits,
+        purpose="safety",
+        held=lock,
+    )
+    path: Optional[str] = made["path"]
+    return path
+
+
+def _exchange(
+    wanted: Wanted,
+    manifest: dict[str, Any],
+    target: Listing,
+    keep: Collection[str],
+    before: dict[str, tuple[int, ...]],
+    unpack: Callable[[str], None],
+) -> None:
+    """Unpack the backup beside what is there, look whether all of it is as it should be, and put it in place."""
+    root, backup_id = wanted.root, str(manifest["id"])
+    try:
+        place = switch.prepare(root, backup_id)
+        unpack(place)
+        for name in os.listdir(place):
+            if left_out(name, keep):  # backed up once, but told to be left alone now
+                switch.remove_tree(os.path.join(place, name))
+        _same(look(place, ()), target, place)
+        written = differing(before, signatures(walk(root, keep)))
+        if written:
+            raise OperatorError(
+                msg("{files} changed since they were saved: stop what writes them and try again", files=some(written))
+            )
+        switch.switch(root, backup_id, keep)
+    except OSError as error:
+        raise OperatorError(no_room(root, error)) from error
+    finally:
+        if not switch.pending(root):
+            switch.discard(root, backup_id)
+    _same(look(root, keep), target, root)
 
 
 def _chosen(wanted: Wanted) -> dict[str, Any]:
     name = wanted.backup
     if not name:
         raise OperatorError(msg("no backup is named: give backup=latest, or the id or the file of one"))
-    if name == "latest":
-        # What was saved before a restore is no backup that a routine made.
-        made = [found for found in backups(wanted.directory, KIND) if found.get("purpose") != "safety"]
-        name = str(made[-1]["id"]) if made else name
-    manifest = choose(wanted.directory, name, KIND)
+    manifest = choose(wanted.directory, name, KIND, safety=False)
     if manifest.get("verified") is None and not wanted.unverified:
-        raise OperatorError(
-            msg("backup {id} was not proven: prove it, choose another one, or restore it all the same with"
-                " -e backup_restore_unverified=true", id=manifest["id"])
-        )  # fmt: skip
+        text = msg(
+            "backup {id} was not proven: prove it, choose another one, or restore it all the same with"
+            " -e backup_restore_unverified=true",
+            id=manifest["id"],
+        )
+        raise OperatorError(text)
     if not isinstance(manifest.get("files"), dict) or not isinstance(manifest.get("exclude"), list):
         raise OperatorError(msg("the manifest of backup {id} lists no files: choose another one", id=manifest["id"]))
     return manifest
@@ -146,20 +170,19 @@ def _chosen(wanted: Wanted) -> dict[str, Any]:
 def _check_links(wanted: Wanted, target: Listing) -> None:
     out = leading_out(target, wanted.root)
     if out and not wanted.outside_links:
-        raise OperatorError(
-            msg("the backup has links that lead out of {path}: {files}: if they are meant to, allow them with"
-                " -e backup_restore_outside_links=true", path=wanted.root, files=some(out))
-        )  # fmt: skip
+        text = msg(
+            "the backup has links that lead out of {path}: {files}: if they are meant to, allow them with"
+            " -e backup_restore_outside_links=true",
+            path=wanted.root,
+            files=some(out),
+        )
+        raise OperatorError(text)
 
 
 def _room(wanted: Wanted, manifest: dict[str, Any], reserve_bytes: int) -> None:
     needed, free = int(manifest["bytes_tar"]) + 2 * int(manifest["bytes_file"]), free_bytes(wanted.root)
     if free < needed + reserve_bytes:
-        raise OperatorError(
-            msg("the restore needs about {needed_bytes} and has to leave {reserve_bytes}, but {path} has {free_bytes}"
-                " left: free some", needed_bytes=needed, reserve_bytes=reserve_bytes, free_bytes=free,
-                path=wanted.root)
-        )  # fmt: skip
+        raise OperatorError(no_room_to_restore(wanted.root, needed, reserve_bytes, free))
 
 
 def _same(found: Listing, target: Listing, place: str) -> None:
@@ -202,35 +225,8 @@ def restore_critical(
     :param wanted: ``latest``, or the name of a copy.
     :returns: ``{changed, files: [{name, path, copy, changed}], failures: [message]}``
     """
-    result: dict[str, Any] = {"changed": False, "files": [], "failures": []}
-    known = {str(item["name"]): item for item in files}
-    for name in names:
-        if name not in known:
-            result["failures"].append(
-                msg("{name} is no critical file: use one of {names}", name=shown(name), names=", ".join(known))
-            )
-    if result["failures"]:
-        return result
-    chosen = [item for item in files if not names or item["name"] in names]
-    plan = []
-    for item in chosen:
-        try:
-            copy = _copy_of(directory, str(item["name"]), wanted)
-        except OperatorError as error:
-            result["failures"].append(error.message)
-            continue
-        if copy is not None:
-            plan.append((item, copy))
-        elif names:
-            result["failures"].append(
-                msg("{name} has no copy {wanted} in {path}: look at what is there", name=item["name"],
-                    wanted=shown(wanted), path=os.path.join(directory, str(item["name"])))
-            )  # fmt: skip
-    if not plan and not result["failures"]:
-        result["failures"].append(
-            msg("no critical file has a copy {wanted} in {path}: look at what is there", wanted=shown(wanted),
-                path=directory)
-        )  # fmt: skip
+    result: dict[str, Any] = {"changed": False, "files": [], "failures": _unknown(files, names)}
+    plan = [] if result["failures"] else _planned(files, directory, names, wanted, result["failures"])
     for item, copy in plan if not result["failures"] else ():
         report = {"name": item["name"], "path": item["path"], "copy": copy, "changed": False}
         result["files"].append(report)
@@ -242,19 +238,61 @@ def restore_critical(
     return result
 
 
+def _unknown(files: list[dict[str, Any]], names: Collection[str]) -> list[Message]:
+    """What to say of names that are no critical file's."""
+    known = [str(item["name"]) for item in files]
+    all_known = ", ".join(dict.fromkeys(known))
+    return [
+        msg("{name} is no critical file: use one of {names}", name=shown(name), names=all_known)
+        for name in names
+        if name not in known
+    ]
+
+
+def _planned(
+    files: list[dict[str, Any]], directory: str, names: Collection[str], wanted: str, failures: list[Message]
+) -> list[tuple[dict[str, Any], str]]:
+    """The files to bring back, each with its copy; why one has none goes into ``failures``."""
+    plan = []
+    for item in files:
+        name = str(item["name"])
+        if names and name not in names:
+            continue
+        try:
+            copy = _copy_of(directory, name, wanted)
+        except OperatorError as error:
+            failures.append(error.message)
+            continue
+        if copy is not None:
+            plan.append((item, copy))
+        elif names:
+            text = msg(
+                "{name} has no copy {wanted} in {path}: look at what is there",
+                name=name,
+                wanted=shown(wanted),
+                path=os.path.join(directory, name),
+            )
+            failures.append(text)
+    if not plan and not failures:
+        text = msg(
+            "no critical file has a copy {wanted} in {path}: look at what is there",
+            wanted=shown(wanted),
+            path=directory,
+        )
+        failures.append(text)
+    return plan
+
+
 def _copy_of(directory: str, name: str, wanted: str) -> Optional[str]:
     """The path of the copy, proven to be what its name says; ``None`` when there is none of that name."""
     folder = os.path.join(directory, name)
-    try:
-        found = dated_copies.newest_copy(folder) if wanted == "latest" else os.path.basename(wanted)
-        if found is None or dated_copies.digits(found) is None:
-            return None
-        place = os.path.join(folder, found)
-        if not os.path.lexists(place):
-            return None
-        digest, _ = dated_copies.hash_file(place)
-    except dated_copies.CopyError as error:
-        raise OperatorError(error.message) from error
+    found = dated_copies.newest_copy(folder) if wanted == "latest" else os.path.basename(wanted)
+    if found is None or dated_copies.digits(found) is None:
+        return None
+    place = os.path.join(folder, found)
+    if not os.path.lexists(place):
+        return None
+    digest, _ = dated_copies.hash_file(place)
     if os.path.islink(place) or dated_copies.digits(found) != digest[:12]:
         raise OperatorError(
             msg("{path} is damaged: its SHA-256 is not the one in its name: choose another copy", path=place)
@@ -282,11 +320,8 @@ def _bring_back(item: dict[str, Any], copy: str, directory: str, check_mode: boo
         _replace(copy, path, mode, owner)
         if dated_copies.hash_file(path)[0] != digest:
             raise OperatorError(msg("{path} is not what was restored: look at the disk", path=path))
-    except dated_copies.CopyError as error:
-        raise OperatorError(error.message) from error
     except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise OperatorError(msg("{path} can't be restored: {reason}", path=path, reason=reason)) from error
+        raise OperatorError(msg("{path} can't be restored: {reason}", path=path, reason=os_reason(error))) from error
     return True
 
 
@@ -296,9 +331,7 @@ def _replace(copy: str, path: str, mode: int, owner: tuple[int, int]) -> None:
         target = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             for block in dated_copies.blocks(copy):
-                rest = memoryview(block)
-                while rest:
-                    rest = rest[os.write(target, rest) :]
+                write_all(target, block)
             if (os.geteuid(), os.getegid()) != owner:
                 os.fchown(target, *owner)
             os.fchmod(target, mode)
@@ -323,20 +356,24 @@ def remarks(result: dict[str, Any], what: str, check_mode: bool) -> list[Message
             return [msg("{files} would be restored.", files=names)]
         return [msg("Restored: {files}. The application does not know yet: reload it.", files=names)]
     counts = {name: len(paths) for name, paths in result["changes"].items()}
-    said = []
+    backup_id, said = result["backup"]["id"], []
     if result["resumed"] and not check_mode:
         said.append(msg("A restore that was killed had left something, which was finished or removed first."))
     if not any(counts.values()):
-        return [*said, msg("The files are those of the backup {id}: nothing to do.", id=result["backup"]["id"])]
+        return [*said, msg("The files are those of the backup {id}: nothing to do.", id=backup_id)]
+    figures = {"id": backup_id, **counts}
     if check_mode:
         return [
-            msg("Backup {id} would add {added}, change {changed} and remove {removed} files and directories.",
-                id=result["backup"]["id"], **counts)
-        ]  # fmt: skip
+            msg(
+                "Backup {id} would add {added}, change {changed} and remove {removed} files and directories.", **figures
+            )
+        ]
     said.append(
-        msg("Backup {id} is restored: {added} files and directories added, {changed} changed, {removed} removed.",
-            id=result["backup"]["id"], **counts)
-    )  # fmt: skip
+        msg(
+            "Backup {id} is restored: {added} files and directories added, {changed} changed, {removed} removed.",
+            **figures,
+        )
+    )
     if result["safety"]:
         said.append(msg("What was there before is in {path}.", path=result["safety"]))
     said.append(msg("Next: install its packages, build and reload the application."))

@@ -16,14 +16,15 @@ from calendar import timegm
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Optional
 
-from ..core.errors import OperatorError
+from ..core.errors import OperatorError, os_reason
 from ..core.messages import msg
 from ..core.types import Message
 from ..system.files import locked
 from ..system.whole_file import sync_directory
-from .store import read_manifest
+from .store import data_path, read_manifest
 
 DAY_S = 86400.0
+SHOWN = 5
 AHEAD_S = 300.0  # a backup further in the future than this was made by another clock
 _MANIFEST = re.compile(r"(\d{8}T\d{6}Z)-[0-9a-f]{6}\.json")
 
@@ -84,8 +85,8 @@ def survey(directory: str, kind: str) -> list[tuple[Backup, dict[str, Any]]]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise OperatorError(msg("{path} can't be read: {reason}", path=directory, reason=reason)) from error
+        text = msg("{path} can't be read: {reason}", path=directory, reason=os_reason(error))
+        raise OperatorError(text) from error
     found = []
     for name in names:
         match = _MANIFEST.fullmatch(name)
@@ -99,21 +100,13 @@ def survey(directory: str, kind: str) -> list[tuple[Backup, dict[str, Any]]]:
             made_at = float(timegm(time.strptime(match.group(1), "%Y%m%dT%H%M%SZ")))
         except ValueError:
             continue  # no moment: nothing that we named
-        size = _size(os.path.join(directory, str(manifest["file"])))
+        size = _size(data_path(directory, manifest))
         if size == _FOREIGN:
             continue  # a link or a directory has taken the place of the data
-        found.append(
-            (
-                Backup(
-                    str(manifest["id"]),
-                    made_at,
-                    isinstance(manifest.get("verified"), dict),
-                    size is not None and size == manifest.get("bytes_file"),
-                    manifest.get("purpose") == "safety",
-                ),
-                manifest,
-            )
-        )
+        verified = isinstance(manifest.get("verified"), dict)
+        whole = size is not None and size == manifest.get("bytes_file")
+        safety = manifest.get("purpose") == "safety"
+        found.append((Backup(str(manifest["id"]), made_at, verified, whole, safety), manifest))
     return found
 
 
@@ -138,10 +131,8 @@ def apply(
     :raises OperatorError: the directory is in use, or something could not be deleted.
     """
     when = time.time() if now is None else now
-    result: dict[str, Any] = {
-        "kind": kind, "path": directory, "deleted": [], "kept": [], "damaged": [], "ahead": [], "freed_bytes": 0,
-        "reason": None,
-    }  # fmt: skip
+    result: dict[str, Any] = {"kind": kind, "path": directory, "freed_bytes": 0, "reason": None}
+    result.update((name, []) for name in ("deleted", "kept", "damaged", "ahead"))
     if not os.path.isdir(directory):
         return result
     with contextlib.nullcontext() if check_mode else locked(directory, "backup_retention", when):
@@ -157,7 +148,7 @@ def apply(
         for backup, manifest in found:
             if backup.id not in going:
                 continue
-            data = os.path.join(directory, str(manifest["file"]))
+            data = data_path(directory, manifest)
             described = os.path.join(directory, f"{backup.id}.json")
             result["freed_bytes"] += sum(max(_size(path) or 0, 0) for path in (data, described))
             if not check_mode:
@@ -176,45 +167,45 @@ def _delete(directory: str, data: str, described: str) -> None:
         sync_directory(directory)
         os.unlink(described)
     except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise OperatorError(msg("{path} can't be deleted: {reason}", path=data, reason=reason)) from error
+        text = msg("{path} can't be deleted: {reason}", path=data, reason=os_reason(error))
+        raise OperatorError(text) from error
 
 
 def remarks(result: dict[str, Any], days: float, check_mode: bool) -> list[Message]:
     """What there is to say of one directory."""
-    said: list[Message] = []
-    counts = {"deleted": len(result["deleted"]), "kept": len(result["kept"]), "path": result["path"]}
-    if result["reason"] == "unverified":
-        said.append(msg("Nothing is deleted in {path}: its newest backup is not proven: prove it", path=result["path"]))
-    elif result["reason"] == "damaged":
-        said.append(
-            msg("Nothing is deleted in {path}: the data of its newest backup is missing or has another size: make a"
-                " new one", path=result["path"])
-        )  # fmt: skip
-    elif result["reason"] == "stale":
-        said.append(
-            msg("Nothing is deleted in {path}: its newest backup is older than {days} days: look why there is none"
-                " since, and at the clock", path=result["path"], days=days)
-        )  # fmt: skip
-    elif result["deleted"] and check_mode:
-        said.append(
-            msg("{deleted} backups would be deleted in {path}, {freed_bytes}; {kept} would be kept",
-                freed_bytes=result["freed_bytes"], **counts)
-        )  # fmt: skip
-    elif result["deleted"]:
-        said.append(
-            msg("{deleted} backups deleted in {path}, {freed_bytes}; {kept} kept", freed_bytes=result["freed_bytes"],
-                **counts)
-        )  # fmt: skip
-    elif result["kept"]:
-        said.append(msg("{kept} backups in {path}, none of which has to go", kept=counts["kept"], path=counts["path"]))
-    if result["damaged"]:
-        said.append(
-            msg("damaged, and not counted: {ids} in {path}", ids=", ".join(result["damaged"][:5]), path=result["path"])
-        )
-    if result["ahead"]:
-        said.append(
-            msg("from the future, and kept: {ids} in {path}: look at the clock", ids=", ".join(result["ahead"][:5]),
-                path=result["path"])
-        )  # fmt: skip
+    path, deleted, kept = result["path"], len(result["deleted"]), len(result["kept"])
+    said = _why_nothing(result["reason"], path, days)
+    if deleted and not said:
+        figures = {"deleted": deleted, "path": path, "freed_bytes": result["freed_bytes"], "kept": kept}
+        if check_mode:
+            text = msg("{deleted} backups would be deleted in {path}, {freed_bytes}; {kept} would be kept", **figures)
+        else:
+            text = msg("{deleted} backups deleted in {path}, {freed_bytes}; {kept} kept", **figures)
+        said.append(text)
+    elif kept and not said:
+        said.append(msg("{kept} backups in {path}, none of which has to go", kept=kept, path=path))
+    damaged, ahead = (", ".join(result[name][:SHOWN]) for name in ("damaged", "ahead"))
+    if damaged:
+        said.append(msg("damaged, and not counted: {ids} in {path}", ids=damaged, path=path))
+    if ahead:
+        said.append(msg("from the future, and kept: {ids} in {path}: look at the clock", ids=ahead, path=path))
     return said
+
+
+def _why_nothing(reason: Optional[str], path: str, days: float) -> list[Message]:
+    """What stands in the way of deleting anything."""
+    texts = {
+        "unverified": msg("Nothing is deleted in {path}: its newest backup is not proven: prove it", path=path),
+        "damaged": msg(
+            "Nothing is deleted in {path}: the data of its newest backup is missing or has another size: make a"
+            " new one",
+            path=path,
+        ),
+        "stale": msg(
+            "Nothing is deleted in {path}: its newest backup is older than {days} days: look why there is none"
+            " since, and at the clock",
+            path=path,
+            days=days,
+        ),
+    }
+    return [texts[reason]] if reason in texts else []

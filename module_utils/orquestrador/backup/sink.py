@@ -5,14 +5,12 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-from typing import Any
 
+from ..core.errors import os_reason
 from ..core.messages import msg
 from ..core.types import Message
 from ..system.files import free_bytes
 from ..system.pipeline import Pipeline, pieces, write_all
-from ..system.whole_file import sync_directory
-from .store import PARTIAL, write_manifest
 
 LOOK_EVERY = 8 * 1024 * 1024  # bytes written between two looks at the free space
 
@@ -54,13 +52,4 @@ def no_room(directory: str, error: OSError) -> Message:
     """Why a backup can't be written."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return msg("no space left for the backup in {path}: free some there", path=directory)
-    reason = error.strerror or type(error).__name__
-    return msg("the backup can't be written to {path}: {reason}", path=directory, reason=reason)
-
-
-def commit(directory: str, partial: str, manifest: dict[str, Any]) -> None:
-    """Both files are whole and synced before either gets its name; the data's name comes first."""
-    described = write_manifest(directory, f"{PARTIAL}{manifest['id']}.json", manifest)
-    os.rename(partial, os.path.join(directory, str(manifest["file"])))
-    os.rename(described, os.path.join(directory, f"{manifest['id']}.json"))
-    sync_directory(directory)
+    return msg("the backup can't be written to {path}: {reason}", path=directory, reason=os_reason(error))

@@ -14,18 +14,21 @@ import os
 import re
 from typing import Any, Optional
 
-from ..core.errors import OperatorError
+from ..core.errors import OperatorError, os_reason
 from ..core.messages import msg
 from ..system.files import DIR_MODE, FILE_MODE
-from ..system.whole_file import sync_directory
+from ..system.whole_file import sync_directory, write_whole
 
 FORMAT = 1
 # Of the data's file, by the manifest's kind.
 SUFFIXES = {"database": ".sql.zst.age", "code": ".tar.zst.age"}
-SUFFIX = SUFFIXES["database"]
 PARTIAL = ".partial-"
 MAX_MANIFEST = 64 * 1024 * 1024
 _ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}")
+
+
+class RefutedError(OperatorError):
+    """A backup is not what its manifest says."""
 
 
 def ensure_directory(path: str) -> None:
@@ -34,10 +37,10 @@ def ensure_directory(path: str) -> None:
         os.makedirs(path, DIR_MODE, exist_ok=True)
         os.chmod(path, DIR_MODE)
     except OSError as error:
+        reason = os_reason(error)
         raise OperatorError(
-            msg("{path} can't be used for backups: {reason}: make it the application user's", path=path,
-                reason=error.strerror or type(error).__name__)
-        ) from error  # fmt: skip
+            msg("{path} can't be used for backups: {reason}: make it the application user's", path=path, reason=reason)
+        ) from error
 
 
 def sweep(directory: str, kind: str = "database") -> list[str]:
@@ -60,16 +63,30 @@ def sweep(directory: str, kind: str = "database") -> list[str]:
     return swept
 
 
+def brief(manifest: dict[str, Any]) -> dict[str, Any]:
+    """A manifest without its lists of thousands of files or tables, which nobody needs twice."""
+    return {key: value for key, value in manifest.items() if key not in ("files", "tables", "structure")}
+
+
+def data_path(directory: str, manifest: dict[str, Any]) -> str:
+    """Where a backup's data is."""
+    return os.path.join(directory, str(manifest["file"]))
+
+
 def write_manifest(directory: str, name: str, manifest: dict[str, Any]) -> str:
-    """Write and sync a manifest as ``name``; its path."""
+    """Write and sync a manifest as ``name``, never a part of it; its path."""
     path = os.path.join(directory, name)
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
-    with os.fdopen(descriptor, "w", encoding="utf-8", errors="surrogateescape") as file:
-        json.dump(manifest, file, indent=1, sort_keys=True)
-        file.write("\n")
-        file.flush()
-        os.fsync(descriptor)
+    text = json.dumps(manifest, indent=1, sort_keys=True) + "\n"
+    write_whole(path, text.encode(), FILE_MODE, temporary=f"{path}.new")
     return path
+
+
+def commit(directory: str, partial: str, manifest: dict[str, Any]) -> None:
+    """Both files are whole and synced before either gets its name; the data's name comes first."""
+    described = write_manifest(directory, f"{PARTIAL}{manifest['id']}.json", manifest)
+    os.rename(partial, data_path(directory, manifest))
+    os.rename(described, os.path.join(directory, f"{manifest['id']}.json"))
+    sync_directory(directory)
 
 
 def replace_manifest(directory: str, manifest: dict[str, Any]) -> None:
@@ -109,16 +126,21 @@ def backups(directory: str, kind: str = "database") -> list[dict[str, Any]]:
     for name in names:
         if _ID.fullmatch(name[: -len(".json")]) and name.endswith(".json"):
             manifest = read_manifest(os.path.join(directory, name), kind)
-            if manifest is not None and os.path.isfile(os.path.join(directory, str(manifest["file"]))):
+            if manifest is not None and os.path.isfile(data_path(directory, manifest)):
                 found.append(manifest)
     return found
 
 
-def choose(directory: str, wanted: str, kind: str = "database") -> dict[str, Any]:
-    """The manifest of backup ``wanted``: its id, its file's name or path, or ``latest``."""
+def choose(directory: str, wanted: str, kind: str = "database", *, safety: bool = True) -> dict[str, Any]:
+    """The manifest of backup ``wanted``: its id, its file's name or path, or ``latest``.
+
+    :param safety: whether ``latest`` may be what was saved before a restore, which no routine made.
+    """
     found = backups(directory, kind)
-    if wanted == "latest" and found:
-        return found[-1]
+    if wanted == "latest":
+        latest = [manifest for manifest in found if safety or manifest.get("purpose") != "safety"]
+        if latest:
+            return latest[-1]
     name = os.path.basename(wanted)
     name = name[: -len(SUFFIXES[kind])] if name.endswith(SUFFIXES[kind]) else name
     for manifest in found:

@@ -23,10 +23,10 @@ import stat
 from collections.abc import Collection
 from typing import Any, Callable, Optional
 
-from ..core.errors import OperatorError
+from ..core.errors import OperatorError, os_reason
 from ..core.messages import msg
 from ..system.command import fork
-from ..system.whole_file import sync_directory
+from ..system.whole_file import sync_directory, write_whole
 from .tree import STAGE, is_stage, left_out
 
 NEW, OLD, JOURNAL = "new", "old", "journal.json"
@@ -80,8 +80,9 @@ def switch(root: str, backup_id: str, keep: Collection[str]) -> None:
     _write_journal(stage, plan)
     problem = _apart(lambda: _renamed(root, stage, plan))
     if problem is not None:
-        raise OperatorError(msg("the restored files could not be put in place: {reason}: the old ones are back",
-                              reason=problem))  # fmt: skip
+        raise OperatorError(
+            msg("the restored files could not be put in place: {reason}: the old ones are back", reason=problem)
+        )
     remove_tree(stage)
 
 
@@ -101,10 +102,12 @@ def recover(root: str) -> list[str]:
         if journal is not None:
             problem = _apart(lambda stage=stage, journal=journal: _renamed(root, stage, journal))  # type: ignore[misc]
             if problem is not None:
-                raise OperatorError(
-                    msg("a restore of {path} that was killed can't be finished: {reason}: the old files are back",
-                        path=root, reason=problem)
-                )  # fmt: skip
+                text = msg(
+                    "a restore of {path} that was killed can't be finished: {reason}: the old files are back",
+                    path=root,
+                    reason=problem,
+                )
+                raise OperatorError(text)
         remove_tree(stage)
     return found
 
@@ -124,7 +127,7 @@ def _renamed(root: str, stage: str, plan: dict[str, list[str]]) -> Optional[str]
         backward(root, stage, plan)
         os.unlink(os.path.join(stage, JOURNAL))
         sync_directory(stage)
-        return error.strerror or type(error).__name__
+        return os_reason(error)
     sync_directory(root)
     os.unlink(os.path.join(stage, JOURNAL))
     sync_directory(stage)
@@ -189,10 +192,12 @@ def _apart(work: Callable[[], Optional[str]]) -> Optional[str]:
         os.close(ours)
     text = answer.decode("utf-8", "replace")
     if not text.startswith("="):
-        raise OperatorError(
-            msg("the exchange of old and new files stopped half-way: {reason}: run the restore again, it goes on from"
-                " there", reason=text[1:] or "the disk does not answer")
-        )  # fmt: skip
+        message = msg(
+            "the exchange of old and new files stopped half-way: {reason}: run the restore again, it goes on from"
+            " there",
+            reason=text[1:] or "the disk does not answer",
+        )
+        raise OperatorError(message)
     os.waitpid(child, 0)
     return text[1:] or None
 
@@ -209,14 +214,7 @@ def sync_file_system(path: str) -> None:
 
 
 def _write_journal(stage: str, plan: dict[str, list[str]]) -> None:
-    path = os.path.join(stage, JOURNAL)
-    descriptor = os.open(f"{path}.tmp", os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
-        json.dump(plan, file)
-        file.flush()
-        os.fsync(descriptor)
-    os.rename(f"{path}.tmp", path)
-    sync_directory(stage)
+    write_whole(os.path.join(stage, JOURNAL), json.dumps(plan).encode(), 0o600)
 
 
 def _read_journal(stage: str) -> Optional[dict[str, list[str]]]:

@@ -18,9 +18,10 @@ import time
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import IO, Any, Callable, NamedTuple
 
-from ..core.errors import OperatorError
+from ..core.errors import OperatorError, os_reason
 from ..core.messages import msg
 from ..system.pipeline import write_all
+from .store import RefutedError
 
 Listing = dict[str, list[Any]]
 
@@ -36,10 +37,6 @@ STAGE = ".restore-"
 _STAGE = re.compile(re.escape(STAGE) + r"\d{8}T\d{6}Z-[0-9a-f]{6}")
 _BLOCK = 512
 _END = b"\0" * 1024
-
-
-class RefutedError(OperatorError):
-    """A backup is not what its manifest says."""
 
 
 class Found(NamedTuple):
@@ -132,14 +129,20 @@ def walk(root: str, exclude: Collection[str]) -> Walked:
         pending.extend(reversed(folders))
         if len(walked.found) > MAX_ENTRIES:
             raise OperatorError(
-                msg("{path} has more than {limit} files: leave some out with backup_code_exclude", path=root,
-                    limit=MAX_ENTRIES)
-            )  # fmt: skip
+                msg(
+                    "{path} has more than {limit} files: leave some out with backup_code_exclude",
+                    path=root,
+                    limit=MAX_ENTRIES,
+                )
+            )
     if unreadable:
+        said: dict[str, Any] = {"count": len(unreadable), "path": root, "files": some(unreadable)}
         raise OperatorError(
-            msg("{count} files in {path} can't be read by this user: {files}: give them to the application's user",
-                count=len(unreadable), path=root, files=some(unreadable))
-        )  # fmt: skip
+            msg(
+                "{count} files in {path} can't be read by this user: {files}: give them to the application's user",
+                **said,
+            )
+        )
     return walked
 
 
@@ -199,8 +202,8 @@ class Packer:
             except BrokenPipeError:
                 raise  # of whom we write to
             except OSError as error:
-                reason = error.strerror or type(error).__name__
-                raise OperatorError(msg("{path} can't be read: {reason}", path=shown(place), reason=reason)) from error
+                text = msg("{path} can't be read: {reason}", path=shown(place), reason=os_reason(error))
+                raise OperatorError(text) from error
         self._write(_END)
 
     def _write(self, data: bytes) -> None:
@@ -345,10 +348,10 @@ class Unpacker:
                     os.utime(descriptor, (member.mtime, member.mtime))
             self.listing[path] = _entry("f", member.mode, member.size, digest.hexdigest())
         else:
+            name = shown(path)
             raise RefutedError(
-                msg("the archive holds {path}, which is neither file, directory nor link: it is not used",
-                    path=shown(path))
-            )  # fmt: skip
+                msg("the archive holds {path}, which is neither file, directory nor link: it is not used", path=name)
+            )
         moved(path)
 
     def _check(self, path: str) -> None:

@@ -1,4 +1,4 @@
-"""The error that reaches an operator in one line."""
+"""The error that reaches an operator in one line, and what an error of the system says in a word."""
 
 from __future__ import annotations
 

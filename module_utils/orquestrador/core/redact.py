@@ -31,13 +31,12 @@ _SECRET_KEY = re.compile(r"PASS|PWD|SECRET|TOKEN|KEY|PRIVATE|CREDENTIAL|DSN", re
 _USERINFO = re.compile(r"^[a-z][a-z0-9+.-]*://[^\s/@:]*:(.+)@", re.I | re.S)
 _ENV_LINE = re.compile(r"^[ \t]*(?:export[ \t]+)?([A-Za-z_][\w.-]*)[ \t]*=[ \t]*", re.M)
 # A value that is also a word of the snapshot's own vocabulary would make the snapshot unreadable and is no secret.
-_VOCABULARY = frozenset(
-    (
-        "online", "stopped", "stopping", "launching", "errored", "cluster", "unresponsive", "foreign", "missing",
-        "connected", "disconnected", "healthy", "degraded", "critical", "unknown", "refused", "denied", "timeout",
-        "production", "development", "staging", "localhost", "memory", "mysql2", "mariadb", "127.0.0.1",
-    )
-)  # fmt: skip
+_WORDS = (
+    "online stopped stopping launching errored cluster unresponsive foreign missing connected disconnected healthy"
+    " degraded critical unknown refused denied timeout production development staging localhost memory mysql2 mariadb"
+    " 127.0.0.1"
+)
+_VOCABULARY = frozenset(_WORDS.split())
 
 _NAMES = (
     r"(?:(?<![a-z])pass(?:w(?:or)?d|phrase)?|pwd|passwd|password|passphrase|senha|secret|token|api[_-]?key"

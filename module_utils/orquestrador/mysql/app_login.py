@@ -51,8 +51,9 @@ def account_from(settings: Mapping[str, str]) -> Optional[Account]:
             with contextlib.suppress(ValueError):
                 parts = urlsplit(settings[url])
                 if parts.scheme.startswith(("mysql", "mariadb")) and parts.username:
-                    return Account(parts.hostname or "127.0.0.1", parts.port or 3306, unquote(parts.username),
-                                   unquote(parts.password or ""), parts.path.lstrip("/"), "")  # fmt: skip
+                    user, password = unquote(parts.username), unquote(parts.password or "")
+                    host, port = parts.hostname or "127.0.0.1", parts.port or 3306
+                    return Account(host, port, user, password, parts.path.lstrip("/"), "")
     found = {kind: next((settings[n] for n in names if settings.get(n)), "") for kind, names in _NAMES.items()}
     if not found["user"]:
         return None
@@ -145,12 +146,9 @@ def _listens(addresses: list[str], port: int, timeout_s: float) -> Optional[str]
 
 def _log_in(account: Account, path: str, timeout_s: float) -> str:
     try:
-        pymysql = database.import_pymysql(lean=bool(path))
-        connection = pymysql.connect(
-            host=account.host, port=account.port, unix_socket=path or None, user=account.user,
-            password=account.password, database=account.name or None, connect_timeout=timeout_s,
-            read_timeout=timeout_s, write_timeout=timeout_s, ssl_disabled=bool(path), autocommit=None,
-        )  # fmt: skip
+        options = {"host": account.host, "port": account.port, "user": account.user, "password": account.password}
+        defaults = database.Defaults("", path or None, account.host)
+        connection = database.connect(defaults, account.name or None, timeout_s, **options)
     except Exception as error:  # noqa: BLE001 - a server that answers garbage makes PyMySQL raise anything
         reason = database.reason_of(error)
         return "unknown" if reason in ("no_pymysql", "no_cryptography", "unknown_plugin", "denied_socket") else reason

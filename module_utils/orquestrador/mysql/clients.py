@@ -124,13 +124,23 @@ def find(programs: tuple[str, ...], which: Callable[[str], Optional[str]] = shut
     return None
 
 
-def find_dumper(product: Product) -> Dumper:
-    """The product's dump program with its options; :class:`OperatorError` when there is none that fits."""
-    path = find(product.dumpers)
+def _installed(programs: tuple[str, ...]) -> str:
+    path = find(programs)
     if path is None:
         raise OperatorError(
-            msg("{programs} is not installed: install the client of the database", programs=product.dumpers[0])
+            msg("{programs} is not installed: install the client of the database", programs=programs[0])
         )
+    return path
+
+
+def find_client(product: Product) -> str:
+    """The product's client; :class:`OperatorError` when there is none."""
+    return _installed(product.clients)
+
+
+def find_dumper(product: Product) -> Dumper:
+    """The product's dump program with its options; :class:`OperatorError` when there is none that fits."""
+    path = _installed(product.dumpers)
     done = run([path, "--version"], timeout_s=VERSION_TIMEOUT_S)
     line = done.stdout.decode("utf-8", "replace").strip()
     parsed = parse_version(line)

@@ -11,25 +11,30 @@ import os
 import subprocess
 import time
 from calendar import timegm
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, Optional
+from collections.abc import Callable, Iterator, Sequence
+from typing import IO, Any, NamedTuple, Optional
 
 from ..core.errors import OperatorError
 from ..core.messages import msg
 from ..core.redact import scrub_text
 from ..system.identity import Owner
-from ..system.pipeline import Pipeline, pieces, write_all
+from ..system.pipeline import Pipeline, Worker, pieces, write_all
 from . import state as database
-from . import structure as backup_structure
-from .clients import PRODUCTS, Product, find, find_dumper, need
+from .clients import PRODUCTS, Dumper, Product, find_client, find_dumper
 from .dump_scanner import DumpScanner
+from .statements import closing, create_schema, drop_schema
+from .structure import Structure, differences, read
 
 CONNECT_TIMEOUT_S = 10.0
 LOCK_WAIT_S = 60  # that a statement of ours waits for others to let go of a table
 SHOWN = 5
 # Of these kinds the names have to be the same whatever the version; what describes them changes between versions.
 NAMED = ("tables", "views", "routines", "triggers", "events")
-MAGIC = b"\x28\xb5\x2f\xfd"  # of a zstd frame
+# Options of a client that reads a dump.
+TAKES_DUMPS = ("--max-allowed-packet=1G", "--default-character-set=utf8mb4", "--binary-mode")
+
+# Starts what decrypts a file as the first children of a pipeline; what comes out of it.
+Decrypt = Callable[[Pipeline, str], IO[bytes]]
 
 
 class Server(NamedTuple):
@@ -43,7 +48,7 @@ class Server(NamedTuple):
     event_scheduler: str  # ON | OFF | DISABLED
     defaults: Optional[tuple[str, str]]  # character set and collation of the schema, None when there is no schema
     size_bytes: int
-    structure: backup_structure.Structure
+    structure: Structure
 
     @property
     def exists(self) -> bool:
@@ -63,19 +68,6 @@ def release(version: str) -> tuple[int, int]:
         return int(numbers[0]), int(numbers[1])
     except (ValueError, IndexError):
         return 0, 0
-
-
-def schema_name(name: str) -> str:
-    """A name as it stands in a statement."""
-    return "`" + name.replace("`", "``") + "`"
-
-
-def word(value: Any) -> str:
-    """The name of a character set or collation; nothing else gets into a statement."""
-    text = str(value)
-    if not text.replace("_", "").isalnum():
-        raise OperatorError(msg("the manifest names an unusable character set: it was not written by a backup"))
-    return text
 
 
 class Admin:
@@ -100,124 +92,120 @@ class Admin:
     @contextlib.contextmanager
     def connection(self, schema: Optional[str], timeout_s: float) -> Iterator[Any]:
         """A connection; whatever goes wrong on it becomes a :class:`OperatorError` of one line."""
-        connection = None
         try:
-            connection = self._connect(schema, timeout_s)
-            with connection.cursor() as cursor:
-                cursor.execute(f"SET SESSION lock_wait_timeout = {LOCK_WAIT_S}")
-            yield connection
+            with closing(self._connect(schema, timeout_s)) as connection:
+                database.rows(connection, f"SET SESSION lock_wait_timeout = {LOCK_WAIT_S}")
+                yield connection
         except OperatorError:
             raise
         except Exception as error:  # a server that answers garbage makes PyMySQL raise anything
             reason = database.reason_of(error)
             if reason == "failed":
                 reason = scrub_text(str(error.args[-1] if error.args else error))[:200]
+            where = self._defaults_file or self._socket
             raise OperatorError(
-                msg("the account that restores can't work at {where}: {reason}", where=self._where(), reason=reason)
+                msg("the account that restores can't work at {where}: {reason}", where=where, reason=reason)
             ) from error
-        finally:
-            if connection is not None:
-                with contextlib.suppress(Exception):
-                    connection.close()
-
-    def _where(self) -> str:
-        return self._defaults_file or self._socket
 
     def _connect(self, schema: Optional[str], timeout_s: float) -> Any:
+        options: dict[str, Any] = {"charset": "utf8mb4", "connect_timeout": CONNECT_TIMEOUT_S, "autocommit": True}
         if self._defaults_file:
-            try:
-                defaults, _ = database.read_defaults(self._defaults_file)
-            except database.DatabaseError as error:
-                raise OperatorError(error.finding["message"]) from error
-            place = {"read_default_file": defaults.path, "unix_socket": defaults.socket}
-        else:
-            defaults, place = None, {"unix_socket": self._socket, "user": "root"}
-        lean = defaults is None or defaults.socket is not None
-        with contextlib.nullcontext() if self._defaults_file else self._owner.privileged():
-            return database.import_pymysql(lean=lean).connect(
-                **place, database=schema, charset="utf8mb4", connect_timeout=CONNECT_TIMEOUT_S,
-                read_timeout=timeout_s, write_timeout=timeout_s, autocommit=True, ssl_disabled=lean,
-            )  # fmt: skip
+            return database.connect(database.read_defaults(self._defaults_file)[0], schema, timeout_s, **options)
+        with self._owner.privileged():
+            defaults = database.Defaults("", self._socket, None)
+            return database.connect(defaults, schema, timeout_s, user="root", **options)
 
 
 def inspect(admin: Admin, name: str) -> Server:
     """Ask the server what it is and what is in the schema."""
-    with admin.connection(None, 60) as connection, connection.cursor() as cursor:
-        cursor.execute(
+    with admin.connection(None, 60) as connection:
+
+        def ask(statement: str, *values: Any) -> Sequence[Any]:
+            return database.rows(connection, statement, values)
+
+        ((version, comment, lower, log_bin, data, events),) = ask(
             "SELECT VERSION(), @@version_comment, @@lower_case_table_names, @@log_bin, @@datadir,"
             " @@GLOBAL.event_scheduler"
         )
-        version, comment, lower, log_bin, data, events = cursor.fetchone()
         product = database.product_of(str(version), str(comment)).name
-        cursor.execute(
-            "SELECT DEFAULT_CHARACTER_SET_NAME, DEFAULT_COLLATION_NAME FROM information_schema.SCHEMATA"
-            " WHERE SCHEMA_NAME = %s", (name,)
-        )  # fmt: skip
-        found = cursor.fetchone()
-        cursor.execute(
-            "SELECT COALESCE(SUM(DATA_LENGTH + INDEX_LENGTH), 0) FROM information_schema.TABLES"
-            " WHERE TABLE_SCHEMA = %s", (name,)
-        )  # fmt: skip
-        size = int(cursor.fetchone()[0])
-        structure: backup_structure.Structure = {}
-        if found is not None:
+        charsets = "SELECT DEFAULT_CHARACTER_SET_NAME, DEFAULT_COLLATION_NAME FROM information_schema.SCHEMATA"
+        found = ask(f"{charsets} WHERE SCHEMA_NAME = %s", name)
+        sizes = "SELECT COALESCE(SUM(DATA_LENGTH + INDEX_LENGTH), 0) FROM information_schema.TABLES"
+        ((size,),) = ask(f"{sizes} WHERE TABLE_SCHEMA = %s", name)
+        structure: Structure = {}
+        if found:
             connection.select_db(name)
-            structure = backup_structure.read(connection, product)
-    defaults = (str(found[0]), str(found[1])) if found is not None else None
+            structure = read(connection, product)
+    defaults = (str(found[0][0]), str(found[0][1])) if found else None
+    scheduler = str(events).upper()
     return Server(
-        product, str(version), int(lower), bool(log_bin), str(data), str(events).upper(), defaults, size, structure
+        product, str(version), int(lower), bool(log_bin), str(data), scheduler, defaults, int(size), structure
     )
 
 
-def opens(path: str, identity: str) -> None:
-    """Decrypt the beginning of a file: the wrong key is found out before anything is changed."""
-    with Pipeline(time.monotonic() + 30, 30) as pipeline:
-        age = pipeline.start("age", [need("age"), "-d", "-i", "-", path], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        if age.stdin is None or age.stdout is None:
-            raise RuntimeError("a pipe is missing")
+def dumped(
+    dumper: Dumper, argv: list[str], deadline: float, stall_s: float, start: Callable[..., Any] = Pipeline.start
+) -> DumpScanner:
+    """Dump a schema to look at the dump alone."""
+    scanner = DumpScanner()
+    with Pipeline(deadline, stall_s) as pipeline:
+        process = start(pipeline, dumper.name, argv, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
         pipeline.watch()
-        with contextlib.suppress(BrokenPipeError):
-            write_all(age.stdin.fileno(), identity.strip().encode() + b"\n")
-        age.stdin.close()
-        first = os.read(age.stdout.fileno(), 4)
-        if first != MAGIC:
-            pipeline.finish()
-            raise OperatorError(msg("{path} can't be decrypted to a compressed dump: use another backup", path=path))
+
+        def scan() -> None:
+            for piece in pieces(process.stdout.fileno()):
+                scanner.feed(piece)
+                pipeline.alive()
+
+        reader = Worker(scan)
+        reader.start()
+        reader.result()
+        pipeline.finish()
+    return scanner
+
+
+def check_structure(expected: Structure, found: Structure) -> None:
+    """:class:`OperatorError` naming the objects that differ."""
+    different = differences(expected, found)
+    if different:
+        raise OperatorError(
+            msg("the restored structure differs from the dumped one: {objects}", objects=", ".join(different))
+        )
 
 
 class Loader:
     """Replaces the schema ``name``; used once or twice in a run, each time with its own deadline."""
 
-    def __init__(self, admin: Admin, product: str, name: str, identity: str, stall_s: float,
-                 tell: Callable[[DumpScanner], None]) -> None:  # fmt: skip
+    def __init__(
+        self,
+        admin: Admin,
+        product: str,
+        name: str,
+        decrypt: Decrypt,
+        stall_s: float,
+        tell: Callable[[DumpScanner], None],
+    ) -> None:
         self._admin = admin
         self._product: Product = PRODUCTS[product]
         self._name = name
-        self._identity = identity
+        self._decrypt = decrypt
         self._stall_s = stall_s
         self._tell = tell
-        client = find(self._product.clients)
-        if client is None:
-            raise OperatorError(msg("{programs} is not installed: install the client of the database",
-                                  programs=self._product.clients[0]))  # fmt: skip
-        self._client = client
-        self._programs = {name: need(name) for name in ("age", "zstd")}
+        self._client = find_client(self._product)
         self._dumper = find_dumper(self._product)
 
     def events(self, value: str) -> None:
         """Switch the event scheduler of the server."""
-        with self._admin.connection(None, self._stall_s) as connection, connection.cursor() as cursor:
-            cursor.execute("SET GLOBAL event_scheduler = " + ("ON" if value == "ON" else "OFF"))
+        with self._admin.connection(None, self._stall_s) as connection:
+            database.rows(connection, "SET GLOBAL event_scheduler = " + ("ON" if value == "ON" else "OFF"))
 
     def drop(self, create: Optional[tuple[str, str]]) -> None:
         """Drop the schema and all in it; create it anew with a character set and a collation. Grants stay."""
         wait_s = max(self._stall_s, LOCK_WAIT_S + 60)
-        with self._admin.connection(None, wait_s) as connection, connection.cursor() as cursor:
-            cursor.execute(f"DROP DATABASE IF EXISTS {schema_name(self._name)}")
+        with self._admin.connection(None, wait_s) as connection:
+            drop_schema(connection, self._name)
             if create is not None:
-                charset, collation = word(create[0]), word(create[1])
-                # Words of the server's own, which it would not take were they anything else.
-                cursor.execute(f"CREATE DATABASE {schema_name(self._name)} CHARACTER SET {charset} COLLATE {collation}")
+                create_schema(connection, self._name, *create)
 
     def replace(self, path: str, manifest: dict[str, Any], deadline: float) -> dict[str, Any]:
         """Make the schema what the backup holds and prove it: ``{restore_s, compare_s, exact}``."""
@@ -226,41 +214,30 @@ class Loader:
         self.drop((server["charset"], server["collation"]))
         loaded = self._load(path, manifest, deadline)
         restored = time.monotonic()
-        differing = _differing(manifest["tables"], loaded.tables(), exact=True)
-        if differing:
-            raise OperatorError(msg("the dump in {path} has other rows than its manifest says in {tables}", path=path,
-                                  tables=differing))  # fmt: skip
+        tables = differing(manifest["tables"], loaded.tables())
+        if tables:
+            raise OperatorError(
+                msg("the dump in {path} has other rows than its manifest says in {tables}", path=path, tables=tables)
+            )
         exact = self._compare(manifest, deadline)
-        return {"restore_s": round(restored - began, 3), "compare_s": round(time.monotonic() - restored, 3),
-                "exact": exact}  # fmt: skip
+        compare_s = time.monotonic() - restored
+        return {"restore_s": round(restored - began, 3), "compare_s": round(compare_s, 3), "exact": exact}
 
     def _load(self, path: str, manifest: dict[str, Any], deadline: float) -> DumpScanner:
         session = f"SET SESSION lock_wait_timeout = {LOCK_WAIT_S}"
         if manifest["structure"].get("events"):
             # An event whose only time has passed since the dump would be dropped as it is created.
             session += f", timestamp = {timegm(time.strptime(manifest['started_at'], '%Y-%m-%dT%H:%M:%SZ'))}"
+        options = [*self._admin.argv(), *TAKES_DUMPS, f"--init-command={session}"]
         with Pipeline(deadline, self._stall_s) as pipeline:
-            age = pipeline.start("age", [self._programs["age"], "-d", "-i", "-", path], stdin=subprocess.PIPE,
-                                 stdout=subprocess.PIPE)  # fmt: skip
-            zstd = pipeline.start("zstd", [self._programs["zstd"], "-d", "-q", "-c"], stdin=age.stdout,
-                                  stdout=subprocess.PIPE)  # fmt: skip
-            client = self._admin.start(
-                pipeline, os.path.basename(self._client),
-                [self._client, *self._admin.argv(), "--max-allowed-packet=1G", "--default-character-set=utf8mb4",
-                 f"--init-command={session}", "--binary-mode", "--", self._name],
-                stdin=subprocess.PIPE, stdout=subprocess.DEVNULL,
-            )  # fmt: skip
-            if age.stdin is None or age.stdout is None or zstd.stdout is None or client.stdin is None:
-                raise RuntimeError("a pipe is missing")
-            age.stdout.close()
-            zstd_out = zstd.stdout.fileno()
+            dump = self._decrypt(pipeline, path)
+            argv = [self._client, *options, "--", self._name]
+            streams = {"stdin": subprocess.PIPE, "stdout": subprocess.DEVNULL}
+            client: Any = self._admin.start(pipeline, os.path.basename(self._client), argv, **streams)
             pipeline.watch()
             scanner = DumpScanner()
             try:
-                with contextlib.suppress(BrokenPipeError):
-                    write_all(age.stdin.fileno(), self._identity.strip().encode() + b"\n")
-                age.stdin.close()
-                for piece in pieces(zstd_out):
+                for piece in pieces(dump.fileno()):
                     write_all(client.stdin.fileno(), piece)
                     scanner.feed(piece)
                     pipeline.alive()
@@ -275,53 +252,39 @@ class Loader:
 
     def _compare(self, manifest: dict[str, Any], deadline: float) -> bool:
         """Dump the schema again and compare. True when bytes were compared, False when only what versions share."""
-        same_tool = (manifest["dump"]["program"], manifest["dump"]["options"]) == (
-            self._dumper.version, list(self._dumper.options)
-        )  # fmt: skip
-        scanner = DumpScanner()
-        argv = self._dumper.command(self._admin.argv(), self._name)
-        with Pipeline(deadline, self._stall_s) as pipeline:
-            process = self._admin.start(pipeline, self._dumper.name, argv, stdin=subprocess.DEVNULL,
-                                        stdout=subprocess.PIPE)  # fmt: skip
-            if process.stdout is None:
-                raise RuntimeError("a pipe is missing")
-            pipeline.watch()
-            for piece in pieces(process.stdout.fileno()):
-                scanner.feed(piece)
-                pipeline.alive()
-            pipeline.finish()
+        made_by, ours = manifest["dump"], self._dumper
+        same_tool = (made_by["program"], made_by["options"]) == (ours.version, list(ours.options))
+        argv = ours.command(self._admin.argv(), self._name)
+        scanner = dumped(ours, argv, deadline, self._stall_s, self._admin.start)
         if not scanner.complete:
             raise OperatorError(msg("the restored database can't be dumped to its end: see the log of the database"))
-        differing = _differing(manifest["tables"], scanner.tables(), exact=same_tool)
-        if differing:
-            raise OperatorError(msg("the restored database has other rows than the dump had in {tables}: does anybody"
-                                  " else write to it?", tables=differing))  # fmt: skip
+        tables = differing(manifest["tables"], scanner.tables(), exact=same_tool)
+        if tables:
+            text = msg(
+                "the restored database has other rows than the dump had in {tables}: does anybody else write to it?",
+                tables=tables,
+            )
+            raise OperatorError(text)
         with self._admin.connection(self._name, 60) as connection:
-            found = backup_structure.read(connection, self._product.name)
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT VERSION()")
-                same_server = release(str(cursor.fetchone()[0])) == release(str(manifest["server"]["version"]))
+            found = read(connection, self._product.name)
+            version = str(database.rows(connection, "SELECT VERSION()")[0][0])
         expected = manifest["structure"]
+        same_server = release(version) == release(str(manifest["server"]["version"]))
         if not same_server:
             expected, found = _names(expected), _names(found)
-        different = backup_structure.differences(expected, found)
-        if different:
-            raise OperatorError(
-                msg("the restored structure differs from the dumped one: {objects}", objects=", ".join(different))
-            )
+        check_structure(expected, found)
         return same_tool and same_server
 
 
-def _names(structure: dict[str, Any]) -> dict[str, dict[str, str]]:
+def _names(structure: dict[str, Any]) -> Structure:
     return {kind: dict.fromkeys(structure.get(kind, {}), "") for kind in NAMED}
 
 
-def _differing(expected: dict[str, Any], found: dict[str, Any], *, exact: bool) -> str:
+def differing(expected: dict[str, Any], found: dict[str, Any], *, exact: bool = True) -> str:
     """Tables whose rows, or with ``exact`` whose bytes, are others; empty when there is none."""
-    wanted = {name: table for name, table in expected.items() if table["rows"]}
-    differing = sorted(
-        name for name in {*wanted, *found}
-        if (wanted.get(name) != found.get(name) if exact
-            else wanted.get(name, {}).get("rows") != found.get(name, {}).get("rows"))
-    )  # fmt: skip
-    return ", ".join(differing[:SHOWN])
+
+    def compared(tables: dict[str, Any]) -> dict[str, Any]:
+        return {name: table if exact else table["rows"] for name, table in tables.items() if table["rows"]}
+
+    ours, theirs = compared(expected), compared(found)
+    return ", ".join(sorted(name for name in {*ours, *theirs} if ours.get(name) != theirs.get(name))[:SHOWN])

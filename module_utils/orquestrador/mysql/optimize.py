@@ -22,8 +22,8 @@ from ..core.messages import msg
 from ..core.redact import scrub_text
 from ..core.types import Message
 from . import state as database
+from .statements import closing, quoted, unasked
 
-CONNECT_TIMEOUT_S = 10.0
 ANSWER_GRACE_S = 5.0  # a statement that was ended has that long to say so
 ROOM = 1.2  # the new table may be this much larger than the old one while both exist
 # Engines that OPTIMIZE TABLE does something for.
@@ -33,15 +33,12 @@ ENGINES = frozenset({"innodb", "myisam", "aria", "archive"})
 OPTIMIZED, NOT_NEEDED, WOULD = "optimized", "not_needed", "would_optimize"
 MISSING, VIEW, UNSUPPORTED, SHARED = "missing", "view", "unsupported", "shared"
 LOCKED, NO_ROOM, TIMED_OUT, FAILED = "locked", "no_room", "timed_out", "failed"
+DONE = ("OK", "TABLE IS ALREADY UP TO DATE")  # status of the server's answer
 _WRONG_LIST = frozenset({MISSING, VIEW})
 _NOT_DONE = frozenset({LOCKED, NO_ROOM, TIMED_OUT, FAILED})
 
 _SERVER_LOCKED = (1205, 3572)  # lock wait timeout; NOWAIT
 _SERVER_ENDED = (1317, 1969, 3024)  # killed; MariaDB's max_statement_time; max_execution_time
-
-
-class OptimizeError(OperatorError):
-    """Nothing can be optimised; carries the one line for the operator."""
 
 
 class Limits(NamedTuple):
@@ -77,11 +74,6 @@ class Said(NamedTuple):
 # --- pure ----------------------------------------------------------------------------------------------------------
 
 
-def quoted(name: str) -> str:
-    """A name as the server's statements want it."""
-    return "`" + name.replace("`", "``") + "`"
-
-
 def tablespace_names(schema: str, table: str) -> tuple[str, ...]:
     """What InnoDB may call the table's file: MySQL plainly, MariaDB as in the file's name, others than ASCII left out.
 
@@ -105,7 +97,7 @@ def described(listed: str, rows: Iterable[Sequence[Any]], *, any_case: bool) -> 
     """
     similar: Optional[str] = None
     for name, kind, engine, data, index, free in rows:
-        found = name.decode("utf-8", "replace") if isinstance(name, bytes) else str(name)
+        found = database.text_of(name)
         if found == listed or (any_case and found.casefold() == listed.casefold()):
             used = int(data or 0) + int(index or 0)
             return Table(listed, found, str(kind), str(engine or ""), used + int(free or 0), int(free or 0))
@@ -132,9 +124,7 @@ def unfit(table: Table) -> Optional[str]:
 def outcome_of(said: Sequence[Said]) -> tuple[str, str]:
     """``(state, reason)`` of an answer. That InnoDB recreates instead is a note and the way it is meant to be."""
     errors = [row.text for row in said if row.kind == "error"]
-    done = any(row.kind == "status" and row.text.strip().upper() in ("OK", "TABLE IS ALREADY UP TO DATE")
-               for row in said)  # fmt: skip
-    if done and not errors:
+    if not errors and any(row.kind == "status" and row.text.strip().upper() in DONE for row in said):
         return OPTIMIZED, ""
     reason = " ".join((errors or [row.text for row in said] or ["no answer"])[0].split())[:200]
     lowered = reason.lower()
@@ -150,23 +140,32 @@ def outcome_of(said: Sequence[Said]) -> tuple[str, str]:
 def message_of(entry: dict[str, Any], limits: Limits) -> Optional[Message]:
     """What an operator has to know of a table; ``None`` when there is nothing to do about it."""
     table, state = entry["table"], entry["state"]
-    if state == MISSING and entry.get("similar"):
-        return msg("There is no table {table}, but {similar}: correct mysql_optimize_tables", table=table,
-                   similar=entry["similar"])  # fmt: skip
-    texts: dict[str, Message] = {
+    similar, engine, waited_s = entry.get("similar"), entry.get("engine") or "?", limits.lock_wait_s
+    if state == MISSING and similar:
+        return msg(
+            "There is no table {table}, but {similar}: correct mysql_optimize_tables", table=table, similar=similar
+        )
+    room = {"needed_bytes": entry.get("needed_bytes"), "free_bytes": entry.get("room_bytes")}
+    texts = {
         MISSING: msg("There is no table {table}: correct mysql_optimize_tables", table=table),
         VIEW: msg("{table} is a view, which has nothing to optimise: correct mysql_optimize_tables", table=table),
-        UNSUPPORTED: msg("{table} is of a kind that can't be optimised: {engine}", table=table,
-                         engine=entry.get("engine") or "?"),
-        LOCKED: msg("{table} was not optimised: a transaction held it for more than {lock_wait_s}; try again later",
-                    table=table, lock_wait_s=limits.lock_wait_s),
-        NO_ROOM: msg("{table} was not optimised: it needs {needed_bytes} free in {directory} and {free_bytes} are",
-                     table=table, needed_bytes=entry.get("needed_bytes"), directory=entry.get("directory"),
-                     free_bytes=entry.get("room_bytes")),
-        TIMED_OUT: msg("{table} was not optimised: the time allowed, {limit_s}, is over", table=table,
-                       limit_s=limits.timeout_s),
+        UNSUPPORTED: msg("{table} is of a kind that can't be optimised: {engine}", table=table, engine=engine),
+        LOCKED: msg(
+            "{table} was not optimised: a transaction held it for more than {lock_wait_s}; try again later",
+            table=table,
+            lock_wait_s=waited_s,
+        ),
+        NO_ROOM: msg(
+            "{table} was not optimised: it needs {needed_bytes} free in {directory} and {free_bytes} are",
+            table=table,
+            directory=entry.get("directory"),
+            **room,
+        ),
+        TIMED_OUT: msg(
+            "{table} was not optimised: the time allowed, {limit_s}, is over", table=table, limit_s=limits.timeout_s
+        ),
         FAILED: msg("{table} was not optimised: {reason}", table=table, reason=entry.get("reason", "")),
-    }  # fmt: skip
+    }
     return texts.get(state)
 
 
@@ -174,7 +173,8 @@ def summary(entries: Sequence[dict[str, Any]], limits: Limits) -> dict[str, Any]
     """``{changed, status?, note, failures, evidence}`` of what became of each table."""
     done = [entry for entry in entries if entry["state"] == OPTIMIZED]
     would = [entry for entry in entries if entry["state"] == WOULD]
-    told = [text for text in (message_of(entry, limits) for entry in entries) if text is not None]
+    messages = [(entry["state"], message_of(entry, limits)) for entry in entries]
+    told = [text for _, text in messages if text is not None]
     reclaimed = sum(max(entry["before_bytes"] - entry["after_bytes"], 0) for entry in done)
     if done:
         head = msg("{count} tables optimised, {reclaimed_bytes} given back", count=len(done), reclaimed_bytes=reclaimed)
@@ -186,10 +186,9 @@ def summary(entries: Sequence[dict[str, Any]], limits: Limits) -> dict[str, Any]
     result: dict[str, Any] = {
         "changed": bool(done or would),
         "note": [head, *told] if told else head,
-        "failures": [text for entry, text in ((entry, message_of(entry, limits)) for entry in entries)
-                     if entry["state"] in _NOT_DONE and text is not None],
+        "failures": [text for state, text in messages if state in _NOT_DONE and text is not None],
         "evidence": {"tables": list(entries), "reclaimed_bytes": reclaimed, "optimized": len(done)},
-    }  # fmt: skip
+    }
     states = {entry["state"] for entry in entries}
     if states & _NOT_DONE:
         result["status"] = "failed"
@@ -205,10 +204,7 @@ def defaults_of(defaults_file: str, socket: Optional[str]) -> database.Defaults:
     """How to reach the server: by an option file, or as this user over its Unix socket when there is none named."""
     if not defaults_file:
         return database.Defaults("", socket or None, None)
-    try:
-        return database.read_defaults(defaults_file)[0]
-    except database.DatabaseError as error:
-        raise OptimizeError(error.finding["message"]) from error
+    return database.read_defaults(defaults_file)[0]
 
 
 class Server:
@@ -236,20 +232,14 @@ class Server:
             self._connection.close()
 
     def _open(self, wait_s: float) -> Any:
-        where = self._defaults.socket or self._defaults.host or "localhost"
         try:
             return database.connect(self._defaults, self._schema, wait_s)
         except Exception as error:  # a server that answers garbage makes PyMySQL raise anything
-            raise OptimizeError(
-                msg("The database server at {where} can't be asked about {database}: {reason}", where=where,
-                    database=self._schema, reason=database.reason_of(error))
-            ) from error  # fmt: skip
+            raise unasked(self._defaults, self._schema, error) from error
 
     def rows(self, statement: str, values: Sequence[Any] = ()) -> list[Sequence[Any]]:
         """What a statement returns."""
-        with self._connection.cursor() as cursor:
-            cursor.execute(statement, tuple(values) or None)
-            return list(cursor.fetchall())
+        return database.rows(self._connection, statement, values)
 
     def prepare(self, lock_wait_s: int) -> None:
         """Bound the waits of this session, and see sizes as they are, not as they were a day ago."""
@@ -304,20 +294,12 @@ class Server:
             over.cancel()
             if not finished:
                 self._stop()
-        return outcome_of([Said(_text(row[2]).lower(), scrub_text(_text(row[3]))) for row in answer])
+        said = [(database.text_of(row[2]), database.text_of(row[3])) for row in answer]
+        return outcome_of([Said(kind.lower(), scrub_text(text)) for kind, text in said])
 
     def _stop(self) -> None:
-        with contextlib.suppress(Exception):
-            other = self._open(ANSWER_GRACE_S)
-            try:
-                with other.cursor() as cursor:
-                    cursor.execute(f"KILL QUERY {self.id}")
-            finally:
-                other.close()
-
-
-def _text(value: Any) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+        with contextlib.suppress(Exception), closing(self._open(ANSWER_GRACE_S)) as other:
+            database.rows(other, f"KILL QUERY {self.id}")
 
 
 def _of_error(error: Exception) -> tuple[str, str]:
@@ -351,7 +333,7 @@ def optimize(
 ) -> dict[str, Any]:
     """Look at the listed tables and rebuild those where it pays, one after the other; see :func:`summary`.
 
-    Raises :class:`OptimizeError` when the server can't be asked at all. One table's failure doesn't stop the others.
+    Raises :class:`OperatorError` when the server can't be asked at all. One table's failure doesn't stop the others.
     """
     deadline = time.monotonic() + limits.timeout_s
     entries: list[dict[str, Any]] = []
@@ -360,10 +342,10 @@ def optimize(
             server.prepare(limits.lock_wait_s)
             found = server.tables(list(dict.fromkeys(tables)))
         except Exception as error:  # the server went away or keeps its tables to itself
-            raise OptimizeError(
-                msg("The sizes of the tables of {database} can't be read: {reason}", database=schema,
-                    reason=database.reason_of(error))
-            ) from error  # fmt: skip
+            reason = database.reason_of(error)
+            raise OperatorError(
+                msg("The sizes of the tables of {database} can't be read: {reason}", database=schema, reason=reason)
+            ) from error
         for table in found:
             entry = _looked_at(table, limits)
             entries.append(entry)

@@ -15,10 +15,11 @@ from typing import Any
 
 from ..core.errors import OperatorError
 from ..core.messages import msg
-from ..system.files import FILE_MODE, free_bytes
+from ..system.files import FILE_MODE
 from . import state as database
 from .clients import PRODUCTS
-from .throwaway_server import GROWTH, Place, create_schema
+from .statements import closing, create_schema, drop_schema
+from .throwaway_server import CONNECT_S, GROWTH, Place, check_room
 
 METHOD = "scratch_schema"
 ACCOUNT = "orquestrador_verify"
@@ -46,8 +47,7 @@ def scratch_schema(
     :raises OperatorError: the account may do too little or too much, or there is no room.
     """
     name = schema_name(str(manifest["id"]))
-    connection = _connect(defaults_file, user)
-    try:
+    with closing(_connect(defaults_file, user)) as connection:
         _restricted(connection, user)
         _alone(connection)
         _drop_left(connection)
@@ -55,17 +55,13 @@ def scratch_schema(
         marker = os.path.join(directory, MARKER + name)
         os.close(os.open(marker, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, FILE_MODE))
         try:
-            _run(connection, lambda: create_schema(connection, name, manifest["server"]))
-            yield Place(
-                METHOD, name, (f"--defaults-file={defaults_file}", f"--user={user}"),
-                lambda: _connect(defaults_file, user, name), ", sql_log_bin = 0",
-            )  # fmt: skip
+            server = manifest["server"]
+            _run(connection, lambda: create_schema(connection, name, server["charset"], server["collation"]))
+            access = (f"--defaults-file={defaults_file}", f"--user={user}")
+            yield Place(METHOD, name, access, lambda: _connect(defaults_file, user, name), ", sql_log_bin = 0")
         finally:
             _drop(defaults_file, user, name)
             os.unlink(marker)
-    finally:
-        with contextlib.suppress(Exception):
-            connection.close()
 
 
 def sweep_schemas(directory: str, defaults_file: str, user: str) -> None:
@@ -80,22 +76,16 @@ def sweep_schemas(directory: str, defaults_file: str, user: str) -> None:
 def _connect(defaults_file: str, user: str, schema: str = "information_schema") -> Any:
     try:
         defaults, _ = database.read_defaults(defaults_file)
-        pymysql = database.import_pymysql(lean=defaults.socket is not None)
-        connection = pymysql.connect(
-            read_default_file=defaults.path, unix_socket=defaults.socket, user=user, database=schema, charset="utf8mb4",
-            connect_timeout=10, read_timeout=TIMEOUT_S, write_timeout=TIMEOUT_S,
-            ssl_disabled=defaults.socket is not None,
-        )  # fmt: skip
-        _run(connection, lambda: connection.cursor().execute("SET SESSION sql_log_bin = 0"))
-    except database.DatabaseError as error:
-        raise OperatorError(error.finding["message"]) from error
+        options = {"user": user, "charset": "utf8mb4", "connect_timeout": CONNECT_S}
+        connection = database.connect(defaults, schema, TIMEOUT_S, **options)
+        _run(connection, lambda: database.rows(connection, "SET SESSION sql_log_bin = 0"))
     except OperatorError:
         raise
     except Exception as error:
+        reason = database.reason_of(error)
         raise OperatorError(
-            msg("{user} can't log in to the database: {reason}: run the setup playbook", user=user,
-                reason=database.reason_of(error))
-        ) from error  # fmt: skip
+            msg("{user} can't log in to the database: {reason}: run the setup playbook", user=user, reason=reason)
+        ) from error
     return connection
 
 
@@ -110,15 +100,9 @@ def _run(connection: Any, work: Any) -> None:
         ) from error
 
 
-def _ask(connection: Any, statement: str, *values: Any) -> list[Any]:
-    with connection.cursor() as cursor:
-        cursor.execute(statement, values)
-        return list(cursor.fetchall())
-
-
 def _restricted(connection: Any, user: str) -> None:
     """Refuse an account that could touch anything else: what is restored is not to be trusted."""
-    for (line,) in _ask(connection, "SHOW GRANTS"):
+    for (line,) in database.rows(connection, "SHOW GRANTS"):
         found = _GRANT.match(str(line))
         rights = set(found.group(1).split(", ")) if found else set()
         own = found is not None and _OWN.fullmatch(found.group(2)) is not None
@@ -131,38 +115,31 @@ def _restricted(connection: Any, user: str) -> None:
 
 def _alone(connection: Any) -> None:
     """One proof at a time on a server; the lock ends with the connection, however that happens."""
-    if _ask(connection, "SELECT GET_LOCK('ops_verify', 0)")[0][0] != 1:
+    if database.rows(connection, "SELECT GET_LOCK('ops_verify', 0)")[0][0] != 1:
         raise OperatorError(msg("another proof is at work on this database server: wait"))
 
 
 def _drop_left(connection: Any) -> None:
-    for (name,) in _ask(connection, "SELECT SCHEMA_NAME FROM SCHEMATA WHERE SCHEMA_NAME LIKE 'ops\\_verify\\_%%'"):
+    for (name,) in database.rows(
+        connection, "SELECT SCHEMA_NAME FROM SCHEMATA WHERE SCHEMA_NAME LIKE 'ops\\_verify\\_%'"
+    ):
         if _NAME.fullmatch(str(name)):
-            _run(connection, lambda name=name: connection.cursor().execute(f"DROP DATABASE IF EXISTS `{name}`"))
+            _run(connection, lambda name=name: drop_schema(connection, str(name)))
 
 
 def _fits(connection: Any, manifest: Mapping[str, Any], size_bytes: int, reserve_bytes: int) -> None:
-    ((version, comment, place),) = _ask(connection, "SELECT VERSION(), @@version_comment, @@datadir")
+    ((version, comment, place),) = database.rows(connection, "SELECT VERSION(), @@version_comment, @@datadir")
     product = PRODUCTS[database.product_of(str(version), str(comment)).name].name
     if product != manifest["server"]["product"]:
+        theirs = str(manifest["server"]["product"])
         raise OperatorError(
-            msg("the backup is of {product}, but {other} runs here: prove it elsewhere",
-                product=str(manifest["server"]["product"]), other=product)
-        )  # fmt: skip
+            msg("the backup is of {product}, but {other} runs here: prove it elsewhere", product=theirs, other=product)
+        )
     with contextlib.suppress(OSError):  # a directory that can't be looked at, or a server elsewhere
-        free, needed = free_bytes(str(place)), int(size_bytes * GROWTH)
-        if free < needed + reserve_bytes:
-            raise OperatorError(
-                msg("the proof needs about {needed_bytes}, but {path} has {free_bytes} left: free some",
-                    needed_bytes=needed, free_bytes=free, path=str(place))
-            )  # fmt: skip
+        check_room(str(place), int(size_bytes * GROWTH), reserve_bytes)
 
 
 def _drop(defaults_file: str, user: str, name: str) -> None:
     """Over a connection of its own: the other one may have been idle for too long."""
-    connection = _connect(defaults_file, user)
-    try:
-        _run(connection, lambda: connection.cursor().execute(f"DROP DATABASE IF EXISTS `{name}`"))
-    finally:
-        with contextlib.suppress(Exception):
-            connection.close()
+    with closing(_connect(defaults_file, user)) as connection:
+        _run(connection, lambda: drop_schema(connection, name))

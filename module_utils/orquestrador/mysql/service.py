@@ -52,24 +52,40 @@ class Cause(NamedTuple):
 
 
 # (cause, level, what the line has), the first cause that a line names. L4 is for capacity, by the escalation matrix.
-_CAUSES: tuple[tuple[str, str, re.Pattern[str]], ...] = (
-    ("disk_full", "L4", re.compile(r"no space left on device|disk (?:is )?full|\berrno: 28\b|\berror(?: number)? 28\b"
-                                   r"|not enough (?:free )?(?:disk )?space", re.I)),
-    ("out_of_memory", "L4", re.compile(r"cannot allocate memory|out of memory|\berrno: 12\b", re.I)),
-    ("bad_config", "L3", re.compile(r"unknown (?:variable|option|suffix)|ambiguous option|invalid value for"
-                                    r"|found option without preceding group|requires an argument"
-                                    r"|error while setting value", re.I)),
-    ("not_writable", "L3", re.compile(r"permission denied|\berrno: 13\b|\berror(?: number)? 13\b|not writable"
-                                      r"|read-only file system|\berrno: 30\b|error writing|can't create", re.I)),
-    ("port_taken", "L3", re.compile(r"address already in use|do you already have another (?:mysqld|server)"
-                                    r"|unable to lock .*error: 11", re.I)),
-    ("corrupted", "L3", re.compile(r"corrupt|assertion failure|innodb_force_recovery|checksum mismatch", re.I)),
-)  # fmt: skip
+_CAUSES = (
+    (
+        "disk_full",
+        "L4",
+        r"no space left on device|disk (?:is )?full|\berrno: 28\b|\berror(?: number)? 28\b"
+        r"|not enough (?:free )?(?:disk )?space",
+    ),
+    ("out_of_memory", "L4", r"cannot allocate memory|out of memory|\berrno: 12\b"),
+    (
+        "bad_config",
+        "L3",
+        r"unknown (?:variable|option|suffix)|ambiguous option|invalid value for|requires an argument"
+        r"|found option without preceding group|error while setting value",
+    ),
+    (
+        "not_writable",
+        "L3",
+        r"permission denied|\berrno: 13\b|\berror(?: number)? 13\b|not writable"
+        r"|read-only file system|\berrno: 30\b|error writing|can't create",
+    ),
+    (
+        "port_taken",
+        "L3",
+        r"address already in use|do you already have another (?:mysqld|server)|unable to lock .*error: 11",
+    ),
+    ("corrupted", "L3", r"corrupt|assertion failure|innodb_force_recovery|checksum mismatch"),
+)
 _ERROR = re.compile(r"\[(?:ERROR|FATAL)\]|\bERROR\b|\bfatal\b|\berror:", re.I)
 _START = re.compile(r"MySQL Server - start|starting as process|Starting MariaDB", re.I)
 # What follows from the error before it, and says nothing of its own.
-_ECHO = re.compile(r"\bAborting\b|Data Dictionary initialization failed|Failed with result|Main process exited"
-                   r"|Failed to start|Plugin initialization aborted|Failed to initialize DD Storage")  # fmt: skip
+_ECHO = re.compile(
+    r"\bAborting\b|Data Dictionary initialization failed|Failed with result|Main process exited"
+    r"|Failed to start|Plugin initialization aborted|Failed to initialize DD Storage"
+)
 
 
 def parse_show(text: str) -> dict[str, str]:
@@ -195,6 +211,6 @@ def cause_of(lines: Iterable[str]) -> Optional[Cause]:
     errors = [line.strip() for line in lines if _ERROR.search(line) and not _ECHO.search(line)]
     for line in errors:
         for name, level, pattern in _CAUSES:
-            if pattern.search(line):
+            if re.search(pattern, line, re.I):
                 return Cause(name, line, level)
     return Cause("unknown", errors[-1], "L3") if errors else None

@@ -47,9 +47,7 @@ class Root:
 
     def rows(self, statement: str, values: Sequence[Any] = ()) -> list[Sequence[Any]]:
         """What a statement returns."""
-        with self._connection.cursor() as cursor:
-            cursor.execute(statement, tuple(values) or None)
-            return list(cursor.fetchall())
+        return database.rows(self._connection, statement, values)
 
     def close(self) -> None:
         """Say goodbye; a server that does not listen any more is left."""
@@ -120,17 +118,16 @@ def parse_sessions(rows: Iterable[Sequence[Any]], changing: Iterable[int] = ()) 
     for row in rows:
         try:
             number, seconds = int(row[0]), float(row[4] or 0)
-            user, where, command, state = (_text(row[i]) for i in (1, 2, 3, 5))
+            user, where, command, state = (database.text_of(row[i]) for i in (1, 2, 3, 5))
         except (TypeError, ValueError, IndexError):
             continue
         if user in SERVER_USERS or command in COPYING:
             continue
         host, _, port = where.rpartition(":")
         known = port.isdigit() and bool(host)
-        found.append(
-            Session(number, user, host if known else where, int(port) if known else None, command, max(seconds, 0.0),
-                    state, number in busy)
-        )  # fmt: skip
+        host, number_of_port = (host, int(port)) if known else (where, None)
+        busy_s = max(seconds, 0.0)
+        found.append(Session(number, user, host, number_of_port, command, busy_s, state, number in busy))
     return found
 
 
@@ -146,11 +143,10 @@ def holders(found: Iterable[Session], own_ports: Iterable[int] = ()) -> list[dic
         age = next((f"< {name}" for limit, name in AGES if session.seconds < limit), f"> {AGES[-1][1]}")
         key = (session.user, session.host, session.command, age, session.port in ports)
         groups.setdefault(key, []).append(session.seconds)
-    rows = [
-        {"user": user, "host": host, "command": command, "age": age, "sessions": len(seconds),
-         "longest_s": round(max(seconds), 1), "app": app}
-        for (user, host, command, age, app), seconds in groups.items()
-    ]  # fmt: skip
+    rows = []
+    for (user, host, command, age, app), seconds in groups.items():
+        figures = {"sessions": len(seconds), "longest_s": round(max(seconds), 1)}
+        rows.append({"user": user, "host": host, "command": command, "age": age, "app": app, **figures})
     return sorted(rows, key=lambda row: (-int(str(row["sessions"])), str(row["user"]), str(row["age"])))[:MAX_GROUPS]
 
 
@@ -237,7 +233,7 @@ _MARIADB_WAITS = (
         "SELECT '', p.ID, p.TIME_MS / 1000, LEFT(p.INFO, 2000), NULL, NULL, NULL FROM information_schema.processlist p"
         " WHERE p.STATE LIKE 'Waiting for %lock' LIMIT 500",
     ),
-)  # fmt: skip
+)
 
 
 def waits(root: Root, least_s: float = 1.0) -> list[dict[str, Any]]:
@@ -255,8 +251,8 @@ def waits(root: Root, least_s: float = 1.0) -> list[dict[str, Any]]:
             if database.reason_of(error) in ("timeout", "lost"):
                 raise
             continue
-        fresh = [row for row in rows if row[4] is not None or _number(row[1]) not in told]
-        told |= {_number(row[1]) for row in rows}
+        fresh = [row for row in rows if row[4] is not None or database.integer(row[1]) not in told]
+        told |= {database.integer(row[1]) for row in rows}
         found += [(kind, *row) for row in fresh]
     if not found:
         return []
@@ -270,39 +266,26 @@ def parse_waits(
     """See :func:`waits`; rows are ``(kind, object, waiter, waited, its statement, blocker, age, its statement)``."""
     found: dict[tuple[int, Optional[int]], dict[str, Any]] = {}
     for kind, name, waiter, waited, waiting, blocker, age, blocking in rows:
-        number, other = _number(waiter), _number(blocker) if blocker is not None else None
+        number, other = database.integer(waiter), database.integer(blocker) if blocker is not None else None
         waited_s = float(waited or 0)
         if waited_s < least_s or (number, other) in found:
             continue
         who, holds = everybody.get(number), everybody.get(other) if other is not None else None
         found[number, other] = {
             "kind": kind,
-            "object": _text(name).replace("`", "") or None,
+            "object": database.text_of(name).replace("`", "") or None,
             "waiter": number,
             "waiter_user": who.user if who else None,
             "waited_s": round(waited_s, 1),
-            "waiting_query": database.normalise(_text(waiting)) or None,
+            "waiting_query": database.normalise(database.text_of(waiting)) or None,
             "blocker": other,
             "blocker_user": holds.user if holds else None,
             "blocker_host": holds.host if holds else None,
             "blocker_command": holds.command if holds else None,
             "blocker_s": round(float(age), 1) if age is not None else None,
-            "blocking_query": database.normalise(_text(blocking)) or None,
+            "blocking_query": database.normalise(database.text_of(blocking)) or None,
         }
     # Somebody who waits himself is not the cause.
     waiting_too = {entry["waiter"] for entry in found.values()}
     causes = [entry for entry in found.values() if entry["blocker"] not in waiting_too] or list(found.values())
     return sorted(causes, key=lambda entry: -float(entry["waited_s"]))[:MAX_WAITS]
-
-
-def _number(value: Any) -> int:
-    try:
-        return int(value)
-    except (TypeError, ValueError):
-        return 0
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return ""
-    return value.decode("utf-8", "replace") if isinstance(value, (bytes, bytearray)) else str(value)

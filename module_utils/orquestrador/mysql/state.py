@@ -19,6 +19,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Optional
 
+from ..core.errors import OperatorError
 from ..core.messages import finding, msg
 from ..core.types import DatabaseState, Finding, Message
 
@@ -105,6 +106,13 @@ def normalise(query: str) -> str:
     return text if len(text) <= MAX_QUERY else text[: MAX_QUERY - 1] + "…"
 
 
+def text_of(value: Any) -> str:
+    """What the server said as text; nothing for nothing."""
+    if isinstance(value, (bytes, bytearray)):
+        return bytes(value).decode("utf-8", "replace")
+    return "" if value is None else str(value)
+
+
 def _as_text(value: Any, limit: int = 100) -> Optional[str]:
     if isinstance(value, (bytes, bytearray)):
         value = bytes(value).decode("utf-8", "replace")
@@ -174,11 +182,11 @@ class Defaults(NamedTuple):
     host: Optional[str]
 
 
-class DatabaseError(Exception):
-    """The collector can't go on; ``finding`` says why."""
+class DatabaseError(OperatorError):
+    """Nothing can be asked; ``finding`` says why."""
 
     def __init__(self, finding: Finding) -> None:
-        super().__init__(finding["code"])
+        super().__init__(finding["message"])
         self.finding = finding
 
 
@@ -258,20 +266,19 @@ def import_pymysql(lean: bool) -> Any:
     return pymysql
 
 
-def connect(defaults: Defaults, database: str, timeout_s: float) -> Any:
-    """Open a connection through PyMySQL, every wait bounded by ``timeout_s``."""
+def connect(defaults: Defaults, database: Optional[str], timeout_s: float, **options: Any) -> Any:
+    """Open a connection through PyMySQL, every wait bounded by ``timeout_s``; ``options`` are PyMySQL's own."""
     pymysql = import_pymysql(lean=defaults.socket is not None)
-    return pymysql.connect(
-        read_default_file=defaults.path,
-        unix_socket=defaults.socket,
-        database=database,
-        connect_timeout=timeout_s,
-        read_timeout=timeout_s,
-        write_timeout=timeout_s,
-        autocommit=None,  # one statement less; nothing is written
+    usual = {
+        "read_default_file": defaults.path,
+        "unix_socket": defaults.socket,
+        "database": database,
+        **dict.fromkeys(("connect_timeout", "read_timeout", "write_timeout"), timeout_s),
+        "autocommit": None,  # one statement less: as the server has it, which is on
         # PyMySQL 1.2 prepares TLS before it knows whether it is wanted: loading the certificates takes 30 to 100 ms.
-        ssl_disabled=defaults.socket is not None,
-    )
+        "ssl_disabled": defaults.socket is not None,
+    }
+    return pymysql.connect(**{**usual, **options})
 
 
 def reason_of(error: BaseException) -> str:
@@ -340,13 +347,15 @@ def _failure(error: BaseException, where: str, database: str) -> Finding:
     return _finding(CODES.get(reason, reason), texts.get(reason, default), hint)
 
 
-def _rows(connection: Any, statement: str, values: Sequence[Any] = ()) -> list[Sequence[Any]]:
+def rows(connection: Any, statement: str, values: Sequence[Any] = ()) -> list[Sequence[Any]]:
+    """What a statement returns."""
     with connection.cursor() as cursor:
         cursor.execute(statement, tuple(values) or None)
         return list(cursor.fetchall())
 
 
-def _integer(value: Any) -> int:
+def integer(value: Any) -> int:
+    """A whole number of the server's, 0 for what is none."""
     try:
         return int(value)
     except (TypeError, ValueError):
@@ -364,7 +373,7 @@ def _processlist(connection: Any, product: Product, slow_s: float) -> list[Seque
             f" FROM {source} LIMIT {MAX_ROWS}"
         )
         try:
-            return _rows(connection, statement, (slow_s, FETCHED_QUERY))
+            return rows(connection, statement, (slow_s, FETCHED_QUERY))
         except Exception as error:  # no right or no such table: the next source may do
             if reason_of(error) in ("timeout", "lost"):
                 raise
@@ -378,7 +387,7 @@ def _observe(
     """Fill ``state`` from a connection; what can't be asked for becomes a finding and leaves ``None``."""
     findings: list[Finding] = []
     version, comment, allowed, own_id, user = (
-        *_rows(
+        *rows(
             connection,
             "SELECT VERSION(), @@version_comment, @@max_connections, CONNECTION_ID(), SUBSTRING_INDEX(USER(), '@', 1)",
         )[0],
@@ -391,30 +400,30 @@ def _observe(
     state["product"] = product.name
     status = {
         str(_as_text(row[0])).lower(): row[1]
-        for row in _rows(
+        for row in rows(
             connection,
             "SHOW GLOBAL STATUS WHERE Variable_name IN"
             " ('Threads_connected', 'Threads_running', 'Max_used_connections', 'Uptime')",
         )
     }
-    state["uptime_s"] = _integer(status.get("uptime"))
+    state["uptime_s"] = integer(status.get("uptime"))
     threads = {
-        "connected": _integer(status.get("threads_connected")),
-        "running": _integer(status.get("threads_running")),
-        "max_used": _integer(status.get("max_used_connections")),
-        "allowed": _integer(allowed),
+        "connected": integer(status.get("threads_connected")),
+        "running": integer(status.get("threads_running")),
+        "max_used": integer(status.get("max_used_connections")),
+        "allowed": integer(allowed),
     }
     state["threads"] = threads
     try:
-        rows = _processlist(connection, product, slow_s)
+        threads_seen = _processlist(connection, product, slow_s)
     except Exception as error:  # noqa: BLE001 - whatever it is, the figures above stand
         findings.append(_finding("no_processlist", msg("The list of running statements can't be read"), _GRANT_HINT))
         if reason_of(error) in ("timeout", "lost"):
             findings.append(_finding("timeout", msg("The database server stopped answering"), None))
         return findings
-    state["slow"] = slow_queries(rows, _integer(own_id), slow_s)
-    own_only = all(_as_text(row[1]) == _as_text(user) for row in rows)
-    if own_only and threads["connected"] > len(rows):
+    state["slow"] = slow_queries(threads_seen, integer(own_id), slow_s)
+    own_only = all(_as_text(row[1]) == _as_text(user) for row in threads_seen)
+    if own_only and threads["connected"] > len(threads_seen):
         text = msg("The account sees its own statements only, so that long-running ones of others are missed")
         findings.append(_finding("limited_view", text, _GRANT_HINT))
     return findings

@@ -11,6 +11,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Optional
 
+from . import state as database
+from .statements import quoted
+
 Structure = dict[str, dict[str, str]]
 MAX_DIFFERENCES = 5
 
@@ -21,20 +24,20 @@ class Kind(NamedTuple):
     name: str
     source: str
     schema: str
-    columns: tuple[str, ...]
-    mysql: tuple[str, ...] = ()
-    mariadb: tuple[str, ...] = ()
+    columns: str
+    mysql: str = ""
+    mariadb: str = ""
     where: str = ""
 
 
-_DEFINED = ("SQL_MODE", "CHARACTER_SET_CLIENT", "COLLATION_CONNECTION", "DATABASE_COLLATION")
+_DEFINED = "SQL_MODE, CHARACTER_SET_CLIENT, COLLATION_CONNECTION, DATABASE_COLLATION"
 # Counters, times and estimates are left out: they are not structure and differ after any restore.
 KINDS = (
     Kind(
         "tables",
         "TABLES",
         "TABLE_SCHEMA",
-        ("TABLE_NAME", "TABLE_TYPE", "ENGINE", "ROW_FORMAT", "TABLE_COLLATION", "CREATE_OPTIONS", "TABLE_COMMENT"),
+        "TABLE_NAME, TABLE_TYPE, ENGINE, ROW_FORMAT, TABLE_COLLATION, CREATE_OPTIONS, TABLE_COMMENT",
         # An invalid view's comment is an error message.
         where=" AND TABLE_TYPE <> 'VIEW'",
     ),
@@ -42,9 +45,9 @@ KINDS = (
         "columns",
         "COLUMNS",
         "TABLE_SCHEMA",
-        ("TABLE_NAME", "ORDINAL_POSITION", "COLUMN_NAME", "COLUMN_DEFAULT", "IS_NULLABLE", "COLUMN_TYPE",
-         "CHARACTER_SET_NAME", "COLLATION_NAME", "COLUMN_KEY", "EXTRA", "COLUMN_COMMENT", "GENERATION_EXPRESSION"),
-        mysql=("SRS_ID",),
+        "TABLE_NAME, ORDINAL_POSITION, COLUMN_NAME, COLUMN_DEFAULT, IS_NULLABLE, COLUMN_TYPE, CHARACTER_SET_NAME, "
+        "COLLATION_NAME, COLUMN_KEY, EXTRA, COLUMN_COMMENT, GENERATION_EXPRESSION",
+        mysql="SRS_ID",
         where=" AND TABLE_NAME IN (SELECT TABLE_NAME FROM information_schema.TABLES"
         " WHERE TABLE_SCHEMA = DATABASE() AND TABLE_TYPE <> 'VIEW')",
     ),
@@ -52,83 +55,82 @@ KINDS = (
         "indexes",
         "STATISTICS",
         "TABLE_SCHEMA",
-        ("TABLE_NAME", "INDEX_NAME", "SEQ_IN_INDEX", "NON_UNIQUE", "COLUMN_NAME", "COLLATION", "SUB_PART", "NULLABLE",
-         "INDEX_TYPE", "INDEX_COMMENT"),
-        mysql=("IS_VISIBLE", "EXPRESSION"),
-        mariadb=("IGNORED",),
+        "TABLE_NAME, INDEX_NAME, SEQ_IN_INDEX, NON_UNIQUE, COLUMN_NAME, COLLATION, SUB_PART, NULLABLE, "
+        "INDEX_TYPE, INDEX_COMMENT",
+        mysql="IS_VISIBLE, EXPRESSION",
+        mariadb="IGNORED",
     ),
     Kind(
         "keys",
         "KEY_COLUMN_USAGE",
         "TABLE_SCHEMA",
-        ("TABLE_NAME", "CONSTRAINT_NAME", "ORDINAL_POSITION", "COLUMN_NAME", "REFERENCED_TABLE_SCHEMA",
-         "REFERENCED_TABLE_NAME", "REFERENCED_COLUMN_NAME"),
+        "TABLE_NAME, CONSTRAINT_NAME, ORDINAL_POSITION, COLUMN_NAME, REFERENCED_TABLE_SCHEMA, "
+        "REFERENCED_TABLE_NAME, REFERENCED_COLUMN_NAME",
     ),
     Kind(
         "references",
         "REFERENTIAL_CONSTRAINTS",
         "CONSTRAINT_SCHEMA",
-        ("TABLE_NAME", "CONSTRAINT_NAME", "MATCH_OPTION", "UPDATE_RULE", "DELETE_RULE"),
+        "TABLE_NAME, CONSTRAINT_NAME, MATCH_OPTION, UPDATE_RULE, DELETE_RULE",
     ),
-    Kind("checks", "CHECK_CONSTRAINTS", "CONSTRAINT_SCHEMA", ("CONSTRAINT_NAME", "CHECK_CLAUSE")),
+    Kind("checks", "CHECK_CONSTRAINTS", "CONSTRAINT_SCHEMA", "CONSTRAINT_NAME, CHECK_CLAUSE"),
     Kind(
         "partitions",
         "PARTITIONS",
         "TABLE_SCHEMA",
-        ("TABLE_NAME", "PARTITION_NAME", "SUBPARTITION_NAME", "PARTITION_ORDINAL_POSITION", "PARTITION_METHOD",
-         "PARTITION_EXPRESSION", "PARTITION_DESCRIPTION"),
+        "TABLE_NAME, PARTITION_NAME, SUBPARTITION_NAME, PARTITION_ORDINAL_POSITION, PARTITION_METHOD, "
+        "PARTITION_EXPRESSION, PARTITION_DESCRIPTION",
         where=" AND PARTITION_NAME IS NOT NULL",
     ),
     Kind(
         "views",
         "VIEWS",
         "TABLE_SCHEMA",
-        ("TABLE_NAME", "VIEW_DEFINITION", "CHECK_OPTION", "SECURITY_TYPE", "CHARACTER_SET_CLIENT",
-         "COLLATION_CONNECTION"),
+        "TABLE_NAME, VIEW_DEFINITION, CHECK_OPTION, SECURITY_TYPE, CHARACTER_SET_CLIENT, COLLATION_CONNECTION",
     ),
     Kind(
         "routines",
         "ROUTINES",
         "ROUTINE_SCHEMA",
-        ("ROUTINE_NAME", "ROUTINE_TYPE", "DTD_IDENTIFIER", "ROUTINE_DEFINITION", "IS_DETERMINISTIC", "SQL_DATA_ACCESS",
-         "SECURITY_TYPE", "ROUTINE_COMMENT", *_DEFINED),
+        "ROUTINE_NAME, ROUTINE_TYPE, DTD_IDENTIFIER, ROUTINE_DEFINITION, IS_DETERMINISTIC, SQL_DATA_ACCESS, "
+        f"SECURITY_TYPE, ROUTINE_COMMENT, {_DEFINED}",
     ),
     Kind(
         "parameters",
         "PARAMETERS",
         "SPECIFIC_SCHEMA",
-        ("SPECIFIC_NAME", "ROUTINE_TYPE", "ORDINAL_POSITION", "PARAMETER_MODE", "PARAMETER_NAME", "DTD_IDENTIFIER"),
+        "SPECIFIC_NAME, ROUTINE_TYPE, ORDINAL_POSITION, PARAMETER_MODE, PARAMETER_NAME, DTD_IDENTIFIER",
     ),
     Kind(
         "triggers",
         "TRIGGERS",
         "TRIGGER_SCHEMA",
-        ("TRIGGER_NAME", "EVENT_MANIPULATION", "EVENT_OBJECT_TABLE", "ACTION_ORDER", "ACTION_STATEMENT",
-         "ACTION_TIMING", *_DEFINED),
+        "TRIGGER_NAME, EVENT_MANIPULATION, EVENT_OBJECT_TABLE, ACTION_ORDER, ACTION_STATEMENT, ACTION_TIMING, "
+        f"{_DEFINED}",
     ),
     Kind(
         "events",
         "EVENTS",
         "EVENT_SCHEMA",
-        ("EVENT_NAME", "TIME_ZONE", "EVENT_DEFINITION", "EVENT_TYPE", "EXECUTE_AT", "INTERVAL_VALUE", "INTERVAL_FIELD",
-         "STARTS", "ENDS", "STATUS", "ON_COMPLETION", "EVENT_COMMENT", *_DEFINED),
+        "EVENT_NAME, TIME_ZONE, EVENT_DEFINITION, EVENT_TYPE, EXECUTE_AT, INTERVAL_VALUE, INTERVAL_FIELD, STARTS, "
+        f"ENDS, STATUS, ON_COMPLETION, EVENT_COMMENT, {_DEFINED}",
     ),
     # By themselves, because an account without the right to give objects to others can restore all but these.
-    Kind("view owners", "VIEWS", "TABLE_SCHEMA", ("TABLE_NAME", "DEFINER")),
-    Kind("routine owners", "ROUTINES", "ROUTINE_SCHEMA", ("ROUTINE_NAME", "ROUTINE_TYPE", "DEFINER")),
-    Kind("trigger owners", "TRIGGERS", "TRIGGER_SCHEMA", ("TRIGGER_NAME", "DEFINER")),
-    Kind("event owners", "EVENTS", "EVENT_SCHEMA", ("EVENT_NAME", "DEFINER")),
-)  # fmt: skip
+    Kind("view owners", "VIEWS", "TABLE_SCHEMA", "TABLE_NAME, DEFINER"),
+    Kind("routine owners", "ROUTINES", "ROUTINE_SCHEMA", "ROUTINE_NAME, ROUTINE_TYPE, DEFINER"),
+    Kind("trigger owners", "TRIGGERS", "TRIGGER_SCHEMA", "TRIGGER_NAME, DEFINER"),
+    Kind("event owners", "EVENTS", "EVENT_SCHEMA", "EVENT_NAME, DEFINER"),
+)
 CODE = frozenset({"routines", "parameters", "triggers", "events"})
 OWNERS = frozenset(kind.name for kind in KINDS if kind.name.endswith(" owners"))
 
 
 def statement(kind: Kind, product: str) -> str:
     """The query for one kind of objects of the connection's schema."""
-    extra = kind.mysql if product == "mysql" else kind.mariadb
+    columns = ", ".join(filter(None, (kind.columns, kind.mysql if product == "mysql" else kind.mariadb)))
     # Names from the table above, no input.
     return (
-        f"SELECT {', '.join((*kind.columns, *extra))} FROM information_schema.{kind.source}"  # noqa: S608
+        f"SELECT {columns} FROM information_schema.{kind.source}"  # noqa: S608
         f" WHERE {kind.schema} = DATABASE(){kind.where}"
     )
 
@@ -148,14 +150,16 @@ def read(connection: Any, product: str, renamed: Optional[tuple[str, str]] = Non
     """
     found: Structure = {}
     own, other = renamed or ("", "")
+
+    def rename(value: Any) -> Any:
+        if value == own:
+            return other
+        return value.replace(quoted(own), quoted(other)) if isinstance(value, str) else value
+
     for kind in KINDS:
-        with connection.cursor() as cursor:
-            cursor.execute(statement(kind, product))
-            rows = cursor.fetchall()
+        rows = database.rows(connection, statement(kind, product))
         if own != other:
-            quoted, instead = (f"`{name.replace('`', '``')}`" for name in (own, other))
-            rows = [[other if value == own else value.replace(quoted, instead) if isinstance(value, str) else value
-                     for value in row] for row in rows]  # fmt: skip
+            rows = [[rename(value) for value in row] for row in rows]
         found[kind.name] = digests(rows)
     return found
 

@@ -13,9 +13,10 @@ from typing import Any
 from ..core.errors import OperatorError
 from ..core.messages import msg
 from ..core.redact import scrub_text
-from . import sessions as database_sessions
+from . import sessions
 from . import state as database
-from .optimize import quoted
+from .optimize import DONE
+from .statements import quoted
 
 REPAIRABLE = frozenset(("myisam", "aria", "archive", "csv"))
 SOUND, REPAIRED, DAMAGED, MISSING, UNCHECKED = "sound", "repaired", "damaged", "missing", "unchecked"
@@ -25,16 +26,14 @@ LEAST_S = 1.0
 
 def verdict_of(rows: Iterable[Sequence[Any]]) -> tuple[bool, str]:
     """``(sound, what was said)`` of the answer to CHECK or REPAIR TABLE, rows of ``(table, operation, type, text)``."""
-    told = [(_text(row[2]).lower(), _text(row[3])) for row in rows if len(row) > 3]
+    told = [(database.text_of(row[2]).lower(), database.text_of(row[3])) for row in rows if len(row) > 3]
     errors = [text for kind, text in told if kind == "error"]
-    sound = any(
-        kind == "status" and text.strip().upper() in ("OK", "TABLE IS ALREADY UP TO DATE") for kind, text in told
-    )
+    sound = any(kind == "status" and text.strip().upper() in DONE for kind, text in told)
     said = errors or [text for kind, text in told if kind == "warning"] or [text for _, text in told]
     return sound and not errors, scrub_text(" ".join((said or ["no answer"])[0].split()))[:200]
 
 
-def damaged(root: database_sessions.Root, schema: str, names: Iterable[str]) -> list[str]:
+def damaged(root: sessions.Root, schema: str, names: Iterable[str]) -> list[str]:
     """Of tables that were called crashed, those that still are, or that can't be checked in a moment."""
     found = []
     for name in names:
@@ -56,7 +55,7 @@ def mend(names: Sequence[str], *, schema: str, socket: Any, seconds: float) -> l
     deadline = time.monotonic() + seconds
     found: list[dict[str, Any]] = []
     try:
-        with database_sessions.as_root(socket, max(seconds, LEAST_S)) as root:
+        with sessions.as_root(socket, max(seconds, LEAST_S)) as root:
             # Who waits for the metadata lock has everybody wait behind him.
             root.rows("SET SESSION lock_wait_timeout = %s", (max(int(seconds / 4), 1),))
             for name in names:
@@ -71,7 +70,7 @@ def mend(names: Sequence[str], *, schema: str, socket: Any, seconds: float) -> l
     return found
 
 
-def _one(root: database_sessions.Root, schema: str, name: str, deadline: float) -> dict[str, Any]:
+def _one(root: sessions.Root, schema: str, name: str, deadline: float) -> dict[str, Any]:
     began = time.monotonic()
     if deadline - began < LEAST_S:
         return _entry(name, UNCHECKED, "")
@@ -80,7 +79,7 @@ def _one(root: database_sessions.Root, schema: str, name: str, deadline: float) 
     if not rows:
         return _entry(name, MISSING, "")
     # A table whose file can't be opened has no engine in the list, but SHOW CREATE TABLE may still tell; CHECK does.
-    engine = _text(rows[0][1]).lower()
+    engine = database.text_of(rows[0][1]).lower()
     table = f"{quoted(schema)}.{quoted(name)}"
     sound, said = verdict_of(root.rows(f"CHECK TABLE {table} MEDIUM"))
     if sound:
@@ -96,9 +95,3 @@ def _one(root: database_sessions.Root, schema: str, name: str, deadline: float) 
 def _entry(name: str, state: str, said: str, engine: str = "", began: float = 0.0) -> dict[str, Any]:
     took = round(time.monotonic() - began, 2) if began else 0.0
     return {"table": name, "engine": engine or None, "state": state, "said": said or None, "took_s": took}
-
-
-def _text(value: Any) -> str:
-    if value is None:
-        return ""
-    return value.decode("utf-8", "replace") if isinstance(value, (bytes, bytearray)) else str(value)

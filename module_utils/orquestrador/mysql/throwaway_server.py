@@ -25,15 +25,20 @@ from ..system.files import SCRATCH, free_bytes
 from ..system.pipeline import Pipeline
 from . import state as database
 from .clients import PRODUCTS, Product, find, need
+from .statements import closing, create_schema
 
 START_S, GONE_S = 60.0, 10.0
 GROWTH = 3.0  # of the tables' size: restored tables, their undo and redo
 BASE_BYTES = 400 * 1024 * 1024  # of an empty data directory and its logs
 ZONES = "/usr/share/zoneinfo"
 MAX_SOCKET = 100  # characters that a Unix socket's path may have, less some
-_SETTINGS = ("--skip-networking", "--event-scheduler=OFF", "--skip-log-bin", "--max-allowed-packet=1G",
-             "--innodb-flush-log-at-trx-commit=0", "--innodb-doublewrite=0", "--innodb-buffer-pool-size=256M",
-             "--innodb-flush-method=nosync", "--innodb-stats-auto-recalc=OFF", "--performance-schema=OFF")  # fmt: skip
+CONNECT_S, ANSWER_S = 10.0, 60.0
+_CARELESS = ("--innodb-flush-method=nosync", "--innodb-doublewrite=0")
+_SETTINGS = (
+    *("--skip-networking", "--event-scheduler=OFF", "--skip-log-bin", "--max-allowed-packet=1G", *_CARELESS),
+    *("--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=256M", "--innodb-stats-auto-recalc=OFF"),
+    "--performance-schema=OFF",
+)
 _OWN = {"mysql": ("--mysqlx=OFF", "--log-error-verbosity=1", "--innodb-redo-log-capacity=256M"), "mariadb": ()}
 
 _ZONE = re.compile(r"[A-Za-z0-9_+-]+(?:/[A-Za-z0-9_+-]+)*")
@@ -66,14 +71,10 @@ def throwaway_server(
     product = PRODUCTS[str(server["product"])]
     program = find(product.servers)
     if program is None:
-        raise NoServerError(msg("{program} is not installed here: no throwaway server can be started",
-                           program=product.servers[0]))  # fmt: skip
-    needed, free = int(size_bytes * GROWTH) + BASE_BYTES, free_bytes(directory)
-    if free < needed + reserve_bytes:
-        raise OperatorError(
-            msg("the proof needs about {needed_bytes}, but {path} has {free_bytes} left: free some",
-                needed_bytes=needed, free_bytes=free, path=directory)
-        )  # fmt: skip
+        raise NoServerError(
+            msg("{program} is not installed here: no throwaway server can be started", program=product.servers[0])
+        )
+    check_room(directory, int(size_bytes * GROWTH) + BASE_BYTES, reserve_bytes)
     place = tempfile.mkdtemp(prefix=SCRATCH, dir=directory)
     data, socket = os.path.join(place, "data"), os.path.join(place, "s")
     lower = f"--lower-case-table-names={int(server['lower_case_table_names'])}"
@@ -81,16 +82,26 @@ def throwaway_server(
         if len(socket) > MAX_SOCKET:
             raise OperatorError(msg("{path} is too long for a socket: use a shorter backup_dir", path=place))
         _initialise(product, program, data, lower, deadline)
-        argv = [program, "--no-defaults", f"--datadir={data}", f"--socket={socket}", f"--pid-file={place}/pid",
-                f"--tmpdir={place}", lower, *_SETTINGS, *_OWN[product.name]]  # fmt: skip
+        files = [f"--datadir={data}", f"--socket={socket}", f"--pid-file={place}/pid", f"--tmpdir={place}"]
+        argv = [program, "--no-defaults", *files, lower, *_SETTINGS, *_OWN[product.name]]
         with Pipeline(deadline, 10**9) as pipeline:
             pipeline.start("the throwaway server", argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
             pipeline.watch()
             _create(pipeline, socket, schema, server, deadline)
-            yield Place("throwaway_server", schema, ("--no-defaults", f"--socket={socket}", "--user=root"),
-                        lambda: _connect(socket, schema))  # fmt: skip
+            access = ("--no-defaults", f"--socket={socket}", "--user=root")
+            yield Place("throwaway_server", schema, access, lambda: _connect(socket, schema))
     finally:
         shutil.rmtree(place, ignore_errors=True)
+
+
+def check_room(path: str, needed: int, reserve_bytes: int) -> None:
+    """:class:`OperatorError` when a proof would not leave what has to be left."""
+    free = free_bytes(path)
+    if free < needed + reserve_bytes:
+        facts: dict[str, Any] = {"needed_bytes": needed, "free_bytes": free, "path": path}
+        raise OperatorError(
+            msg("the proof needs about {needed_bytes}, but {path} has {free_bytes} left: free some", **facts)
+        )
 
 
 def sweep_servers(directory: str) -> None:
@@ -107,17 +118,6 @@ def sweep_servers(directory: str) -> None:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def create_schema(connection: Any, schema: str, server: Mapping[str, Any]) -> None:
-    """Create an empty schema with the character set of the dumped one."""
-    with connection.cursor() as cursor:
-        # Words of the server's own, which it would not take were they anything else.
-        cursor.execute(
-            "CREATE DATABASE `{}` CHARACTER SET {} COLLATE {}".format(
-                schema.replace("`", "``"), _word(server["charset"]), _word(server["collation"])
-            )
-        )
-
-
 def _serves(pid: int, path: str) -> bool:
     """Whether a process is the server of a directory."""
     try:
@@ -129,16 +129,15 @@ def _serves(pid: int, path: str) -> bool:
 
 def _initialise(product: Product, program: str, data: str, lower: str, deadline: float) -> None:
     if product.name == "mysql":
-        argv = [program, "--no-defaults", "--initialize-insecure", f"--datadir={data}", lower,
-                "--innodb-flush-method=nosync", "--innodb-doublewrite=0"]  # fmt: skip
+        argv = [program, "--no-defaults", "--initialize-insecure", f"--datadir={data}", lower, *_CARELESS]
     else:
-        argv = [need("mariadb-install-db"), "--no-defaults", f"--datadir={data}", "--skip-test-db",
-                "--auth-root-authentication-method=normal"]  # fmt: skip
+        own = ["--skip-test-db", "--auth-root-authentication-method=normal"]
+        argv = [need("mariadb-install-db"), "--no-defaults", f"--datadir={data}", *own]
     done = run(argv, timeout_s=min(max(deadline - time.monotonic(), 1.0), START_S))
     if done.code != 0:
         lines = (done.stderr or done.stdout).decode("utf-8", "replace").strip().splitlines()
-        raise NoServerError(msg("no throwaway server can be prepared in {path}: {reason}", path=os.path.dirname(data),
-                           reason=lines[-1][:300] if lines else str(done.error or done.code)))  # fmt: skip
+        reason, path = lines[-1][:300] if lines else str(done.error or done.code), os.path.dirname(data)
+        raise NoServerError(msg("no throwaway server can be prepared in {path}: {reason}", path=path, reason=reason))
 
 
 def _create(pipeline: Pipeline, socket: str, schema: str, server: Mapping[str, Any], deadline: float) -> None:
@@ -157,15 +156,13 @@ def _create(pipeline: Pipeline, socket: str, schema: str, server: Mapping[str, A
             if time.monotonic() > until:
                 raise OperatorError(msg("the throwaway server does not answer: look at the load")) from error
             time.sleep(0.1)
-    try:
-        create_schema(connection, schema, server)
+    with closing(connection):
+        create_schema(connection, schema, server["charset"], server["collation"])
         for zone in server.get("time_zones") or ():
             _load_zone(connection, str(zone), deadline)
         if server["product"] == "mysql":
             with contextlib.suppress(Exception), connection.cursor() as cursor:  # since 8.0.21; only a matter of speed
                 cursor.execute("ALTER INSTANCE DISABLE INNODB REDO_LOG")
-    finally:
-        connection.close()
 
 
 def _load_zone(connection: Any, zone: str, deadline: float) -> None:
@@ -188,14 +185,5 @@ def _load_zone(connection: Any, zone: str, deadline: float) -> None:
 
 
 def _connect(socket: str, schema: Optional[str]) -> Any:
-    return database.import_pymysql(lean=True).connect(
-        unix_socket=socket, user="root", database=schema,
-        charset="utf8mb4", connect_timeout=10, read_timeout=60, write_timeout=60, ssl_disabled=True,
-    )  # fmt: skip
-
-
-def _word(value: Any) -> str:
-    text = str(value)
-    if not text.replace("_", "").isalnum():
-        raise OperatorError(msg("the manifest names an unusable character set: it was not written by a backup"))
-    return text
+    defaults = database.Defaults("", socket, None)
+    return database.connect(defaults, schema, ANSWER_S, user="root", charset="utf8mb4", connect_timeout=CONNECT_S)

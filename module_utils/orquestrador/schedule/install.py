@@ -11,7 +11,7 @@ from typing import NamedTuple, Optional
 from ..core.messages import msg
 from ..system.command import Completed, run
 from ..system.whole_file import write_whole
-from . import plan as schedule
+from . import plan
 from .plan import ScheduleError
 
 COMMAND_S = 30.0
@@ -90,11 +90,11 @@ class Timers:
         except FileNotFoundError:
             return {}, set()
         for name in names:
-            if not name.startswith(schedule.PREFIX + "-") or not name.endswith((".service", ".timer")):
+            if not name.startswith(plan.PREFIX + "-") or not name.endswith((".service", ".timer")):
                 continue
             path = os.path.join(self._directory, name)
             text = "" if os.path.islink(path) else _read(path)
-            if text.startswith(schedule.MARK):
+            if text.startswith(plan.MARK):
                 ours[name] = text
             else:
                 foreign.add(name)
@@ -130,7 +130,7 @@ class Crontab:
     def plan(self, lines: Sequence[str]) -> Change:
         """What has to be done to have exactly ``lines`` in our block. :class:`ScheduleError`: there is no cron."""
         held = self._held()
-        wanted = schedule.crontab(held, lines)
+        wanted = plan.crontab(held, lines)
         return Change({self.NAME: held}, {self.NAME: wanted}, [], [])
 
     def apply(self, change: Change) -> None:

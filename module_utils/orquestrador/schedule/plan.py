@@ -16,14 +16,8 @@ from ..core.messages import msg
 
 MARK = "# Managed by orquestrador-ops: changed here, it is changed back."
 PREFIX = "orquestrador-ops"
-DAILY, FRIDAY, FIRST_FRIDAY, QUARTER, INTERVAL = (
-    "daily",
-    "friday",
-    "first_friday",
-    "first_friday_of_quarter",
-    "interval",
-)
-ON = (DAILY, FRIDAY, FIRST_FRIDAY, QUARTER, INTERVAL)
+ON = ("daily", "friday", "first_friday", "first_friday_of_quarter", "interval")
+DAILY, FRIDAY, FIRST_FRIDAY, QUARTER, INTERVAL = ON
 CRON_LINE_MAX = 990  # cron itself ends at 999
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
 _AT = re.compile(r"([01]\d|2[0-3]):([0-5]\d)")
@@ -85,13 +79,21 @@ def _check_job(job: Job, cron: bool) -> None:
         )
     if job.on == INTERVAL:
         if cron and (job.every_s < 60 or job.every_s % 60 or 3600 % job.every_s):
-            text = msg("Job {name}: cron can't run something every {every_s}: whole minutes that divide an hour, "
-                       "or a timer of systemd", name=job.name, every_s=job.every_s)  # fmt: skip
+            text = msg(
+                "Job {name}: cron can't run something every {every_s}: whole minutes that divide an hour, "
+                "or a timer of systemd",
+                name=job.name,
+                every_s=job.every_s,
+            )
             raise ScheduleError(text)
         if not 5 <= job.every_s <= 86400:
-            text = msg("Job {name}: an interval of {every_s} is not between 5 s and a day",
-                       name=job.name, every_s=job.every_s)  # fmt: skip
-            raise ScheduleError(text)
+            raise ScheduleError(
+                msg(
+                    "Job {name}: an interval of {every_s} is not between 5 s and a day",
+                    name=job.name,
+                    every_s=job.every_s,
+                )
+            )
     elif not _AT.fullmatch(job.at):
         text = msg("Job {name}: {at} is no time of a day: give HH:MM, in quotes", name=job.name, at=repr(job.at))
         raise ScheduleError(text)
@@ -134,7 +136,7 @@ def _service(job: Job, context: Context, system: bool) -> str:
         lines += ["Wants=network-online.target", "After=network-online.target"]
     lines += ["", "[Service]", "Type=oneshot"]
     if system and context.user:
-        lines.append(f"User={_systemd(context.user)}")
+        lines.append(f"User={_specifiers(context.user)}")
     lines.append(f"WorkingDirectory={_specifiers(context.project)}")
     lines += [f"Environment={_quoted(f'{name}={value}')}" for name, value in sorted(context.environment.items())]
     # A dollar begins a variable in arguments, and is a dollar in the command itself.
@@ -157,10 +159,6 @@ def _timer(job: Job, context: Context) -> str:
 
 def _specifiers(text: str) -> str:
     return text.replace("%", "%%")
-
-
-def _systemd(text: str) -> str:
-    return _specifiers(text)
 
 
 def _quoted(text: str) -> str:

@@ -23,6 +23,16 @@ MAX_BYTES = 64 * CHUNK  # a file this large is no configuration: more likely the
 FILE_MODE = 0o600
 _COPY = re.compile(r"(\d{8}T\d{6}Z)-([0-9a-f]{12})")
 STAMP = "%Y%m%dT%H%M%SZ"
+# Ansible's argument specification of the files.
+OPTION: dict[str, Any] = {
+    "type": "list",
+    "elements": "dict",
+    "options": {
+        "name": {"type": "str", "required": True},
+        "path": {"type": "path", "required": True},
+        "required": {"type": "bool", "default": True},
+    },
+}
 
 
 class CopyError(OperatorError):

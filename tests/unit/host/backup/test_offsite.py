@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from orquestrador.backup import offsite as copying
+from orquestrador.backup import offsite
 from orquestrador.core.errors import OperatorError
 from orquestrador.core.messages import plain
 
@@ -19,10 +19,8 @@ ID, NEWER = "20260102T030405Z-0a1b2c", "20260103T030405Z-0a1b2c"
 
 def put(directory: Path, backup_id: str = ID, content: bytes = b"data", **changes: Any) -> dict[str, Any]:
     directory.mkdir(exist_ok=True)
-    manifest = {
-        "format": 1, "kind": "code", "id": backup_id, "file": f"{backup_id}.tar.zst.age", "bytes_file": len(content),
-        "sha256": hashlib.sha256(content).hexdigest(), "verified": None, **changes,
-    }  # fmt: skip
+    manifest = {"format": 1, "kind": "code", "id": backup_id, "file": f"{backup_id}.tar.zst.age", "verified": None}
+    manifest.update(bytes_file=len(content), sha256=hashlib.sha256(content).hexdigest(), **changes)
     (directory / str(manifest["file"])).write_bytes(content)
     (directory / f"{backup_id}.json").write_text(json.dumps(manifest))
     return manifest
@@ -33,18 +31,18 @@ def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A directory that counts as another file system."""
     place = tmp_path / "elsewhere"
     place.mkdir()
-    real = copying.Mounted.__init__
+    real = offsite.Mounted.__init__
 
-    def init(self: copying.Mounted, path: str, deadline: float, directories: Any) -> None:
+    def init(self: offsite.Mounted, path: str, deadline: float, directories: Any) -> None:
         real(self, path, deadline, [])
 
-    monkeypatch.setattr(copying.Mounted, "__init__", init)
+    monkeypatch.setattr(offsite.Mounted, "__init__", init)
     return place
 
 
 def copy(tmp_path: Path, to: Path, **options: Any) -> dict[str, Any]:
     places = [{"kind": "code", "path": str(tmp_path / "backups")}]
-    return copying.copy_all(places, str(to), "web", **{"timeout_s": 10, **options})
+    return offsite.copy_all(places, str(to), "web", **{"timeout_s": 10, **options})
 
 
 def test_copies_are_proven_recorded_and_not_made_again(tmp_path: Path, elsewhere: Path) -> None:
@@ -103,9 +101,9 @@ def test_the_same_file_system_is_no_place_for_copies(tmp_path: Path) -> None:
     ],
 )
 def test_destinations_that_are_none(to: str, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(copying, "need", lambda program: program)
+    monkeypatch.setattr(offsite, "need", lambda program: program)
     with pytest.raises(OperatorError) as caught:
-        copying.destination(to, time.monotonic() + 5, [])
+        offsite.destination(to, time.monotonic() + 5, [])
     assert says in plain(caught.value.message)
 
 
@@ -114,7 +112,7 @@ def test_a_destination_that_does_not_answer_ends_in_time(tmp_path: Path, monkeyp
     slow = tmp_path / "rsync"
     slow.write_text("#!/bin/sh\nexec sleep 60\n")
     slow.chmod(0o755)
-    monkeypatch.setattr(copying, "need", lambda program: str(slow))
+    monkeypatch.setattr(offsite, "need", lambda program: str(slow))
     began = time.monotonic()
     result = copy(tmp_path, Path("rsync:host:/x"), timeout_s=1)
     assert time.monotonic() - began < 15
@@ -124,9 +122,9 @@ def test_a_destination_that_does_not_answer_ends_in_time(tmp_path: Path, monkeyp
 
 def test_recording_keeps_what_changed_meanwhile(tmp_path: Path) -> None:
     manifest = put(tmp_path / "backups", verified={"at": "now"}, copies=[{"to": "a", "at": "x", "sha256": "y"}])
-    copying.record(str(tmp_path / "backups"), "code", ID, "b", str(manifest["sha256"]))
+    offsite.record(str(tmp_path / "backups"), "code", ID, "b", str(manifest["sha256"]))
     kept = json.loads((tmp_path / "backups" / f"{ID}.json").read_text())
     assert kept["verified"] == {"at": "now"}
     assert [one["to"] for one in kept["copies"]] == ["a", "b"]
     with pytest.raises(OperatorError):
-        copying.record(str(tmp_path / "backups"), "code", ID, "b", "another")
+        offsite.record(str(tmp_path / "backups"), "code", ID, "b", "another")

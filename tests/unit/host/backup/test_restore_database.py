@@ -8,42 +8,41 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orquestrador.backup import restore_database as backup_restore
+from orquestrador.backup import restore_database
 from orquestrador.backup.restore_database import Wanted
-from orquestrador.backup.store import SUFFIX
+from orquestrador.backup.session import Limits
+from orquestrador.backup.store import SUFFIXES
 from orquestrador.core.errors import OperatorError
 from orquestrador.core.messages import plain
-from orquestrador.mysql import load as backup_load
+from orquestrador.mysql import load
 from orquestrador.mysql.load import Server
+from orquestrador.mysql.statements import quoted as quoted_name
+from orquestrador.mysql.statements import word
 
 MIB = 1024 * 1024
+SUFFIX = SUFFIXES["database"]
 
 
 def a_manifest(**changes: Any) -> dict[str, Any]:
     server = {"product": "mysql", "version": "8.4.3", "lower_case_table_names": 0, "size_bytes": 40 * MIB}
     server.update({key[7:]: changes.pop(key) for key in list(changes) if key.startswith("server_")})
-    return {
-        "format": 1, "kind": "database", "id": "20260102T030405Z-0a1b2c", "file": "20260102T030405Z-0a1b2c" + SUFFIX,
-        "database": "app", "verified": {"at": "2026-01-02T03:04:09Z"}, "bytes_dump": 30 * MIB, "server": server,
-        "tables": {"aModel": {"rows": 1, "sha256": "x"}}, **changes,
-    }  # fmt: skip
+    backup_id, tables = "20260102T030405Z-0a1b2c", {"aModel": {"rows": 1, "sha256": "x"}}
+    names = {"format": 1, "kind": "database", "id": backup_id, "file": backup_id + SUFFIX, "database": "app"}
+    proven = {"verified": {"at": "2026-01-02T03:04:09Z"}, "bytes_dump": 30 * MIB}
+    return {**names, **proven, "server": server, "tables": tables, **changes}
 
 
 def a_server(**changes: Any) -> Server:
-    values: dict[str, Any] = {
-        "product": "mysql", "version": "8.4.3-debian", "lower_case_table_names": 0, "log_bin": False,
-        "data_directory": "/nowhere", "event_scheduler": "ON", "defaults": ("utf8mb4", "utf8mb4_bin"),
-        "size_bytes": 0, "structure": {"tables": {"aModel": "d"}},
-    }  # fmt: skip
-    return Server(**{**values, **changes})
+    defaults, structure = ("utf8mb4", "utf8mb4_bin"), {"tables": {"aModel": "d"}}
+    server = Server("mysql", "8.4.3-debian", 0, False, "/nowhere", "ON", defaults, 0, structure)
+    return server._replace(**changes)
 
 
 def wanted(directory: Path | None = None, **changes: Any) -> Wanted:
-    values: dict[str, Any] = {
-        "directory": str(directory), "backup": "latest", "name": "app", "confirm": "app", "unverified": False,
-        "identity": "AGE-SECRET-KEY-1X", "recipient": "age1x", "defaults_file": "/x", "reserve_bytes": 0,
-        "timeout_s": 1.0, "stall_s": 1.0, "app_timeout_s": 1.0,
-    }  # fmt: skip
+    keys = {"identity": "AGE-SECRET-KEY-1X", "recipient": "age1x"}
+    names = {"backup": "latest", "name": "app", "confirm": "app", "defaults_file": "/x"}
+    limits = Limits(reserve_bytes=0, timeout_s=1.0, stall_s=1.0)
+    values = {"directory": str(directory), "unverified": False, "limits": limits, "app_timeout_s": 1.0, **keys, **names}
     return Wanted(**{**values, **changes})
 
 
@@ -53,8 +52,12 @@ def wanted(directory: Path | None = None, **changes: Any) -> Wanted:
         ({}, {}, False, None),
         ({"server_version": "5.7.44"}, {"version": "9.7.4"}, False, None),
         ({"server_version": "8.4.9"}, {"version": "8.4.1"}, False, None),
-        ({"server_product": "mariadb", "server_version": "10.11.2-MariaDB"},
-         {"product": "mariadb", "version": "11.8.3-MariaDB"}, False, None),
+        (
+            {"server_product": "mariadb", "server_version": "10.11.2-MariaDB"},
+            {"product": "mariadb", "version": "11.8.3-MariaDB"},
+            False,
+            None,
+        ),
         ({"database": "other"}, {}, False, "is of the database other"),
         ({"verified": None}, {}, False, "is not proven"),
         ({"verified": None}, {}, True, None),
@@ -68,9 +71,9 @@ def wanted(directory: Path | None = None, **changes: Any) -> Wanted:
         ({}, {"lower_case_table_names": 1}, False, "names with capitals"),
         ({"tables": {"model": {}}}, {"lower_case_table_names": 1}, False, None),
     ],
-)  # fmt: skip
+)
 def test_what_is_refused(manifest: dict[str, Any], server: dict[str, Any], unverified: bool, said: str | None) -> None:
-    message = backup_restore.refuse(a_manifest(**manifest), wanted(unverified=unverified), a_server(**server))
+    message = restore_database.refuse(a_manifest(**manifest), wanted(unverified=unverified), a_server(**server))
     if said is None:
         assert message is None
     else:
@@ -81,19 +84,17 @@ def test_what_is_refused(manifest: dict[str, Any], server: dict[str, Any], unver
 
 @given(st.integers(0, 20), st.integers(0, 20), st.integers(0, 20), st.integers(0, 20))
 def test_a_newer_dump_is_never_taken_and_one_of_the_same_release_always(a: int, b: int, c: int, d: int) -> None:
-    message = backup_restore.untakeable(
-        a_manifest(server_version=f"{a}.{b}.7"), a_server(version=f"{c}.{d}.1")
-    )  # fmt: skip
+    message = restore_database.untakeable(a_manifest(server_version=f"{a}.{b}.7"), a_server(version=f"{c}.{d}.1"))
     if (a, b) > (c, d):
         assert message is not None
-    elif (a, b) >= backup_restore.TAKES["mysql"]:
+    elif (a, b) >= restore_database.TAKES["mysql"]:
         assert message is None
 
 
 @pytest.mark.parametrize("confirm", ["", "App", "app ", "latest"])
 def test_without_its_confirmation_nothing_is_looked_at(tmp_path: Path, confirm: str) -> None:
     with pytest.raises(OperatorError, match="confirmation"):
-        backup_restore.restore(wanted(tmp_path, confirm=confirm), None, None)  # type: ignore[arg-type]
+        restore_database.restore(wanted(tmp_path, confirm=confirm), None, None)  # type: ignore[arg-type]
     assert [path.name for path in tmp_path.iterdir()] in ([], [".lock"])
 
 
@@ -107,7 +108,7 @@ def test_without_its_confirmation_nothing_is_looked_at(tmp_path: Path, confirm: 
     ],
 )
 def test_what_is_dropped_makes_room_and_the_binary_log_takes_some(server: dict[str, Any], expected: int) -> None:
-    assert backup_restore.needed_bytes(a_manifest(), a_server(**server)) == expected
+    assert restore_database.needed_bytes(a_manifest(), a_server(**server)) == expected
 
 
 def store(directory: Path, number: int, **changes: Any) -> str:
@@ -121,31 +122,31 @@ def store(directory: Path, number: int, **changes: Any) -> str:
 def test_latest_is_the_newest_that_is_no_safety_backup(tmp_path: Path) -> None:
     older, newest = store(tmp_path, 1), store(tmp_path, 2, purpose="routine")
     safety = store(tmp_path, 3, purpose="safety")
-    assert backup_restore.pick(str(tmp_path), "latest")["id"] == newest
-    assert backup_restore.pick(str(tmp_path), older)["id"] == older
-    assert backup_restore.pick(str(tmp_path), f"/elsewhere/{safety}{SUFFIX}")["id"] == safety
+    assert restore_database.pick(str(tmp_path), "latest")["id"] == newest
+    assert restore_database.pick(str(tmp_path), older)["id"] == older
+    assert restore_database.pick(str(tmp_path), f"/elsewhere/{safety}{SUFFIX}")["id"] == safety
     for unknown in ("", "2026", "../x"):
         with pytest.raises(OperatorError):
-            backup_restore.pick(str(tmp_path), unknown)
+            restore_database.pick(str(tmp_path), unknown)
 
 
 def test_only_safety_backups_are_no_latest(tmp_path: Path) -> None:
     store(tmp_path, 1, purpose="safety")
     with pytest.raises(OperatorError, match="no backup"):
-        backup_restore.pick(str(tmp_path), "latest")
+        restore_database.pick(str(tmp_path), "latest")
 
 
 @pytest.mark.parametrize("content", [None, b"", b"[]", b"{", b"\xff\xfe", b"[" * 5000])
 def test_rubbish_is_no_journal(tmp_path: Path, content: bytes | None) -> None:
     if content is not None:
-        (tmp_path / backup_restore.JOURNAL).write_bytes(content)
-    assert backup_restore.read_journal(str(tmp_path)) is None
+        (tmp_path / restore_database.JOURNAL).write_bytes(content)
+    assert restore_database.read_journal(str(tmp_path)) is None
 
 
 def test_a_link_is_no_journal(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").write_text("{}")
-    (tmp_path / backup_restore.JOURNAL).symlink_to(tmp_path / "elsewhere")
-    assert backup_restore.read_journal(str(tmp_path)) is None
+    (tmp_path / restore_database.JOURNAL).symlink_to(tmp_path / "elsewhere")
+    assert restore_database.read_journal(str(tmp_path)) is None
 
 
 @pytest.mark.parametrize(
@@ -153,12 +154,12 @@ def test_a_link_is_no_journal(tmp_path: Path) -> None:
     [("9.7.4-2", (9, 7)), ("11.8.3-MariaDB-0+deb13u1", (11, 8)), ("8.0.46", (8, 0)), ("x", (0, 0)), ("", (0, 0))],
 )
 def test_release_of_a_version(version: str, expected: tuple[int, int]) -> None:
-    assert backup_load.release(version) == expected
+    assert load.release(version) == expected
 
 
 @given(st.text(min_size=1, max_size=64))
 def test_a_name_can_not_leave_its_quotes(name: str) -> None:
-    quoted = backup_load.schema_name(name)
+    quoted = quoted_name(name)
     assert quoted[0] == quoted[-1] == "`"
     assert "`" not in quoted[1:-1].replace("``", "")
 
@@ -166,8 +167,8 @@ def test_a_name_can_not_leave_its_quotes(name: str) -> None:
 @pytest.mark.parametrize("text", ["utf8mb4; DROP", "a b", "", "`x`"])
 def test_only_a_word_is_a_character_set(text: str) -> None:
     with pytest.raises(OperatorError):
-        backup_load.word(text)
-    assert backup_load.word("utf8mb4_0900_ai_ci") == "utf8mb4_0900_ai_ci"
+        word(text)
+    assert word("utf8mb4_0900_ai_ci") == "utf8mb4_0900_ai_ci"
 
 
 ROWS = {"a": {"rows": 2, "sha256": "x"}, "b": {"rows": 0, "sha256": "empty"}}
@@ -185,7 +186,7 @@ ROWS = {"a": {"rows": 2, "sha256": "x"}, "b": {"rows": 0, "sha256": "empty"}}
     ],
 )
 def test_tables_that_differ(found: dict[str, Any], exact: bool, expected: str) -> None:
-    assert backup_load._differing(ROWS, found, exact=exact) == expected
+    assert load.differing(ROWS, found, exact=exact) == expected
 
 
 def test_an_empty_schema_is_empty_and_a_missing_one_does_not_exist() -> None:

@@ -84,10 +84,8 @@ def test_cases(found: list[retention.Backup], reason: str | None, deleted: int) 
 
 def put(directory: Path, age_days: float, kind: str = "code", short: str = "0a1b2c", **changes: Any) -> str:
     backup_id = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(NOW - age_days * DAY)) + f"-{short}"
-    manifest = {
-        "format": 1, "kind": kind, "id": backup_id, "file": backup_id + SUFFIXES[kind], "bytes_file": 4,
-        "verified": {"at": "x"}, **changes,
-    }  # fmt: skip
+    manifest = {"format": 1, "kind": kind, "id": backup_id, "file": backup_id + SUFFIXES[kind], "bytes_file": 4}
+    manifest.update({"verified": {"at": "x"}, **changes})
     (directory / manifest["file"]).write_bytes(b"data")
     (directory / f"{backup_id}.json").write_text(json.dumps(manifest))
     return backup_id
@@ -127,8 +125,8 @@ def test_what_is_not_ours_is_not_touched(tmp_path: Path) -> None:
     link = tmp_path / "20200102T030405Z-0a1b2d.json"
     link.symlink_to(tmp_path / f"{put(tmp_path, 2, short='555555')}.json")
     no_moment = tmp_path / "20209999T030405Z-0a1b2c.json"
-    no_moment.write_text(json.dumps({"format": 1, "kind": "code", "id": no_moment.stem,
-                                     "file": f"{no_moment.stem}.tar.zst.age"}))  # fmt: skip
+    manifest = {"format": 1, "kind": "code", "id": no_moment.stem, "file": f"{no_moment.stem}.tar.zst.age"}
+    no_moment.write_text(json.dumps(manifest))
     before = names(tmp_path)
     assert apply(tmp_path)["deleted"] == []
     assert names(tmp_path) == before

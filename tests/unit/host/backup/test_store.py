@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import resource
+import signal
 from pathlib import Path
 from typing import Any
 
@@ -11,27 +13,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orquestrador.backup import store as files
+from orquestrador.backup import store
 from orquestrador.core.errors import OperatorError
 from orquestrador.core.messages import plain
-from orquestrador.system import files as _files
+from orquestrador.system import files
 
 ID = "20260102T030405Z-0a1b2c"
 NEWER = "20260103T030405Z-0a1b2c"
+SUFFIX = store.SUFFIXES["database"]
 
 
 def manifest(backup_id: str = ID, **changes: Any) -> dict[str, Any]:
-    base = {"format": files.FORMAT, "kind": "database", "id": backup_id, "file": backup_id + files.SUFFIX}
+    base = {"format": store.FORMAT, "kind": "database", "id": backup_id, "file": backup_id + SUFFIX}
     return {**base, "verified": None, **changes}
 
 
 def put(directory: Path, backup_id: str = ID, **changes: Any) -> None:
-    (directory / (backup_id + files.SUFFIX)).write_bytes(b"data")
+    (directory / (backup_id + SUFFIX)).write_bytes(b"data")
     (directory / f"{backup_id}.json").write_text(json.dumps(manifest(backup_id, **changes)))
 
 
 def ids(directory: Path) -> list[str]:
-    return [str(found["id"]) for found in files.backups(str(directory))]
+    return [str(found["id"]) for found in store.backups(str(directory))]
 
 
 def test_backups_are_listed_oldest_first(tmp_path: Path) -> None:
@@ -56,7 +59,7 @@ def test_a_manifest_that_can_not_be_read_does_not_count(tmp_path: Path, text: st
     assert ids(tmp_path) == []
 
 
-@pytest.mark.parametrize("missing", [f"{ID}.json", ID + files.SUFFIX])
+@pytest.mark.parametrize("missing", [f"{ID}.json", ID + SUFFIX])
 def test_half_a_backup_does_not_count(tmp_path: Path, missing: str) -> None:
     put(tmp_path)
     (tmp_path / missing).unlink()
@@ -67,75 +70,90 @@ def test_half_a_backup_does_not_count(tmp_path: Path, missing: str) -> None:
 def test_any_bytes_in_a_manifests_place_are_survived(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     directory = tmp_path_factory.mktemp("any")
     (directory / f"{ID}.json").write_bytes(data)
-    assert files.backups(str(directory)) == []
+    assert store.backups(str(directory)) == []
 
 
 def test_sweep_removes_partial_files_and_nothing_else(tmp_path: Path) -> None:
     put(tmp_path)
-    (tmp_path / f".partial-{NEWER}{files.SUFFIX}").write_bytes(b"half")
+    (tmp_path / f".partial-{NEWER}{SUFFIX}").write_bytes(b"half")
     (tmp_path / f".partial-{NEWER}.json").write_text("{}")
     (tmp_path / ".partial-notes.txt").write_text("somebody's")
     (tmp_path / "orphan.sql.zst.age").write_text("somebody's")
-    swept = files.sweep(str(tmp_path))
-    assert swept == [f".partial-{NEWER}.json", f".partial-{NEWER}{files.SUFFIX}"]
+    swept = store.sweep(str(tmp_path))
+    assert swept == [f".partial-{NEWER}.json", f".partial-{NEWER}{SUFFIX}"]
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         ".partial-notes.txt",
         f"{ID}.json",
-        ID + files.SUFFIX,
+        ID + SUFFIX,
         "orphan.sql.zst.age",
     ]
 
 
+def test_a_kill_in_the_middle_of_a_manifest_leaves_the_one_that_was_there(tmp_path: Path) -> None:
+    put(tmp_path)
+    child = os.fork()
+    if child == 0:
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10, 10))  # SIGXFSZ at the eleventh byte
+        signal.signal(signal.SIGXFSZ, signal.SIG_DFL)
+        store.replace_manifest(str(tmp_path), manifest(verified={"at": "2026-01-02T03:04:09Z"}))
+        os._exit(0)
+    assert os.WTERMSIG(os.waitpid(child, 0)[1]) == signal.SIGXFSZ
+    assert len(store.sweep(str(tmp_path))) == 1
+    assert ids(tmp_path) == [ID]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f"{ID}.json", ID + SUFFIX]
+
+
 def test_a_backup_whose_run_was_killed_between_its_two_names_is_completed(tmp_path: Path) -> None:
-    (tmp_path / (ID + files.SUFFIX)).write_bytes(b"data")
-    files.write_manifest(str(tmp_path), f".partial-{ID}.json", manifest())
+    (tmp_path / (ID + SUFFIX)).write_bytes(b"data")
+    store.write_manifest(str(tmp_path), f".partial-{ID}.json", manifest())
     assert ids(tmp_path) == []
-    files.sweep(str(tmp_path))
+    store.sweep(str(tmp_path))
     assert ids(tmp_path) == [ID]
 
 
 def test_manifest_is_replaced_at_once_and_private(tmp_path: Path) -> None:
     put(tmp_path)
-    files.replace_manifest(str(tmp_path), manifest(verified={"rto_s": 1}))
-    (found,) = files.backups(str(tmp_path))
+    store.replace_manifest(str(tmp_path), manifest(verified={"rto_s": 1}))
+    (found,) = store.backups(str(tmp_path))
     assert found["verified"] == {"rto_s": 1}
     assert (tmp_path / f"{ID}.json").stat().st_mode & 0o777 == 0o600
 
 
 def test_second_run_is_refused_and_told_who_is_at_work(tmp_path: Path) -> None:
-    with _files.locked(str(tmp_path), "database_backup", 0.0) as lock:
+    with files.locked(str(tmp_path), "database_backup", 0.0) as lock:
         lock.tell(action="database_backup", since_at="1970-01-01T00:00:00Z", bytes=42)
-        with pytest.raises(OperatorError) as caught, _files.locked(str(tmp_path), "database_verify", 1.0):
+        with pytest.raises(OperatorError) as caught, files.locked(str(tmp_path), "database_verify", 1.0):
             pass
     told = plain(caught.value.message)
     assert f"process {os.getpid()}" in told
     assert "database_backup" in told
     assert "42" in told
-    with _files.locked(str(tmp_path), "database_verify", 1.0):
+    with files.locked(str(tmp_path), "database_verify", 1.0):
         pass
 
 
 @pytest.mark.parametrize("text", ["", "garbage", "[]", '{"bytes": "many"}'])
 def test_a_lock_file_of_garbage_still_refuses(tmp_path: Path, text: str) -> None:
-    with _files.locked(str(tmp_path), "database_backup", 0.0):
-        (tmp_path / _files.LOCK).write_text(text)
-        with pytest.raises(OperatorError), _files.locked(str(tmp_path), "database_backup", 0.0):
+    with files.locked(str(tmp_path), "database_backup", 0.0):
+        (tmp_path / files.LOCK).write_text(text)
+        with pytest.raises(OperatorError), files.locked(str(tmp_path), "database_backup", 0.0):
             pass
 
 
 def test_names_sort_by_time() -> None:
-    assert _files.new_id(0) < _files.new_id(86400) < _files.new_id(4e9)
-    assert _files.new_id(0).startswith("19700101T000000Z-")
+    assert files.new_id(0) < files.new_id(86400) < files.new_id(4e9)
+    assert files.new_id(0).startswith("19700101T000000Z-")
 
 
 def test_each_kind_of_backup_has_its_own_ending_and_is_no_other_kind(tmp_path: Path) -> None:
-    for kind, ending in files.SUFFIXES.items():
+    for kind, ending in store.SUFFIXES.items():
         place = tmp_path / kind
         place.mkdir()
         (place / (ID + ending)).write_bytes(b"data")
         described = {**manifest(), "kind": kind, "file": ID + ending}
-        files.write_manifest(str(place), f".partial-{ID}.json", described)
-        assert files.sweep(str(place), kind) == [f".partial-{ID}.json"]
-        assert [found["id"] for found in files.backups(str(place), kind)] == [ID]
-        for other in files.SUFFIXES.keys() - {kind}:
-            assert files.backups(str(place), other) == []
+        store.write_manifest(str(place), f".partial-{ID}.json", described)
+        assert store.sweep(str(place), kind) == [f".partial-{ID}.json"]
+        assert [found["id"] for found in store.backups(str(place), kind)] == [ID]
+        for other in store.SUFFIXES.keys() - {kind}:
+            assert store.backups(str(place), other) == []

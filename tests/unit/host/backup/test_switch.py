@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from orquestrador.backup import switch as switching
+from orquestrador.backup import switch
 from orquestrador.core.errors import OperatorError
 from orquestrador.core.messages import plain
 
@@ -33,17 +33,17 @@ def files(root: Path) -> dict[str, str]:
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     put(tmp_path, OLD)
-    new = switching.prepare(str(tmp_path), ID)
+    new = switch.prepare(str(tmp_path), ID)
     put(Path(new), {name: content for name, content in NEW.items() if not name.startswith("logs")})
     return tmp_path
 
 
 def test_the_new_tree_is_in_place_and_nothing_else_is_left(root: Path) -> None:
     inode, kept = root.stat().st_ino, (root / "logs").stat().st_ino
-    switching.switch(str(root), ID, {"logs"})
+    switch.switch(str(root), ID, {"logs"})
     assert files(root) == NEW
     assert ((root / "logs").stat().st_ino, root.stat().st_ino) == (kept, inode)
-    assert switching.recover(str(root)) == []
+    assert switch.recover(str(root)) == []
 
 
 class EndError(BaseException):
@@ -69,25 +69,25 @@ def test_an_end_after_any_rename_is_finished_by_the_next_run(
         "new": sorted(path.name for path in (root / stage / "new").iterdir()),
         "old": ["changed", "folder", "gone", "same", "turned"],
     }
-    switching._write_journal(stage, plan)
+    switch._write_journal(stage, plan)
     monkeypatch.setattr(os, "rename", rename)
     try:
-        switching.forward(str(root), stage, plan)
+        switch.forward(str(root), stage, plan)
     except EndError:
-        assert switching.pending(str(root))
+        assert switch.pending(str(root))
     else:
         assert renames >= 10, "the test does not reach every rename"
     monkeypatch.setattr(os, "rename", real)
-    assert switching.recover(str(root)) == [f".restore-{ID}"]
+    assert switch.recover(str(root)) == [f".restore-{ID}"]
     assert files(root) == NEW
-    assert not switching.pending(str(root))
+    assert not switch.pending(str(root))
 
 
 @pytest.mark.parametrize("renames", range(10))
 def test_a_rename_that_fails_is_undone_with_all_before_it(
     root: Path, renames: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, done = switching._rename, []
+    real, done = switch._rename, []
 
     def rename(source: str, target: str) -> None:
         if len(done) == renames:
@@ -96,31 +96,31 @@ def test_a_rename_that_fails_is_undone_with_all_before_it(
         done.append(target)
         real(source, target)
 
-    monkeypatch.setattr(switching, "_rename", rename)
+    monkeypatch.setattr(switch, "_rename", rename)
     with pytest.raises(OperatorError) as caught:
-        switching.switch(str(root), ID, {"logs"})
+        switch.switch(str(root), ID, {"logs"})
     assert "Device or resource busy" in plain(caught.value.message)
-    switching.discard(str(root), ID)
+    switch.discard(str(root), ID)
     assert files(root) == OLD
 
 
 def test_a_stage_that_was_never_complete_is_removed(root: Path) -> None:
-    assert not switching.pending(str(root))
-    assert switching.recover(str(root)) == [f".restore-{ID}"]
+    assert not switch.pending(str(root))
+    assert switch.recover(str(root)) == [f".restore-{ID}"]
     assert files(root) == OLD
 
 
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"new": ["../x"], "old": []}', '{"new": 1, "old": []}', "\xff"])
 def test_a_journal_of_garbage_moves_nothing(root: Path, text: str) -> None:
     (root / f".restore-{ID}" / "journal.json").write_text(text)
-    switching.recover(str(root))
+    switch.recover(str(root))
     assert files(root) == OLD
 
 
 def test_names_of_others_are_not_touched(tmp_path: Path) -> None:
     put(tmp_path, {".restore-mine/x": "x", "elsewhere/y": "y"})
     (tmp_path / f".restore-{ID}").symlink_to(tmp_path / "elsewhere")
-    assert switching.recover(str(tmp_path)) == []
+    assert switch.recover(str(tmp_path)) == []
     assert (tmp_path / "elsewhere" / "y").exists()
 
 
@@ -128,5 +128,5 @@ def test_a_directory_that_can_not_be_written_to_is_removed(tmp_path: Path) -> No
     put(tmp_path, {"closed/inner/x": "x"})
     (tmp_path / "closed" / "inner").chmod(0o500)
     (tmp_path / "closed").chmod(0o500)
-    switching.remove_tree(str(tmp_path / "closed"))
+    switch.remove_tree(str(tmp_path / "closed"))
     assert not (tmp_path / "closed").exists()

@@ -8,7 +8,6 @@ import pwd
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -20,26 +19,11 @@ import yaml
 
 from orquestrador.core.messages import plain
 from orquestrador.lease import keeper, lease_file, model
+from tests.unit import children
+from tests.unit.fakes.loading import load
 
 ROOT = Path(__file__).resolve().parents[4]
 ME = pwd.getpwuid(os.geteuid()).pw_name
-# A module as those of the library are, without Ansible: what it prints last is why it ended.
-MODULE = """
-import sys, time
-from orquestrador.lease import keeper, lease_file, model; from orquestrador.system.pipeline import end_on_signals
-path, run_id, ttl_s, user = sys.argv[1:5]
-end_on_signals()
-try:
-    with keeper.kept({"path": path, "run_id": run_id, "ttl_s": float(ttl_s), "user": user}):
-        try:
-            print("begun", flush=True)
-            time.sleep(60)
-        finally:
-            open(path + ".unwound", "w").close()
-except model.LeaseError as error:
-    print(error.message["text"], flush=True)
-    sys.exit(3)
-"""
 
 
 def take(path: Path, run_id: str = "mine", ttl_s: float = 60.0, **more: Any) -> None:
@@ -72,7 +56,7 @@ def wait_for(what: Callable[[], Any], seconds: float = 15.0) -> None:
 @contextmanager
 def module(path: Path, ttl_s: float) -> Iterator[subprocess.Popen[str]]:
     """A module at work."""
-    argv = [sys.executable, "-c", MODULE, str(path), "mine", str(ttl_s), ME]
+    argv = children.command("module_under_lease", path, "mine", ttl_s, ME)
     with subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         try:
             yield process
@@ -162,7 +146,7 @@ def test_a_module_that_is_killed_leaves_a_lease_that_ends_by_itself(tmp_path: Pa
     with module(path, 1.0) as process:
         assert process.stdout
         assert process.stdout.readline() == "begun\n"
-        before = children(process.pid)
+        before = children_of(process.pid)
         process.kill()
         process.wait(5)
         wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in before))
@@ -177,16 +161,16 @@ def test_who_asks_all_of_a_run_to_end_does_not_end_what_renews(tmp_path: Path) -
     with module(path, 60) as process:
         assert process.stdout
         assert process.stdout.readline() == "begun\n"
-        (pid,) = children(process.pid)
+        (pid,) = children_of(process.pid)
         os.kill(pid, signal.SIGTERM)
         os.kill(pid, signal.SIGHUP)
-        assert children(process.pid) == [pid]
+        assert children_of(process.pid) == [pid]
         os.kill(pid, signal.SIGKILL)
         assert "not renewed any more" in process.stdout.readline()
         assert process.wait(15) == 3
 
 
-def children(pid: int) -> list[int]:
+def children_of(pid: int) -> list[int]:
     return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
@@ -200,7 +184,7 @@ def test_nothing_of_roots_is_left_to_what_renews(tmp_path: Path) -> None:
         for one in (path.parent, path, Path(f"{path}.lock")):
             os.chown(one, nobody.pw_uid, nobody.pw_gid)
         with keeper.kept({**options(path), "user": "nobody"}):
-            ours = children(os.getpid())
+            ours = children_of(os.getpid())
             status = [Path(f"/proc/{pid}/status").read_text() for pid in ours]
             assert [re.search(r"^Uid:\t(.*)$", one, re.M)[1].split() for one in status if "Uid" in one] == [  # type: ignore[index]
                 [str(nobody.pw_uid)] * 4
@@ -230,11 +214,14 @@ WITHOUT = {
 
 def test_every_module_that_works_under_a_lease_keeps_it() -> None:
     names = {path.stem for path in (ROOT / "library").glob("*.py")}
-    keeping = {name for name in names if "with lease_keeper.under(module):" in source(name)}
+    framed = {name for name in names if "with at_work(module, " in source(name)}
+    keeping = framed | {name for name in names if "with lease_keeper.under(module):" in source(name)}
     assert names - keeping == set(WITHOUT)
     for name in keeping:
-        assert '"lease": lease_keeper.OPTION' in source(name), name
-        assert "end_on_signals()\n    with lease_keeper.under(module):" in source(name), name
+        assert load(f"library/{name}.py").ARGUMENT_SPEC["lease"] == keeper.OPTION, name
+        assert name in framed or "end_on_signals()\n    with lease_keeper.under(module):" in source(name), name
+    frame = (ROOT / "module_utils/orquestrador/lease/module.py").read_text()
+    assert "end_on_signals()\n    with keeper.under(module):" in frame
     tasks = [task for path in (ROOT / "roles").glob("*/tasks/*.yml") for task in flat(yaml.safe_load(path.read_text()))]
     used = [(name, task[name].get("lease")) for task in tasks for name in keeping & set(task)]
     assert {name for name, _ in used} == keeping

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from orquestrador.backup.database import check_recipient
-from orquestrador.core import errors as _errors
+from orquestrador.backup.keys import check_recipient
+from orquestrador.core.errors import OperatorError
 from orquestrador.mysql import clients
 
 PUBLIC = "age1ql3z7hjy54pw3hyww5ayyfg7zqgvc7w3j2elw8zmrj2kg5sfn9aqmcac8p"
@@ -57,11 +57,11 @@ def test_public_key_is_accepted() -> None:
     "key", ["", "age1", PUBLIC[:-1], PUBLIC + "q", PUBLIC.upper(), f"{PUBLIC}\n-o/etc/passwd", "-r"]
 )
 def test_anything_else_is_refused(key: str) -> None:
-    with pytest.raises(_errors.OperatorError, match="no public key"):
+    with pytest.raises(OperatorError, match="no public key"):
         check_recipient(key)
 
 
 def test_private_key_is_refused_without_being_quoted() -> None:
-    with pytest.raises(_errors.OperatorError, match="is a private key") as caught:
+    with pytest.raises(OperatorError, match="is a private key") as caught:
         check_recipient("AGE-SECRET-KEY-1QQPZRY9X8")
     assert "QQPZ" not in str(caught.value.message)

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from orquestrador.core.errors import OperatorError
 from orquestrador.core.messages import plain
-from orquestrador.mysql import optimize as optimise
+from orquestrador.mysql import optimize
 from orquestrador.mysql.optimize import Limits, Said, Table
 
 MB = 1 << 20
@@ -41,8 +42,8 @@ def table(size: int, free: int, **changes: Any) -> Table:
 def test_a_rebuild_pays_where_much_of_the_file_is_free(
     size: int, free: int, changes: dict[str, Any], pays: bool
 ) -> None:
-    assert optimise.pays(table(size, free, **changes), LIMITS) is pays
-    assert optimise.pays(table(size, free, **changes), LIMITS._replace(everything=True))
+    assert optimize.pays(table(size, free, **changes), LIMITS) is pays
+    assert optimize.pays(table(size, free, **changes), LIMITS._replace(everything=True))
 
 
 @pytest.mark.parametrize(
@@ -60,12 +61,12 @@ def test_a_rebuild_pays_where_much_of_the_file_is_free(
 def test_a_listed_table_is_found_by_its_name(
     listed: str, any_case: bool, name: str | None, similar: str | None, unfit: str | None
 ) -> None:
-    found = optimise.described(listed, ROWS, any_case=any_case)
-    assert (found.name, found.similar, optimise.unfit(found)) == (name, similar, unfit)
+    found = optimize.described(listed, ROWS, any_case=any_case)
+    assert (found.name, found.similar, optimize.unfit(found)) == (name, similar, unfit)
 
 
 def test_a_table_is_as_large_as_what_it_holds_and_what_is_free() -> None:
-    found = optimise.described("message", ROWS, any_case=False)
+    found = optimize.described("message", ROWS, any_case=False)
     assert (found.size_bytes, found.free_bytes) == (200 * MB, 80 * MB)
 
 
@@ -90,12 +91,12 @@ def test_a_table_is_as_large_as_what_it_holds_and_what_is_free() -> None:
     ],
 )
 def test_an_answer_is_believed_by_its_errors_and_its_status(said: list[Said], state: str) -> None:
-    assert optimise.outcome_of(said)[0] == state
+    assert optimize.outcome_of(said)[0] == state
 
 
 @given(st.lists(st.builds(Said, st.sampled_from(["note", "error", "status", "warning"]), st.text())))
 def test_any_answer_has_a_meaning_and_only_a_status_makes_it_good(said: list[Said]) -> None:
-    state, reason = optimise.outcome_of(said)
+    state, reason = optimize.outcome_of(said)
     assert len(reason) <= 200
     if state == "optimized":
         assert any(row.kind == "status" for row in said)
@@ -104,7 +105,7 @@ def test_any_answer_has_a_meaning_and_only_a_status_makes_it_good(said: list[Sai
 
 @given(st.text())
 def test_a_quoted_name_can_not_leave_its_quotes(name: str) -> None:
-    quoted = optimise.quoted(name)
+    quoted = optimize.quoted(name)
     assert quoted[0] == quoted[-1] == "`"
     assert "`" not in quoted[1:-1].replace("``", "")
 
@@ -128,27 +129,27 @@ def entry(state: str, name: str = "t", before: int = 0, after: int = 0) -> dict[
     ],
 )
 def test_the_worst_table_gives_the_status(states: list[str], changed: bool, status: str | None, failures: int) -> None:
-    result = optimise.summary([entry(state) for state in states], LIMITS)
+    result = optimize.summary([entry(state) for state in states], LIMITS)
     assert (result["changed"], result.get("status"), len(result["failures"])) == (changed, status, failures)
 
 
 def test_what_was_given_back_is_added_up() -> None:
     entries = [entry("optimized", before=10, after=4), entry("optimized", before=3, after=5), entry("locked", before=9)]
-    assert optimise.summary(entries, LIMITS)["evidence"]["reclaimed_bytes"] == 6
+    assert optimize.summary(entries, LIMITS)["evidence"]["reclaimed_bytes"] == 6
 
 
 def test_who_is_known_by_another_case_is_named() -> None:
-    message = optimise.message_of({**entry("missing", "aimodel"), "similar": "aiModel"}, LIMITS)
+    message = optimize.message_of({**entry("missing", "aimodel"), "similar": "aiModel"}, LIMITS)
     assert plain(message) == "There is no table aimodel, but aiModel: correct mysql_optimize_tables"
 
 
 def test_a_server_that_does_not_run_is_told_in_a_line(tmp_path: Path) -> None:
     socket = str(tmp_path / "mysqld.sock")
-    with pytest.raises(optimise.OptimizeError) as raised:
-        optimise.optimize(["t"], schema="app", defaults_file="", socket=socket, limits=LIMITS, check_mode=False)
+    with pytest.raises(OperatorError) as raised:
+        optimize.optimize(["t"], schema="app", defaults_file="", socket=socket, limits=LIMITS, check_mode=False)
     assert plain(raised.value.message) == f"The database server at {socket} can't be asked about app: no_socket"
 
 
 def test_room_is_looked_for_where_the_tables_lie(tmp_path: Path) -> None:
-    assert optimise.room(str(tmp_path), "app")
-    assert optimise.room(str(tmp_path / "nowhere"), "app") is None
+    assert optimize.room(str(tmp_path), "app")
+    assert optimize.room(str(tmp_path / "nowhere"), "app") is None

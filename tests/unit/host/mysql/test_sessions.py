@@ -9,7 +9,7 @@ from typing import Any
 import pymysql
 import pytest
 
-from orquestrador.mysql import sessions as database_sessions
+from orquestrador.mysql import sessions
 from orquestrador.mysql import state as database
 from tests.unit.fakes import servers
 
@@ -45,7 +45,7 @@ def test_root_asks_again_while_others_are_being_turned_away(monkeypatch: pytest.
         return Connection()
 
     monkeypatch.setattr(database, "connect", connect)
-    with database_sessions.as_root(None, 2.0) as root:
+    with sessions.as_root(None, 2.0) as root:
         assert root.id == 7
     assert taken == []
 
@@ -54,13 +54,13 @@ def test_root_asks_again_while_others_are_being_turned_away(monkeypatch: pytest.
 def test_root_gives_up_in_time_and_says_why(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wait_s: float, persist_s: float
 ) -> None:
-    monkeypatch.setattr(database_sessions, "PERSIST_S", persist_s)
+    monkeypatch.setattr(sessions, "PERSIST_S", persist_s)
     began = time.monotonic()
     full = servers.answering(servers.mysql_refusal(1040), read=False)
     with (
         servers.unix(tmp_path / "s", full) as connections,
         pytest.raises(pymysql.err.OperationalError) as raised,
-        database_sessions.as_root(str(tmp_path / "s"), wait_s),
+        sessions.as_root(str(tmp_path / "s"), wait_s),
     ):
         pass
     assert 0.3 <= time.monotonic() - began < 3
@@ -73,7 +73,7 @@ def test_another_refusal_is_taken_at_once(tmp_path: Path) -> None:
     with (
         servers.unix(tmp_path / "s", denied) as connections,
         pytest.raises(pymysql.err.OperationalError),
-        database_sessions.as_root(str(tmp_path / "s"), 5.0),
+        sessions.as_root(str(tmp_path / "s"), 5.0),
     ):
         pass
     assert len(connections) == 1

@@ -1,0 +1,41 @@
+"""What several modules for backups are told, as their documentation has it in its fragments of the same names."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..lease.keeper import OPTION
+from .session import Limits
+
+LEASE: dict[str, Any] = {"lease": OPTION}
+BACKUP: dict[str, Any] = {
+    "dest": {"type": "path", "required": True},
+    "timeout": {"type": "float", "default": 3600},
+    "stall": {"type": "float", "default": 300},
+    **LEASE,
+}
+BACKUP_READ: dict[str, Any] = {
+    "backup": {"type": "str", "default": "latest"},
+    "identity": {"type": "str", "required": True, "no_log": True},
+}
+BACKUP_WRITE: dict[str, Any] = {
+    "recipient": {"type": "str", "required": True},
+    "reserve_bytes": {"type": "int", "default": 1024**3},
+}
+_PLACE = {
+    "kind": {"type": "str", "choices": ["database", "code"], "required": True},
+    "path": {"type": "path", "required": True},
+}
+PLACES: dict[str, Any] = {"places": {"type": "list", "elements": "dict", "required": True, "options": _PLACE}}
+TREE: dict[str, Any] = {
+    "source": {"type": "path"},
+    "exclude": {"type": "list", "elements": "str", "default": ["node_modules", "dist", "logs", "backups"]},
+}
+RANGES = {"timeout": (1.0, 7 * 86400.0), "stall": (1.0, 86400.0)}
+ROOM = {"reserve_bytes": (0.0, 2.0**60)}
+LEVEL = {"level": (1.0, 19.0)}
+
+
+def limits(params: dict[str, Any]) -> Limits:
+    """Room and time of a module that has both."""
+    return Limits(params["reserve_bytes"], params["timeout"], params["stall"])
