@@ -215,16 +215,14 @@ WITHOUT = {
 def test_every_module_that_works_under_a_lease_keeps_it() -> None:
     names = {path.stem for path in (ROOT / "library").glob("*.py")}
     framed = {name for name in names if "with at_work(module, " in source(name)}
-    keeping = framed | {name for name in names if "with lease_keeper.under(module):" in source(name)}
-    assert names - keeping == set(WITHOUT)
-    for name in keeping:
+    assert names - framed == set(WITHOUT)
+    for name in framed:
         assert load(f"library/{name}.py").ARGUMENT_SPEC["lease"] == keeper.OPTION, name
-        assert name in framed or "end_on_signals()\n    with lease_keeper.under(module):" in source(name), name
     frame = (ROOT / "module_utils/orquestrador/lease/module.py").read_text()
     assert "end_on_signals()\n    with keeper.under(module):" in frame
     tasks = [task for path in (ROOT / "roles").glob("*/tasks/*.yml") for task in flat(yaml.safe_load(path.read_text()))]
-    used = [(name, task[name].get("lease")) for task in tasks for name in keeping & set(task)]
-    assert {name for name, _ in used} == keeping
+    used = [(name, task[name].get("lease")) for task in tasks for name in framed & set(task)]
+    assert {name for name, _ in used} == framed
     assert {given for _, given in used} == {"{{ app_lease }}"}
 
 
