@@ -73,9 +73,9 @@ failures:
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.orquestrador.app.build import Build, build
 from ansible.module_utils.orquestrador.app.dist import DeployError
-from ansible.module_utils.orquestrador.core.module import fail, require_ranges
-from ansible.module_utils.orquestrador.lease import keeper as lease_keeper
-from ansible.module_utils.orquestrador.system.pipeline import end_on_signals
+from ansible.module_utils.orquestrador.core.module import fail
+from ansible.module_utils.orquestrador.lease.keeper import OPTION
+from ansible.module_utils.orquestrador.lease.module import at_work
 
 ARGUMENT_SPEC = {
     "app_dir": {"type": "path", "required": True},
@@ -84,7 +84,7 @@ ARGUMENT_SPEC = {
     "state_dir": {"type": "path", "required": True},
     "timeout": {"type": "float", "default": 600},
     "env_file": {"type": "path"},
-    "lease": lease_keeper.OPTION,
+    "lease": OPTION,
 }
 RANGES = {"timeout": (1, 86400)}
 
@@ -93,9 +93,7 @@ def main() -> None:
     """Build, and fail in one line."""
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
-    require_ranges(module, RANGES)
-    end_on_signals()
-    with lease_keeper.under(module):
+    with at_work(module, RANGES, umask=None):
         wanted = Build(
             params["app_dir"],
             params["command"],

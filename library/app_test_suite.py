@@ -74,11 +74,9 @@ failures:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.orquestrador.app.dist import DeployError
 from ansible.module_utils.orquestrador.app.suite import Suite, run_suite
-from ansible.module_utils.orquestrador.core.module import fail, require_ranges
-from ansible.module_utils.orquestrador.lease import keeper as lease_keeper
-from ansible.module_utils.orquestrador.system.pipeline import end_on_signals
+from ansible.module_utils.orquestrador.lease.keeper import OPTION
+from ansible.module_utils.orquestrador.lease.module import at_work
 
 ARGUMENT_SPEC = {
     "app_dir": {"type": "path", "required": True},
@@ -87,7 +85,7 @@ ARGUMENT_SPEC = {
     "timeout": {"type": "float", "default": 300},
     "report_dir": {"type": "path"},
     "env_file": {"type": "path"},
-    "lease": lease_keeper.OPTION,
+    "lease": OPTION,
 }
 RANGES = {"expected": (0, 10**7), "timeout": (1, 86400)}
 
@@ -96,9 +94,7 @@ def main() -> None:
     """Run, and tell what was counted."""
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
-    require_ranges(module, RANGES)
-    end_on_signals()
-    with lease_keeper.under(module):
+    with at_work(module, RANGES, umask=None):
         suite = Suite(
             params["app_dir"],
             params["command"],
@@ -107,11 +103,7 @@ def main() -> None:
             params["report_dir"] or "",
             params["env_file"] or "",
         )
-        try:
-            result = run_suite(suite, check_mode=module.check_mode)
-        except DeployError as error:
-            fail(module, *error.failures)
-        module.exit_json(**result)
+        module.exit_json(**run_suite(suite, check_mode=module.check_mode))
 
 
 if __name__ == "__main__":

@@ -127,14 +127,15 @@ failures:
 import os
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible.module_utils.orquestrador.app.critical_files import copy_all
 from ansible.module_utils.orquestrador.core.module import fail
-from ansible.module_utils.orquestrador.lease import lease_file as lease
-from ansible.module_utils.orquestrador.system.dated_copies import OPTION, copy_all
+from ansible.module_utils.orquestrador.lease import keeper, lease_file, model
+from ansible.module_utils.orquestrador.system.dated_copies import OPTION
 
 ARGUMENT_SPEC = {
     "files": {**OPTION, "required": True},
     "dest": {"type": "path", "required": True},
-    "lease": {"type": "dict", "options": lease.OPTIONS},
+    "lease": {"type": "dict", "options": lease_file.OPTIONS},
 }
 
 
@@ -144,12 +145,12 @@ def main() -> None:
     os.umask(0o077)
     params = module.params
     try:
-        result = lease.guarded(
+        result = keeper.guarded(
             params["lease"],
             lambda: copy_all(params["files"], params["dest"], check_mode=module.check_mode),
             check_mode=module.check_mode,
         )
-    except lease.LeaseError as error:
+    except model.LeaseError as error:
         fail(module, error.message, changed=False, files=[], holder=error.holder)
     if result["failures"]:
         fail(module, *result.pop("failures"), **result)

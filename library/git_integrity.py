@@ -59,15 +59,14 @@ note:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.orquestrador.app.git import inspect
-from ansible.module_utils.orquestrador.core.module import require_ranges
-from ansible.module_utils.orquestrador.lease import keeper as lease_keeper
-from ansible.module_utils.orquestrador.system.pipeline import end_on_signals
+from ansible.module_utils.orquestrador.lease.keeper import OPTION
+from ansible.module_utils.orquestrador.lease.module import at_work
 
 ARGUMENT_SPEC = {
     "path": {"type": "path", "required": True},
     "command": {"type": "str", "default": "git"},
     "timeout": {"type": "float", "default": 60},
-    "lease": lease_keeper.OPTION,
+    "lease": OPTION,
 }
 RANGES = {"timeout": (0.5, 3600)}
 
@@ -76,9 +75,7 @@ def main() -> None:
     """Look and tell."""
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
-    require_ranges(module, RANGES)
-    end_on_signals()
-    with lease_keeper.under(module):
+    with at_work(module, RANGES, umask=None):
         result = inspect(params["path"], command=params["command"], timeout_s=params["timeout"])
         module.exit_json(changed=False, **result)
 

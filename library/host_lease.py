@@ -133,28 +133,28 @@ from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.orquestrador.core.module import fail
-from ansible.module_utils.orquestrador.lease import lease_file as lease
+from ansible.module_utils.orquestrador.lease import lease_file, model
 
 NEEDED = ("owner", "procedure", "ttl_s")
 ARGUMENT_SPEC = {
-    **{name: {**option, "required": name not in NEEDED} for name, option in lease.OPTIONS.items()},
+    **{name: {**option, "required": name not in NEEDED} for name, option in lease_file.OPTIONS.items()},
     "state": {"type": "str", "choices": ["held", "renewed", "released"], "default": "held"},
-    "preempt": lease.OPTIONS["preempt"],
+    "preempt": lease_file.OPTIONS["preempt"],
 }
 
 
 def bring_about(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
-    """The state asked for; returns what the module returns, raises ``lease.LeaseError``."""
+    """The state asked for; returns what the module returns, raises ``model.LeaseError``."""
     path = params["path"]
     if params["state"] == "released":
-        return (lease.predict_release if check_mode else lease.release)(path, run_id=params["run_id"])
+        return (lease_file.predict_release if check_mode else lease_file.release)(path, run_id=params["run_id"])
     if params["state"] == "renewed":
         if check_mode:
             return {"changed": False, "renewed": False, "note": None}
-        kept = lease.renew(path, run_id=params["run_id"], ttl_s=params["ttl_s"])
+        kept = lease_file.renew(path, run_id=params["run_id"], ttl_s=params["ttl_s"])
         return {"changed": False, "renewed": True, "note": None, "lease": kept}
-    wanted = lease.request(**{name: params[name] for name in lease.OPTIONS if name != "path"})
-    return (lease.predict if check_mode else lease.acquire)(path, wanted)
+    wanted = model.request(**{name: params[name] for name in lease_file.OPTIONS if name != "path"})
+    return (lease_file.predict if check_mode else lease_file.acquire)(path, wanted)
 
 
 def main() -> None:
@@ -167,7 +167,7 @@ def main() -> None:
     os.umask(0o077)
     try:
         result = bring_about(module.params, module.check_mode)
-    except lease.LeaseError as error:
+    except model.LeaseError as error:
         fail(module, error.message, changed=False, holder=error.holder)
     module.exit_json(**result)
 

@@ -145,14 +145,12 @@ failures:
   elements: dict
 """
 
-import os
-
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.orquestrador.core.module import fail
-from ansible.module_utils.orquestrador.core.ranges import out_of_range
-from ansible.module_utils.orquestrador.lease import keeper as lease_keeper
-from ansible.module_utils.orquestrador.logs.archive import Options, archive, summary
-from ansible.module_utils.orquestrador.system.pipeline import end_on_signals
+from ansible.module_utils.orquestrador.lease.keeper import OPTION
+from ansible.module_utils.orquestrador.lease.module import at_work
+from ansible.module_utils.orquestrador.logs.archive import archive, summary
+from ansible.module_utils.orquestrador.logs.selection import Options
 
 ARGUMENT_SPEC = {
     "dest": {"type": "path", "required": True},
@@ -170,7 +168,7 @@ ARGUMENT_SPEC = {
     "timezone": {"type": "str", "default": ""},
     "retention_days": {"type": "float", "default": 90},
     "keep_minimum": {"type": "int", "default": 3},
-    "lease": lease_keeper.OPTION,
+    "lease": OPTION,
 }
 RANGES = {
     "fresh_s": (0, 30 * 86400),
@@ -187,15 +185,10 @@ def main() -> None:
     """Archive, and fail in one line for each thing that went wrong."""
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = {name: value for name, value in module.params.items() if name != "lease"}
-    problem = out_of_range(params, RANGES)
     relative = [name for name in PATHS if not params[name].startswith("/")]
     if relative:
-        problem = f"{relative[0]} is {params[relative[0]]!r}; give an absolute path"
-    if problem is not None:
-        module.fail_json(msg=problem)
-    os.umask(0o027)
-    end_on_signals()
-    with lease_keeper.under(module):
+        module.fail_json(msg=f"{relative[0]} is {params[relative[0]]!r}; give an absolute path")
+    with at_work(module, RANGES, umask=0o027):
         options = Options(archive_dir=params.pop("dest"), timeout_s=params.pop("timeout"), **params)
         result = archive(options, check_mode=module.check_mode)
         notes = result.pop("notes")

@@ -70,10 +70,9 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.orquestrador.core.messages import msg
-from ansible.module_utils.orquestrador.core.module import require_ranges
-from ansible.module_utils.orquestrador.lease import keeper as lease_keeper
+from ansible.module_utils.orquestrador.lease.keeper import OPTION
+from ansible.module_utils.orquestrador.lease.module import at_work
 from ansible.module_utils.orquestrador.logs.period import Options, count
-from ansible.module_utils.orquestrador.system.pipeline import end_on_signals
 
 ARGUMENT_SPEC = {
     "globs": {"type": "list", "elements": "str", "required": True},
@@ -81,7 +80,7 @@ ARGUMENT_SPEC = {
     "days": {"type": "float", "default": 7},
     "max_bytes": {"type": "int", "default": 268435456},
     "timeout": {"type": "float", "default": 120},
-    "lease": lease_keeper.OPTION,
+    "lease": OPTION,
 }
 RANGES = {"days": (0.01, 366), "max_bytes": (1, 1 << 40), "timeout": (1, 86400)}
 
@@ -90,9 +89,7 @@ def main() -> None:
     """Count, and say what was counted."""
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = {name: value for name, value in module.params.items() if name != "lease"}
-    require_ranges(module, RANGES)
-    end_on_signals()
-    with lease_keeper.under(module):
+    with at_work(module, RANGES, umask=None):
         evidence = count(Options(timeout_s=params.pop("timeout"), **params), time.time())
         complete, findings = evidence.pop("complete"), evidence.pop("findings")
         figures = {"count": evidence["errors"], "period_s": params["days"] * 86400}

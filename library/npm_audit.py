@@ -84,9 +84,9 @@ failures:
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.orquestrador.app.npm import Npm, NpmError
 from ansible.module_utils.orquestrador.app.npm_audit import NEVER, SEVERITIES, FixError, audit
-from ansible.module_utils.orquestrador.core.module import fail, require_ranges
-from ansible.module_utils.orquestrador.lease import keeper as lease_keeper
-from ansible.module_utils.orquestrador.system.pipeline import end_on_signals
+from ansible.module_utils.orquestrador.core.module import fail
+from ansible.module_utils.orquestrador.lease.keeper import OPTION
+from ansible.module_utils.orquestrador.lease.module import at_work
 
 ARGUMENT_SPEC = {
     "path": {"type": "path", "required": True},
@@ -97,7 +97,7 @@ ARGUMENT_SPEC = {
     "command": {"type": "str", "default": "npm"},
     "registry": {"type": "str", "default": ""},
     "timeout": {"type": "float", "default": 120},
-    "lease": lease_keeper.OPTION,
+    "lease": OPTION,
 }
 RANGES = {"fix_timeout": (1, 7200), "timeout": (1, 3600)}
 
@@ -106,9 +106,7 @@ def main() -> None:
     """Ask, repair and tell."""
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
-    require_ranges(module, RANGES)
-    end_on_signals()
-    with lease_keeper.under(module):
+    with at_work(module, RANGES, umask=None):
         try:
             with Npm(
                 params["path"], command=params["command"], registry=params["registry"], timeout_s=params["timeout"]

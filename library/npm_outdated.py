@@ -57,9 +57,8 @@ note:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.orquestrador.app.npm import Npm, NpmError, outdated
-from ansible.module_utils.orquestrador.core.module import require_ranges
-from ansible.module_utils.orquestrador.lease import keeper as lease_keeper
-from ansible.module_utils.orquestrador.system.pipeline import end_on_signals
+from ansible.module_utils.orquestrador.lease.keeper import OPTION
+from ansible.module_utils.orquestrador.lease.module import at_work
 
 ARGUMENT_SPEC = {
     "path": {"type": "path", "required": True},
@@ -67,7 +66,7 @@ ARGUMENT_SPEC = {
     "command": {"type": "str", "default": "npm"},
     "registry": {"type": "str", "default": ""},
     "timeout": {"type": "float", "default": 120},
-    "lease": lease_keeper.OPTION,
+    "lease": OPTION,
 }
 RANGES = {"timeout": (1, 3600)}
 
@@ -76,9 +75,7 @@ def main() -> None:
     """Ask, keep and tell."""
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
-    require_ranges(module, RANGES)
-    end_on_signals()
-    with lease_keeper.under(module):
+    with at_work(module, RANGES, umask=None):
         try:
             with Npm(
                 params["path"], command=params["command"], registry=params["registry"], timeout_s=params["timeout"]

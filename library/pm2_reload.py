@@ -92,9 +92,9 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.orquestrador.app.dist import DeployError, Dist
 from ansible.module_utils.orquestrador.app.health_endpoint import usable
 from ansible.module_utils.orquestrador.app.reload import Options, reload
-from ansible.module_utils.orquestrador.core.module import fail, require_ranges
-from ansible.module_utils.orquestrador.lease import keeper as lease_keeper
-from ansible.module_utils.orquestrador.system.pipeline import end_on_signals
+from ansible.module_utils.orquestrador.core.module import fail
+from ansible.module_utils.orquestrador.lease.keeper import OPTION
+from ansible.module_utils.orquestrador.lease.module import at_work
 
 ARGUMENT_SPEC = {
     "app_name": {"type": "str", "required": True},
@@ -108,7 +108,7 @@ ARGUMENT_SPEC = {
     "prober_rate": {"type": "float", "default": 20},
     "status_expected": {"type": "str", "default": "ok"},
     "database_expected": {"type": "str", "default": "connected"},
-    "lease": lease_keeper.OPTION,
+    "lease": OPTION,
 }
 RANGES = {"ready_timeout": (1, 3600), "stable": (0, 600), "prober_rate": (0.1, 200)}
 
@@ -117,12 +117,10 @@ def main() -> None:
     """Reload, and fail in one line."""
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
-    require_ranges(module, RANGES)
     url = usable(params["url"])
     if url is None:
         module.fail_json(msg=f"url is {params['url']!r}; give the http or https address of the health endpoint")
-    end_on_signals()
-    with lease_keeper.under(module):
+    with at_work(module, RANGES, umask=None):
         options = Options(
             home=params["pm2_home"].rstrip("/"),
             command=params["pm2_command"],

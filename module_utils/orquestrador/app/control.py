@@ -61,15 +61,16 @@ class Application:
         state, findings = self._ask()
         if state["daemon"] != pm2.ONLINE:
             # Any command of PM2 would start a daemon of its own, which its unit knows nothing of.
-            raise OperatorError(
-                findings[0]["message"] if findings
-                else msg("the PM2 of {user} can't be asked: start it through its systemd unit", user=self._owner.name)
-            )  # fmt: skip
+            silent = msg("the PM2 of {user} can't be asked: start it through its systemd unit", user=self._owner.name)
+            raise OperatorError(findings[0]["message"] if findings else silent)
         if state["app"] is None and not os.path.isfile(self._settings.ecosystem):
             raise OperatorError(
-                msg("PM2 does not know {app} and {path} does not exist: deploy the application first",
-                    app=self._settings.name, path=self._settings.ecosystem)
-            )  # fmt: skip
+                msg(
+                    "PM2 does not know {app} and {path} does not exist: deploy the application first",
+                    app=self._settings.name,
+                    path=self._settings.ecosystem,
+                )
+            )
         return state["app"] is not None
 
     def running(self) -> bool:
@@ -87,9 +88,13 @@ class Application:
             if time.monotonic() > until:
                 holder = self._listener() or self._settings.name
                 raise OperatorError(
-                    msg("{app} does not stop: {holder} is still there on port {port}: end it first",
-                        app=self._settings.name, holder=holder, port=str(self._settings.port))
-                )  # fmt: skip
+                    msg(
+                        "{app} does not stop: {holder} is still there on port {port}: end it first",
+                        app=self._settings.name,
+                        holder=holder,
+                        port=str(self._settings.port),
+                    )
+                )
             time.sleep(POLL_S)
 
     def start(self, timeout_s: float) -> None:
@@ -126,9 +131,11 @@ class Application:
         settings = self._settings
         if not os.path.isfile(settings.ecosystem):
             raise OperatorError(
-                msg("{path} does not exist: bring it back with playbooks/operation/restore.yml -e what=critical",
-                    path=settings.ecosystem)
-            )  # fmt: skip
+                msg(
+                    "{path} does not exist: bring it back with playbooks/operation/restore.yml -e what=critical",
+                    path=settings.ecosystem,
+                )
+            )
         if self.known():
             self._done(self._pm2(["stop", settings.name], until), "stop")
         self._start_from_file(until)
@@ -193,8 +200,11 @@ class Application:
             return None
         return msg(
             "the application is not healthy: {url} answers HTTP {http} with status {status}, database {database}",
-            url=state["url"], http=str(state["status"]), status=status[:40], database=database[:40],
-        )  # fmt: skip
+            url=state["url"],
+            http=str(state["status"]),
+            status=status[:40],
+            database=database[:40],
+        )
 
     def _ask(self) -> tuple[Pm2State, list[Finding]]:
         """Over PM2's socket only: a command would start a daemon where none answers, and this may be root."""
@@ -232,7 +242,7 @@ class Application:
         # PM2 writes its errors to either stream, with colours; its last line says most.
         lines = (done.stderr + b"\n" + done.stdout).decode("utf-8", "replace").strip().splitlines()
         reason = "timeout" if done.timed_out else done.error or (scrub_text(lines[-1])[:200] if lines else "")
+        app, reason = self._settings.name, reason or f"status {done.code}"
         raise OperatorError(
-            msg("pm2 {verb} {app} failed: {reason}: look at the log of PM2", verb=verb, app=self._settings.name,
-                reason=reason or f"status {done.code}")
-        )  # fmt: skip
+            msg("pm2 {verb} {app} failed: {reason}: look at the log of PM2", verb=verb, app=app, reason=reason)
+        )

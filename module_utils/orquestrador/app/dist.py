@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import fcntl
 import hashlib
 import json
 import os
@@ -26,18 +25,19 @@ import time
 from collections.abc import Iterator
 from typing import Any, Optional
 
-from ..core.errors import OperatorError
+from ..core.errors import OperatorError, os_reason
 from ..core.jsonable import iso
 from ..core.messages import msg
 from ..system.command import run
+from ..system.files import DIR_MODE, FILE_MODE, LOCK, lock_file
 from ..system.long_command import end_marked
+from ..system.whole_file import write_whole
 
 FORMAT = 1
-DIR_MODE, FILE_MODE = 0o700, 0o600
 RESERVE_BYTES = 64 * 1024 * 1024  # what copying aside leaves free, for the build to write
 COPY_TIMEOUT_S = 300.0
 COPY = "dist-"
-STATE, LOCK = "state.json", ".lock"
+STATE = "state.json"
 RESTORING, DISCARDED = ".ops-restoring", ".ops-discarded"
 _AT_FDCWD, _RENAME_EXCHANGE = -100, 2
 
@@ -96,16 +96,14 @@ class Dist:
         """One build or reload at a time; the lock ends with its process."""
         try:
             os.makedirs(self.state_dir, DIR_MODE, exist_ok=True)
-            descriptor = os.open(os.path.join(self.state_dir, LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+            descriptor = lock_file(os.path.join(self.state_dir, LOCK))
+        except BlockingIOError as error:
+            raise DeployError(
+                msg("another build or reload works with {path}: wait for it to end", path=self.path)
+            ) from error
         except OSError as error:
             raise self._unusable(self.state_dir, error) from error
         try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise DeployError(
-                    msg("another build or reload works with {path}: wait for it to end", path=self.path)
-                ) from error
             yield
         finally:
             os.close(descriptor)
@@ -149,13 +147,8 @@ class Dist:
         parts = {"building": building, "pending": pending, "good": good}
         held = {"format": FORMAT, "dist": self.path, **{name: part or None for name, part in parts.items()}}
         place = os.path.join(self.state_dir, STATE)
-        temporary = f"{place}.{os.getpid()}"
         try:
-            with open(temporary, "w", encoding="utf-8") as stream:
-                json.dump(held, stream)
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.rename(temporary, place)
+            write_whole(place, json.dumps(held).encode(), FILE_MODE)
         except OSError as error:
             raise self._unusable(place, error) from error
         self._sweep({str(part.get("copy")) for part in parts.values() if part})
@@ -291,10 +284,11 @@ class Dist:
 
     @staticmethod
     def _unusable(path: str, error: OSError) -> DeployError:
-        reason = error.strerror or type(error).__name__
         return DeployError(
             msg(
-                "{path} can't be written: {reason}: see who owns it and whether there is room", path=path, reason=reason
+                "{path} can't be written: {reason}: see who owns it and whether there is room",
+                path=path,
+                reason=os_reason(error),
             )
         )
 

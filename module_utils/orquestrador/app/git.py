@@ -156,9 +156,12 @@ class Repository:
             )
         if done.timed_out:
             raise GitError(
-                msg("git did not answer within {timeout_s} about {path}: look at the disk and at the size of the tree",
-                    timeout_s=self._timeout_s, path=self._directory)
-            )  # fmt: skip
+                msg(
+                    "git did not answer within {timeout_s} about {path}: look at the disk and at the size of the tree",
+                    timeout_s=self._timeout_s,
+                    path=self._directory,
+                )
+            )
         return done
 
     def want(self, *arguments: str) -> bytes:
@@ -170,9 +173,12 @@ class Repository:
         done = self.ask(*arguments)
         if done.truncated:
             raise GitError(
-                msg("git lists more than {limit_bytes} about {path}: add what is generated to .gitignore",
-                    limit_bytes=MAX_OUTPUT_BYTES, path=self._directory)
-            )  # fmt: skip
+                msg(
+                    "git lists more than {limit_bytes} about {path}: add what is generated to .gitignore",
+                    limit_bytes=MAX_OUTPUT_BYTES,
+                    path=self._directory,
+                )
+            )
         if done.code != 0:
             reason = done.stderr.decode("utf-8", "replace")
             if "not a git repository" in reason:

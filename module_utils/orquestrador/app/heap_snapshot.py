@@ -56,9 +56,13 @@ def take(pid: int, directory: str, name: str, weight: int, seconds: float) -> di
     needed, free = ROOM * weight + RESERVE_BYTES, room.f_bavail * room.f_frsize
     if free < needed:
         raise OperatorError(
-            msg("No heap snapshot: {path} has {free_bytes} free and {needed_bytes} may be needed", path=directory,
-                free_bytes=free, needed_bytes=needed)
-        )  # fmt: skip
+            msg(
+                "No heap snapshot: {path} has {free_bytes} free and {needed_bytes} may be needed",
+                path=directory,
+                free_bytes=free,
+                needed_bytes=needed,
+            )
+        )
     path = os.path.join(directory, f"{name}-{pid}.heapsnapshot")
     port, opened = _open_inspector(pid, end)
     try:
@@ -76,8 +80,8 @@ def take(pid: int, directory: str, name: str, weight: int, seconds: float) -> di
         ) from None
     closed = not opened or _gone(pid, port)
     _keep_newest(directory)
-    return {"path": path, "size_bytes": size, "pid": pid, "inspector_closed": closed,
-            "took_s": round(time.monotonic() - began, 1)}  # fmt: skip
+    took = round(time.monotonic() - began, 1)
+    return {"path": path, "size_bytes": size, "pid": pid, "inspector_closed": closed, "took_s": took}
 
 
 def _open_inspector(pid: int, end: float) -> tuple[int, bool]:
@@ -92,9 +96,10 @@ def _open_inspector(pid: int, end: float) -> tuple[int, bool]:
                 return port, port not in before
         time.sleep(0.05)
     raise OperatorError(
-        msg("No heap snapshot: process {pid} does not open its inspector within {limit_s}", pid=str(pid),
-            limit_s=OPEN_S)
-    )  # fmt: skip
+        msg(
+            "No heap snapshot: process {pid} does not open its inspector within {limit_s}", pid=str(pid), limit_s=OPEN_S
+        )
+    )
 
 
 def catches(pid: int, proc: str = "/proc") -> bool:
@@ -165,8 +170,8 @@ class _Session:
 
     def evaluate(self, expression: str) -> Any:
         """The value of an expression in the process."""
-        answer = self.call("Runtime.evaluate", {"expression": expression, "includeCommandLineAPI": True,
-                                                "returnByValue": True})  # fmt: skip
+        wanted = {"expression": expression, "includeCommandLineAPI": True, "returnByValue": True}
+        answer = self.call("Runtime.evaluate", wanted)
         if "exceptionDetails" in answer:
             raise OSError("the process can't say who it is")
         return answer["result"].get("value")

@@ -19,7 +19,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, Optional
 from urllib.parse import unquote, urlsplit
 
-from ..core.errors import OperatorError
+from ..core.errors import OperatorError, os_reason
 from ..core.messages import msg
 from ..core.redact import scrub_text
 from ..core.types import Message
@@ -133,9 +133,8 @@ def given(log: str) -> set[str]:
 
 
 def _asked(log: str, answered: Callable[[str], bool]) -> set[str]:
-    names = (unquote(urlsplit(url).path.rsplit("/", 1)[-1]) for status, url in _FETCHED.findall(log)
-             if answered(status))  # fmt: skip
-    return {name for name in names if name}
+    paths = (urlsplit(url).path for status, url in _FETCHED.findall(log) if answered(status))
+    return {unquote(path.rsplit("/", 1)[-1]) for path in paths} - {""}
 
 
 def table(packages: list[dict[str, Any]]) -> str:
@@ -193,9 +192,12 @@ class Npm:
         what = f"npm {arguments[0]}"
         if done.timed_out:
             raise NpmError(
-                msg("{command} did not end within {timeout_s}: look at the network and at npm's registry", command=what,
-                    timeout_s=limit_s)
-            )  # fmt: skip
+                msg(
+                    "{command} did not end within {timeout_s}: look at the network and at npm's registry",
+                    command=what,
+                    timeout_s=limit_s,
+                )
+            )
         log = done.stderr.decode("utf-8", "replace")
         try:
             data = json.loads(done.stdout.decode("utf-8", "replace"))
@@ -295,8 +297,8 @@ def outdated(npm: Npm, keep_in: str, *, check_mode: bool, now: Optional[float] =
     except ValueError as error:
         raise NpmError(msg("What npm outdated says can't be understood: {reason}", reason=one_line(error))) from error
     if answer.code not in (0, 1):
-        raise NpmError(msg("{command} could not be done: {reason}", command="npm outdated",
-                           reason=f"status {answer.code}"))  # fmt: skip
+        reason = f"status {answer.code}"
+        raise NpmError(msg("{command} could not be done: {reason}", command="npm outdated", reason=reason))
     missing = withheld(answer.log)
     counts = {kind: sum(package["kind"] == kind for package in packages) for kind in ("major", "minor", "patch")}
     evidence = {
@@ -337,6 +339,5 @@ def _keep(result: dict[str, Any], path: str, data: bytes, check_mode: bool) -> N
         result.update(changed=True, path=path)
     except OSError as error:
         notes = result["note"] if isinstance(result["note"], list) else [result["note"]]
-        reason = error.strerror or type(error).__name__
-        unkept = msg("{path} could not be written: {reason}", path=path, reason=reason)
+        unkept = msg("{path} could not be written: {reason}", path=path, reason=os_reason(error))
         result.update(status=result.get("status", "warn"), note=[*notes, unkept])

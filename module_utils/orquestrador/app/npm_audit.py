@@ -14,11 +14,11 @@ import shutil
 import stat
 from typing import Any, NamedTuple, Optional
 
-from ..core.errors import OperatorError
+from ..core.errors import OperatorError, os_reason
 from ..core.messages import msg
 from ..core.types import Message
-from ..system.dated_copies import copy_all
 from ..system.whole_file import write_whole
+from .critical_files import copy_all
 from .npm import DEPENDENCIES, Npm, NpmError, installed, one_line
 
 SEVERITIES = ("info", "low", "moderate", "high", "critical")  # from least to worst
@@ -86,8 +86,8 @@ def _packages(data: dict[str, Any]) -> list[dict[str, Any]]:
                 fix = entry.get("fixAvailable")
                 titles = [via.get("title") for via in _list(entry.get("via")) if isinstance(via, dict)]
                 breaking = isinstance(fix, dict) and bool(fix.get("isSemVerMajor"))
-                entries.append(_package(name, entry.get("severity"), bool(entry.get("isDirect")), titles,
-                                        "breaking" if breaking else "yes" if fix else "no"))  # fmt: skip
+                repair = "breaking" if breaking else "yes" if fix else "no"
+                entries.append(_package(name, entry.get("severity"), bool(entry.get("isDirect")), titles, repair))
     advisories = data.get("advisories")
     if isinstance(advisories, dict):
         for entry in advisories.values():
@@ -181,10 +181,13 @@ class Saved:
                 write_whole(self._paths[name], content, mode)
             except OSError as error:
                 failures.append(
-                    msg("{path} could not be put back, {reason}: copy {copy} to it", path=self._paths[name],
-                        reason=error.strerror or type(error).__name__,
-                        copy=self.copies[list(self._paths).index(name)])
-                )  # fmt: skip
+                    msg(
+                        "{path} could not be put back, {reason}: copy {copy} to it",
+                        path=self._paths[name],
+                        reason=os_reason(error),
+                        copy=self.copies[list(self._paths).index(name)],
+                    )
+                )
         return failures
 
 
@@ -196,9 +199,11 @@ class Modules:
         self._aside = self._path + ASIDE
         if os.path.lexists(self._aside):
             raise NpmError(
-                msg("{path} is left from a repair that was killed: put it back as node_modules, or remove it",
-                    path=self._aside)
-            )  # fmt: skip
+                msg(
+                    "{path} is left from a repair that was killed: put it back as node_modules, or remove it",
+                    path=self._aside,
+                )
+            )
         try:
             if os.path.isdir(self._path):
                 _link_tree(self._path, self._aside)
@@ -262,10 +267,10 @@ def audit(
     """
     _ = npm.manifest
     before = look(npm)
-    evidence: dict[str, Any] = {"before": before.counts, "after": None, "packages": before.packages[:LISTED],
-                                "fixed": [], "saved": []}  # fmt: skip
-    result = {"changed": False, "status": status_of(before.counts, fail_level), "note": counted(before.counts),
-              "evidence": evidence}  # fmt: skip
+    evidence: dict[str, Any] = {"before": before.counts, "after": None, "fixed": [], "saved": []}
+    evidence["packages"] = before.packages[:LISTED]
+    result = {"changed": False, "note": counted(before.counts), "evidence": evidence}
+    result["status"] = status_of(before.counts, fail_level)
     if not fix or not before.total:
         return result
     if check_mode:

@@ -17,29 +17,22 @@ import time
 from typing import Any, NamedTuple, Optional
 from urllib.parse import SplitResult
 
-from ..core.errors import OperatorError
+from ..core.errors import os_reason
 from ..core.messages import msg
 from ..core.types import Message
 from ..pm2 import axon
 from ..pm2 import daemon as pm2
 from ..system import signals, tcp_owner
 from ..system.command import start
-from . import health_endpoint as http_health
+from . import health_endpoint
 from .dist import DeployError, Dist
 from .prober import Prober
+from .workers import CLUSTER, ENDED, FORK, ONLINE, NotReadyError, Worker, fallen, limit_of, planned, select
 
-CLUSTER, FORK = "cluster", "fork"
-ONLINE = "online"
-ENDED = ("errored", "stopped", "waiting restart")
 POLL_S = 0.1
 RPC_TIMEOUT_S = 3.0
-# PM2's own default where an application gives none (constants.js: GRACEFUL_LISTEN_TIMEOUT).
-LISTEN_TIMEOUT_S = 3.0
-# What is left of listen_timeout for the way back: the previous build has to start within it.
-WAY_BACK_SHARE, WAY_BACK_MIN_S = 0.25, 1.0
 # An old worker that does not end gets SIGKILL from PM2 after its kill_timeout; longer means that PM2 is stuck.
 OLD_GONE_S = 30.0
-ACCEPT_S = 0.5
 PROOF_MIN_S = 2.0
 FAREWELL_S = 1.0
 
@@ -57,94 +50,6 @@ class Options(NamedTuple):
     rate: float
     status_expected: str = "ok"
     database_expected: str = "connected"
-
-
-class Worker(NamedTuple):
-    """One worker as PM2 knows it now."""
-
-    pm_id: int
-    pid: int
-    status: str
-    mode: str
-    restarts: int
-    unstable: int
-    listen_timeout_s: float
-    started_ms: int = 0  # epoch, by PM2; 0 when it does not say
-
-
-class NotReadyError(OperatorError):
-    """A worker did not come up; ``message`` says how."""
-
-    def __init__(self, message: Message, worker: int, pid: int = 0) -> None:
-        super().__init__(message)
-        self.worker = worker
-        self.pid = pid
-
-
-# --- pure ----------------------------------------------------------------------------------------------------------
-
-
-def select(raw: Any, name: str) -> tuple[list[Worker], int]:
-    """The workers called ``name`` in PM2's answer, and how many of their predecessors are still on their way out.
-
-    Nothing else leaves the answer, which carries every process's environment. Never raises.
-    """
-    workers, leaving = [], 0
-    for item in raw if isinstance(raw, list) else []:
-        env = item.get("pm2_env") if isinstance(item, dict) else None
-        if not isinstance(env, dict) or item.get("name", env.get("name")) != name:
-            continue
-        pm_id = env.get("pm_id", item.get("pm_id"))
-        if not isinstance(pm_id, int):
-            leaving += 1  # PM2 calls it "_old_<id>"
-            continue
-        workers.append(
-            Worker(
-                pm_id=pm_id,
-                pid=_whole(item.get("pid")),
-                status=str(env.get("status")),
-                mode=CLUSTER if "cluster" in str(env.get("exec_mode")) else FORK,
-                started_ms=_whole(env.get("pm_uptime")),
-                restarts=_whole(env.get("restart_time")),
-                unstable=_whole(env.get("unstable_restarts")),
-                listen_timeout_s=_whole(env.get("listen_timeout")) / 1000 or LISTEN_TIMEOUT_S,
-            )
-        )
-    return sorted(workers), leaving
-
-
-def _whole(value: Any) -> int:
-    with contextlib.suppress(TypeError, ValueError, OverflowError):
-        return max(int(value), 0)
-    return 0
-
-
-def limit_of(worker: Worker, ready_timeout_s: float, way_back: bool) -> float:
-    """Seconds that the new process of a worker has to be ready.
-
-    In cluster mode, where there is a way back, there must be time left for it before PM2 ends the predecessor.
-    """
-    if worker.mode == FORK or worker.status != ONLINE or not way_back:
-        return ready_timeout_s
-    left = worker.listen_timeout_s - max(WAY_BACK_MIN_S, WAY_BACK_SHARE * worker.listen_timeout_s)
-    return min(ready_timeout_s, max(left, worker.listen_timeout_s / 2))
-
-
-def fallen(before: Worker, first_pid: int, now: Worker) -> Optional[Message]:
-    """Why a worker whose new process was ``first_pid`` has failed; ``None`` while it may still become ready."""
-    if now.status in ENDED or (now.pid != first_pid and first_pid) or now.restarts > before.restarts + 1:
-        return msg("worker {worker} does not stay up: its new process ended", worker=now.pm_id)
-    return None
-
-
-def planned(before: list[Worker], after: list[Worker], touched: set[int]) -> dict[str, int]:
-    """Restarts that PM2 counts since ``before`` of the workers that were touched: ours, by worker."""
-    counts = {worker.pm_id: worker.restarts for worker in before}
-    return {
-        str(worker.pm_id): worker.restarts - counts[worker.pm_id]
-        for worker in after
-        if worker.pm_id in touched and worker.restarts > counts.get(worker.pm_id, worker.restarts)
-    }
 
 
 # --- one at a time -------------------------------------------------------------------------------------------------
@@ -223,7 +128,7 @@ class Reload:
                 msg(
                     "{program} can't be started: {reason}: correct pm2_command",
                     program=self._o.command,
-                    reason=error.strerror or type(error).__name__,
+                    reason=os_reason(error),
                 )
             ) from error
 
@@ -294,7 +199,7 @@ class Reload:
                 "worker {worker} (process {pid}) accepted no connection at {url} within {limit_s}",
                 worker=pm_id,
                 pid=pid,
-                url=http_health.shown_url(self._o.url),
+                url=health_endpoint.shown_url(self._o.url),
                 limit_s=limit_s,
             ),
             pm_id,
@@ -378,20 +283,20 @@ def ask_process(o: Options, pid: int, deadline: float) -> tuple[bool, Optional[M
     kind = http.client.HTTPSConnection if o.url.scheme == "https" else http.client.HTTPConnection
     timeout = max(min(deadline - time.monotonic(), 5.0), 0.1)
     connection = kind(o.url.hostname or "", o.url.port, timeout=timeout)
-    shown = http_health.shown_url(o.url)
+    shown = health_endpoint.shown_url(o.url)
     owned = False
     try:
         connection.connect()
         ours, theirs = connection.sock.getsockname()[1], connection.sock.getpeername()[1]
-        owned = _accepted_by(pid, theirs, ours)
+        owned = tcp_owner.has_accepted(pid, theirs, ours)
         if not owned:
             return False, None
         target = (o.url.path or "/") + (f"?{o.url.query}" if o.url.query else "")
         connection.request("GET", target, headers={"Connection": "close", "User-Agent": "orquestrador-ops"})
         with connection.getresponse() as response:
-            status, body = response.status, response.read(http_health.MAX_BODY_BYTES)
+            status, body = response.status, response.read(health_endpoint.MAX_BODY_BYTES)
     except (OSError, http.client.HTTPException, ValueError) as error:
-        code = http_health.error_code(error)
+        code = health_endpoint.error_code(error)
         return owned, msg("process {pid} did not answer at {url}: {reason}", pid=pid, url=shown, reason=code)
     finally:
         connection.close()
@@ -400,10 +305,10 @@ def ask_process(o: Options, pid: int, deadline: float) -> tuple[bool, Optional[M
 
 def bad_answer(o: Options, status: int, body: bytes, pid: int) -> Optional[Message]:
     """What is wrong with a health answer; ``None`` when it is good."""
-    shown = http_health.shown_url(o.url)
+    shown = health_endpoint.shown_url(o.url)
     if status != 200:
         return msg("process {pid} answered HTTP {status} at {url}", pid=pid, status=status, url=shown)
-    answer = http_health.parse_body(body)[0] or {}
+    answer = health_endpoint.parse_body(body)[0] or {}
     for key, expected in (("status", o.status_expected), ("database", o.database_expected)):
         if answer.get(key) != expected:
             return msg(
@@ -415,21 +320,6 @@ def bad_answer(o: Options, status: int, body: bytes, pid: int) -> Optional[Messa
                 expected=expected,
             )
     return None
-
-
-def _accepted_by(pid: int, server_port: int, client_port: int) -> bool:
-    until = time.monotonic() + ACCEPT_S
-    while time.monotonic() < until:
-        number = tcp_owner.inode(server_port, client_port)
-        if number is not None:
-            # The daemon accepts it and hands it on: give the hand-over its moment.
-            for _ in range(5):
-                if tcp_owner.has(pid, number):
-                    return True
-                time.sleep(0.005)
-            return False
-        time.sleep(0.005)
-    return False
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:
@@ -453,8 +343,8 @@ def _require(o: Options, run: Reload) -> list[Worker]:
         raise DeployError(
             msg("PM2 knows no process named {name}: start it from its ecosystem file, then save the list", name=o.app)
         )
-    reply = http_health.request(o.url, time.monotonic() + 5)
-    shown = http_health.shown_url(o.url)
+    reply = health_endpoint.request(o.url, time.monotonic() + 5)
+    shown = health_endpoint.shown_url(o.url)
     if reply.error is not None or reply.status is None:
         raise DeployError(
             msg(

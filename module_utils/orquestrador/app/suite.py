@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import Any, NamedTuple, Optional, Union
 
+from ..core.errors import os_reason
 from ..core.messages import msg
 from ..core.redact import load_secrets, scrub_text
 from ..core.types import Message
@@ -19,7 +20,6 @@ from .build import arguments, require
 from .dist import DeployError
 
 REPORT_MODE, DIR_MODE = 0o640, 0o750
-MAX_COUNT = 10**7
 
 
 class Counts(NamedTuple):
@@ -232,8 +232,7 @@ def _write(folder: str, output: str, hidden: list[str]) -> str:
     except OSError as error:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
-        reason = error.strerror or type(error).__name__
         raise DeployError(
-            msg("the suite ran, but {path} can't be written: {reason}", path=place, reason=reason)
+            msg("the suite ran, but {path} can't be written: {reason}", path=place, reason=os_reason(error))
         ) from error
     return place

@@ -14,6 +14,7 @@ import time
 from collections.abc import Collection
 from typing import Any, Callable, NamedTuple, Optional
 
+from ..app import critical_files
 from ..core.errors import OperatorError, os_reason
 from ..core.jsonable import iso
 from ..core.messages import msg
@@ -313,7 +314,7 @@ def _bring_back(item: dict[str, Any], copy: str, directory: str, check_mode: boo
         if before == digest or check_mode:
             return before != digest
         if before is not None:
-            saved = dated_copies.copy_all([{**item, "path": path}], directory)
+            saved = critical_files.copy_all([{**item, "path": path}], directory)
             if saved["failures"]:
                 raise OperatorError(saved["failures"][0])
         _replace(copy, path, mode, owner)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from typing import Any, Optional
 
 from .messages import plain
@@ -21,6 +22,11 @@ class OperatorError(Exception):
         self.evidence = evidence or {}
 
 
-def os_reason(error: OSError) -> str:
-    """Why the system refused something, in its own words."""
-    return error.strerror or type(error).__name__
+def os_reason(error: BaseException) -> str:
+    """Why the system refused, as it says it; the kind of error where it does not."""
+    return getattr(error, "strerror", None) or type(error).__name__
+
+
+def is_full(error: Optional[BaseException]) -> bool:
+    """Whether a disk, or what a user may have of it, is full."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)

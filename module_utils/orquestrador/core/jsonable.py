@@ -33,6 +33,11 @@ def number(value: Any) -> Optional[float]:
     return found if math.isfinite(found) else None
 
 
+def count(value: Any) -> int:
+    """A whole number that is not negative; 0 for all that is none."""
+    return max(int(number(value) or 0), 0)
+
+
 def iso(epoch_s: Any) -> Optional[str]:
     """Seconds since 1970 as ISO 8601 in UTC, to the second; ``None`` for what is no time."""
     found = number(epoch_s)

@@ -20,7 +20,7 @@ from typing import Any, Callable, NamedTuple, Optional
 from ..core.errors import OperatorError
 from ..core.messages import msg, plain
 from ..core.types import CHANGED, FAILED, HEALTHY, OK, RECOVERED, REFUSED, SKIPPED, UNKNOWN, WARN, Message
-from ..lease import lease_file as lease
+from ..lease import lease_file, model
 from ..procedures import AUTO, EMERGENCIES
 from ..system import supervisor
 from ..system.identity import Owner
@@ -156,9 +156,9 @@ def _leased(scene: Scene, result: _Result) -> dict[str, Any]:
     taken = scene.step("lease", LEASE_WAIT_S)
     try:
         with scene.owner.at_work():
-            held = lease.acquire(params["lease_path"], _wanted(scene), wait_s=min(LEASE_WAIT_S, scene.left()))
-    except lease.LeaseError as error:
-        if EMERGENCIES[params["procedure"]].needs_no_room and lease.no_room(error):
+            held = lease_file.acquire(params["lease_path"], _wanted(scene), wait_s=min(LEASE_WAIT_S, scene.left()))
+    except model.LeaseError as error:
+        if EMERGENCIES[params["procedure"]].needs_no_room and lease_file.no_room(error):
             return _by_lock(scene, result, taken)
         return _not_had(result, taken, error)
     taken.end(OK, held["note"], {"lease": held["lease"]})
@@ -168,15 +168,15 @@ def _leased(scene: Scene, result: _Result) -> dict[str, Any]:
         _release(scene.owner, params, scene.steps["lease"])
 
 
-def _not_had(result: _Result, taken: Step, error: lease.LeaseError) -> dict[str, Any]:
+def _not_had(result: _Result, taken: Step, error: model.LeaseError) -> dict[str, Any]:
     """Without the lease nothing is touched. Only somebody who has it is a reason to stand back: all else is a fault."""
     taken.end(FAILED, error.message, {"holder": error.holder} if error.holder else {})
     return result.of(REFUSED if error.holder else FAILED, error.message)
 
 
-def _wanted(scene: Scene) -> lease.Request:
+def _wanted(scene: Scene) -> model.Request:
     params = scene.params
-    return lease.request(
+    return model.request(
         run_id=params["lease_run_id"],
         owner=params["lease_owner"],
         procedure=params["procedure"],
@@ -190,8 +190,8 @@ def _by_lock(scene: Scene, result: _Result, taken: Step) -> dict[str, Any]:
     with contextlib.ExitStack() as stack:
         try:
             with scene.owner.at_work():
-                note = stack.enter_context(lease.by_lock(scene.params["lease_path"], _wanted(scene)))
-        except lease.LeaseError as error:
+                note = stack.enter_context(lease_file.by_lock(scene.params["lease_path"], _wanted(scene)))
+        except model.LeaseError as error:
             return _not_had(result, taken, error)
         taken.end(WARN, note)
         return _climb(scene, result)
@@ -336,8 +336,8 @@ def _foretell(scene: Scene, result: _Result) -> dict[str, Any]:
     taken = scene.step("lease", LEASE_WAIT_S)
     try:
         with scene.owner.at_work():
-            taken.end(OK, lease.predict(scene.params["lease_path"], _wanted(scene))["note"])
-    except lease.LeaseError as error:
+            taken.end(OK, lease_file.predict(scene.params["lease_path"], _wanted(scene))["note"])
+    except model.LeaseError as error:
         return _not_had(result, taken, error)
     for rung in LADDERS[scene.params["procedure"]].rungs(scene):
         scene.step(rung.id, rung.planned_s).end(SKIPPED, rung.would)
@@ -349,8 +349,8 @@ def _release(owner: Owner, params: dict[str, Any], entry: Optional[dict[str, Any
     """Give the lease back; what is odd about that is noted where it was taken."""
     try:
         with owner.at_work():
-            note = lease.release(params["lease_path"], run_id=params["lease_run_id"])["note"]
-    except lease.LeaseError as error:  # it expires by itself
+            note = lease_file.release(params["lease_path"], run_id=params["lease_run_id"])["note"]
+    except model.LeaseError as error:  # it expires by itself
         note = error.message
     if note and entry is not None and entry["status"] == OK:
         entry.update(status=WARN, note=note)

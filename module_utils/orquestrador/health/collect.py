@@ -230,9 +230,9 @@ class Probe:
         return state, findings
 
     def _files(self, _seconds: float) -> tuple[Any, list[Finding]]:
-        from ..system import dated_copies as critical_files
+        from ..system import dated_copies
 
-        return critical_files.inspect(list(self._options.critical_files), str(self._options.critical_dest))
+        return dated_copies.inspect(list(self._options.critical_files), str(self._options.critical_dest))
 
 
 def collect(options: Options, memory: Optional[Mapping[str, Any]] = None) -> tuple[Snapshot, dict[str, Any]]:

@@ -18,25 +18,27 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, TypeVar
 
 from ..core.messages import msg, plain
 from ..system.command import fork
 from ..system.identity import Owner
-from . import lease_file as lease
+from . import lease_file, model
 
 # Ansible's argument specification of whoever works under a lease that its procedure has taken.
 OPTION: dict[str, Any] = {
     "type": "dict",
     "options": {
-        **{name: lease.OPTIONS[name] for name in ("path", "run_id", "ttl_s")},
+        **{name: lease_file.OPTIONS[name] for name in ("path", "run_id", "ttl_s")},
         "user": {"type": "str", "required": True},
     },
 }
 
+_Result = TypeVar("_Result", bound=dict[str, Any])
+
 RENEWALS = 6  # within a lease: what fails is tried again several times before it expires
 LOOK_S = 2.0  # how soon a module learns that its lease is another's
-BEGIN_S = lease.LOCK_WAIT_S + 10.0
+BEGIN_S = lease_file.LOCK_WAIT_S + 10.0
 END_S = 10.0
 _END, _RELEASE = b"e", b"r"
 
@@ -47,7 +49,7 @@ def under(module: Any) -> Iterator[None]:
     try:
         with kept(None if module.check_mode else module.params["lease"]):
             yield
-    except lease.LeaseError as error:
+    except model.LeaseError as error:
         module.fail_json(msg=plain(error.message), failures=[error.message], evidence={"holder": error.holder})
 
 
@@ -76,6 +78,38 @@ def kept(options: Optional[dict[str, Any]]) -> Iterator[None]:
         keeper.end()
 
 
+def guarded(options: Optional[dict[str, Any]], work: Callable[[], _Result], *, check_mode: bool = False) -> _Result:
+    """Do ``work`` under a lease and give it back, in one go; ``options`` as in :mod:`.lease_file`, ``None``: none.
+
+    The result of ``work`` gets a ``note``, when there is one, and the ``lease`` it ran under. In check mode no lease
+    is taken and ``note`` says who has it and what would happen.
+
+    Raises:
+        LeaseError: the lease could not be had; ``work`` was not done.
+    """
+    if options is None:
+        return work()
+    path, wanted = str(options["path"]), model.request(**options)
+    if check_mode:
+        note = lease_file.predict(path, wanted)["note"]
+        result = work()
+        result["note"] = note
+        return result
+    got = lease_file.acquire(path, wanted)
+    try:
+        result = work()
+    finally:
+        try:
+            back = lease_file.release(path, run_id=wanted.run_id)
+            # Gone, though it was had: another run took it over and is done already.
+            given = None if back["changed"] else back["note"] or model.lost(model.Seen(model.FREE), wanted.run_id)
+        except model.LeaseError as error:
+            given = error.message  # it expires by itself: no reason to call the work a failure
+    result["note"] = given or got["note"]
+    result["lease"] = got["lease"]
+    return result
+
+
 def nobody_reads() -> bool:
     """Whether nobody is left to read what this process prints: its controller, or the connection to it, is gone."""
     poll = select.poll()
@@ -94,7 +128,7 @@ class _Keeper:
         self._pid = 0
         self._told = self._order = -1
         self._over = False
-        self.lost: Optional[lease.LeaseError] = None
+        self.lost: Optional[model.LeaseError] = None
 
     def begin(self) -> None:
         self._told, said = os.pipe()
@@ -144,12 +178,12 @@ def _read(descriptor: int, seconds: Optional[float]) -> Optional[dict[str, Any]]
     return found
 
 
-def _error(found: Optional[dict[str, Any]]) -> lease.LeaseError:
+def _error(found: Optional[dict[str, Any]]) -> model.LeaseError:
     if not found:
-        return lease.LeaseError(
+        return model.LeaseError(
             msg("the lease of this host is not renewed any more: see what ended the process that did, and start again")
         )
-    return lease.LeaseError(found["message"], found["holder"])
+    return model.LeaseError(found["message"], found["holder"])
 
 
 # Below: the process that renews.
@@ -179,7 +213,7 @@ def _child(user: str, work: Callable[[int, int], None], asked: int, said: int) -
 def _renew_for_long(path: str, run_id: str, ttl_s: float, asked: int, said: int) -> None:
     try:
         _begin(path, run_id, ttl_s)
-    except lease.LeaseError as error:
+    except model.LeaseError as error:
         _say(said, {"message": error.message, "holder": error.holder})
         return
     _say(said, {})
@@ -187,33 +221,32 @@ def _renew_for_long(path: str, run_id: str, ttl_s: float, asked: int, said: int)
     while True:
         if select.select([asked], [], [], min(LOOK_S, ttl_s / RENEWALS))[0]:
             if os.read(asked, 1) == _RELEASE:
-                lease.release(path, run_id=run_id)
+                lease_file.release(path, run_id=run_id)
             return
         try:
             if time.monotonic() >= due or not _ours(path, run_id):
-                lease.renew(path, run_id=run_id, ttl_s=ttl_s)
+                lease_file.renew(path, run_id=run_id, ttl_s=ttl_s)
                 due = time.monotonic() + ttl_s / RENEWALS
-        except lease.LostError as error:
+        except model.LostError as error:
             _say(said, {"message": error.message, "holder": error.holder})
             return
-        except lease.LeaseError:
+        except model.LeaseError:
             continue  # a full disk, say: tried again, until somebody else has it
 
 
 def _begin(path: str, run_id: str, ttl_s: float) -> None:
     """Renew it; what can't be written can still be had."""
     try:
-        lease.renew(path, run_id=run_id, ttl_s=ttl_s)
-    except lease.LostError:
+        lease_file.renew(path, run_id=run_id, ttl_s=ttl_s)
+    except model.LostError:
         raise
-    except lease.LeaseError:
-        if lease.inspect(path).state != lease.HELD or not _ours(path, run_id):
+    except model.LeaseError:
+        if lease_file.inspect(path).state != model.HELD or not _ours(path, run_id):
             raise
 
 
 def _ours(path: str, run_id: str) -> bool:
-    seen = lease.inspect(path)
-    return seen.lease is not None and seen.lease["run_id"] == run_id
+    return lease_file.inspect(path).belongs_to(run_id)
 
 
 def _say(descriptor: int, what: dict[str, Any]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Optional
 
 from ..core.errors import OperatorError
 from ..core.module import fail, require_ranges
@@ -14,10 +14,14 @@ from . import keeper
 
 
 @contextlib.contextmanager
-def at_work(module: Any, ranges: Mapping[str, tuple[float, float]]) -> Iterator[None]:
-    """Work in order: numbers in their ranges, files for their owner only, the lease kept, errors told in one line."""
+def at_work(module: Any, ranges: Mapping[str, tuple[float, float]], umask: Optional[int] = 0o077) -> Iterator[None]:
+    """Work in order: numbers in their ranges, files for their owner only, the lease kept, errors told in one line.
+
+    What the application itself makes gets the modes that it chooses: without an ``umask``.
+    """
     require_ranges(module, ranges)
-    os.umask(0o077)
+    if umask is not None:
+        os.umask(umask)
     end_on_signals()
     with keeper.under(module):
         try:

@@ -10,54 +10,32 @@ spooled is compared and removed, never archived again. Nothing is ever copied an
 from __future__ import annotations
 
 import contextlib
-import errno
 import fnmatch
-import glob
 import hashlib
 import os
-import stat
 import time
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any, NamedTuple, Optional
+from typing import Any, Optional
 from zoneinfo import ZoneInfo
 
-from ..core.errors import OperatorError
+from ..core.errors import OperatorError, is_full
 from ..core.messages import msg
 from ..core.types import Message
 from ..pm2 import daemon as pm2
-from ..system import procfs as _procfs
 from ..system.files import locked, new_id
+from ..system.procfs import user_name
 from ..system.whole_file import sync_directory
 from . import tarball
 from .reopen import Daemon, look, normal, reopen
-from .rotation import FREE, HELD, KEPT, SPOOL, Inode, Rotated, held, inode, parse, rotated, rotated_name, writers
+from .rotation import FREE, HELD, KEPT, SPOOL, Rotated, held, inode, parse, rotated, rotated_name, writers
+from .selection import Options, select, suits
 from .tarball import ArchiveError, Measure, Stop
 
 DIR_MODE = 0o750
 KEPT_S = 25 * 3600.0  # the probe counts errors of a day
 CLOSE_S = 2.0  # a script that appends a line has the file open for milliseconds
 POLL_S = 0.01
-
-
-class Options(NamedTuple):
-    """What to archive, and how. Times in seconds; ``flush`` takes what PM2 keeps for itself instead of ``globs``."""
-
-    archive_dir: str
-    base: str
-    globs: list[str]
-    watched: list[str]
-    app_name: str
-    pm2_home: str
-    pm2_command: str = "pm2"
-    flush: bool = False
-    fresh_s: float = 3600.0
-    quiet_s: float = 3600.0
-    release_s: float = 10.0
-    timeout_s: float = 600.0
-    timezone: str = ""
-    retention_days: float = 90.0
-    keep_minimum: int = 3
 
 
 def archive(options: Options, *, now: Optional[float] = None, check_mode: bool = False) -> dict[str, Any]:
@@ -79,9 +57,9 @@ class _Run:
         self.stop = Stop(options.timeout_s)
         self.daemon: Daemon = look(options.pm2_home, options.app_name, options.pm2_command)
         self.result: dict[str, Any] = {
-            "changed": False, "archive": None, "files": [], "left": [], "fresh": [], "removed": [], "restored": 0,
-            "failures": [], "notes": [],
-        }  # fmt: skip
+            **{"changed": False, "archive": None, "restored": 0},
+            **{name: [] for name in ("files", "left", "fresh", "removed", "failures", "notes")},
+        }
         self.looked: list[str] = []
 
     def run(self, check_mode: bool) -> dict[str, Any]:
@@ -113,60 +91,20 @@ class _Run:
         if not self.result["failures"]:
             self._retain()
 
-    # --- which logs --------------------------------------------------------------------------------------------------
-
     def _choose(self) -> list[str]:
         """Paths of the logs that are to be archived now."""
-        app = self.daemon.paths(self.options.app_name)
-        if self.options.flush:
-            kept = glob.escape(os.path.join(self.options.pm2_home, "logs", self.options.app_name))
-            # Not a log that a process of PM2 has: those of other applications may be called alike.
-            others = set(self.daemon.paths()) - set(app)
-            found = [path for path in _matches([f"{kept}-out*.log", f"{kept}-error*.log"]) if path not in others]
-            if self.daemon.state == pm2.DEAD:
-                found.append(normal(os.path.join(self.options.pm2_home, "pm2.log")))
-        else:
-            found = _matches(self.options.globs)
-        wanted = list(dict.fromkeys([*app, *found]))
-        fresh = self._fresh() if self.options.flush else set()
-        self.looked = [path for path in wanted if path not in fresh]
-        self.result["fresh"] = [path for path in wanted if path in fresh]
-        return [path for path in self.looked if self._suits(path)]
-
-    def _suits(self, path: str) -> bool:
-        """Whether a log is one that can be renamed; says so when it is none."""
-        try:
-            info = os.lstat(path)
-        except FileNotFoundError:
-            return False
-        except OSError as error:
-            self._failed(path, error)
-            return False
-        if stat.S_ISLNK(info.st_mode):
-            self._leave(path, msg("{path} is a link: archive what it points to, or make it a file", path=path))
-        elif not stat.S_ISREG(info.st_mode):
-            self._leave(path, msg("{path} is no regular file", path=path))
-        elif info.st_size == 0:
-            return False
-        elif info.st_nlink > 1:
-            self._leave(path, msg("{path} has {count} names: leave it one", path=path, count=info.st_nlink))
-        elif not os.access(path, os.R_OK) or not os.access(os.path.dirname(path), os.W_OK | os.X_OK):
-            self._leave(
-                path,
-                msg("{path} can't be read or moved by this user: give the application's user the right", path=path),
-            )
-        else:
-            return True
-        return False
-
-    def _fresh(self) -> set[str]:
-        """Logs that an archive looked at a short while ago: what is in them was written since."""
-        fresh: set[str] = set()
-        for path in tarball.archives(self.options.archive_dir)[:5]:
-            manifest = tarball.read_manifest(path)
-            if manifest is not None and abs(self.now - manifest["created"]) < self.options.fresh_s:
-                fresh.update(str(name) for name in manifest.get("looked") or [])
-        return fresh
+        selection = select(self.options, self.daemon, self.now)
+        self.looked, self.result["fresh"] = selection.looked, selection.fresh
+        suitable = []
+        for path in selection.looked:
+            try:
+                if suits(path):
+                    suitable.append(path)
+            except OperatorError as error:
+                self._leave(path, error.message)
+            except OSError as error:
+                self._failed(path, error)
+        return suitable
 
     def _rotated(self, state: str = SPOOL) -> list[Rotated]:
         folders = {os.path.dirname(path) for path in [*self.looked, *self.daemon.paths(self.options.app_name)]}
@@ -286,7 +224,7 @@ class _Run:
         state = held(item.path)
         if state == FREE:
             return True
-        if state == HELD or inode(item.path) in writers([_inode_of(info)]):
+        if state == HELD or inode(item.path) in writers([(info.st_dev, info.st_ino)]):
             self._leave(item.log, self._who_holds(item.path))
             return False
         if info.st_uid == os.geteuid():
@@ -299,7 +237,7 @@ class _Run:
                 "{path} belongs to {user}, so that nobody can tell whether it is being written: it was renamed and goes"
                 " into the next archive",
                 path=item.log,
-                user=_procfs.user_name(info.st_uid),
+                user=user_name(info.st_uid),
             )
         )
         return False
@@ -334,9 +272,13 @@ class _Run:
             return
         entries = [entry for _, entry in members]
         manifest = {
-            "format": tarball.FORMAT, "kind": tarball.KIND, "id": self.id, "created": self.now,
-            "looked": self.looked, "files": entries,
-        }  # fmt: skip
+            "format": tarball.FORMAT,
+            "kind": tarball.KIND,
+            "id": self.id,
+            "created": self.now,
+            "looked": self.looked,
+            "files": entries,
+        }
         folder = self.options.archive_dir
         partial = os.path.join(folder, f"{tarball.PARTIAL}{self.id}{tarball.SUFFIX}")
         try:
@@ -391,17 +333,17 @@ class _Run:
                 zone = ZoneInfo(self.options.timezone)
         return datetime.fromtimestamp(self.now, zone).strftime("%Y%m%d")
 
+    def _expired(self) -> list[dict[str, Any]]:
+        """Archives that are kept no longer."""
+        o = self.options
+        over = tarball.expired(o.archive_dir, now=self.now, days=o.retention_days, minimum=o.keep_minimum)
+        return [{"path": path, "bytes": size} for path, size in over]
+
     def _retain(self) -> None:
-        over = tarball.expired(
-            self.options.archive_dir,
-            now=self.now,
-            days=self.options.retention_days,
-            minimum=self.options.keep_minimum,
-        )
-        for path, size in over:
-            os.unlink(path)
+        for item in self._expired():
+            os.unlink(item["path"])
             self.result["changed"] = True
-            self.result["removed"].append({"path": path, "bytes": size})
+            self.result["removed"].append(item)
 
     # --- saying it ---------------------------------------------------------------------------------------------------
 
@@ -410,14 +352,8 @@ class _Run:
         for path in [*chosen, *(item.path for item in self._rotated())]:
             with contextlib.suppress(OSError):
                 self.result["files"].append({"path": path, "bytes": os.stat(path).st_size})
-        over = tarball.expired(
-            self.options.archive_dir,
-            now=self.now,
-            days=self.options.retention_days,
-            minimum=self.options.keep_minimum,
-        )
-        self.result["removed"] = [{"path": path, "bytes": size} for path, size in over]
-        self.result["changed"] = bool(self.result["files"] or over)
+        self.result["removed"] = self._expired()
+        self.result["changed"] = bool(self.result["files"] or self.result["removed"])
 
     def _about_daemon(self) -> None:
         if self.daemon.state in (pm2.DEAD, pm2.MISSING):
@@ -432,7 +368,7 @@ class _Run:
         self.result["left"].append({"path": path, "message": message})
 
     def _failed(self, path: str, error: OSError) -> None:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if is_full(error):
             message = msg(
                 "no space left in {path}: no line is lost, the logs wait beside their places as .<name>.spool; free"
                 " some and start again",
@@ -462,15 +398,6 @@ class _Run:
         }
 
 
-def _matches(patterns: Iterable[str]) -> list[str]:
-    found = [normal(path) for pattern in patterns for path in sorted(glob.glob(pattern))]
-    return list(dict.fromkeys(path for path in found if not os.path.basename(path).startswith(".")))
-
-
-def _inode_of(info: os.stat_result) -> Inode:
-    return info.st_dev, info.st_ino
-
-
 def _held_by(path: str, command: str, pid: int) -> Message:
     return msg(
         "{path} is kept open by {command} (process {pid}), so that it can't be moved without losing lines: left for the"
@@ -483,17 +410,22 @@ def _held_by(path: str, command: str, pid: int) -> Message:
 
 def _entry(item: Rotated, name: str, measured: Measure) -> dict[str, Any]:
     return {
-        "path": item.log, "name": name, "spool": os.path.basename(item.path),
-        "bytes": measured.bytes, "lines": measured.lines, "sha256": measured.sha256,
-    }  # fmt: skip
+        "path": item.log,
+        "name": name,
+        "spool": os.path.basename(item.path),
+        "bytes": measured.bytes,
+        "lines": measured.lines,
+        "sha256": measured.sha256,
+    }
 
 
 def summary(result: dict[str, Any], *, check_mode: bool = False) -> Message:
     """A result of :func:`archive` in one message."""
     evidence = result["evidence"]
     if check_mode:
-        return msg("{count} logs of {log_bytes} would be archived.", count=evidence["files"],
-                   log_bytes=evidence["log_bytes"])  # fmt: skip
+        return msg(
+            "{count} logs of {log_bytes} would be archived.", count=evidence["files"], log_bytes=evidence["log_bytes"]
+        )
     if result["archive"] is None:
         return msg("There was nothing to archive.")
     return msg(

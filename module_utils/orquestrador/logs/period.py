@@ -14,11 +14,11 @@ import tarfile
 import tempfile
 import time
 from collections.abc import Collection, Iterable
-from typing import Any, NamedTuple
+from typing import Any, Callable, NamedTuple
 
-from ..core.messages import msg
+from ..core.messages import finding, msg
 from ..core.types import Finding
-from . import tarball as log_tarball
+from . import tarball
 from .errors import collect
 from .rotation import KEPT, parse
 
@@ -47,7 +47,7 @@ def count(options: Options, now: float) -> dict[str, Any]:
     complete = True
     with tempfile.TemporaryDirectory(prefix="orquestrador-logs-") as folder:
         unpacked = 0
-        for path in log_tarball.archives(options.archive_dir):
+        for path in tarball.archives(options.archive_dir):
             if os.stat(path).st_mtime < now - options.days * DAY_S:
                 continue  # whatever it holds was written before it
             try:
@@ -67,7 +67,7 @@ def count(options: Options, now: float) -> dict[str, Any]:
             day_s=int(options.days * DAY_S),
         )
     # Without any log there is nothing to count, which is not the same as no error.
-    findings.extend(finding for finding in found if folder not in str(finding))
+    findings.extend(one for one in found if folder not in str(one))
     window = state["window"]
     return {
         "errors": state["errors"],
@@ -113,26 +113,33 @@ def unpack(
                 continue
             # The name tells error logs from others; the number keeps two of one name apart.
             target = os.path.join(into, f"{number}-{name}")
-            with source, open(target, "xb") as file:
-                left = max_bytes
-                while left > 0:
-                    if time.monotonic() > deadline:
-                        raise OSError("the time allowed is over")
-                    piece = source.read(min(1 << 20, left))
-                    if not piece:
-                        break
-                    file.write(piece)
-                    left -= len(piece)
-                if left <= 0 and source.read(1):
-                    raise OSError(f"more than {max_bytes} bytes of {name}")
+            with source:
+                copy_bounded(source.read, target, max_bytes, deadline)
             with contextlib.suppress(OSError, OverflowError):
                 os.utime(target, (member.mtime, member.mtime))
 
 
+def copy_bounded(read: Callable[[int], bytes], target: str, max_bytes: int, deadline: float) -> None:
+    """Copy what is read into a new file. Raises :class:`OSError` when out of time, or for more than ``max_bytes``."""
+    left = max_bytes
+    with open(target, "xb") as file:
+        while left > 0:
+            if time.monotonic() > deadline:
+                raise OSError("the time allowed is over")
+            piece = read(min(1 << 20, left))
+            if not piece:
+                return
+            file.write(piece)
+            left -= len(piece)
+        if read(1):
+            raise OSError(f"more than {max_bytes} bytes of {os.path.basename(target)}")
+
+
 def unread(path: str, reason: str) -> Finding:
-    return {
-        "collector": "logs",
-        "code": "archive_unreadable",
-        "message": msg("{path} cannot be read: {reason}", path=path, reason=reason),
-        "hint": msg("Look at the archive and at the free space in the temporary directory"),
-    }
+    """The finding that an archive could not be read."""
+    return finding(
+        "logs",
+        "archive_unreadable",
+        msg("{path} cannot be read: {reason}", path=path, reason=reason),
+        msg("Look at the archive and at the free space in the temporary directory"),
+    )

@@ -334,10 +334,8 @@ def _stripes(
         sink.ignore_before = parser.sink.ignore_before
         mine = mine.waiting(sink)
         if read(descriptor, borders[number], borders[number + 1], mine):
-            done[number] = {
-                "hours": sink.hours, "lines": sink.lines, "unmatched": sink.unmatched, "undated": sink.undated,
-                "first_seen": sink.first_seen, "early": mine.early, "seen": mine.seen,
-            }  # fmt: skip
+            counted = {name: getattr(sink, name) for name in ("hours", "lines", "unmatched", "undated", "first_seen")}
+            done[number] = {**counted, "early": mine.early, "seen": mine.seen}
     return done
 
 
@@ -377,15 +375,3 @@ def read(descriptor: int, start: int, end: int, parser: RateParser) -> bool:
         parser.feed_after(data[: used + 1])
         start += used
     return True
-
-
-def _line_after(descriptor: int, offset: int, end: int) -> Optional[int]:
-    data = os.pread(descriptor, max(0, min(BLOCK, end - offset)), offset)
-    found = data.find(b"\n") + 1
-    return offset + found if found else None
-
-
-def _line_before(descriptor: int, end: int, start: int) -> Optional[int]:
-    begin = max(start, end - BLOCK)
-    found = os.pread(descriptor, end - begin, begin).rfind(b"\n") + 1
-    return begin + found if found else None

@@ -23,15 +23,16 @@ import zlib
 from typing import Any, Callable, NamedTuple, Optional
 
 from ..core.errors import OperatorError
-from ..core.messages import msg
+from ..core.messages import finding, msg
 from ..core.types import Finding, LogState, Message
 from ..system.identity import Owner
 from ..system.isolate import apart
-from . import tarball as log_tarball
-from .errors import Collection, Parser, collect, expanded, known_memory
-from .period import unpack, unread
+from . import baseline, tarball
+from .errors import Collection, collect, expanded
+from .period import copy_bounded, unpack, unread
 from .rate_patterns import Pattern, PatternError, compiled, when
 from .rate_scan import HOUR_S, REQUESTS, Hours, RateParser, by_two
+from .reading import Parser
 from .rotation import KEPT, parse, rotated_name
 
 VERSION = 1
@@ -139,8 +140,8 @@ class _Call:
             max_bytes=options.max_bytes,
             day_s=day_s,
         )
-        self.findings += [finding for finding in found if finding["code"] != "missing"]
-        missing = any(finding["code"] == "missing" for finding in found)
+        self.findings += [one for one in found if one["code"] != "missing"]
+        missing = any(one["code"] == "missing" for one in found)
         self.complete &= missing or bool(state["window"]["complete"])
         self.source = "access" if missing else "access+errors"
         reader = _Reader(self, known, day_s)
@@ -196,16 +197,16 @@ class _Call:
             return False
         self.complete = False
         self.findings.append(
-            {
-                "collector": "logs",
-                "code": "no_request",
-                "message": msg(
+            finding(
+                "logs",
+                "no_request",
+                msg(
                     "none of {count} lines matches logs_access_pattern {pattern}",
                     count=reader.sink.unmatched,
                     pattern=self.options.pattern[:200],
                 ),
-                "hint": msg("Compare the pattern with a line of the log, or correct logs_access_globs"),
-            }
+                msg("Compare the pattern with a line of the log, or correct logs_access_globs"),
+            )
         )
         return True
 
@@ -224,58 +225,43 @@ class _Call:
             place = os.path.join(self.folder, kind)
             os.mkdir(place, 0o700)
             names.append(os.path.join(place, "*", "*"))
-            for number, path in enumerate(log_tarball.archives(options.archive_dir)):
-                self._opened(
-                    path,
-                    lambda path=path, number=number, globs=globs, place=place: unpack(  # type: ignore[misc]
-                        path, os.path.join(place, str(number)), globs, options.max_bytes, self.stop_at,
-                        _still_there(path, current),
-                    ),
-                )  # fmt: skip
+            for number, path in enumerate(tarball.archives(options.archive_dir)):
+                self._opened(path, self._unpack, os.path.join(place, str(number)), globs, current)
         os.mkdir(os.path.join(self.folder, "a", "gz"), 0o700)
         for number, path in enumerate(packed):
             target = os.path.join(self.folder, "a", "gz", f"{number}-{os.path.basename(path)[:-3]}")
-            self._opened(path, lambda path=path, target=target: self._gunzip(path, target))  # type: ignore[misc]
+            self._opened(path, self._gunzip, target)
 
-    def _opened(self, path: str, work: Callable[[], None]) -> None:
+    def _opened(self, path: str, work: Callable[..., None], *arguments: Any) -> None:
         written = self.now
         try:
             written = os.stat(path).st_mtime
             if written >= self.since:  # else whatever it holds was written before
-                work()
+                work(path, *arguments)
         except (OSError, EOFError, tarfile.TarError, ValueError, zlib.error) as error:
             self.complete = False
             self.lost.append([float(self.since), written])
             self.findings.append(unread(path, str(error) or type(error).__name__))
 
+    def _unpack(self, path: str, into: str, globs: list[str], current: set[str]) -> None:
+        unpack(path, into, globs, self.options.max_bytes, self.stop_at, _still_there(path, current))
+
     def _gunzip(self, path: str, target: str) -> None:
-        left = self.options.max_bytes
-        with gzip.open(path) as source, open(target, "xb") as file:
-            while left > 0:
-                if time.monotonic() > self.stop_at:
-                    raise OSError("the time allowed is over")
-                piece = source.read(min(1 << 20, left))
-                if not piece:
-                    break
-                file.write(piece)
-                left -= len(piece)
-            if left <= 0 and source.read(1):
-                raise OSError(f"more than {self.options.max_bytes} bytes")
+        with gzip.open(path) as source:
+            copy_bounded(source.read, target, self.options.max_bytes, self.stop_at)
         shutil.copystat(path, target)
 
 
 def _row(hour: int, counts: list[int], events: int) -> dict[str, Any]:
     requests, failed, timed, fast = counts
-    return {
-        "start_at": hour, "seconds": HOUR_S, "requests": requests, "errors": max(failed, events), "failed": failed,
-        "error_events": events, "timed": timed, "fast": fast,
-    }  # fmt: skip
+    row = {"start_at": hour, "seconds": HOUR_S, "requests": requests, "timed": timed, "fast": fast}
+    return {**row, "failed": failed, "error_events": events, "errors": max(failed, events)}
 
 
 def _still_there(archive: str, current: set[str]) -> frozenset[str]:
     """Members of an archive whose logs are kept beside and read there."""
     kept = set()
-    for entry in (log_tarball.read_manifest(archive) or {}).get("files") or []:
+    for entry in (tarball.read_manifest(archive) or {}).get("files") or []:
         item = parse(os.path.join(os.path.dirname(entry["path"]), entry["spool"]))
         if item is not None and rotated_name(item.log, item.id, KEPT) in current:
             kept.add(entry["name"])
@@ -336,7 +322,7 @@ class _Reader(Collection):
     def _rotated(self, path: str, old: dict[str, Any], share: int) -> None:
         before = len(self.findings)
         super()._rotated(path, old, share)
-        if any(finding["code"] == "rotated_away" for finding in self.findings[before:]):
+        if any(one["code"] == "rotated_away" for one in self.findings[before:]):
             self._lose(old)
 
     def _read(self, path: str, entry: Optional[dict[str, Any]], share: int, **how: Any) -> Optional[dict[str, Any]]:
@@ -374,7 +360,7 @@ def _loaded(memory: Any, key: str) -> Optional[dict[str, Any]]:
         return None
     hours, lost, begin = memory.get("hours"), memory.get("lost"), memory.get("from")
     usable = isinstance(hours, dict) and isinstance(lost, list) and isinstance(begin, (int, float))
-    if not usable or any(known_memory(memory.get(name)) is None for name in ("access", "errors")):
+    if not usable or any(baseline.load(memory.get(name)) is None for name in ("access", "errors")):
         return None
     try:
         counts = {int(hour): [int(number) for number in found] for hour, found in (hours or {}).items()}

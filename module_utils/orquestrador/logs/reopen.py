@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Optional
 
+from ..core.errors import os_reason
 from ..core.messages import msg
 from ..core.types import Message
 from ..pm2 import axon
@@ -107,9 +108,10 @@ def reopen(daemon: Daemon, rotate: Callable[[], Mapping[str, str]], timeout_s: f
     try:
         bus = Bus(daemon.home)
     except OSError as error:
-        reason = error.strerror or type(error).__name__
-        return Reopened(problem=msg("PM2's bus {path}/pub.sock can't be listened to: {reason}", path=daemon.home,
-                                    reason=reason))  # fmt: skip
+        reason = os_reason(error)
+        return Reopened(
+            problem=msg("PM2's bus {path}/pub.sock can't be listened to: {reason}", path=daemon.home, reason=reason)
+        )
     try:
         _turn(daemon)  # by its answer the daemon has taken the subscription, too
         moved = rotate()

@@ -20,7 +20,7 @@ import time
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Optional
 
-from ..core.jsonable import iso, number
+from ..core.jsonable import count, iso, number
 from ..core.messages import finding, msg
 from ..core.types import Application, Finding, Pm2State, Process
 from ..system.command import run
@@ -39,10 +39,6 @@ _finding = functools.partial(finding, "pm2")
 
 
 # --- pure: from PM2's answer to the selected fields ---------------------------------------------------------------
-
-
-def _count(value: Any) -> int:
-    return max(int(number(value) or 0), 0)
 
 
 def _text(value: Any) -> Optional[str]:
@@ -71,7 +67,7 @@ def _select_one(raw: dict[str, Any], now: float) -> Process:
     monit = raw["monit"] if isinstance(raw.get("monit"), dict) else {}
     status = _text(env.get("status")) or "unknown"
     running = status == "online"
-    memory, cpu = _count(monit.get("memory")), number(monit.get("cpu"))
+    memory, cpu = count(monit.get("memory")), number(monit.get("cpu"))
     # A running process has memory: when PM2 says 0, its sampling failed, and the 0 % beside it means nothing either.
     sampled = running and memory > 0
     started = number(env.get("pm_uptime"))
@@ -79,12 +75,12 @@ def _select_one(raw: dict[str, Any], now: float) -> Process:
     heap = _metric(env.get("axm_monitor"), ("Used Heap Size", "Heap Size"), BYTES)
     return {
         "name": _text(raw.get("name")) or _text(env.get("name")) or "",
-        "pm_id": _count(raw.get("pm_id", env.get("pm_id"))),
-        "pid": _count(raw.get("pid")),
+        "pm_id": count(raw.get("pm_id", env.get("pm_id"))),
+        "pid": count(raw.get("pid")),
         "status": status,
         "mode": "cluster" if "cluster" in str(env.get("exec_mode", "")) else "fork",
-        "restarts": _count(env.get("restart_time")),
-        "unstable_restarts": _count(env.get("unstable_restarts")),
+        "restarts": count(env.get("restart_time")),
+        "unstable_restarts": count(env.get("unstable_restarts")),
         "uptime_s": round(max(now - started_s, 0.0), 3) if running and started_s else None,
         "started_at": iso(started_s) if started_s else None,
         "memory_bytes": memory if sampled else None,

@@ -124,9 +124,8 @@ def deleted_open(device: int, proc: str = "/proc") -> list[dict[str, Any]]:
                 continue
             path = path[: -len(" (deleted)")]
             if device in (info.st_dev, _device_of(os.path.dirname(path))):
-                found[key] = {
-                    "path": path, "size_bytes": size, "pid": int(pid), "command": read_command(int(pid), proc) or "?"
-                }  # fmt: skip
+                command = read_command(int(pid), proc) or "?"
+                found[key] = {"path": path, "size_bytes": size, "pid": int(pid), "command": command}
     return sorted(found.values(), key=lambda one: -int(one["size_bytes"]))[:TOP_FILES]
 
 

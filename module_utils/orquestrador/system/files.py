@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import hashlib
 import json
@@ -13,17 +14,15 @@ from calendar import timegm
 from collections.abc import Iterator
 from typing import Any
 
-from ..core.errors import OperatorError
+from ..core.errors import OperatorError, os_reason
 from ..core.jsonable import iso
 from ..core.messages import msg
+from ..core.types import Message
 
 DIR_MODE, FILE_MODE = 0o700, 0o600
-
-
 SCRATCH = ".verify-"
-
-
 LOCK = ".lock"
+LOCK_POLL_S = 0.01
 
 
 def new_id(now: float) -> str:
@@ -37,6 +36,31 @@ def seconds_of(moment: str) -> float:
         return float(timegm(time.strptime(moment, "%Y-%m-%dT%H:%M:%SZ")))
     except ValueError:
         return time.time()
+
+
+def lock_file(path: str, wait_s: float = 0.0) -> int:
+    """A descriptor that holds the lock of a file, which is made; the kernel frees it with the process that has it.
+
+    Raises:
+        BlockingIOError: another process still holds it after ``wait_s`` seconds. OSError: it can't be opened.
+    """
+    deadline = time.monotonic() + wait_s
+    while True:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, FILE_MODE)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Somebody may have removed the file meanwhile, and another process locked the new one.
+            if os.path.samestat(os.fstat(descriptor), os.stat(path)):
+                return descriptor
+        except (BlockingIOError, FileNotFoundError):
+            pass
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)
+        if time.monotonic() >= deadline:
+            raise BlockingIOError(errno.EWOULDBLOCK, os.strerror(errno.EWOULDBLOCK), path)
+        time.sleep(LOCK_POLL_S)
 
 
 class Lock:
@@ -61,16 +85,14 @@ class Lock:
 @contextlib.contextmanager
 def locked(directory: str, action: str, now: float) -> Iterator[Lock]:
     """Hold the directory; :class:`OperatorError` naming the holder when another run does."""
+    path = os.path.join(directory, LOCK)
     try:
-        descriptor = os.open(os.path.join(directory, LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+        descriptor = lock_file(path)
+    except BlockingIOError:
+        raise OperatorError(_busy(directory, path)) from None
     except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise OperatorError(msg("{path} can't be locked: {reason}", path=directory, reason=reason)) from error
+        raise OperatorError(msg("{path} can't be locked: {reason}", path=directory, reason=os_reason(error))) from error
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise OperatorError(_busy(directory, descriptor)) from None
         lock = Lock(descriptor)
         lock.tell(action=action, since_at=iso(now))
         yield lock
@@ -78,17 +100,18 @@ def locked(directory: str, action: str, now: float) -> Iterator[Lock]:
         os.close(descriptor)
 
 
-def _busy(directory: str, descriptor: int) -> Any:
+def _busy(directory: str, path: str) -> Message:
     holder: dict[str, Any] = {}
-    with contextlib.suppress(OSError, ValueError):
-        read = json.loads(os.pread(descriptor, 4096, 0))
+    with contextlib.suppress(OSError, ValueError), open(path, "rb") as file:
+        read = json.loads(file.read(4096))
         holder = read if isinstance(read, dict) else {}
+    done = holder.get("bytes", 0)
     return msg(
         "another run ({action}, process {pid}, since {since_at}, {done_bytes} so far) is at work in {path}: wait",
         action=str(holder.get("action", "unknown")),
         pid=str(holder.get("pid", "unknown")),
         since_at=str(holder.get("since_at", "")),
-        done_bytes=int(holder.get("bytes", 0)) if isinstance(holder.get("bytes", 0), int) else 0,
+        done_bytes=done if isinstance(done, int) else 0,
         path=directory,
     )
 

@@ -10,7 +10,7 @@ import signal
 import time
 from typing import Any, Callable
 
-from ..core.errors import OperatorError
+from ..core.errors import OperatorError, os_reason
 from ..core.messages import msg
 from .identity import Owner
 
@@ -70,7 +70,7 @@ def _child(owner: Owner, work: Callable[[], dict[str, Any]], receive: int, send:
         except OperatorError as error:
             told = {"error": error.message}
         except OSError as error:
-            reason = error.strerror or type(error).__name__
+            reason = os_reason(error)
             told = {"error": msg("{path}: {reason}", path=str(error.filename or "?"), reason=reason)}
         except Exception as error:  # noqa: BLE001 - its class only: its text may quote whatever was being read
             reason = type(error).__name__

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from typing import NamedTuple, Optional
 
 from ..core import redact
+from ..core.errors import os_reason
 from . import signals
 from .command import start
 from .procfs import DAEMON_TITLE
@@ -107,8 +108,7 @@ def run(argv: Sequence[str], *, cwd: str, timeout_s: float, mark: str) -> Ended:
             env={**os.environ, MARK: mark},
         )
     except (OSError, ValueError) as error:
-        reason = (error.strerror if isinstance(error, OSError) else None) or type(error).__name__
-        return Ended(None, "", False, reason, 0.0)
+        return Ended(None, "", False, os_reason(error), 0.0)
     output = _Output()
     try:
         timed_out = not _follow(process, output, deadline)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Optional
 
-from ..core.errors import OperatorError
+from ..core.errors import OperatorError, os_reason
 from ..core.messages import msg
 from ..core.redact import scrub_text
 from ..core.types import Message
@@ -103,8 +103,8 @@ class Child:
             return None
         if code is not None and code < 0:
             return msg("{program} was ended by signal {number}", program=self.name, number=-code)
-        return msg("{program} failed with status {code}: {reason}", program=self.name, code=code,
-                   reason=self.last_words() or "no reason given")  # fmt: skip
+        reason = self.last_words() or "no reason given"
+        return msg("{program} failed with status {code}: {reason}", program=self.name, code=code, reason=reason)
 
 
 class Pipeline:
@@ -138,8 +138,9 @@ class Pipeline:
                 **streams,
             )
         except OSError as error:
-            reason = error.strerror or type(error).__name__
-            raise OperatorError(msg("{program} can't be started: {reason}", program=name, reason=reason)) from error
+            raise OperatorError(
+                msg("{program} can't be started: {reason}", program=name, reason=os_reason(error))
+            ) from error
         self.children.append(Child(name, process))
         for stream in (process.stdin, process.stdout):
             if stream is not None:

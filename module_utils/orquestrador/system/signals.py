@@ -64,8 +64,8 @@ def end(
             sent = _send(held, first, target)
             _wait([held[pid] for pid in sent.pids], patience_s)
             # Once more looked at: it may have become a program of another user's meanwhile.
-            late = _send({pid: held[pid] for pid in sent.pids if not _gone(held[pid])}, signal.SIGKILL,
-                         target._replace(still=lambda _: True))  # fmt: skip
+            left = {pid: held[pid] for pid in sent.pids if not _gone(held[pid])}
+            late = _send(left, signal.SIGKILL, target._replace(still=lambda _: True))
             sent = Sent(sent.pids, [*sent.left_alone, *late.left_alone])
         _wait([held[pid] for pid in sent.pids], gone_s)
     return sent
@@ -132,9 +132,10 @@ def _refused(pid: int, target: Target) -> Optional[Message]:
         uids = _uids(pid)
         other = next((uid for uid in uids if uid != target.uid), None)
         if other is not None or len(uids) != 4:
-            whose = "?" if other is None else user_name(other)
-            return msg("process {pid} belongs to {user}, not to {owner}: left alone", pid=str(pid), user=whose,
-                       owner=user_name(target.uid))  # fmt: skip
+            whose, owner = "?" if other is None else user_name(other), user_name(target.uid)
+            return msg(
+                "process {pid} belongs to {user}, not to {owner}: left alone", pid=str(pid), user=whose, owner=owner
+            )
     if (target.started.get(pid) is not None and started(pid) != target.started[pid]) or not target.still(pid):
         return msg("process {pid} is not what it was a moment ago: left alone", pid=str(pid))
     return None

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Iterable
 from typing import Optional
 
 from .ports import parse_address
 
 ESTABLISHED, LISTENING = "01", "0A"
+ACCEPT_S = 0.5
 
 
 def parse_connection(lines: Iterable[str], local_port: int, remote_port: int) -> Optional[int]:
@@ -76,6 +78,22 @@ def has(pid: int, number: int, proc: str = "/proc") -> bool:
         with contextlib.suppress(OSError):
             if os.readlink(f"{folder}/{name}") == wanted:
                 return True
+    return False
+
+
+def has_accepted(pid: int, server_port: int, client_port: int) -> bool:
+    """Whether a process accepts the connection between these two ports within a moment."""
+    until = time.monotonic() + ACCEPT_S
+    while time.monotonic() < until:
+        number = inode(server_port, client_port)
+        if number is not None:
+            # The daemon accepts it and hands it on: give the hand-over its moment.
+            for _ in range(5):
+                if has(pid, number):
+                    return True
+                time.sleep(0.005)
+            return False
+        time.sleep(0.005)
     return False
 
 

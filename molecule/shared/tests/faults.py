@@ -48,9 +48,9 @@ for name, text in json.load(sys.stdin).items():
     os.makedirs(os.path.dirname(path), exist_ok=True)
     open(path, "w").write(text)
 sys.path.insert(0, sys.argv[1])
-from orquestrador.lease import lease_file as lease
+from orquestrador.lease import lease_file, model
 wanted = {"run_id": "other-run", "owner": "somebody@elsewhere", "procedure": sys.argv[3], "ttl_s": float(sys.argv[4])}
-lease.acquire(sys.argv[2], lease.request(**wanted))
+lease_file.acquire(sys.argv[2], model.request(**wanted))
 """
 
 

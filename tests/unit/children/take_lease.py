@@ -6,16 +6,16 @@ import os
 import sys
 
 from orquestrador.core.messages import plain
-from orquestrador.lease import lease_file as lease
+from orquestrador.lease import lease_file, model
 
 how, path, run_id, ttl_s = sys.argv[1:]
 
 
 def take() -> str:
-    wanted = lease.request(run_id=run_id, owner="ana@one", procedure="backup", ttl_s=float(ttl_s))
+    wanted = model.request(run_id=run_id, owner="ana@one", procedure="backup", ttl_s=float(ttl_s))
     try:
-        return "got " + str(lease.acquire(path, wanted)["note"])
-    except lease.LeaseError as error:
+        return "got " + str(lease_file.acquire(path, wanted)["note"])
+    except model.LeaseError as error:
         return "refused " + plain(error.message)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.testing import patch_module_args
 
-from orquestrador.lease import lease_file as lease_utils
+from orquestrador.lease import lease_file, model
 from tests.unit.fakes.loading import load
 
 
@@ -77,8 +77,8 @@ def test_copies_under_a_lease_and_gives_it_back(
 def test_a_held_lease_refuses_the_copying_naming_the_holder(
     capsys: pytest.CaptureFixture[str], args: dict[str, Any], lease: dict[str, Any]
 ) -> None:
-    other = lease_utils.request(run_id="run-9", owner="bob@two", procedure="restore", ttl_s=60)
-    lease_utils.acquire(lease["path"], other)
+    other = model.request(run_id="run-9", owner="bob@two", procedure="restore", ttl_s=60)
+    lease_file.acquire(lease["path"], other)
     code, result = run(capsys, **args, lease=lease)
     assert (code, result["changed"], result["files"]) == (1, False, [])
     assert "held by run run-9 (restore, bob@two)" in result["msg"]

@@ -13,7 +13,7 @@ import pytest
 
 from orquestrador.app.dist import Dist
 from orquestrador.backup import store as backups
-from orquestrador.lease import lease_file as lease
+from orquestrador.lease import model
 from orquestrador_ops.core import catalogs
 from orquestrador_ops.core.i18n import DOMAIN, FORMER, translator
 from orquestrador_ops.history import access
@@ -108,10 +108,10 @@ def test_baselines_are_recalled_without_the_history(state: Path) -> None:
 def test_lease_is_held_until_it_ends() -> None:
     content = (DATA / "host" / "state" / "lease.json").read_bytes()
     written = json.loads(content)
-    held = lease.judge(content, lease.Moment(0.0, written["boot_s"] + 10, written["boot_id"]))
-    assert (held.state, held.remaining_s) == (lease.HELD, written["ttl_s"] - 10)
-    assert lease.judge(content, lease.Moment(0.0, written["boot_s"] + 121, written["boot_id"])).state == lease.EXPIRED
-    assert lease.judge(content, lease.Moment(0.0, written["boot_s"], "another")).state == lease.RESTARTED
+    held = model.judge(content, model.Moment(0.0, written["boot_s"] + 10, written["boot_id"]))
+    assert (held.state, held.remaining_s) == (model.HELD, written["ttl_s"] - 10)
+    assert model.judge(content, model.Moment(0.0, written["boot_s"] + 121, written["boot_id"])).state == model.EXPIRED
+    assert model.judge(content, model.Moment(0.0, written["boot_s"], "another")).state == model.RESTARTED
 
 
 def test_backups_are_listed_by_their_manifests(tmp_path: Path) -> None:

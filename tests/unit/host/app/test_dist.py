@@ -164,10 +164,17 @@ def test_no_room_is_said_before_anything_is_touched(dist: Dist, monkeypatch: pyt
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[", "[]", "{}", '{"format": 1}', '{"format": 1, "dist": "DIST", "building": {"copy": "../x"}}',
-     '{"format": 1, "dist": "DIST", "building": {"copy": "dist-gone"}, "pending": 3}',
-     '{"format": 1, "dist": "/elsewhere", "building": {"copy": ""}}'],
-)  # fmt: skip
+    [
+        "",
+        "[",
+        "[]",
+        "{}",
+        '{"format": 1}',
+        '{"format": 1, "dist": "DIST", "building": {"copy": "../x"}}',
+        '{"format": 1, "dist": "DIST", "building": {"copy": "dist-gone"}, "pending": 3}',
+        '{"format": 1, "dist": "/elsewhere", "building": {"copy": ""}}',
+    ],
+)
 def test_a_state_that_says_nothing_usable_changes_nothing(dist: Dist, text: str) -> None:
     before = digest(dist.path)
     with dist.locked():

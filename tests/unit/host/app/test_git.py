@@ -35,8 +35,12 @@ def test_a_status_is_read_with_its_hostile_names() -> None:
     )
     status = integrity.parse_status(output)
     assert (status.branch, status.upstream, status.ahead, status.behind, status.stashes) == (
-        "main", "origin/main", 2, 1, 3
-    )  # fmt: skip
+        "main",
+        "origin/main",
+        2,
+        1,
+        3,
+    )
     assert status.uncommitted == ("a name with spaces", "new name", "in\nconflict")
     assert status.untracked == ("untracked/",)
 
@@ -103,8 +107,10 @@ def test_findings_are_counted(clone: Path) -> None:
     result = looked(clone)
     assert result["status"] == "warn"
     assert (result["evidence"]["uncommitted"], result["evidence"]["untracked"], result["evidence"]["unpushed"]) == (
-        1, 30, 1
-    )  # fmt: skip
+        1,
+        30,
+        1,
+    )
     assert len(result["evidence"]["untracked_paths"]) == integrity.LISTED
     git(clone, "stash", "-q")
     assert looked(clone)["evidence"]["stashes"] == 1

@@ -127,8 +127,10 @@ def test_an_audit_lists_the_worst_first_and_says_what_can_be_repaired() -> None:
     found = npm_audit.parse_audit(data)
     assert [(one["name"], one["fix"]) for one in found.packages] == [("c", "breaking"), ("b", "yes"), ("a", "no")]
     assert found.packages[0]["titles"] == ["t"]
-    old = {"metadata": {"vulnerabilities": {**COUNTS, "high": 1}},
-           "advisories": {"1": {"module_name": "m", "severity": "high", "title": "t"}}}  # fmt: skip
+    old = {
+        "metadata": {"vulnerabilities": {**COUNTS, "high": 1}},
+        "advisories": {"1": {"module_name": "m", "severity": "high", "title": "t"}},
+    }
     assert npm_audit.parse_audit(old).packages[0]["name"] == "m"
 
 
@@ -243,8 +245,11 @@ def test_a_repair_is_made_when_approved_and_audited_again(tmp_path: Path) -> Non
     (copy,) = [Path(path) for path in done["evidence"]["saved"] if "package-lock" in path]
     assert copy.read_text() == "lock"
     assert sorted(path.name for path in (tmp_path / "project").iterdir()) == [
-        "node_modules", "package-lock.json", "package.json", "repaired"
-    ]  # fmt: skip
+        "node_modules",
+        "package-lock.json",
+        "package.json",
+        "repaired",
+    ]
 
 
 @pytest.mark.parametrize("ending", ["exit 1", 'echo \'{"error": {"summary": "torn"}}\'; exit 1', "exec sleep 30"])

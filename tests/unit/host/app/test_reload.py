@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orquestrador.app import prober
-from orquestrador.app import reload as pm2_reload
+from orquestrador.app import prober, reload, workers
 from orquestrador.app.dist import Dist
 from orquestrador.app.health_endpoint import Reply
 from orquestrador.app.prober import Asked
-from orquestrador.app.reload import Options, Worker
+from orquestrador.app.reload import Options
+from orquestrador.app.workers import Worker
 from orquestrador.core.messages import plain
 from orquestrador.system import tcp_owner
 
@@ -44,9 +44,14 @@ def raw(pm_id: Any = 0, name: str = "app", **env: Any) -> dict[str, Any]:
 
 def worker(**changes: Any) -> Worker:
     known: dict[str, Any] = {
-        "pm_id": 0, "pid": 100, "status": "online", "mode": "cluster", "restarts": 1, "unstable": 0,
+        "pm_id": 0,
+        "pid": 100,
+        "status": "online",
+        "mode": "cluster",
+        "restarts": 1,
+        "unstable": 0,
         "listen_timeout_s": 8.0,
-    }  # fmt: skip
+    }
     return Worker(**{**known, **changes})
 
 
@@ -58,19 +63,25 @@ def test_workers_are_selected_and_predecessors_counted() -> None:
         raw(2, name="other"),
         raw(3, exec_mode="fork_mode", listen_timeout=0),
     ]
-    workers, leaving = pm2_reload.select(answer, "app")
-    assert [one.pm_id for one in workers] == [0, 1, 3]
+    found, leaving = workers.select(answer, "app")
+    assert [one.pm_id for one in found] == [0, 1, 3]
     assert leaving == 1
-    assert (workers[0], workers[2].mode, workers[2].listen_timeout_s) == (worker(), "fork", 3.0)
+    assert (found[0], found[2].mode, found[2].listen_timeout_s) == (worker(), "fork", 3.0)
     assert SECRET not in repr(workers)
 
 
-@given(st.recursive(st.none() | st.integers() | st.text(max_size=8) | st.floats(),
-                    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(
-                        st.sampled_from(["name", "pm2_env", "pm_id", "pid", "status"]), inner, max_size=4),
-                    max_leaves=12))  # fmt: skip
+@given(
+    st.recursive(
+        st.none() | st.integers() | st.text(max_size=8) | st.floats(),
+        lambda inner: (
+            st.lists(inner, max_size=3)
+            | st.dictionaries(st.sampled_from(["name", "pm2_env", "pm_id", "pid", "status"]), inner, max_size=4)
+        ),
+        max_leaves=12,
+    )
+)
 def test_any_answer_is_survived(answer: Any) -> None:
-    pm2_reload.select(answer, "app")
+    workers.select(answer, "app")
 
 
 @pytest.mark.parametrize(
@@ -87,8 +98,8 @@ def test_any_answer_is_survived(answer: Any) -> None:
 def test_there_is_time_for_the_way_back_before_the_predecessor_goes(
     changes: dict[str, Any], ready: float, expected: float
 ) -> None:
-    assert pm2_reload.limit_of(worker(**changes), ready, way_back=True) == expected
-    assert pm2_reload.limit_of(worker(**changes), ready, way_back=False) == ready
+    assert workers.limit_of(worker(**changes), ready, way_back=True) == expected
+    assert workers.limit_of(worker(**changes), ready, way_back=False) == ready
 
 
 @pytest.mark.parametrize(
@@ -103,13 +114,13 @@ def test_there_is_time_for_the_way_back_before_the_predecessor_goes(
     ],
 )
 def test_a_worker_that_does_not_stay_up(now: dict[str, Any], failed: bool) -> None:
-    assert (pm2_reload.fallen(worker(), 200, worker(**now)) is not None) is failed
+    assert (workers.fallen(worker(), 200, worker(**now)) is not None) is failed
 
 
 def test_planned_restarts_are_those_of_the_workers_that_were_touched() -> None:
     before = [worker(pm_id=0, restarts=4), worker(pm_id=1, restarts=0), worker(pm_id=2, restarts=5)]
     after = [worker(pm_id=0, restarts=6), worker(pm_id=1, restarts=3), worker(pm_id=2, restarts=0), worker(pm_id=9)]
-    assert pm2_reload.planned(before, after, {0, 2, 9}) == {"0": 2}
+    assert workers.planned(before, after, {0, 2, 9}) == {"0": 2}
 
 
 @pytest.mark.parametrize(
@@ -124,7 +135,7 @@ def test_planned_restarts_are_those_of_the_workers_that_were_touched() -> None:
 )
 def test_health_answers(status: int, body: bytes, text: str) -> None:
     options = Options("/h", "pm2", "app", urlsplit("http://u:p@127.0.0.1:1/h?t=1"), Dist("/d", "/s"), 1, 1, 1)
-    wrong = pm2_reload.bad_answer(options, status, body, 7)
+    wrong = reload.bad_answer(options, status, body, 7)
     assert (wrong is None) is (text == "")
     assert text in plain(wrong or "")
     assert "u:p" not in plain(wrong or "")

@@ -22,22 +22,38 @@ E = "\x1b"
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        pytest.param(f"{E}[1mA{E}[0m\nTestes passados: {E}[0;32m28/28{E}[0m\nTestes falhados: {E}[0;31m0/28{E}[0m\n",
-                     (28, 0, 28), id="the application's own"),
-        pytest.param(f"Testes {E}[1mpassados{E}[0m:{E}[0;32m 27{E}[0m/{E}[1m28{E}[0m\r\nTestes falhados: 1/28\r\n",
-                     (27, 1, 28), id="escape codes in between"),
+        pytest.param(
+            f"{E}[1mA{E}[0m\nTestes passados: {E}[0;32m28/28{E}[0m\nTestes falhados: {E}[0;31m0/28{E}[0m\n",
+            (28, 0, 28),
+            id="the application's own",
+        ),
+        pytest.param(
+            f"Testes {E}[1mpassados{E}[0m:{E}[0;32m 27{E}[0m/{E}[1m28{E}[0m\r\nTestes falhados: 1/28\r\n",
+            (27, 1, 28),
+            id="escape codes in between",
+        ),
         pytest.param("✅ Testes passados: 28 de 28\n❌ Testes falhados: 0 de 28", (28, 0, 28), id="marks"),
         pytest.param("Testes passados: 27/28", (27, 1, 28), id="the total tells of failures"),
         pytest.param("Testes falhados: 3/28", (25, 3, 28), id="only failures"),
         pytest.param("Passed: 12\nFailed: 1\n", (12, 1, 13), id="English labels"),
         pytest.param("Tests passed: 12\nTests failed: 0\n", (12, 0, 12), id="English, longer"),
         pytest.param("Total Passed: 12\nTotal Failed: 2\n", (12, 2, 14), id="total"),
-        pytest.param("Testes passados: 1/2\nTestes falhados: 1/2\n...\nTestes passados: 2/2\nTestes falhados: 0/2",
-                     (2, 0, 2), id="the last summary counts"),
-        pytest.param("Test Suites: 1 failed, 3 passed, 4 total\nTests:       1 failed, 2 skipped, 27 passed, 30 total\n"
-                     "Snapshots:   0 total\nTime:        1.5 s", (27, 1, 28), id="Jest"),
-        pytest.param(" Test Files  1 failed | 3 passed (4)\n      Tests  1 failed | 27 passed (28)\n   Duration 2s",
-                     (27, 1, 28), id="Vitest"),
+        pytest.param(
+            "Testes passados: 1/2\nTestes falhados: 1/2\n...\nTestes passados: 2/2\nTestes falhados: 0/2",
+            (2, 0, 2),
+            id="the last summary counts",
+        ),
+        pytest.param(
+            "Test Suites: 1 failed, 3 passed, 4 total\nTests:       1 failed, 2 skipped, 27 passed, 30 total\n"
+            "Snapshots:   0 total\nTime:        1.5 s",
+            (27, 1, 28),
+            id="Jest",
+        ),
+        pytest.param(
+            " Test Files  1 failed | 3 passed (4)\n      Tests  1 failed | 27 passed (28)\n   Duration 2s",
+            (27, 1, 28),
+            id="Vitest",
+        ),
         pytest.param(" Test Files  4 passed (4)\n      Tests  28 passed (28)\n", (28, 0, 28), id="Vitest, all good"),
         pytest.param("  26 passing (3s)\n  1 pending\n  2 failing\n", (26, 2, 28), id="Mocha"),
         pytest.param("  28 passing (3s)\n", (28, 0, 28), id="Mocha, all good"),
@@ -48,17 +64,32 @@ E = "\x1b"
         pytest.param("ℹ tests 28\nℹ suites 2\nℹ pass 28\nℹ fail 0\n", (28, 0, 28), id="node, spec"),
         pytest.param("1..3\nok 1\n", (1, 2, 3), id="TAP that broke off"),
     ],
-)  # fmt: skip
+)
 def test_counts_of(text: str, expected: tuple[int, int, int]) -> None:
     assert parse_counts(long_command.readable(text)) == Counts(*expected)
 
 
 @pytest.mark.parametrize(
     "text",
-    ["", "All fine.", "ok", "OK", "passed", "Passed!", "12:30:01 failed to connect", "100% pass", "Testes: ok",
-     "ok 1 - a\nok 2 - b", "server listens on 3001", "password: 123456", "PASS src/a.test.ts", "Passed: 28",
-     "Test Files  4 passed (4)", "Test Suites: 4 passed, 4 total"],
-)  # fmt: skip
+    [
+        "",
+        "All fine.",
+        "ok",
+        "OK",
+        "passed",
+        "Passed!",
+        "12:30:01 failed to connect",
+        "100% pass",
+        "Testes: ok",
+        "ok 1 - a\nok 2 - b",
+        "server listens on 3001",
+        "password: 123456",
+        "PASS src/a.test.ts",
+        "Passed: 28",
+        "Test Files  4 passed (4)",
+        "Test Suites: 4 passed, 4 total",
+    ],
+)
 def test_no_counts_in(text: str) -> None:
     assert parse_counts(text) is None
 
@@ -107,9 +138,9 @@ def test_output_is_kept_scrubbed_without_colours_and_bounded(tmp_path: Path) -> 
     (tmp_path / ".env").write_text("API_TOKEN=correct-horse-battery\n")
     script = tmp_path / "suite.sh"
     script.write_text(
-        "#!/bin/sh\nfor i in $(seq 30000); do echo \"line $i of a long suite that says too much\"; done\n"
+        '#!/bin/sh\nfor i in $(seq 30000); do echo "line $i of a long suite that says too much"; done\n'
         "printf '\\033[31mtoken correct-horse-battery\\033[0m\\nTestes passados: 1/1\\nTestes falhados: 0/1\\n'\n"
-    )  # fmt: skip
+    )
     script.chmod(0o755)
     suite = Suite(str(tmp_path), "./suite.sh", 1, 60, str(tmp_path / "reports"), str(tmp_path / ".env"))
     result = run_suite(suite, check_mode=False)

@@ -18,7 +18,7 @@ from orquestrador.core.types import Message
 from orquestrador.emergency import procedure as emergency
 from orquestrador.emergency.context import EmergencyError, Rung, Step
 from orquestrador.emergency.procedure import _any_rung, _cut_short, _Result
-from orquestrador.lease import lease_file as lease
+from orquestrador.lease import lease_file, model
 from orquestrador.system.identity import Owner
 
 ME = Owner(pwd.getpwuid(os.geteuid()).pw_name)
@@ -171,7 +171,7 @@ def _locked(path: Path) -> None:
 
 
 def _held(path: Path) -> None:
-    lease.acquire(str(path), lease.request(run_id="theirs", owner="ana@there", procedure="backup", ttl_s=60))
+    lease_file.acquire(str(path), model.request(run_id="theirs", owner="ana@there", procedure="backup", ttl_s=60))
 
 
 @pytest.mark.parametrize("procedure", ["offline", "disk"])
@@ -201,8 +201,8 @@ def test_a_disk_without_room_stands_back_for_a_holder_only(tmp_path: Path, monke
     def full(*_arguments: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(lease, "_replace", full)
-    monkeypatch.setattr(lease, "LOCK_WAIT_S", 0.2)
+    monkeypatch.setattr(lease_file, "_replace", full)
+    monkeypatch.setattr(lease_file, "LOCK_WAIT_S", 0.2)
     scene = Leased(path, "offline")
     result = emergency._leased(scene, _Result(scene))  # type: ignore[arg-type]
     assert (result["outcome"], "no space is left" in plain(result["failures"][0])) == ("failed", True)

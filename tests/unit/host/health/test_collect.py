@@ -223,11 +223,21 @@ def test_a_database_that_hangs_costs_its_own_collector_only(tmp_path: Path) -> N
 def test_nothing_is_there(tmp_path: Path) -> None:
     empty = tmp_path / "none"
     options = probe.Options(
-        app_name="app", app_user="nobody-of-this-name", app_dir=str(empty), app_port=1, app_health_url="http://127.0.0.1:1/",
-        app_env_file=str(empty / ".env"), pm2_home=str(empty), mysql_defaults_file=str(empty / "my.cnf"),
-        mysql_database="x", log_globs=[str(empty / "*.log")], disk_paths=[str(empty)], cpu_interval=0.01,
-        critical_files=[{"name": "env", "path": str(empty / ".env"), "required": True}], critical_dest=str(empty / "c"),
-    )  # fmt: skip
+        app_name="app",
+        app_user="nobody-of-this-name",
+        app_dir=str(empty),
+        app_port=1,
+        app_health_url="http://127.0.0.1:1/",
+        app_env_file=str(empty / ".env"),
+        pm2_home=str(empty),
+        mysql_defaults_file=str(empty / "my.cnf"),
+        mysql_database="x",
+        log_globs=[str(empty / "*.log")],
+        disk_paths=[str(empty)],
+        cpu_interval=0.01,
+        critical_files=[{"name": "env", "path": str(empty / ".env"), "required": True}],
+        critical_dest=str(empty / "c"),
+    )
     snapshot, _ = probe.collect(options)
     found = codes(snapshot["errors"])
     assert {("pm2", "no_home"), ("http", "refused"), ("database", "no_credentials"), ("resources", "no_path")} <= set(

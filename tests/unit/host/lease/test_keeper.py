@@ -18,8 +18,7 @@ import pytest
 import yaml
 
 from orquestrador.core.messages import plain
-from orquestrador.lease import keeper as lease_keeper
-from orquestrador.lease import lease_file as lease
+from orquestrador.lease import keeper, lease_file, model
 from tests.unit import children
 from tests.unit.fakes.loading import load
 
@@ -28,9 +27,9 @@ ME = pwd.getpwuid(os.geteuid()).pw_name
 
 
 def take(path: Path, run_id: str = "mine", ttl_s: float = 60.0, **more: Any) -> None:
-    lease.acquire(
+    lease_file.acquire(
         str(path),
-        lease.request(run_id=run_id, owner="ana@one", procedure="weekly", ttl_s=ttl_s, **more),
+        model.request(run_id=run_id, owner="ana@one", procedure="weekly", ttl_s=ttl_s, **more),
     )
 
 
@@ -69,16 +68,16 @@ def test_it_is_kept_for_as_long_as_the_work_takes_and_not_longer(tmp_path: Path)
     path = tmp_path / "state" / "lease.json"
     take(path, ttl_s=1.0)
     until = time.monotonic() + 2.5
-    with lease_keeper.kept(options(path, 1.0)):
+    with keeper.kept(options(path, 1.0)):
         while time.monotonic() < until:
             assert holder(path) == "mine"
             time.sleep(0.01)
     wait_for(lambda: holder(path) is None, 1.5)
-    assert lease.release(str(path), run_id="mine")["changed"], "giving it back is its procedure's"
+    assert lease_file.release(str(path), run_id="mine")["changed"], "giving it back is its procedure's"
 
 
 def test_without_a_lease_nothing_is_kept() -> None:
-    with lease_keeper.kept(None):
+    with keeper.kept(None):
         pass
 
 
@@ -87,7 +86,7 @@ def test_who_does_not_have_it_does_nothing(tmp_path: Path, other: str | None) ->
     path = tmp_path / "state" / "lease.json"
     if other:
         take(path, other)
-    with pytest.raises(lease.LeaseError) as refused, lease_keeper.kept(options(path)):
+    with pytest.raises(model.LeaseError) as refused, keeper.kept(options(path)):
         pytest.fail("it was let in")
     assert "does not have the lease" in plain(refused.value.message) or "to run theirs" in plain(refused.value.message)
     assert bool(refused.value.holder) is bool(other)
@@ -98,7 +97,7 @@ def test_one_that_expired_and_nobody_took_is_renewed(tmp_path: Path) -> None:
     path = tmp_path / "state" / "lease.json"
     take(path, ttl_s=1.0)
     wait_for(lambda: holder(path) is None)
-    with lease_keeper.kept(options(path)):
+    with keeper.kept(options(path)):
         assert holder(path) == "mine"
 
 
@@ -109,8 +108,8 @@ def test_a_full_disk_ends_nobody_who_has_it(tmp_path: Path, monkeypatch: pytest.
     def full(*_arguments: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(lease, "_replace", full)
-    with lease_keeper.kept(options(path)):
+    monkeypatch.setattr(lease_file, "_replace", full)
+    with keeper.kept(options(path)):
         assert holder(path) == "mine"
 
 
@@ -120,8 +119,8 @@ def test_a_module_that_loses_it_ends_in_order_and_says_to_whom(tmp_path: Path) -
     with module(path, 60) as process:
         assert process.stdout
         assert process.stdout.readline() == "begun\n"
-        wanted = lease.request(run_id="theirs", owner="bob@two", procedure="offline", ttl_s=60, preempt=True)
-        lease.acquire(str(path), wanted)
+        wanted = model.request(run_id="theirs", owner="bob@two", procedure="offline", ttl_s=60, preempt=True)
+        lease_file.acquire(str(path), wanted)
         said = process.stdout.readline()
         assert process.wait(15) == 3
     assert "has lost the lease" in said
@@ -184,7 +183,7 @@ def test_nothing_of_roots_is_left_to_what_renews(tmp_path: Path) -> None:
         take(path)
         for one in (path.parent, path, Path(f"{path}.lock")):
             os.chown(one, nobody.pw_uid, nobody.pw_gid)
-        with lease_keeper.kept({**options(path), "user": "nobody"}):
+        with keeper.kept({**options(path), "user": "nobody"}):
             ours = children_of(os.getpid())
             status = [Path(f"/proc/{pid}/status").read_text() for pid in ours]
             assert [re.search(r"^Uid:\t(.*)$", one, re.M)[1].split() for one in status if "Uid" in one] == [  # type: ignore[index]
@@ -216,16 +215,14 @@ WITHOUT = {
 def test_every_module_that_works_under_a_lease_keeps_it() -> None:
     names = {path.stem for path in (ROOT / "library").glob("*.py")}
     framed = {name for name in names if "with at_work(module, " in source(name)}
-    keeping = framed | {name for name in names if "with lease_keeper.under(module):" in source(name)}
-    assert names - keeping == set(WITHOUT)
-    for name in keeping:
-        assert load(f"library/{name}.py").ARGUMENT_SPEC["lease"] == lease_keeper.OPTION, name
-        assert name in framed or "end_on_signals()\n    with lease_keeper.under(module):" in source(name), name
+    assert names - framed == set(WITHOUT)
+    for name in framed:
+        assert load(f"library/{name}.py").ARGUMENT_SPEC["lease"] == keeper.OPTION, name
     frame = (ROOT / "module_utils/orquestrador/lease/module.py").read_text()
     assert "end_on_signals()\n    with keeper.under(module):" in frame
     tasks = [task for path in (ROOT / "roles").glob("*/tasks/*.yml") for task in flat(yaml.safe_load(path.read_text()))]
-    used = [(name, task[name].get("lease")) for task in tasks for name in keeping & set(task)]
-    assert {name for name, _ in used} == keeping
+    used = [(name, task[name].get("lease")) for task in tasks for name in framed & set(task)]
+    assert {name for name, _ in used} == framed
     assert {given for _, given in used} == {"{{ app_lease }}"}
 
 

@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orquestrador.core.messages import plain
-from orquestrador.lease import lease_file as lease
+from orquestrador.lease import keeper, lease_file, model
 from tests.unit import children
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -32,14 +32,14 @@ class Host:
     """A host's clocks, which can be moved apart from each other."""
 
     def __init__(self) -> None:
-        self.now = lease.Moment(WALL, 1000.0, BOOT)
+        self.now = model.Moment(WALL, 1000.0, BOOT)
 
-    def __call__(self) -> lease.Moment:
+    def __call__(self) -> model.Moment:
         return self.now
 
     def move(self, boot_s: float, wall_s: float | None = None, boot_id: str = BOOT) -> None:
         moved = boot_s if wall_s is None else wall_s
-        self.now = lease.Moment(self.now.wall + moved, self.now.boot_s + boot_s, boot_id)
+        self.now = model.Moment(self.now.wall + moved, self.now.boot_s + boot_s, boot_id)
 
 
 @pytest.fixture
@@ -52,17 +52,17 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "state" / "ops" / "lease.json"
 
 
-def wanted(run_id: str = "run-1", procedure: str = "backup", **more: Any) -> lease.Request:
-    return lease.request(**{"run_id": run_id, "owner": "ana@one", "procedure": procedure, "ttl_s": 60, **more})
+def wanted(run_id: str = "run-1", procedure: str = "backup", **more: Any) -> model.Request:
+    return model.request(**{"run_id": run_id, "owner": "ana@one", "procedure": procedure, "ttl_s": 60, **more})
 
 
 def take(path: Path, host: Host, run_id: str = "run-1", procedure: str = "backup", **more: Any) -> dict[str, Any]:
-    return lease.acquire(str(path), wanted(run_id, procedure, **more), clock=host)
+    return lease_file.acquire(str(path), wanted(run_id, procedure, **more), clock=host)
 
 
 def refused(path: Path, host: Host, *args: Any, **more: Any) -> str:
     before = path.read_bytes()
-    with pytest.raises(lease.LeaseError) as caught:
+    with pytest.raises(model.LeaseError) as caught:
         take(path, host, *args, **more)
     assert path.read_bytes() == before
     return plain(caught.value.message)
@@ -90,10 +90,10 @@ def test_a_lease_is_a_private_file_that_says_who(path: Path, host: Host) -> None
 
 
 def test_the_real_clock_has_what_a_lease_needs() -> None:
-    one, two = lease.moment(), lease.moment()
+    one, two = model.moment(), model.moment()
     assert abs(one.wall - time.time()) < 5
     assert 0 < one.boot_s <= two.boot_s
-    assert one.boot_id == two.boot_id == Path(lease.BOOT_ID_FILE).read_text().strip()
+    assert one.boot_id == two.boot_id == Path(model.BOOT_ID_FILE).read_text().strip()
 
 
 def test_a_second_run_is_refused_in_one_line_that_names_the_holder(path: Path, host: Host) -> None:
@@ -114,7 +114,7 @@ def test_the_same_run_renews_and_keeps_its_beginning(path: Path, host: Host) -> 
     assert (again["lease"]["since"], again["lease"]["expires_at"]) == ("2025-11-01T12:26:40Z", "2025-11-01T12:28:30Z")
     host.move(50)
     refused(path, host, "run-2")
-    extended = lease.renew(str(path), run_id="run-1", ttl_s=600, clock=host)
+    extended = lease_file.renew(str(path), run_id="run-1", ttl_s=600, clock=host)
     assert (extended["ttl_s"], extended["since"]) == (600.0, "2025-11-01T12:26:40Z")
     host.move(599)
     refused(path, host, "run-2")
@@ -122,18 +122,18 @@ def test_the_same_run_renews_and_keeps_its_beginning(path: Path, host: Host) -> 
 
 def test_a_released_lease_is_free_and_another_runs_is_left_alone(path: Path, host: Host) -> None:
     take(path, host)
-    other = lease.release(str(path), run_id="run-2", clock=host)
+    other = lease_file.release(str(path), run_id="run-2", clock=host)
     assert (other["changed"], other["holder"]["run_id"]) == (False, "run-1")
     assert "lost the lease of this host to run run-1" in plain(other["note"])
-    assert lease.release(str(path), run_id="run-1", clock=host)["changed"] is True
+    assert lease_file.release(str(path), run_id="run-1", clock=host)["changed"] is True
     assert not path.exists()
-    again = lease.release(str(path), run_id="run-1", clock=host)
+    again = lease_file.release(str(path), run_id="run-1", clock=host)
     assert (again["changed"], again["note"]) == (False, None)
     assert take(path, host, "run-2")["note"] is None
 
 
 def test_releasing_where_there_never_was_a_lease_creates_nothing(path: Path) -> None:
-    assert lease.release(str(path), run_id="run-1")["changed"] is False
+    assert lease_file.release(str(path), run_id="run-1")["changed"] is False
     assert not path.parent.parent.exists()
 
 
@@ -149,10 +149,13 @@ def test_an_expired_lease_is_taken_over_with_a_note(path: Path, host: Host) -> N
         " over; look at what that run left behind"
     )
     assert result["lease"]["took_over"] == {
-        "state": "expired", "run_id": "run-1", "owner": "ana@one", "procedure": "backup",
-    }  # fmt: skip
-    with pytest.raises(lease.LeaseError) as lost:
-        lease.renew(str(path), run_id="run-1", ttl_s=60, clock=host)
+        "state": "expired",
+        "run_id": "run-1",
+        "owner": "ana@one",
+        "procedure": "backup",
+    }
+    with pytest.raises(model.LeaseError) as lost:
+        lease_file.renew(str(path), run_id="run-1", ttl_s=60, clock=host)
     assert "lost the lease of this host to run run-2" in plain(lost.value.message)
 
 
@@ -185,16 +188,23 @@ def test_a_lease_from_before_a_restart_is_over(path: Path, host: Host, boot_s: f
 
 
 def test_a_host_without_a_boot_id_still_has_leases(path: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(lease, "BOOT_ID_FILE", str(tmp_path / "none"))
-    lease.acquire(str(path), wanted())
-    with pytest.raises(lease.LeaseError):
-        lease.acquire(str(path), wanted("run-2"))
+    monkeypatch.setattr(model, "BOOT_ID_FILE", str(tmp_path / "none"))
+    lease_file.acquire(str(path), wanted())
+    with pytest.raises(model.LeaseError):
+        lease_file.acquire(str(path), wanted("run-2"))
 
 
 GOOD = {
-    "schema": 1, "run_id": "run-1", "owner": "ana@one", "procedure": "backup", "since": "2025-11-01T12:26:40Z",
-    "ttl_s": 60.0, "boot_id": BOOT, "boot_s": 1000.0, "took_over": None,
-}  # fmt: skip
+    "schema": 1,
+    "run_id": "run-1",
+    "owner": "ana@one",
+    "procedure": "backup",
+    "since": "2025-11-01T12:26:40Z",
+    "ttl_s": 60.0,
+    "boot_id": BOOT,
+    "boot_s": 1000.0,
+    "took_over": None,
+}
 
 
 @pytest.mark.parametrize(
@@ -250,41 +260,43 @@ def test_what_is_no_regular_file_is_replaced_and_never_followed(path: Path, host
 
 def test_a_directory_in_its_place_is_an_error_in_one_line(path: Path, host: Host) -> None:
     (path / "x").mkdir(parents=True)
-    with pytest.raises(lease.LeaseError) as caught:
+    with pytest.raises(model.LeaseError) as caught:
         take(path, host)
     assert str(path) in plain(caught.value.message)
     assert "\n" not in plain(caught.value.message)
 
 
-@given(st.binary(max_size=300) | st.recursive(st.none() | st.integers() | st.text(), st.lists).map(
-    lambda value: json.dumps(value).encode()))  # fmt: skip
+@given(
+    st.binary(max_size=300)
+    | st.recursive(st.none() | st.integers() | st.text(), st.lists).map(lambda value: json.dumps(value).encode())
+)
 def test_no_content_raises_or_holds(content: bytes) -> None:
-    assert lease.judge(content, lease.Moment(WALL, 1000.0, BOOT)).state == lease.DAMAGED
+    assert model.judge(content, model.Moment(WALL, 1000.0, BOOT)).state == model.DAMAGED
 
 
 @given(st.sampled_from(sorted(GOOD)), st.none() | st.integers() | st.floats() | st.text() | st.lists(st.integers()))
 def test_no_single_wrong_field_blocks_for_longer_than_a_day(name: str, value: Any) -> None:
     content = json.dumps({**GOOD, name: value}).encode()
-    seen = lease.judge(content, lease.Moment(WALL, 1000.0 + lease.MAX_TTL_S, BOOT))
-    late = lease.judge(content, lease.Moment(WALL, 1e18, BOOT))
-    assert seen.state in {lease.DAMAGED, lease.RESTARTED, lease.EXPIRED, lease.HELD}
-    assert late.state != lease.HELD
-    assert seen.remaining_s <= lease.MAX_TTL_S
+    seen = model.judge(content, model.Moment(WALL, 1000.0 + model.MAX_TTL_S, BOOT))
+    late = model.judge(content, model.Moment(WALL, 1e18, BOOT))
+    assert seen.state in {model.DAMAGED, model.RESTARTED, model.EXPIRED, model.HELD}
+    assert late.state != model.HELD
+    assert seen.remaining_s <= model.MAX_TTL_S
 
 
 @given(
-    ttl=st.floats(1, lease.MAX_TTL_S),
-    elapsed=st.floats(0, 2 * lease.MAX_TTL_S),
+    ttl=st.floats(1, model.MAX_TTL_S),
+    elapsed=st.floats(0, 2 * model.MAX_TTL_S),
     jump=st.floats(-1e9, 1e9),
 )
 def test_a_lease_holds_for_its_length_and_no_longer_whatever_the_wall_clock_does(
     ttl: float, elapsed: float, jump: float
 ) -> None:
-    start = lease.Moment(WALL, 1000.0, BOOT)
-    content = json.dumps(lease.taken(lease.Seen(lease.FREE), wanted(ttl_s=ttl), start)).encode()
-    seen = lease.judge(content, lease.Moment(WALL + jump, 1000.0 + elapsed, BOOT))
+    start = model.Moment(WALL, 1000.0, BOOT)
+    content = json.dumps(model.taken(model.Seen(model.FREE), wanted(ttl_s=ttl), start)).encode()
+    seen = model.judge(content, model.Moment(WALL + jump, 1000.0 + elapsed, BOOT))
     gone = (1000.0 + elapsed) - 1000.0  # as floats have it
-    assert (seen.state == lease.HELD) == (gone < ttl)
+    assert (seen.state == model.HELD) == (gone < ttl)
     assert 0 <= seen.remaining_s <= ttl
 
 
@@ -317,34 +329,35 @@ def test_only_an_emergency_pre_empts_only_a_routine_only_when_told(
     recorded = json.loads(path.read_text())["took_over"]
     assert recorded == {"state": "preempted", "run_id": "run-1", "owner": "ana@one", "procedure": holder}
     assert take(path, host, "run-2", procedure)["lease"]["took_over"] == recorded, "a renewal keeps the record"
-    assert lease.release(str(path), run_id="run-1", clock=host)["holder"]["run_id"] == "run-2"
+    assert lease_file.release(str(path), run_id="run-1", clock=host)["holder"]["run_id"] == "run-2"
 
 
 def test_a_run_whose_lease_is_gone_is_told_when_it_renews(path: Path, host: Host) -> None:
     take(path, host)
-    lease.release(str(path), run_id="run-1", clock=host)
-    with pytest.raises(lease.LeaseError) as caught:
-        lease.renew(str(path), run_id="run-1", ttl_s=60, clock=host)
+    lease_file.release(str(path), run_id="run-1", clock=host)
+    with pytest.raises(model.LeaseError) as caught:
+        lease_file.renew(str(path), run_id="run-1", ttl_s=60, clock=host)
     assert "does not have the lease of this host any more" in plain(caught.value.message)
 
 
 def test_prediction_tells_and_touches_nothing(path: Path, host: Host) -> None:
-    free = lease.predict(str(path), wanted(), clock=host)
+    free = lease_file.predict(str(path), wanted(), clock=host)
     assert (free["changed"], free["holder"]) == (True, None)
     assert "would be taken" in plain(free["note"])
     assert not path.parent.parent.exists()
     take(path, host)
     before = sorted((p.name, p.stat().st_mtime_ns) for p in path.parent.iterdir())
-    held = lease.predict(str(path), wanted("run-2"), clock=host)
+    held = lease_file.predict(str(path), wanted("run-2"), clock=host)
     assert (held["changed"], held["holder"]["run_id"]) == (False, "run-1")
     assert "Run run-1 (backup, ana@one) holds the lease" in plain(held["note"])
-    assert lease.predict(str(path), wanted(), clock=host)["changed"] is False
-    assert lease.predict_release(str(path), run_id="run-1", clock=host)["changed"] is True
+    assert lease_file.predict(str(path), wanted(), clock=host)["changed"] is False
+    assert lease_file.predict_release(str(path), run_id="run-1", clock=host)["changed"] is True
     host.move(61)
-    expired = lease.predict(str(path), wanted("run-2"), clock=host)
+    expired = lease_file.predict(str(path), wanted("run-2"), clock=host)
     assert (expired["changed"], expired["diff"]) == (
-        True, {"before": "run-1 (backup, ana@one)\n", "after": "run-2 (backup, ana@one)\n"},
-    )  # fmt: skip
+        True,
+        {"before": "run-1 (backup, ana@one)\n", "after": "run-2 (backup, ana@one)\n"},
+    )
     assert "expired at" in plain(expired["note"])
     assert sorted((p.name, p.stat().st_mtime_ns) for p in path.parent.iterdir()) == before
 
@@ -352,12 +365,20 @@ def test_prediction_tells_and_touches_nothing(path: Path, host: Host) -> None:
 @pytest.mark.parametrize(
     "bad",
     [
-        {"run_id": ""}, {"run_id": None}, {"owner": " \n"}, {"procedure": ""}, {"ttl_s": 0}, {"ttl_s": 86401},
-        {"ttl_s": float("nan")}, {"ttl_s": "60"}, {"ttl_s": None}, {"ttl_s": True},
+        {"run_id": ""},
+        {"run_id": None},
+        {"owner": " \n"},
+        {"procedure": ""},
+        {"ttl_s": 0},
+        {"ttl_s": 86401},
+        {"ttl_s": float("nan")},
+        {"ttl_s": "60"},
+        {"ttl_s": None},
+        {"ttl_s": True},
     ],
-)  # fmt: skip
+)
 def test_requests_that_make_no_sense_are_refused_in_one_line(bad: dict[str, Any]) -> None:
-    with pytest.raises(lease.LeaseError) as caught:
+    with pytest.raises(model.LeaseError) as caught:
         wanted(**bad)
     assert "\n" not in plain(caught.value.message)
 
@@ -384,7 +405,7 @@ def test_a_full_disk_is_one_line_and_leaves_what_was(
     def full(*args: Any) -> Any:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    with monkeypatch.context() as patch, pytest.raises(lease.LeaseError) as caught:
+    with monkeypatch.context() as patch, pytest.raises(model.LeaseError) as caught:
         patch.setattr(os, call, full)
         take(path, host, "run-2")
     assert plain(caught.value.message) == (f"the lease {path} cannot be written, no space is left there: free some")
@@ -404,7 +425,7 @@ def test_content_and_directory_are_synced(path: Path, host: Host, monkeypatch: p
     monkeypatch.setattr(os, "fsync", watching)
     take(path, host)
     assert kinds == [False, True]
-    lease.release(str(path), run_id="run-1", clock=host)
+    lease_file.release(str(path), run_id="run-1", clock=host)
     assert kinds == [False, True, True]
 
 
@@ -452,7 +473,7 @@ def test_files_that_cannot_be_opened_are_one_line(open_tmp: Path) -> None:
 def test_another_users_directory_is_refused_to_root_too(path: Path, host: Host) -> None:
     path.parent.mkdir(parents=True)
     os.chown(path.parent, 65534, 65534)
-    with pytest.raises(lease.LeaseError) as caught:
+    with pytest.raises(model.LeaseError) as caught:
         take(path, host)
     assert "belongs to another user" in plain(caught.value.message)
 
@@ -475,11 +496,11 @@ def test_a_process_that_keeps_the_lock_is_given_up_on_in_time(path: Path) -> Non
     with path.with_name("lease.json.lock").open("w") as other:
         fcntl.flock(other, fcntl.LOCK_EX)
         started = time.monotonic()
-        with pytest.raises(lease.LeaseError) as caught:
-            lease.acquire(str(path), wanted(), wait_s=0.1)
+        with pytest.raises(model.LeaseError) as caught:
+            lease_file.acquire(str(path), wanted(), wait_s=0.1)
         assert time.monotonic() - started < 5
     assert "stays locked by a process that does not go on" in plain(caught.value.message)
-    assert lease.acquire(str(path), wanted(), wait_s=0.1)["changed"] is True
+    assert lease_file.acquire(str(path), wanted(), wait_s=0.1)["changed"] is True
 
 
 def test_a_lock_file_that_was_removed_meanwhile_does_not_count(
@@ -530,7 +551,7 @@ def end(running: list[subprocess.Popen[str]]) -> None:
 @pytest.mark.parametrize("before", ["free", "expired", "damaged"])
 def test_of_many_processes_exactly_one_wins(path: Path, before: str, count: int) -> None:
     if before != "free":
-        lease.acquire(str(path), wanted("run-old", ttl_s=1), clock=lambda: lease.Moment(WALL, 1.0, BOOT))
+        lease_file.acquire(str(path), wanted("run-old", ttl_s=1), clock=lambda: model.Moment(WALL, 1.0, BOOT))
     if before == "damaged":
         path.write_text("{")
     running = processes("when-told", count, path, 60)
@@ -557,13 +578,13 @@ def test_a_holder_that_is_killed_blocks_for_its_lease_and_no_longer(path: Path) 
         taken_at = time.monotonic()
         holder.send_signal(signal.SIGKILL)
         holder.wait(timeout=10)
-        with pytest.raises(lease.LeaseError):
-            lease.acquire(str(path), wanted("run-next"))
+        with pytest.raises(model.LeaseError):
+            lease_file.acquire(str(path), wanted("run-next"))
         while True:
             try:
-                result = lease.acquire(str(path), wanted("run-next"))
+                result = lease_file.acquire(str(path), wanted("run-next"))
                 break
-            except lease.LeaseError:
+            except model.LeaseError:
                 assert time.monotonic() - taken_at < 4
                 time.sleep(0.05)
     finally:
@@ -580,58 +601,58 @@ def options(path: Path, run_id: str = "run-1", **more: Any) -> dict[str, Any]:
 
 def test_work_is_done_under_the_lease_which_is_given_back(path: Path) -> None:
     def work() -> dict[str, Any]:
-        assert lease.inspect(str(path)).state == lease.HELD
+        assert lease_file.inspect(str(path)).state == model.HELD
         return {"changed": True}
 
-    result = lease.guarded(options(path), work)
+    result = keeper.guarded(options(path), work)
     assert (result["changed"], result["note"], result["lease"]["run_id"]) == (True, None, "run-1")
-    assert lease.inspect(str(path)).state == lease.FREE
-    assert lease.guarded(None, lambda: {"changed": False}) == {"changed": False}
+    assert lease_file.inspect(str(path)).state == model.FREE
+    assert keeper.guarded(None, lambda: {"changed": False}) == {"changed": False}
 
 
 def test_work_that_raises_gives_the_lease_back(path: Path) -> None:
     with pytest.raises(ZeroDivisionError):
-        lease.guarded(options(path), lambda: {"changed": 1 / 0})
-    assert lease.inspect(str(path)).state == lease.FREE
+        keeper.guarded(options(path), lambda: {"changed": 1 / 0})
+    assert lease_file.inspect(str(path)).state == model.FREE
 
 
 def test_work_is_not_done_without_the_lease(path: Path) -> None:
-    lease.acquire(str(path), wanted("run-2"))
+    lease_file.acquire(str(path), wanted("run-2"))
     done: list[int] = []
-    with pytest.raises(lease.LeaseError) as caught:
-        lease.guarded(options(path), lambda: {"done": done.append(1)})
+    with pytest.raises(model.LeaseError) as caught:
+        keeper.guarded(options(path), lambda: {"done": done.append(1)})
     assert done == []
     assert caught.value.holder
     assert caught.value.holder["run_id"] == "run-2"
-    assert lease.inspect(str(path)).state == lease.HELD
+    assert lease_file.inspect(str(path)).state == model.HELD
 
 
 def test_work_in_check_mode_takes_no_lease_and_says_who_has_it(path: Path) -> None:
-    result = lease.guarded(options(path), lambda: {"changed": True}, check_mode=True)
+    result = keeper.guarded(options(path), lambda: {"changed": True}, check_mode=True)
     assert "would be taken" in plain(result["note"])
     assert not path.parent.exists()
-    lease.acquire(str(path), wanted("run-2"))
-    result = lease.guarded(options(path), lambda: {"changed": True}, check_mode=True)
+    lease_file.acquire(str(path), wanted("run-2"))
+    result = keeper.guarded(options(path), lambda: {"changed": True}, check_mode=True)
     assert "Run run-2 (backup, ana@one) holds the lease" in plain(result["note"])
 
 
 def test_work_whose_lease_was_pre_empted_meanwhile_says_so(path: Path) -> None:
     def work() -> dict[str, Any]:
-        lease.acquire(str(path), wanted("run-2", "offline", preempt=True))
+        lease_file.acquire(str(path), wanted("run-2", "offline", preempt=True))
         return {"changed": True}
 
-    result = lease.guarded(options(path), work)
+    result = keeper.guarded(options(path), work)
     assert "Run run-1 has lost the lease of this host to run run-2" in plain(result["note"])
-    assert lease.inspect(str(path)).lease["run_id"] == "run-2"  # type: ignore[index]
+    assert lease_file.inspect(str(path)).lease["run_id"] == "run-2"  # type: ignore[index]
 
 
 def test_work_whose_lease_another_run_had_and_gave_back_meanwhile_says_so(path: Path) -> None:
     def work() -> dict[str, Any]:
-        lease.acquire(str(path), wanted("run-2", "offline", preempt=True))
-        lease.release(str(path), run_id="run-2")
+        lease_file.acquire(str(path), wanted("run-2", "offline", preempt=True))
+        lease_file.release(str(path), run_id="run-2")
         return {"changed": True}
 
-    assert "does not have the lease of this host any more" in plain(lease.guarded(options(path), work)["note"])
+    assert "does not have the lease of this host any more" in plain(keeper.guarded(options(path), work)["note"])
 
 
 def test_a_lease_that_cannot_be_given_back_does_not_undo_the_work(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -642,7 +663,7 @@ def test_a_lease_that_cannot_be_given_back_does_not_undo_the_work(path: Path, mo
         monkeypatch.setattr(os, "unlink", broken)
         return {"changed": True}
 
-    result = lease.guarded(options(path), work)
+    result = keeper.guarded(options(path), work)
     monkeypatch.undo()
     assert result["changed"] is True
     assert "Input/output error" in plain(result["note"])

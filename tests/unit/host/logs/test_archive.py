@@ -26,8 +26,9 @@ from orquestrador.logs import (
 from orquestrador.logs import (
     tarball as log_tarball,
 )
-from orquestrador.logs.archive import Options, archive
+from orquestrador.logs.archive import archive
 from orquestrador.logs.reopen import Daemon
+from orquestrador.logs.selection import Options
 
 DAY = 86400.0
 
@@ -47,9 +48,14 @@ def logs(tmp_path: Path) -> Path:
 
 def options(logs: Path, **more: Any) -> Options:
     given: dict[str, Any] = {
-        "archive_dir": str(logs / "archive"), "base": str(logs.parent), "globs": [f"{logs}/*.log"],
-        "watched": [f"{logs}/error*.log"], "app_name": "app", "pm2_home": str(logs / "none"), "timezone": "UTC",
-    }  # fmt: skip
+        "archive_dir": str(logs / "archive"),
+        "base": str(logs.parent),
+        "globs": [f"{logs}/*.log"],
+        "watched": [f"{logs}/error*.log"],
+        "app_name": "app",
+        "pm2_home": str(logs / "none"),
+        "timezone": "UTC",
+    }
     return Options(**{**given, **more})
 
 
@@ -341,8 +347,10 @@ def test_only_old_archives_of_ours_are_removed(logs: Path) -> None:
     result = archive(options(logs), now=start + 100 * DAY)
     # Six of ours: five are old, of which the two youngest stay with the new one.
     assert [Path(item["path"]).name for item in result["removed"]] == [
-        "logs-20231116.tar.gz", "logs-20231115.tar.gz", "logs-20231114.tar.gz",
-    ]  # fmt: skip
+        "logs-20231116.tar.gz",
+        "logs-20231115.tar.gz",
+        "logs-20231114.tar.gz",
+    ]
     assert foreign.exists()
     assert other.exists()
 

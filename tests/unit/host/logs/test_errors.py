@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orquestrador.core.messages import plain
+from orquestrador.logs import baseline
 from orquestrador.logs import errors as logs
 
 NOW = 1_762_000_000.0  # 2025-11-01T12:26:40Z
@@ -349,11 +350,11 @@ def test_binary_content_is_a_finding_and_no_error(host: Host) -> None:
 
 
 def test_too_many_files_are_a_finding_and_the_newest_are_read(host: Host) -> None:
-    for number in range(logs.MAX_FILES + 3):
+    for number in range(baseline.MAX_FILES + 3):
         path = host.folder / f"error-{number}.log"
         host.write(stamp(5) + "a\n", path)
         os.utime(path, (NOW - number, NOW - number))
-    assert host.run() == logs.MAX_FILES
+    assert host.run() == baseline.MAX_FILES
     assert host.codes() == ["too_many_files"]
 
 
@@ -482,11 +483,22 @@ def test_a_file_that_is_no_longer_asked_for_is_let_go(host: Host) -> None:
 
 LINES = st.sampled_from(
     [
-        b"boom\n", b"Error: x\n", b"    at f (/a/b.js:1:2)\n", b"    at n (node:net:1:1)\n", b"}\n", b"\n",
-        b"/a/x.js:12\n", b"  indented\n", b"[INFO] fine\n", b"warn: x\n", b"\x00", b"\xff\n", b"partial",
+        b"boom\n",
+        b"Error: x\n",
+        b"    at f (/a/b.js:1:2)\n",
+        b"    at n (node:net:1:1)\n",
+        b"}\n",
+        b"\n",
+        b"/a/x.js:12\n",
+        b"  indented\n",
+        b"[INFO] fine\n",
+        b"warn: x\n",
+        b"\x00",
+        b"\xff\n",
+        b"partial",
         *(stamp(ago).encode() + t for ago in (600, 599, 300) for t in (b"boom\n", b"  deep\n", b"[INFO] i\n", b"")),
     ]
-)  # fmt: skip
+)
 CONTENT = st.lists(LINES | st.binary(max_size=8), max_size=10).map(b"".join)
 
 

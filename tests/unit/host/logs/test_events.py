@@ -298,15 +298,38 @@ def test_quiet_logs_are_parsed_fast_enough() -> None:
 
 LINES = st.sampled_from(
     [
-        P, P + b"boom\n", b"boom\n", LATER + b"bang\n", b"    at f (/a/b.js:1:2)\n", b"    at n (node:net:1:1)\n",
-        b"}\n", b"\n", P + b"\n", b"/a/x.js:12\n", P + b"/a/x.js:12\n", b"  indented\n", P + b"  indented\n",
-        LATER + b"  indented\n", P + b"[INFO] fine\n", b"[INFO] fine\n", b"warn: x\n", b"{ a: 1 }\n",
-        b"Node.js v20.1.0\n", b'{"level":50,"msg":"j"}\n', b'{"level":30,"msg":"j"}\n', b"\x00\x00", b"\x1b[31m",
-        b"\xff\xfe\n", b"x" * 9000,
-        b'{"message":"q\\nr","timestamp":"2025-11-01T09:00:05Z","type":"err"}\n', b"2025-02-31 10:00:00 [INFO] x\n",
-        b"2025-11-01 09:00:01 [ERROR] e\n", TRACE, UNCAUGHT,
+        P,
+        P + b"boom\n",
+        b"boom\n",
+        LATER + b"bang\n",
+        b"    at f (/a/b.js:1:2)\n",
+        b"    at n (node:net:1:1)\n",
+        b"}\n",
+        b"\n",
+        P + b"\n",
+        b"/a/x.js:12\n",
+        P + b"/a/x.js:12\n",
+        b"  indented\n",
+        P + b"  indented\n",
+        LATER + b"  indented\n",
+        P + b"[INFO] fine\n",
+        b"[INFO] fine\n",
+        b"warn: x\n",
+        b"{ a: 1 }\n",
+        b"Node.js v20.1.0\n",
+        b'{"level":50,"msg":"j"}\n',
+        b'{"level":30,"msg":"j"}\n',
+        b"\x00\x00",
+        b"\x1b[31m",
+        b"\xff\xfe\n",
+        b"x" * 9000,
+        b'{"message":"q\\nr","timestamp":"2025-11-01T09:00:05Z","type":"err"}\n',
+        b"2025-02-31 10:00:00 [INFO] x\n",
+        b"2025-11-01 09:00:01 [ERROR] e\n",
+        TRACE,
+        UNCAUGHT,
     ]
-)  # fmt: skip
+)
 LOGS = st.lists(LINES | st.binary(max_size=12), max_size=14).map(b"".join)
 
 

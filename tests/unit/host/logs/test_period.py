@@ -11,6 +11,7 @@ import pytest
 
 from orquestrador.logs import archive as log_archive
 from orquestrador.logs import period as log_period
+from orquestrador.logs import selection
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC).timestamp()
 DAY = 86400
@@ -34,7 +35,7 @@ def put(path: Path, *lines: str, days_ago: float = 0) -> None:
 
 def archived(logs: Path, days_ago: float) -> str:
     result = log_archive.archive(
-        log_archive.Options(
+        selection.Options(
             archive_dir=str(logs / "archive"),
             base=str(logs.parent),
             globs=[str(logs / "*.log")],

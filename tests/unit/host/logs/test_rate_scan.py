@@ -100,13 +100,13 @@ PINO = f'{{"level":50,"time":{int(NOW * 1000)},"req":{{"url":"/"}},"res":{{"stat
     [
         ("combined", COMBINED, 1, 1),
         ("combined", pm2(NOW, COMBINED), 1, 1),
-        ("combined", "::1 - bob [22/Nov/2026:12:00:00 +0000] \"GET / HTTP/1.1\" 200 - \"-\" \"-\"", 1, 0),
+        ("combined", '::1 - bob [22/Nov/2026:12:00:00 +0000] "GET / HTTP/1.1" 200 - "-" "-"', 1, 0),
         # What a client sends does not make its answer a failure.
         ("combined", clf(NOW, 200, agent='x" 503 "').rstrip(), 1, 0),
         ("combined", clf(NOW, 404, path='/\\" 503 \\"').rstrip(), 1, 0),
         ("combined", clf(NOW, 200, path="/ 503 ").rstrip(), 1, 0),
         ("combined", "[Server] Listening on http://0.0.0.0:3001", 0, 0),
-        ("combined", "10.0.0.1 - - [22/Nov/2026:12:00:00 +0000] \"GET / HTTP/1.1\" - - \"-\" \"-\"", 0, 0),
+        ("combined", '10.0.0.1 - - [22/Nov/2026:12:00:00 +0000] "GET / HTTP/1.1" - - "-" "-"', 0, 0),
         ("morgan-tiny", TINY, 1, 1),
         ("morgan-tiny", pm2(NOW, TINY), 1, 1),
         ("morgan-tiny", pm2(NOW, "GET / 304 - - 0.456 ms"), 1, 0),
@@ -118,7 +118,7 @@ PINO = f'{{"level":50,"time":{int(NOW * 1000)},"req":{{"url":"/"}},"res":{{"stat
         ("json", '{"level":30,"msg":"\\"statusCode\\":503"}', 0, 0),
         ("json", "{", 0, 0),
     ],
-)  # fmt: skip
+)
 def test_presets_one_line_or_a_hundred(name: str, line: str, requests: int, failed: int) -> None:
     for lines in (1, 100):
         sink = counted((line + "\n").encode() * lines, name)
@@ -175,7 +175,7 @@ def test_requests_of_an_earlier_life_of_the_file_are_not_counted_again() -> None
 @pytest.mark.parametrize(
     "junk",
     [b"\xff\x80" * 99, b"\x00" * 5000, b"x" * 300_000, b'["' * 50_000, b"[" * 100_000, b"\x1b[31m red", b'"' * 9999],
-)  # fmt: skip
+)
 def test_garbage_between_requests(junk: bytes) -> None:
     line = clf(NOW, 500).encode()
     sink = counted(line * 3 + junk + b"\n" + line * 2)

@@ -14,6 +14,7 @@ import pytest
 from orquestrador.logs import archive as log_archive
 from orquestrador.logs import rate_scan as log_rate_scan
 from orquestrador.logs import rates as log_rate
+from orquestrador.logs import selection
 from orquestrador.logs.rate_patterns import PatternError
 
 NOW = datetime(2026, 11, 22, 12, 30, tzinfo=UTC).timestamp()
@@ -117,7 +118,7 @@ def test_rotated_logs_are_read_to_their_end(logs: Path, call: Caller) -> None:
 def test_archived_logs_are_counted_once(logs: Path, call: Caller) -> None:
     def archive(back_s: float) -> None:
         result = log_archive.archive(
-            log_archive.Options(
+            selection.Options(
                 archive_dir=str(logs / "archive"),
                 base=str(logs.parent),
                 globs=[str(logs / "*.log")],

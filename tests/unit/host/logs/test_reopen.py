@@ -126,8 +126,9 @@ def test_streams_are_selected_by_who_writes_them() -> None:
         process("fork_mode", "online", pm_out_log_path="/l/o", pm_err_log_path="/dev/null", pm_log_path="/l/all"),
         process("cluster_mode", "online", pm_out_log_path="/l/o", pm_err_log_path=None),
         process("cluster_mode", "stopped", pm_err_log_path="/l/e"),
-        {"pm2_env": None}, 5,
-    ]  # fmt: skip
+        {"pm2_env": None},
+        5,
+    ]
     assert streams(raw, 99) == [
         Stream("a", 1, "out", "/l/o", 99),
         Stream("a", 1, "std", "/l/all", 99),

@@ -88,14 +88,18 @@ _STARTS = re.compile(
 _SIGNALS = re.compile(r"os\.(?:kill|killpg)|signal\.(?:pidfd_send_signal|pthread_kill)")
 
 
-@pytest.mark.parametrize("path", [*HOST.rglob("*.py"), *PROJECT.glob("library/*.py")],
-                         ids=lambda path: path.relative_to(PROJECT).as_posix())  # fmt: skip
+@pytest.mark.parametrize(
+    "path", [*HOST.rglob("*.py"), *PROJECT.glob("library/*.py")], ids=lambda path: path.relative_to(PROJECT).as_posix()
+)
 def test_processes_are_started_and_signalled_in_few_places(path: Path) -> None:
     name = path.relative_to(HOST).as_posix() if path.is_relative_to(HOST) else ""
     tree = ast.parse(path.read_text(encoding="utf-8"))
     called = {ast.unparse(node.func) for node in ast.walk(tree) if isinstance(node, ast.Call)}
-    hidden = [node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)
-              and node.module in ("os", "subprocess", "multiprocessing", "signal", "pty")]  # fmt: skip
+    hidden = [
+        node.module
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module in ("os", "subprocess", "multiprocessing", "signal", "pty")
+    ]
     assert hidden == [], "by their whole names, so that this test sees them"
     assert {one for one in called if _STARTS.fullmatch(one)} == STARTERS.get(name, set())
     assert {one for one in called if _SIGNALS.fullmatch(one)} == SIGNALLERS.get(name, set())

@@ -45,9 +45,15 @@ def test_a_link_is_replaced_and_not_followed(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "mode", "same"), [(b"text", 0o600, True), (b"text", 0o640, False), (b"Text", 0o600, False),
-                                  (b"tex", 0o600, False), (b"text\n", 0o600, False)]
-)  # fmt: skip
+    ("content", "mode", "same"),
+    [
+        (b"text", 0o600, True),
+        (b"text", 0o640, False),
+        (b"Text", 0o600, False),
+        (b"tex", 0o600, False),
+        (b"text\n", 0o600, False),
+    ],
+)
 def test_what_is_there_already(tmp_path: Path, content: bytes, mode: int, same: bool) -> None:
     write_whole(str(tmp_path / "file"), b"text", 0o600)
     assert is_whole(str(tmp_path / "file"), content, mode) is same

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from orquestrador.app import critical_files
 from orquestrador.core.messages import plain
-from orquestrador.system import dated_copies as critical_files
+from orquestrador.system import dated_copies
 
 NOW = 1_762_000_000.0
 
@@ -169,7 +170,7 @@ def test_what_is_no_configuration_file_fails_at_once(
     elif kind == "fifo":
         os.mkfifo(source)
     else:
-        monkeypatch.setattr(critical_files, "MAX_BYTES", 1000)
+        monkeypatch.setattr(dated_copies, "MAX_BYTES", 1000)
         source.write_bytes(b"x" * 1001)
     result = run(source, dest)
     assert len(result["failures"]) == 1
@@ -259,7 +260,7 @@ def test_the_leftover_of_a_killed_run_is_removed_when_old(source: Path, dest: Pa
 def test_names_that_leave_the_destination_are_refused(source: Path, dest: Path, name: str) -> None:
     result = critical_files.copy_all([item(source, name)], str(dest))
     assert "is no name for a critical file" in plain(result["failures"][0])
-    state, findings = critical_files.inspect([item(source, name)], str(dest))
+    state, findings = dated_copies.inspect([item(source, name)], str(dest))
     assert state["current"] is False or not state["files"][0]["exists"]
     assert len(findings) == 1
 
@@ -272,7 +273,7 @@ def test_two_files_of_one_name_are_refused(source: Path, dest: Path) -> None:
 
 def test_inspect_agrees_with_what_copying_would_do(source: Path, dest: Path) -> None:
     def current() -> bool:
-        state, findings = critical_files.inspect([item(source)], str(dest))
+        state, findings = dated_copies.inspect([item(source)], str(dest))
         assert findings == []
         assert state["current"] is state["files"][0]["current"]
         assert state["current"] is not run(source, dest, check_mode=True)["changed"]
@@ -296,7 +297,7 @@ def test_inspect_reports_each_file(source: Path, dest: Path) -> None:
     run(source, dest)
     gone, folder = source.with_name("gone"), source.with_name("folder")
     folder.mkdir()
-    state, findings = critical_files.inspect(
+    state, findings = dated_copies.inspect(
         [item(source), item(gone, "gone"), item(gone, "optional", required=False), item(folder, "folder")], str(dest)
     )
     digest = hashlib.sha256(b"A=1\n").hexdigest()
@@ -322,6 +323,6 @@ def test_inspect_reports_each_file(source: Path, dest: Path) -> None:
 
 
 def test_inspect_survives_items_that_are_none(dest: Path) -> None:
-    state, findings = critical_files.inspect([{}, {"name": 5, "path": "a\0b"}, "rubbish"], str(dest))  # type: ignore[list-item]
+    state, findings = dated_copies.inspect([{}, {"name": 5, "path": "a\0b"}, "rubbish"], str(dest))  # type: ignore[list-item]
     assert len(state["files"]) == 3
     assert findings
