@@ -12,7 +12,7 @@ from typing import IO, Any, Callable, NamedTuple, Optional
 from ..core.errors import OperatorError
 from ..core.jsonable import iso
 from ..core.messages import msg
-from ..mysql import state as database
+from ..mysql import driver
 from ..mysql.clients import PRODUCTS, find_dumper, need
 from ..mysql.dump_scanner import DumpScanner
 from ..mysql.statements import asked
@@ -45,7 +45,7 @@ class Source(NamedTuple):
 
 def inspect_source(defaults_file: str, name: str) -> Source:
     """Ask the server what it is and what the schema looks like."""
-    defaults, _ = database.read_defaults(defaults_file)
+    defaults, _ = driver.read_defaults(defaults_file)
     with asked(defaults, name, CONNECT_TIMEOUT_S) as connection:
         return _source(connection)
 
@@ -57,7 +57,7 @@ def _source(connection: Any) -> Source:
             " @@collation_database"
         )
         version, comment, lower, charset, collation = cursor.fetchone()
-        product = PRODUCTS[database.product_of(str(version), str(comment)).name]
+        product = PRODUCTS[driver.product_of(str(version), str(comment)).name]
         cursor.execute(f"SELECT {product.uuid}")
         (uuid,) = cursor.fetchone()
         cursor.execute(

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, Optional
 from urllib.parse import unquote, urlsplit
 
 from ..core import redact
-from . import state as database
+from . import driver
 
 MAX_ENV_BYTES = 1 << 18
 # Names that applications give their settings, in order of preference.
@@ -109,7 +109,7 @@ def attempt(account: Account, server_socket: Optional[str], timeout_s: float) ->
     """Try to log in: ``{host, port, user, database, local, result}``, without the password.
 
     ``result`` is ``ok``, ``unknown_host``, ``refused`` or ``timeout`` of the address, a reason of
-    :func:`.database.reason_of`, or ``unknown`` where this Python can't log in as the account has to. A local server is
+    :func:`.driver.reason_of`, or ``unknown`` where this Python can't log in as the account has to. A local server is
     asked over its socket once its address is known to be open, since passwords go over that without TLS.
     """
     told: dict[str, Any] = {"host": account.host, "port": account.port, "user": account.user, "database": account.name}
@@ -123,7 +123,7 @@ def attempt(account: Account, server_socket: Optional[str], timeout_s: float) ->
         if wrong is not None:
             return {**told, "result": wrong}
         if told["local"]:
-            path = server_socket or next((s for s in database.SOCKETS if os.path.exists(s)), "")
+            path = server_socket or next((s for s in driver.SOCKETS if os.path.exists(s)), "")
     return {**told, "result": _log_in(account, path, timeout_s)}
 
 
@@ -135,7 +135,7 @@ def _listens(addresses: list[str], port: int, timeout_s: float) -> Optional[str]
             socket.create_connection((address, port), timeout=timeout_s).close()
         except ConnectionRefusedError:
             wrong = "refused"
-        except (TimeoutError, database.SocketTimeout):
+        except (TimeoutError, driver.SocketTimeout):
             wrong = "timeout"
         except OSError:
             wrong = "unreachable"
@@ -147,10 +147,10 @@ def _listens(addresses: list[str], port: int, timeout_s: float) -> Optional[str]
 def _log_in(account: Account, path: str, timeout_s: float) -> str:
     try:
         options = {"host": account.host, "port": account.port, "user": account.user, "password": account.password}
-        defaults = database.Defaults("", path or None, account.host)
-        connection = database.connect(defaults, account.name or None, timeout_s, **options)
+        defaults = driver.Defaults("", path or None, account.host)
+        connection = driver.connect(defaults, account.name or None, timeout_s, **options)
     except Exception as error:  # noqa: BLE001 - a server that answers garbage makes PyMySQL raise anything
-        reason = database.reason_of(error)
+        reason = driver.reason_of(error)
         return "unknown" if reason in ("no_pymysql", "no_cryptography", "unknown_plugin", "denied_socket") else reason
     with contextlib.suppress(Exception):
         connection.close()

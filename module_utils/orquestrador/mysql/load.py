@@ -19,7 +19,7 @@ from ..core.messages import msg
 from ..core.redact import scrub_text
 from ..system.identity import Owner
 from ..system.pipeline import Pipeline, Worker, pieces, write_all
-from . import state as database
+from . import driver
 from .clients import PRODUCTS, Dumper, Product, find_client, find_dumper
 from .dump_scanner import DumpScanner
 from .statements import closing, create_schema, drop_schema
@@ -94,12 +94,12 @@ class Admin:
         """A connection; whatever goes wrong on it becomes a :class:`OperatorError` of one line."""
         try:
             with closing(self._connect(schema, timeout_s)) as connection:
-                database.rows(connection, f"SET SESSION lock_wait_timeout = {LOCK_WAIT_S}")
+                driver.rows(connection, f"SET SESSION lock_wait_timeout = {LOCK_WAIT_S}")
                 yield connection
         except OperatorError:
             raise
         except Exception as error:  # a server that answers garbage makes PyMySQL raise anything
-            reason = database.reason_of(error)
+            reason = driver.reason_of(error)
             if reason == "failed":
                 reason = scrub_text(str(error.args[-1] if error.args else error))[:200]
             where = self._defaults_file or self._socket
@@ -110,10 +110,10 @@ class Admin:
     def _connect(self, schema: Optional[str], timeout_s: float) -> Any:
         options: dict[str, Any] = {"charset": "utf8mb4", "connect_timeout": CONNECT_TIMEOUT_S, "autocommit": True}
         if self._defaults_file:
-            return database.connect(database.read_defaults(self._defaults_file)[0], schema, timeout_s, **options)
+            return driver.connect(driver.read_defaults(self._defaults_file)[0], schema, timeout_s, **options)
         with self._owner.privileged():
-            defaults = database.Defaults("", self._socket, None)
-            return database.connect(defaults, schema, timeout_s, user="root", **options)
+            defaults = driver.Defaults("", self._socket, None)
+            return driver.connect(defaults, schema, timeout_s, user="root", **options)
 
 
 def inspect(admin: Admin, name: str) -> Server:
@@ -121,13 +121,13 @@ def inspect(admin: Admin, name: str) -> Server:
     with admin.connection(None, 60) as connection:
 
         def ask(statement: str, *values: Any) -> Sequence[Any]:
-            return database.rows(connection, statement, values)
+            return driver.rows(connection, statement, values)
 
         ((version, comment, lower, log_bin, data, events),) = ask(
             "SELECT VERSION(), @@version_comment, @@lower_case_table_names, @@log_bin, @@datadir,"
             " @@GLOBAL.event_scheduler"
         )
-        product = database.product_of(str(version), str(comment)).name
+        product = driver.product_of(str(version), str(comment)).name
         charsets = "SELECT DEFAULT_CHARACTER_SET_NAME, DEFAULT_COLLATION_NAME FROM information_schema.SCHEMATA"
         found = ask(f"{charsets} WHERE SCHEMA_NAME = %s", name)
         sizes = "SELECT COALESCE(SUM(DATA_LENGTH + INDEX_LENGTH), 0) FROM information_schema.TABLES"
@@ -197,7 +197,7 @@ class Loader:
     def events(self, value: str) -> None:
         """Switch the event scheduler of the server."""
         with self._admin.connection(None, self._stall_s) as connection:
-            database.rows(connection, "SET GLOBAL event_scheduler = " + ("ON" if value == "ON" else "OFF"))
+            driver.rows(connection, "SET GLOBAL event_scheduler = " + ("ON" if value == "ON" else "OFF"))
 
     def drop(self, create: Optional[tuple[str, str]]) -> None:
         """Drop the schema and all in it; create it anew with a character set and a collation. Grants stay."""
@@ -267,7 +267,7 @@ class Loader:
             raise OperatorError(text)
         with self._admin.connection(self._name, 60) as connection:
             found = read(connection, self._product.name)
-            version = str(database.rows(connection, "SELECT VERSION()")[0][0])
+            version = str(driver.rows(connection, "SELECT VERSION()")[0][0])
         expected = manifest["structure"]
         same_server = release(version) == release(str(manifest["server"]["version"]))
         if not same_server:

@@ -21,7 +21,7 @@ from ..core.errors import OperatorError
 from ..core.messages import msg
 from ..core.redact import scrub_text
 from ..core.types import Message
-from . import state as database
+from . import driver
 from .statements import closing, quoted, unasked
 
 ANSWER_GRACE_S = 5.0  # a statement that was ended has that long to say so
@@ -97,7 +97,7 @@ def described(listed: str, rows: Iterable[Sequence[Any]], *, any_case: bool) -> 
     """
     similar: Optional[str] = None
     for name, kind, engine, data, index, free in rows:
-        found = database.text_of(name)
+        found = driver.text_of(name)
         if found == listed or (any_case and found.casefold() == listed.casefold()):
             used = int(data or 0) + int(index or 0)
             return Table(listed, found, str(kind), str(engine or ""), used + int(free or 0), int(free or 0))
@@ -200,30 +200,30 @@ def summary(entries: Sequence[dict[str, Any]], limits: Limits) -> dict[str, Any]
 # --- I/O -----------------------------------------------------------------------------------------------------------
 
 
-def defaults_of(defaults_file: str, socket: Optional[str]) -> database.Defaults:
+def defaults_of(defaults_file: str, socket: Optional[str]) -> driver.Defaults:
     """How to reach the server: by an option file, or as this user over its Unix socket when there is none named."""
     if not defaults_file:
-        return database.Defaults("", socket or None, None)
-    return database.read_defaults(defaults_file)[0]
+        return driver.Defaults("", socket or None, None)
+    return driver.read_defaults(defaults_file)[0]
 
 
 class Server:
     """One connection that works and, when it has to be told to stop, another one."""
 
-    def __init__(self, defaults: database.Defaults, schema: str, deadline: float) -> None:
+    def __init__(self, defaults: driver.Defaults, schema: str, deadline: float) -> None:
         self._defaults = defaults
         self._schema = schema
         self._deadline = deadline
         self._connection: Any = None
         self.id = 0
-        self.product = database.MYSQL
+        self.product = driver.MYSQL
         self.directory = ""
         self.any_case = False
 
     def __enter__(self) -> Server:
         self._connection = self._open(max(self._deadline - time.monotonic(), 1.0) + ANSWER_GRACE_S)
         row = self.rows("SELECT VERSION(), @@version_comment, CONNECTION_ID(), @@datadir, @@lower_case_table_names")[0]
-        self.product = database.product_of(str(row[0]), str(row[1]))
+        self.product = driver.product_of(str(row[0]), str(row[1]))
         self.id, self.directory, self.any_case = int(row[2]), str(row[3]), int(row[4]) != 0
         return self
 
@@ -233,20 +233,20 @@ class Server:
 
     def _open(self, wait_s: float) -> Any:
         try:
-            return database.connect(self._defaults, self._schema, wait_s)
+            return driver.connect(self._defaults, self._schema, wait_s)
         except Exception as error:  # a server that answers garbage makes PyMySQL raise anything
             raise unasked(self._defaults, self._schema, error) from error
 
     def rows(self, statement: str, values: Sequence[Any] = ()) -> list[Sequence[Any]]:
         """What a statement returns."""
-        return database.rows(self._connection, statement, values)
+        return driver.rows(self._connection, statement, values)
 
     def prepare(self, lock_wait_s: int) -> None:
         """Bound the waits of this session, and see sizes as they are, not as they were a day ago."""
         self.rows("SET SESSION lock_wait_timeout = %s", (lock_wait_s,))
         with contextlib.suppress(Exception):
             self.rows("SET SESSION innodb_lock_wait_timeout = %s", (lock_wait_s,))
-        if self.product is database.MYSQL:
+        if self.product is driver.MYSQL:
             self.rows("SET SESSION information_schema_stats_expiry = 0")
 
     def tables(self, listed: Sequence[str]) -> list[Table]:
@@ -261,7 +261,7 @@ class Server:
         """With the size of the table's own file, which is what the disk feels, where the server tells it."""
         if table.name is None or table.engine.lower() != "innodb":
             return table
-        source = "INNODB_TABLESPACES" if self.product is database.MYSQL else "INNODB_SYS_TABLESPACES"
+        source = "INNODB_TABLESPACES" if self.product is driver.MYSQL else "INNODB_SYS_TABLESPACES"
         names = tablespace_names(self._schema, table.name)
         # Partitions have a file each: app/table#p#name.
         like = [name.replace("\\", "\\\\").replace("_", "\\_").replace("%", "\\%") + "#p#%" for name in names]
@@ -278,7 +278,7 @@ class Server:
 
     def optimize(self, name: str, timeout_s: float) -> tuple[str, str]:
         """Rebuild a table: ``(state, reason)``. It is ended after ``timeout_s``, and when this process is."""
-        if self.product is database.MARIADB:
+        if self.product is driver.MARIADB:
             self.rows("SET SESSION max_statement_time = %s", (max(timeout_s, 0.1),))
         over = threading.Timer(max(timeout_s, 0.1), self._stop)
         over.daemon = True
@@ -294,12 +294,12 @@ class Server:
             over.cancel()
             if not finished:
                 self._stop()
-        said = [(database.text_of(row[2]), database.text_of(row[3])) for row in answer]
+        said = [(driver.text_of(row[2]), driver.text_of(row[3])) for row in answer]
         return outcome_of([Said(kind.lower(), scrub_text(text)) for kind, text in said])
 
     def _stop(self) -> None:
         with contextlib.suppress(Exception), closing(self._open(ANSWER_GRACE_S)) as other:
-            database.rows(other, f"KILL QUERY {self.id}")
+            driver.rows(other, f"KILL QUERY {self.id}")
 
 
 def _of_error(error: Exception) -> tuple[str, str]:
@@ -308,7 +308,7 @@ def _of_error(error: Exception) -> tuple[str, str]:
         return LOCKED, ""
     if number in _SERVER_ENDED:
         return TIMED_OUT, ""
-    return FAILED, f"{database.reason_of(error)} ({number})"
+    return FAILED, f"{driver.reason_of(error)} ({number})"
 
 
 def room(directory: str, schema: str) -> Optional[int]:
@@ -342,7 +342,7 @@ def optimize(
             server.prepare(limits.lock_wait_s)
             found = server.tables(list(dict.fromkeys(tables)))
         except Exception as error:  # the server went away or keeps its tables to itself
-            reason = database.reason_of(error)
+            reason = driver.reason_of(error)
             raise OperatorError(
                 msg("The sizes of the tables of {database} can't be read: {reason}", database=schema, reason=reason)
             ) from error

@@ -16,7 +16,7 @@ from typing import Any
 from ..core.errors import OperatorError
 from ..core.messages import msg
 from ..system.files import FILE_MODE
-from . import state as database
+from . import driver
 from .clients import PRODUCTS
 from .statements import closing, create_schema, drop_schema
 from .throwaway_server import CONNECT_S, GROWTH, Place, check_room
@@ -75,14 +75,14 @@ def sweep_schemas(directory: str, defaults_file: str, user: str) -> None:
 
 def _connect(defaults_file: str, user: str, schema: str = "information_schema") -> Any:
     try:
-        defaults, _ = database.read_defaults(defaults_file)
+        defaults, _ = driver.read_defaults(defaults_file)
         options = {"user": user, "charset": "utf8mb4", "connect_timeout": CONNECT_S}
-        connection = database.connect(defaults, schema, TIMEOUT_S, **options)
-        _run(connection, lambda: database.rows(connection, "SET SESSION sql_log_bin = 0"))
+        connection = driver.connect(defaults, schema, TIMEOUT_S, **options)
+        _run(connection, lambda: driver.rows(connection, "SET SESSION sql_log_bin = 0"))
     except OperatorError:
         raise
     except Exception as error:
-        reason = database.reason_of(error)
+        reason = driver.reason_of(error)
         raise OperatorError(
             msg("{user} can't log in to the database: {reason}: run the setup playbook", user=user, reason=reason)
         ) from error
@@ -96,13 +96,13 @@ def _run(connection: Any, work: Any) -> None:
         with contextlib.suppress(Exception):
             connection.close()
         raise OperatorError(
-            msg("a scratch schema can't be used: {reason}: run the setup playbook", reason=database.reason_of(error))
+            msg("a scratch schema can't be used: {reason}: run the setup playbook", reason=driver.reason_of(error))
         ) from error
 
 
 def _restricted(connection: Any, user: str) -> None:
     """Refuse an account that could touch anything else: what is restored is not to be trusted."""
-    for (line,) in database.rows(connection, "SHOW GRANTS"):
+    for (line,) in driver.rows(connection, "SHOW GRANTS"):
         found = _GRANT.match(str(line))
         rights = set(found.group(1).split(", ")) if found else set()
         own = found is not None and _OWN.fullmatch(found.group(2)) is not None
@@ -115,12 +115,12 @@ def _restricted(connection: Any, user: str) -> None:
 
 def _alone(connection: Any) -> None:
     """One proof at a time on a server; the lock ends with the connection, however that happens."""
-    if database.rows(connection, "SELECT GET_LOCK('ops_verify', 0)")[0][0] != 1:
+    if driver.rows(connection, "SELECT GET_LOCK('ops_verify', 0)")[0][0] != 1:
         raise OperatorError(msg("another proof is at work on this database server: wait"))
 
 
 def _drop_left(connection: Any) -> None:
-    for (name,) in database.rows(
+    for (name,) in driver.rows(
         connection, "SELECT SCHEMA_NAME FROM SCHEMATA WHERE SCHEMA_NAME LIKE 'ops\\_verify\\_%'"
     ):
         if _NAME.fullmatch(str(name)):
@@ -128,8 +128,8 @@ def _drop_left(connection: Any) -> None:
 
 
 def _fits(connection: Any, manifest: Mapping[str, Any], size_bytes: int, reserve_bytes: int) -> None:
-    ((version, comment, place),) = database.rows(connection, "SELECT VERSION(), @@version_comment, @@datadir")
-    product = PRODUCTS[database.product_of(str(version), str(comment)).name].name
+    ((version, comment, place),) = driver.rows(connection, "SELECT VERSION(), @@version_comment, @@datadir")
+    product = PRODUCTS[driver.product_of(str(version), str(comment)).name].name
     if product != manifest["server"]["product"]:
         theirs = str(manifest["server"]["product"])
         raise OperatorError(

@@ -11,7 +11,8 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Optional
 
-from . import state as database
+from . import driver
+from .statements import normalise
 
 # Nobody's sessions: the server's own threads, and who copies from it. Never ended, never counted as holders.
 SERVER_USERS = frozenset(("system user", "event_scheduler", "unauthenticated user", "mysql.session", "mysql.sys"))
@@ -43,11 +44,11 @@ class Root:
         self._connection = connection
         version, comment, own = self.rows("SELECT VERSION(), @@version_comment, CONNECTION_ID()")[0]
         self.id, self.wait_s = int(own), wait_s
-        self.product = database.product_of(str(version), str(comment))
+        self.product = driver.product_of(str(version), str(comment))
 
     def rows(self, statement: str, values: Sequence[Any] = ()) -> list[Sequence[Any]]:
         """What a statement returns."""
-        return database.rows(self._connection, statement, values)
+        return driver.rows(self._connection, statement, values)
 
     def close(self) -> None:
         """Say goodbye; a server that does not listen any more is left."""
@@ -58,7 +59,7 @@ class Root:
 @contextlib.contextmanager
 def as_root(socket: Optional[str], wait_s: float, defaults_file: str = "") -> Iterator[Root]:
     """Be let in as the database's root for a moment; this process has to be root. Raises whatever PyMySQL does."""
-    found = database.read_defaults(defaults_file)[0] if defaults_file else database.Defaults("", socket or None, None)
+    found = driver.read_defaults(defaults_file)[0] if defaults_file else driver.Defaults("", socket or None, None)
     root = Root(_let_in(found, wait_s), wait_s)
     try:
         yield root
@@ -66,7 +67,7 @@ def as_root(socket: Optional[str], wait_s: float, defaults_file: str = "") -> It
         root.close()
 
 
-def _let_in(found: database.Defaults, wait_s: float) -> Any:
+def _let_in(found: driver.Defaults, wait_s: float) -> Any:
     """A connection, asked for again while all are taken, for :data:`PERSIST_S` at most.
 
     The one that is kept free for root is taken for a moment by everybody whom the server is about to turn away: by our
@@ -75,9 +76,9 @@ def _let_in(found: database.Defaults, wait_s: float) -> Any:
     deadline = time.monotonic() + min(wait_s, PERSIST_S)
     while True:
         try:
-            return database.connect(found, "", wait_s)
+            return driver.connect(found, "", wait_s)
         except Exception as error:
-            if database.reason_of(error) != "too_many_connections" or time.monotonic() >= deadline:
+            if driver.reason_of(error) != "too_many_connections" or time.monotonic() >= deadline:
                 raise
         time.sleep(AGAIN_S)
 
@@ -92,11 +93,11 @@ def sessions(root: Root) -> list[Session]:
     failure: Optional[Exception] = None
     for source in root.product.processlists:
         # Names from a table of ours, no input.
-        statement = f"SELECT ID, USER, HOST, COMMAND, {seconds}, STATE FROM {source} LIMIT {database.MAX_ROWS}"  # noqa: S608
+        statement = f"SELECT ID, USER, HOST, COMMAND, {seconds}, STATE FROM {source} LIMIT {driver.MAX_ROWS}"  # noqa: S608
         try:
             rows = root.rows(statement)
         except Exception as error:  # no such table: the next source may do
-            if database.reason_of(error) in ("timeout", "lost"):
+            if driver.reason_of(error) in ("timeout", "lost"):
                 raise
             failure = error
             continue
@@ -118,7 +119,7 @@ def parse_sessions(rows: Iterable[Sequence[Any]], changing: Iterable[int] = ()) 
     for row in rows:
         try:
             number, seconds = int(row[0]), float(row[4] or 0)
-            user, where, command, state = (database.text_of(row[i]) for i in (1, 2, 3, 5))
+            user, where, command, state = (driver.text_of(row[i]) for i in (1, 2, 3, 5))
         except (TypeError, ValueError, IndexError):
             continue
         if user in SERVER_USERS or command in COPYING:
@@ -244,15 +245,15 @@ def waits(root: Root, least_s: float = 1.0) -> list[dict[str, Any]]:
     """
     found: list[Sequence[Any]] = []
     told: set[int] = set()
-    for kind, statement in _MARIADB_WAITS if root.product is database.MARIADB else _MYSQL_WAITS:
+    for kind, statement in _MARIADB_WAITS if root.product is driver.MARIADB else _MYSQL_WAITS:
         try:
             rows = root.rows(statement)
         except Exception as error:  # a table that this server does not have
-            if database.reason_of(error) in ("timeout", "lost"):
+            if driver.reason_of(error) in ("timeout", "lost"):
                 raise
             continue
-        fresh = [row for row in rows if row[4] is not None or database.integer(row[1]) not in told]
-        told |= {database.integer(row[1]) for row in rows}
+        fresh = [row for row in rows if row[4] is not None or driver.integer(row[1]) not in told]
+        told |= {driver.integer(row[1]) for row in rows}
         found += [(kind, *row) for row in fresh]
     if not found:
         return []
@@ -266,24 +267,24 @@ def parse_waits(
     """See :func:`waits`; rows are ``(kind, object, waiter, waited, its statement, blocker, age, its statement)``."""
     found: dict[tuple[int, Optional[int]], dict[str, Any]] = {}
     for kind, name, waiter, waited, waiting, blocker, age, blocking in rows:
-        number, other = database.integer(waiter), database.integer(blocker) if blocker is not None else None
+        number, other = driver.integer(waiter), driver.integer(blocker) if blocker is not None else None
         waited_s = float(waited or 0)
         if waited_s < least_s or (number, other) in found:
             continue
         who, holds = everybody.get(number), everybody.get(other) if other is not None else None
         found[number, other] = {
             "kind": kind,
-            "object": database.text_of(name).replace("`", "") or None,
+            "object": driver.text_of(name).replace("`", "") or None,
             "waiter": number,
             "waiter_user": who.user if who else None,
             "waited_s": round(waited_s, 1),
-            "waiting_query": database.normalise(database.text_of(waiting)) or None,
+            "waiting_query": normalise(driver.text_of(waiting)) or None,
             "blocker": other,
             "blocker_user": holds.user if holds else None,
             "blocker_host": holds.host if holds else None,
             "blocker_command": holds.command if holds else None,
             "blocker_s": round(float(age), 1) if age is not None else None,
-            "blocking_query": database.normalise(database.text_of(blocking)) or None,
+            "blocking_query": normalise(driver.text_of(blocking)) or None,
         }
     # Somebody who waits himself is not the cause.
     waiting_too = {entry["waiter"] for entry in found.values()}

@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Optional
 
-from . import state as database
+from . import driver
 from .statements import quoted
 
 Structure = dict[str, dict[str, str]]
@@ -157,7 +157,7 @@ def read(connection: Any, product: str, renamed: Optional[tuple[str, str]] = Non
         return value.replace(quoted(own), quoted(other)) if isinstance(value, str) else value
 
     for kind in KINDS:
-        rows = database.rows(connection, statement(kind, product))
+        rows = driver.rows(connection, statement(kind, product))
         if own != other:
             rows = [[rename(value) for value in row] for row in rows]
         found[kind.name] = digests(rows)

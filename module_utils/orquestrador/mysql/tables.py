@@ -13,8 +13,7 @@ from typing import Any
 from ..core.errors import OperatorError
 from ..core.messages import msg
 from ..core.redact import scrub_text
-from . import sessions
-from . import state as database
+from . import driver, sessions
 from .optimize import DONE
 from .statements import quoted
 
@@ -26,7 +25,7 @@ LEAST_S = 1.0
 
 def verdict_of(rows: Iterable[Sequence[Any]]) -> tuple[bool, str]:
     """``(sound, what was said)`` of the answer to CHECK or REPAIR TABLE, rows of ``(table, operation, type, text)``."""
-    told = [(database.text_of(row[2]).lower(), database.text_of(row[3])) for row in rows if len(row) > 3]
+    told = [(driver.text_of(row[2]).lower(), driver.text_of(row[3])) for row in rows if len(row) > 3]
     errors = [text for kind, text in told if kind == "error"]
     sound = any(kind == "status" and text.strip().upper() in DONE for kind, text in told)
     said = errors or [text for kind, text in told if kind == "warning"] or [text for _, text in told]
@@ -65,7 +64,7 @@ def mend(names: Sequence[str], *, schema: str, socket: Any, seconds: float) -> l
             found += [_entry(name, UNCHECKED, "") for name in names[len(found) :]]
             return found
         raise OperatorError(
-            msg("The database's root is not let in over its socket: {reason}", reason=database.reason_of(error))
+            msg("The database's root is not let in over its socket: {reason}", reason=driver.reason_of(error))
         ) from None
     return found
 
@@ -79,7 +78,7 @@ def _one(root: sessions.Root, schema: str, name: str, deadline: float) -> dict[s
     if not rows:
         return _entry(name, MISSING, "")
     # A table whose file can't be opened has no engine in the list, but SHOW CREATE TABLE may still tell; CHECK does.
-    engine = database.text_of(rows[0][1]).lower()
+    engine = driver.text_of(rows[0][1]).lower()
     table = f"{quoted(schema)}.{quoted(name)}"
     sound, said = verdict_of(root.rows(f"CHECK TABLE {table} MEDIUM"))
     if sound:

@@ -23,7 +23,7 @@ from ..system import signals
 from ..system.command import run
 from ..system.files import SCRATCH, free_bytes
 from ..system.pipeline import Pipeline
-from . import state as database
+from . import driver
 from .clients import PRODUCTS, Product, find, need
 from .statements import closing, create_schema
 
@@ -185,5 +185,5 @@ def _load_zone(connection: Any, zone: str, deadline: float) -> None:
 
 
 def _connect(socket: str, schema: Optional[str]) -> Any:
-    defaults = database.Defaults("", socket, None)
-    return database.connect(defaults, schema, ANSWER_S, user="root", charset="utf8mb4", connect_timeout=CONNECT_S)
+    defaults = driver.Defaults("", socket, None)
+    return driver.connect(defaults, schema, ANSWER_S, user="root", charset="utf8mb4", connect_timeout=CONNECT_S)

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Optional
 
 from ...core import redact
-from ...mysql import app_login, service, sessions, state, tables
+from ...mysql import app_login, driver, service, sessions, tables
 from ...system import tcp_owner
 
 # An error that is older belongs to another trouble.
@@ -111,7 +111,7 @@ def complete(params: Mapping[str, Any], snapshot: Mapping[str, Any], clues: dict
             if "tables" in known:  # one that was repaired meanwhile is still in the log
                 known["tables"] = tables.damaged(root, str(params["mysql_database"]), known["tables"])
     except Exception as error:  # noqa: BLE001 - PyMySQL raises anything; the diagnosis does without
-        known["hidden"] = state.reason_of(error)
+        known["hidden"] = driver.reason_of(error)
 
 
 def evidence(params: Mapping[str, Any], clues: Mapping[str, Any], deadline: float) -> dict[str, Any]:
@@ -158,8 +158,8 @@ def refused_writes(params: Mapping[str, Any]) -> Optional[str]:
     """The setting for which the server takes no changes, ``None`` when it takes them or can't be asked."""
     wanted = ("super_read_only", "read_only", "innodb_read_only", "innodb_force_recovery")
     try:
-        found, _ = state.read_defaults(str(params["mysql_defaults_file"]))
-        connection = state.connect(found, "", LOGIN_S)
+        found, _ = driver.read_defaults(str(params["mysql_defaults_file"]))
+        connection = driver.connect(found, "", LOGIN_S)
     except Exception:  # noqa: BLE001 - whatever it is, the probe has said it
         return None
     try:

@@ -16,7 +16,7 @@ from typing import Any, Optional
 from ...core.errors import OperatorError
 from ...core.messages import msg
 from ...core.types import Message
-from ...mysql import service, sessions, state, tables
+from ...mysql import driver, service, sessions, state, tables
 from ...mysql.service import Cause
 from ...system import signals
 from ...system.command import run
@@ -277,7 +277,7 @@ class _Rungs:
                 ended = sessions.end(root, chosen)
         except Exception as error:  # noqa: BLE001 - PyMySQL raises anything
             raise EmergencyError(
-                msg("The database's root is not let in over its socket: {reason}", reason=state.reason_of(error))
+                msg("The database's root is not let in over its socket: {reason}", reason=driver.reason_of(error))
             ) from None
         if not ended:
             raise EmergencyError(

@@ -9,8 +9,7 @@ from typing import Any
 import pymysql
 import pytest
 
-from orquestrador.mysql import sessions
-from orquestrador.mysql import state as database
+from orquestrador.mysql import driver, sessions
 from tests.unit.fakes import servers
 
 
@@ -44,7 +43,7 @@ def test_root_asks_again_while_others_are_being_turned_away(monkeypatch: pytest.
             raise taken.pop()
         return Connection()
 
-    monkeypatch.setattr(database, "connect", connect)
+    monkeypatch.setattr(driver, "connect", connect)
     with sessions.as_root(None, 2.0) as root:
         assert root.id == 7
     assert taken == []
@@ -64,7 +63,7 @@ def test_root_gives_up_in_time_and_says_why(
     ):
         pass
     assert 0.3 <= time.monotonic() - began < 3
-    assert database.reason_of(raised.value) == "too_many_connections"
+    assert driver.reason_of(raised.value) == "too_many_connections"
     assert len(connections) >= 2
 
 

@@ -18,7 +18,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orquestrador.mysql import state as database
+from orquestrador.mysql import driver, statements
+from orquestrador.mysql import state as database_state
 from tests.unit.fakes import servers
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -35,7 +36,7 @@ def options(tmp_path: Path) -> Path:
 
 
 def collect(path: Path, **changes: Any) -> tuple[Any, list[str]]:
-    state, findings = database.collect(str(path), "app", **{"timeout_s": 0.5, **changes})
+    state, findings = database_state.collect(str(path), "app", **{"timeout_s": 0.5, **changes})
     assert PASSWORD not in json.dumps([state, findings])
     return state, [item["code"] for item in findings]
 
@@ -59,7 +60,7 @@ def collect(path: Path, **changes: Any) -> tuple[Any, list[str]]:
     ],
 )
 def test_statements_lose_their_literals(query: str, normalised: str) -> None:
-    assert database.normalise(query) == normalised
+    assert statements.normalise(query) == normalised
 
 
 @given(st.text(alphabet=string.ascii_letters + string.digits + " '\"\\é-#/*", max_size=30))
@@ -67,12 +68,12 @@ def test_a_literal_never_survives_wherever_the_statement_was_cut(secret: str) ->
     quoted = secret.replace("\\", "\\\\").replace("'", "''")
     query = f"UPDATE t SET pw = '{quoted}zq9zq9zq9' WHERE id = 1"
     for end in range(20, len(query)):
-        assert "zq9zq9zq9" not in database.normalise(query[:end])
+        assert "zq9zq9zq9" not in statements.normalise(query[:end])
 
 
 @given(st.text(max_size=400))
 def test_any_statement_is_normalised_and_bounded(query: str) -> None:
-    assert len(database.normalise(query)) <= database.MAX_QUERY
+    assert len(statements.normalise(query)) <= statements.MAX_QUERY
 
 
 def row(**changes: Any) -> tuple[Any, ...]:
@@ -108,12 +109,12 @@ def row(**changes: Any) -> tuple[Any, ...]:
     ],
 )
 def test_which_threads_are_long_running_statements(changes: dict[str, Any], reported: bool) -> None:
-    assert bool(database.slow_queries([row(**changes)], 1, 2.0)) is reported
+    assert bool(database_state.slow_queries([row(**changes)], 1, 2.0)) is reported
 
 
 def test_long_running_statements_are_bounded_slowest_first_and_rows_may_be_short() -> None:
     rows = [row(id=number, seconds=number) for number in range(2, 60)] + [(1, 2)]
-    found = database.slow_queries(rows, 1, 2.0)
+    found = database_state.slow_queries(rows, 1, 2.0)
     assert [item["seconds"] for item in found] == [float(number) for number in range(59, 39, -1)]
 
 
@@ -127,7 +128,7 @@ def test_long_running_statements_are_bounded_slowest_first_and_rows_may_be_short
     ],
 )
 def test_products(version: str, comment: str, name: str) -> None:
-    assert database.product_of(version, comment).name == name
+    assert driver.product_of(version, comment).name == name
 
 
 # --- option files --------------------------------------------------------------------------------------------------
@@ -164,7 +165,7 @@ def test_an_option_file_that_may_not_be_read(options: Path, monkeypatch: pytest.
     def refuse(*_: object) -> int:  # root, as whom tests may run, may read every file
         raise PermissionError
 
-    monkeypatch.setattr(database.os, "open", refuse)
+    monkeypatch.setattr(driver.os, "open", refuse)
     assert collect(options)[1] == ["unreadable"]
 
 
@@ -189,7 +190,7 @@ def test_the_unix_socket_is_preferred(tmp_path: Path, lines: str, socket_name: s
     path = tmp_path / "my.cnf"
     path.write_text(f"[client]\nuser=x\n{lines}\n")
     path.chmod(0o600)
-    defaults, findings = database.read_defaults(str(path), [str(tmp_path / "none"), str(there)])
+    defaults, findings = driver.read_defaults(str(path), [str(tmp_path / "none"), str(there)])
     expected = str(there) if socket_name == "found" else socket_name
     assert (defaults.socket, defaults.host, findings) == (expected, host, [])
 
@@ -351,7 +352,7 @@ def test_strange_first_answers_never_raise(options: Path, answer: Any) -> None:
     ],
 )
 def test_reasons(error: Exception, reason: str) -> None:
-    assert database.reason_of(error) == reason
+    assert driver.reason_of(error) == reason
 
 
 @pytest.mark.parametrize(
@@ -364,7 +365,7 @@ def test_reasons(error: Exception, reason: str) -> None:
     ],
 )
 def test_what_the_servers_log_cannot_tell_sends_nobody_there(error: Exception, advice: str) -> None:
-    assert advice in database._failure(error, "/run/s", "app")["hint"]["text"]
+    assert advice in database_state._failure(error, "/run/s", "app")["hint"]["text"]
 
 
 def test_a_missing_driver_is_a_finding(options: Path) -> None:
@@ -377,8 +378,8 @@ def test_a_missing_driver_is_a_finding(options: Path) -> None:
 @pytest.mark.parametrize(("lean", "loaded"), [(True, "False False"), (False, "True True")])
 def test_the_lean_import_keeps_cryptography_and_ssl_out_and_leaves_no_trace(lean: bool, loaded: str) -> None:
     program = (
-        "import sys; from orquestrador.mysql import state as d;"
-        f"d.import_pymysql(lean={lean});"
+        "import sys; from orquestrador.mysql import driver;"
+        f"driver.import_pymysql(lean={lean});"
         "print(*(name in sys.modules for name in ('cryptography', 'ssl'))); import cryptography, ssl"
     )
     argv = [sys.executable, "-c", program]
