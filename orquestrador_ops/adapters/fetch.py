@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from orquestrador.backup.offsite import CONTROLLER, remarks
+from orquestrador.backup.offsite import CONTROLLER, describe
 from orquestrador.core.errors import OperatorError
 from orquestrador.core.messages import msg, plain
 from orquestrador.lease.keeper import RENEWALS
@@ -78,7 +78,7 @@ class Copies:
             "copied_bytes": found["copied_bytes"],
             "took_s": round(time.monotonic() - self._began, 3),
         }
-        return {**found, "evidence": evidence, "note": remarks(found, CONTROLLER, self._check_mode)}
+        return {**found, "evidence": evidence, "note": describe(found, CONTROLLER, self._check_mode)}
 
     def _describe(self, sets: Sets) -> None:
         here = {*self._found["copied"], *self._found["present"]}

@@ -1,4 +1,4 @@
-"""The error that reaches an operator in one line, and what an error of the system says in a word."""
+"""The error with a message for the operator, and the reason of an ``OSError``."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from .types import Message
 
 
 class OperatorError(Exception):
-    """Something can't go on; ``message`` says what, where and what to do next.
+    """A failure with a message for the operator: what failed, where, and what to do next.
 
-    ``failures`` is that and what else is to be told, in order; ``evidence`` shows it. ``str()`` is English, one line.
+    ``failures`` is that message and further ones, in order; ``evidence`` supports them. ``str()`` is one English line.
     """
 
     def __init__(self, message: Message, *others: Message, evidence: Optional[dict[str, Any]] = None) -> None:
@@ -22,5 +22,5 @@ class OperatorError(Exception):
 
 
 def os_reason(error: OSError) -> str:
-    """Why the system refused something, in its own words."""
+    """Return the system's text for an error, such as "Permission denied"."""
     return error.strerror or type(error).__name__

@@ -50,11 +50,11 @@ SERVER_ERRORS = {
 
 
 class Product(NamedTuple):
-    """Where a product keeps its list of threads; differences as data."""
+    """A product and its tables with the list of threads."""
 
     name: str
     processlists: tuple[str, ...]
-    seconds: str  # column or expression for how long a thread has been at it
+    seconds: str  # expression for the seconds of a thread's current command
 
 
 # performance_schema.processlist takes no global lock (MySQL 8.0.22 and newer); the other is deprecated there.
@@ -63,12 +63,12 @@ MARIADB = Product("mariadb", ("information_schema.processlist",), "TIME_MS / 100
 
 
 def product_of(version: str, comment: str) -> Product:
-    """MySQL or MariaDB, by what the server says of itself."""
+    """Return the product, MySQL or MariaDB, from the server's version and comment."""
     return MARIADB if "mariadb" in f"{version} {comment}".lower() else MYSQL
 
 
 class Defaults(NamedTuple):
-    """How to reach the server; the credentials stay in the file, PyMySQL reads them there."""
+    """Socket or host of the server; PyMySQL reads the credentials from the option file itself."""
 
     path: str
     socket: Optional[str]
@@ -76,7 +76,7 @@ class Defaults(NamedTuple):
 
 
 class DatabaseError(OperatorError):
-    """Nothing can be asked; ``finding`` says why."""
+    """The option file can't be used; ``finding`` has the reason."""
 
     def __init__(self, finding: Finding) -> None:
         super().__init__(finding["message"])
@@ -89,7 +89,7 @@ def _defaults_error(code: str, message: Message) -> DatabaseError:
 
 
 def read_defaults(path: str, sockets: Sequence[str] = SOCKETS) -> tuple[Defaults, list[Finding]]:
-    """Read where the server is from a ``my.cnf``-style file, section ``client``.
+    """Read the server's socket or host from section ``client`` of an option file (``my.cnf``).
 
     Raises :class:`DatabaseError`: ``no_credentials``, ``unreadable`` or ``bad_credentials_file``, whose
     messages never quote the file.
@@ -132,9 +132,9 @@ def read_defaults(path: str, sockets: Sequence[str] = SOCKETS) -> tuple[Defaults
 
 @contextlib.contextmanager
 def absent(*names: str) -> Iterator[None]:
-    """Have imports of ``names`` fail meanwhile, as if the packages were not installed.
+    """Make imports of ``names`` fail meanwhile, as if the packages were not installed.
 
-    ``None`` in ``sys.modules`` does that. What is imported already stays. Not for several threads at a time.
+    ``None`` in ``sys.modules`` does that. Modules already imported stay. Not thread-safe.
     """
     hidden = [name for name in names if name not in sys.modules]
     for name in hidden:
@@ -147,7 +147,7 @@ def absent(*names: str) -> Iterator[None]:
 
 
 def import_pymysql(lean: bool) -> Any:
-    """Import PyMySQL; ``lean`` keeps out what it does without over the Unix socket: ``cryptography`` and ``ssl``.
+    """Import PyMySQL; ``lean`` without ``cryptography`` and ``ssl``, which the Unix socket does not need.
 
     Raises ``ImportError`` when there is no PyMySQL.
     """
@@ -164,7 +164,7 @@ def connect(defaults: Defaults, database: Optional[str], timeout_s: float, **opt
         "unix_socket": defaults.socket,
         "database": database,
         **dict.fromkeys(("connect_timeout", "read_timeout", "write_timeout"), timeout_s),
-        "autocommit": None,  # one statement less: as the server has it, which is on
+        "autocommit": None,  # keep the server's default, which is on: saves a statement
         # PyMySQL 1.2 prepares TLS before it knows whether it is wanted: loading the certificates takes 30 to 100 ms.
         "ssl_disabled": defaults.socket is not None,
     }
@@ -172,7 +172,7 @@ def connect(defaults: Defaults, database: Optional[str], timeout_s: float, **opt
 
 
 def reason_of(error: BaseException) -> str:
-    """A stable word for whatever a connection or a statement failed with."""
+    """Return a stable code for the failure of a connection or a statement."""
     if isinstance(error, ImportError):
         return "no_pymysql"
     # PyMySQL keeps the cause as an attribute when connecting, and as the context when reading.
@@ -199,14 +199,14 @@ def _cause(cause: Optional[BaseException]) -> Optional[str]:
 
 
 def rows(connection: Any, statement: str, values: Sequence[Any] = ()) -> list[Sequence[Any]]:
-    """What a statement returns."""
+    """Return the rows of a statement."""
     with connection.cursor() as cursor:
         cursor.execute(statement, tuple(values) or None)
         return list(cursor.fetchall())
 
 
 def integer(value: Any) -> int:
-    """A whole number of the server's, 0 for what is none."""
+    """Return a value of the server as an integer, 0 for anything else."""
     try:
         return int(value)
     except (TypeError, ValueError):
@@ -214,7 +214,7 @@ def integer(value: Any) -> int:
 
 
 def text_of(value: Any) -> str:
-    """What the server said as text; nothing for nothing."""
+    """Return a value of the server as text, empty for ``None``."""
     if isinstance(value, (bytes, bytearray)):
         return bytes(value).decode("utf-8", "replace")
     return "" if value is None else str(value)

@@ -31,7 +31,7 @@ FETCHED_QUERY = 2000
 # PyMySQL bounds each wait, not their sum: a server that answers slowly first and then hangs must still be reported as
 # hanging within the collector's time.
 WAIT_SHARE = 0.45
-# Several reasons for which the probe, not the application, can't see the database share one code in findings.
+# Reasons for which the probe, not the application, has no access share one code in findings.
 CODES = {
     "denied_socket": "denied",
     "denied_database": "denied",
@@ -52,13 +52,13 @@ def _as_text(value: Any, limit: int = 100) -> Optional[str]:
 
 
 def slow_queries(rows: Iterable[Sequence[Any]], own_id: int, slow_s: float) -> list[dict[str, Any]]:
-    """The statements that have run for ``slow_s`` seconds or longer, slowest first, at most 20.
+    """Return the statements that have run for ``slow_s`` seconds or longer, slowest first, at most 20.
 
     A row is ``(id, user, db, command, state, seconds, query)``. Sleeping connections, the server's own threads and
-    replication are no statements.
+    replication are skipped.
     """
     idle = ("Sleep", "Daemon", "Binlog Dump", "Binlog Dump GTID", "Slave_IO", "Slave_SQL", "Slave_worker")
-    found: list[dict[str, Any]] = []
+    queries: list[dict[str, Any]] = []
     for row in rows:
         number, user, db, command, state, seconds, query = (*row, *[None] * 7)[:7]
         try:
@@ -71,7 +71,7 @@ def slow_queries(rows: Iterable[Sequence[Any]], own_id: int, slow_s: float) -> l
             continue
         if _as_text(user) in ("system user", "event_scheduler"):
             continue
-        found.append(
+        queries.append(
             {
                 "id": thread,
                 "user": _as_text(user),
@@ -82,11 +82,11 @@ def slow_queries(rows: Iterable[Sequence[Any]], own_id: int, slow_s: float) -> l
                 "query": normalise(text),
             }
         )
-    return sorted(found, key=lambda item: float(item["seconds"]), reverse=True)[:MAX_SLOW]
+    return sorted(queries, key=lambda item: float(item["seconds"]), reverse=True)[:MAX_SLOW]
 
 
 def _failure(error: BaseException, where: str, database: str) -> Finding:
-    """A finding for ``error``; its text is ours alone, since a server's text may quote anything."""
+    """Return the finding for ``error``; it never quotes the server, since that may quote data."""
     reason = reason_of(error)
     number = error.args[0] if error.args and isinstance(error.args[0], int) else 0
     texts = {
@@ -125,11 +125,11 @@ def _failure(error: BaseException, where: str, database: str) -> Finding:
 
 
 def _processlist(connection: Any, product: Product, slow_s: float) -> list[Sequence[Any]]:
-    """All visible threads; only those that have run long come with their statement. Raises the last source's error."""
+    """Return all visible threads, slow ones with their statement. Raises the error of the last source."""
     failure: Optional[Exception] = None
     for source in product.processlists:
         seconds = product.seconds
-        # Names from the table above, no input.
+        # Names from a constant table, no input.
         statement = (
             f"SELECT ID, USER, DB, COMMAND, STATE, {seconds}, IF({seconds} >= %s, LEFT(INFO, %s), NULL)"  # noqa: S608
             f" FROM {source} LIMIT {MAX_ROWS}"
@@ -144,9 +144,9 @@ def _processlist(connection: Any, product: Product, slow_s: float) -> list[Seque
 
 
 def _observe(
-    connection: Any, state: DatabaseState, began: float, slow_s: float, now: Callable[[], float]
+    connection: Any, state: DatabaseState, started: float, slow_s: float, now: Callable[[], float]
 ) -> list[Finding]:
-    """Fill ``state`` from a connection; what can't be asked for becomes a finding and leaves ``None``."""
+    """Fill ``state`` from a connection; a value that can't be read stays ``None`` and becomes a finding."""
     findings: list[Finding] = []
     version, comment, allowed, own_id, user = (
         *rows(
@@ -156,7 +156,7 @@ def _observe(
         *[None] * 5,
     )[:5]
     state["reachable"] = True
-    state["latency_ms"] = round((now() - began) * 1000, 2)
+    state["latency_ms"] = round((now() - started) * 1000, 2)
     state["version"] = _as_text(version)
     product = product_of(_as_text(version) or "", _as_text(comment) or "")
     state["product"] = product.name
@@ -177,15 +177,15 @@ def _observe(
     }
     state["threads"] = threads
     try:
-        threads_seen = _processlist(connection, product, slow_s)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the figures above stand
+        threads_rows = _processlist(connection, product, slow_s)
+    except Exception as error:  # noqa: BLE001 - the figures above stay valid
         findings.append(_finding("no_processlist", msg("The list of running statements can't be read"), _GRANT_HINT))
         if reason_of(error) in ("timeout", "lost"):
             findings.append(_finding("timeout", msg("The database server stopped answering"), None))
         return findings
-    state["slow"] = slow_queries(threads_seen, integer(own_id), slow_s)
-    own_only = all(_as_text(row[1]) == _as_text(user) for row in threads_seen)
-    if own_only and threads["connected"] > len(threads_seen):
+    state["slow"] = slow_queries(threads_rows, integer(own_id), slow_s)
+    own_only = all(_as_text(row[1]) == _as_text(user) for row in threads_rows)
+    if own_only and threads["connected"] > len(threads_rows):
         text = msg("The account sees its own statements only, so that long-running ones of others are missed")
         findings.append(_finding("limited_view", text, _GRANT_HINT))
     return findings
@@ -204,7 +204,7 @@ def collect(
 ) -> tuple[DatabaseState, list[Finding]]:
     """Observe the database server over one connection and three statements, within about ``timeout_s``.
 
-    ``latency_ms`` is what a client waits: from connecting to the first result, without imports. ``error`` is the code
+    ``latency_ms`` is a client's wait: from connecting to the first result, without imports. ``error`` is the code
     of the finding that explains why ``reachable`` is false.
     """
     state: DatabaseState = {
@@ -227,9 +227,9 @@ def collect(
     try:
         if opener is connect:
             import_pymysql(lean=defaults.socket is not None)  # before the clock starts
-        began = time.monotonic()
+        started = time.monotonic()
         connection = opener(defaults, database, timeout_s * WAIT_SHARE)
-        findings += _observe(connection, state, began, slow_s, time.monotonic)
+        findings += _observe(connection, state, started, slow_s, time.monotonic)
     except Exception as error:  # noqa: BLE001 - a server that answers garbage makes PyMySQL raise anything
         finding = _failure(error, where, database)
         state["error"] = finding["code"] if not state["reachable"] else None

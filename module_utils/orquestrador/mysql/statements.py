@@ -1,4 +1,4 @@
-"""What statements are made of, and connections on which they are asked."""
+"""SQL statements: quoting, normalising, creating schemas, and connections for a single query."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ _TOKENS = re.compile(
 
 
 def normalise(query: str) -> str:
-    """A statement without its literals and comments, at most 300 characters: ``select * from t where id = ?``.
+    """Return a statement without literals and comments, at most 300 characters: ``select * from t where id = ?``.
 
-    Statements carry people's data and, in ``identified by '…'``, passwords. A literal that is cut off counts as one.
+    Statements contain personal data and, in ``identified by '…'``, passwords. A truncated literal counts as one.
     """
 
     def replace(match: re.Match[str]) -> str:
@@ -38,19 +38,19 @@ def normalise(query: str) -> str:
 
     text = _TOKENS.sub(replace, query)
     text = re.sub(r"\s+", " ", text).strip()
-    # Lists of values have no end: (?, ?, …), (?, ?, …).
+    # Lists of values may be long: (?, ?, …), (?, ?, …).
     text = re.sub(r"\?(?:\s*,\s*\?)+", "?, …", text)
     text = re.sub(r"\(\?, …\)(?:\s*,\s*\(\?, …\))+", "(?, …), …", text)
     return text if len(text) <= MAX_QUERY else text[: MAX_QUERY - 1] + "…"
 
 
 def quoted(name: str) -> str:
-    """A name as the server's statements want it."""
+    """Return a quoted identifier."""
     return "`" + name.replace("`", "``") + "`"
 
 
-def word(value: Any) -> str:
-    """The name of a character set or collation; nothing else gets into a statement."""
+def charset_name(value: Any) -> str:
+    """Return the name of a character set or collation; :class:`OperatorError` for any other text."""
     text = str(value)
     if not text.replace("_", "").isalnum():
         raise OperatorError(msg("the manifest names an unusable character set: it was not written by a backup"))
@@ -58,20 +58,19 @@ def word(value: Any) -> str:
 
 
 def create_schema(connection: Any, schema: str, charset: Any, collation: Any) -> None:
-    """Create an empty schema with the character set of another."""
-    # Words of the server's own, which it would not take were they anything else.
-    words = f"CHARACTER SET {word(charset)} COLLATE {word(collation)}"
+    """Create an empty schema with a character set and a collation."""
+    words = f"CHARACTER SET {charset_name(charset)} COLLATE {charset_name(collation)}"
     driver.rows(connection, f"CREATE DATABASE {quoted(schema)} {words}")
 
 
 def drop_schema(connection: Any, schema: str) -> None:
-    """Drop a schema and all in it, if it is there. Grants stay."""
+    """Drop a schema if it exists. Grants stay."""
     driver.rows(connection, f"DROP DATABASE IF EXISTS {quoted(schema)}")
 
 
 @contextlib.contextmanager
 def closing(connection: Any) -> Iterator[Any]:
-    """Say goodbye in the end; a server that does not listen any more is left."""
+    """Close the connection at the end; errors of a lost server are ignored."""
     try:
         yield connection
     finally:
@@ -79,8 +78,8 @@ def closing(connection: Any) -> Iterator[Any]:
             connection.close()
 
 
-def unasked(defaults: driver.Defaults, schema: str, error: Exception) -> OperatorError:
-    """What to say when a server can't be asked about a schema."""
+def query_error(defaults: driver.Defaults, schema: str, error: Exception) -> OperatorError:
+    """Return the error for a query about a schema that failed."""
     facts = {"where": defaults.socket or defaults.host or "localhost", "reason": driver.reason_of(error)}
     return OperatorError(
         msg("The database server at {where} can't be asked about {database}: {reason}", database=schema, **facts)
@@ -88,12 +87,12 @@ def unasked(defaults: driver.Defaults, schema: str, error: Exception) -> Operato
 
 
 @contextlib.contextmanager
-def asked(defaults: driver.Defaults, schema: str, timeout_s: float) -> Iterator[Any]:
-    """A connection; whatever goes wrong on it becomes an :class:`OperatorError` of one line."""
+def open_connection(defaults: driver.Defaults, schema: str, timeout_s: float) -> Iterator[Any]:
+    """Open a connection; any error on it becomes an :class:`OperatorError` of one line."""
     try:
         with closing(driver.connect(defaults, schema, timeout_s)) as connection:
             yield connection
     except OperatorError:
         raise
     except Exception as error:  # a server that answers garbage makes PyMySQL raise anything
-        raise unasked(defaults, schema, error) from error
+        raise query_error(defaults, schema, error) from error

@@ -114,8 +114,8 @@ def test_which_threads_are_long_running_statements(changes: dict[str, Any], repo
 
 def test_long_running_statements_are_bounded_slowest_first_and_rows_may_be_short() -> None:
     rows = [row(id=number, seconds=number) for number in range(2, 60)] + [(1, 2)]
-    found = database_state.slow_queries(rows, 1, 2.0)
-    assert [item["seconds"] for item in found] == [float(number) for number in range(59, 39, -1)]
+    queries = database_state.slow_queries(rows, 1, 2.0)
+    assert [item["seconds"] for item in queries] == [float(number) for number in range(59, 39, -1)]
 
 
 @pytest.mark.parametrize(
@@ -216,14 +216,14 @@ def test_the_unix_socket_is_preferred(tmp_path: Path, lines: str, socket_name: s
         (servers.answering(servers.mysql_packet(b""), read=False), "garbled"),
     ],
 )
-def test_servers_that_do_not_let_in_are_told_apart_in_time(
+def test_reasons_of_failed_logins_are_distinguished_in_time(
     options: Path, behaviour: servers.Behaviour, code: str
 ) -> None:
-    began = time.monotonic()
+    started = time.monotonic()
     with servers.unix(options.parent / "s", behaviour):
         state, codes = collect(options)
     assert (codes, state["error"], state["reachable"], state["threads"]) == ([code], code, False, None)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - started < 3
 
 
 def test_a_server_that_is_down(options: Path) -> None:
@@ -248,7 +248,7 @@ class Connection:
     """Answers statements by their beginning; an exception is raised instead."""
 
     def __init__(self, **answers: Any) -> None:
-        self.asked: list[str] = []
+        self.statements: list[str] = []
         self.closed = False
         self.answers: dict[str, Any] = {
             "SELECT VERSION": [("9.7.0", "(Debian)", 151, 1, "ops")],
@@ -273,7 +273,7 @@ class Connection:
         return None
 
     def execute(self, statement: str, _values: Sequence[Any] | None) -> None:
-        self.asked.append(statement)
+        self.statements.append(statement)
         self.answer = next(answer for part, answer in self.answers.items() if part in statement)
         if isinstance(self.answer, Exception):
             raise self.answer
@@ -291,7 +291,7 @@ def observe(options: Path, connection: Connection) -> tuple[Any, list[str]]:
     return result
 
 
-def test_what_a_server_says(options: Path) -> None:
+def test_state_of_a_server(options: Path) -> None:
     state, codes = observe(options, Connection())
     assert codes == []
     assert (state["reachable"], state["error"], state["product"], state["version"]) == (True, None, "mysql", "9.7.0")
@@ -300,13 +300,13 @@ def test_what_a_server_says(options: Path) -> None:
     assert [(item["id"], item["query"]) for item in state["slow"]] == [(5, "select ?")]
 
 
-def test_mariadb_is_asked_for_its_own_list(options: Path) -> None:
+def test_mariadb_has_its_own_list(options: Path) -> None:
     connection = Connection(
         **{"SELECT VERSION": [("11.8.3-MariaDB", "x", 151, 1, "ops")], "information_schema": [row()]}
     )
     state, codes = observe(options, connection)
     assert (codes, len(state["slow"])) == ([], 1)
-    assert "TIME_MS / 1000" in connection.asked[-1]
+    assert "TIME_MS / 1000" in connection.statements[-1]
 
 
 def test_the_older_list_does_where_the_newer_may_not_be_read(options: Path) -> None:
@@ -383,5 +383,5 @@ def test_the_lean_import_keeps_cryptography_and_ssl_out_and_leaves_no_trace(lean
         "print(*(name in sys.modules for name in ('cryptography', 'ssl'))); import cryptography, ssl"
     )
     argv = [sys.executable, "-c", program]
-    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
-    assert (done.stdout.strip(), done.stderr) == (loaded, "")
+    result = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
+    assert (result.stdout.strip(), result.stderr) == (loaded, "")
