@@ -176,7 +176,7 @@ def _into(folder: Path, name: str, source: str, fetch: Fetch, sha256: str | None
         if sha256 is not None and sha256_of(str(partial)) != sha256:
             raise FetchError(
                 msg(
-                    "the copy of {path} in {destination} is not what its manifest says: look whether the backup itself"
+                    "the copy of {path} in {destination} does not match its manifest: check whether the backup itself"
                     " is damaged",
                     path=source,
                     destination=str(folder),

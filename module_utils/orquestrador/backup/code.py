@@ -60,8 +60,8 @@ def check_directory(directory: str, source: str, exclude: Collection[str]) -> No
     for name in exclude:
         if not name or "/" in name or name in (".", ".."):
             text = msg(
-                "backup_code_exclude has {name}: name files and directories that lie in the application's"
-                " directory itself, without a slash",
+                "backup_code_exclude contains {name}: give names of files and directories at the top of the"
+                " application's directory, without a slash",
                 name=repr(name)[:100],
             )
             raise OperatorError(text)
@@ -69,7 +69,8 @@ def check_directory(directory: str, source: str, exclude: Collection[str]) -> No
     first = inside.split("/", 1)[0]
     if first != ".." and first not in exclude:
         text = msg(
-            "{path} lies in what is backed up: add {name} to backup_code_exclude, or keep backups elsewhere",
+            "{path} is inside the directory that is backed up: add {name} to backup_code_exclude, or keep"
+            " backups elsewhere",
             path=directory,
             name=first,
         )
@@ -152,7 +153,7 @@ def _manifest_fields(source: str, scan: TreeScan, packer: Packer, unstable: set[
     listing = packer.listing
     if sum(len(path) for path in listing) * 6 + ENTRY_BYTES * len(listing) > MAX_MANIFEST:
         raise OperatorError(
-            msg("{path} has too many files to list: leave some out with backup_code_exclude", path=source)
+            msg("{path} has too many files to list: exclude some with backup_code_exclude", path=source)
         )
     kinds = [entry[0] for entry in listing.values()]
     names = {
@@ -227,7 +228,7 @@ def read_back(
     differs = differing(manifest["files"], unpacker.listing)
     if differs or listing_sha256(unpacker.listing) != manifest["listing_sha256"]:
         text = msg(
-            "{path} holds other files than its manifest says, {files} among them: keep an older backup",
+            "{path} contains other files than its manifest, among them {files}: keep an older backup",
             path=path,
             files=sample(differs),
         )
@@ -268,13 +269,15 @@ def describe(manifest: dict[str, Any], path: str) -> list[Message]:
     stored = msg("{files} files, directories and links, {source_bytes}, stored as {file_bytes} in {path}", **figures)
     messages = [stored]
     if manifest["verified"] is not None:
-        messages.append(msg("read again and found as it was read from the source"))
+        messages.append(msg("read back and identical to the source"))
     else:
-        messages.append(msg("not proven: it does not count until it is"))
+        messages.append(msg("not proven: it does not count until verify_backup.yml proves it"))
     if manifest["unstable"]:
         names = ", ".join(manifest["unstable"][:SHOWN])
-        messages.append(msg("changed while it was read, twice: {files}: back up when nobody writes it", files=names))
+        messages.append(
+            msg("changed while they were read, twice: {files}: back up again when nothing writes them", files=names)
+        )
     if manifest["skipped"]:
         names = ", ".join(manifest["skipped"][:SHOWN])
-        messages.append(msg("left out, being neither file, directory nor link: {files}", files=names))
+        messages.append(msg("not backed up, because they are sockets, FIFOs or devices: {files}", files=names))
     return messages

@@ -105,14 +105,17 @@ def back_up(
         sink, scanner = session.write([f"-{level}"], _feed(session), program)
         if not scanner.complete:
             text = msg(
-                "the dump lacks its last line, Dump completed, although {program} reported no error:"
-                " see the log of the database",
+                "the dump does not end with the line Dump completed, although {program} reported no error: read"
+                " the error log of the database",
                 program=dumper.name,
             )
             raise OperatorError(text)
         if inspect_source(defaults_file, name).structure != source.structure:
             raise OperatorError(
-                msg("the structure of {database} changed while it was dumped: try again when it rests", database=name)
+                msg(
+                    "the structure of {database} changed while it was dumped: back up again when no migration runs",
+                    database=name,
+                )
             )
         dump = {"program": dumper.version, "options": list(dumper.options)}
         manifest = session.commit(sink, purpose, database=name, dump=dump, **_manifest_fields(source, scanner))
@@ -142,7 +145,7 @@ def _feed(session: Session) -> Callable[[Pipeline, IO[bytes], IO[bytes]], DumpSc
         try:
             reader.result()
         except ValueError as error:
-            raise OperatorError(msg("the dump can't be understood: {reason}", reason=str(error))) from error
+            raise OperatorError(msg("the dump can't be parsed: {reason}", reason=str(error))) from error
         return scanner
 
     return feed

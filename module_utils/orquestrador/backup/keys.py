@@ -78,7 +78,7 @@ def check_pair(identity: str, recipient: str) -> None:
         pipeline.finish()
     if recipient not in public:
         text = msg(
-            "backup_age_recipient does not belong to backup_age_identity: the safety backup could not be read;"
-            " correct either"
+            "backup_age_recipient does not belong to backup_age_identity: the safety backup could not be"
+            " read; correct one of them"
         )
         raise OperatorError(text)

@@ -138,7 +138,7 @@ class Mounted(Destination):
             with contextlib.suppress(OSError):
                 if os.stat(directory).st_dev == device:
                     text = msg(
-                        "{destination} is on the same file system as {path}: mount what is meant to be there",
+                        "{destination} is on the same file system as {path}: mount the disk for the copies there",
                         destination=location,
                         path=directory,
                     )
@@ -339,7 +339,7 @@ def _copy_backup(
 def mismatch(source: str, location: str) -> Message:
     """Return the message for a copy that differs from its manifest."""
     return msg(
-        "the copy of {path} in {destination} is not what its manifest says: look whether the backup itself is damaged",
+        "the copy of {path} in {destination} does not match its manifest: check whether the backup itself is damaged",
         path=source,
         destination=location,
     )
@@ -354,7 +354,7 @@ def describe(result: dict[str, Any], to: str, check_mode: bool) -> list[Message]
     if check_mode:
         return [msg("{copied} backups, {copied_bytes}, would be copied to {destination}", **figures)]
     text = msg(
-        "{copied} backups, {copied_bytes}, copied to {destination} and read back from there; {present} were there",
+        "{copied} backups, {copied_bytes}, copied to {destination} and read back; {present} were already there",
         present=present,
         **figures,
     )

@@ -86,7 +86,7 @@ def reason_incompatible(manifest: dict[str, Any], server: ServerInfo) -> Optiona
     sides = {"id": str(manifest["id"]), "theirs": f"{product} {version}", "ours": f"{server.product} {server.version}"}
     if product != server.product or product not in MIN_VERSIONS:
         return msg(
-            "backup {id} is of {theirs}, which {ours} can't take: restore it into a server of its own product", **sides
+            "backup {id} is of {theirs}, which {ours} can't load: restore it into a server of the same product", **sides
         )
     if release(version) > release(server.version):
         return msg("backup {id} is of {theirs}, newer than {ours}: update the server first", **sides)
@@ -96,8 +96,8 @@ def reason_incompatible(manifest: dict[str, Any], server: ServerInfo) -> Optiona
         )
     if lower != server.lower_case_table_names and any(name != name.lower() for name in manifest["tables"]):
         return msg(
-            "backup {id} has names with capitals, which this server treats otherwise: lower_case_table_names"
-            " was {theirs} and is {ours}",
+            "backup {id} has table names with capitals, but lower_case_table_names was {theirs} and is {ours}"
+            " here: restore it into a server with the same value",
             id=sides["id"],
             theirs=str(lower),
             ours=str(server.lower_case_table_names),
@@ -109,7 +109,7 @@ def require_confirmation(request: RestoreRequest) -> None:
     """:class:`OperatorError` unless the operator named the database that is replaced."""
     if request.confirm != request.name:
         text = msg(
-            "nothing is restored without its confirmation: give -e confirm={database}, the database that is replaced",
+            "a restore needs a confirmation: give -e confirm={database}, the name of the database that is replaced",
             database=request.name,
         )
         raise OperatorError(text)
@@ -210,7 +210,7 @@ def _dry_run_result(plan: RestorePlan, journal: Optional[dict[str, Any]]) -> dic
     if plan.server.exists and not plan.server.empty:
         saves = msg("a safety backup of about {size_bytes} would be made first", size_bytes=plan.safety_bytes)
     else:
-        saves = msg("there is nothing to save first")
+        saves = msg("no safety backup is needed: there is no data to save")
     notes = [*_unfinished_notes(journal), replaces, saves]
     return {"changed": True, "backup": manifest, "path": plan.path, "evidence": {}, "notes": notes}
 
@@ -236,7 +236,7 @@ def _unfinished_notes(journal: Optional[dict[str, Any]]) -> list[Message]:
     if not journal.get("safety"):
         return [msg("a restore of {id} that began at {began_at} was not finished", **facts)]
     text = msg(
-        "a restore of {id} that began at {began_at} was not finished; the safety backup of then is {safety}",
+        "a restore of {id} that began at {began_at} was not finished; its safety backup is {safety}",
         safety=str(journal["safety"]),
         **facts,
     )
@@ -325,7 +325,7 @@ class _Restore:
         self._rollback_backup = self._rollback_backup or self._safety
         if self._safety is not None:
             facts = {"rows": self._safety["rows"], "path": data_path(self._request.directory, self._safety)}
-            note = msg("what was there is saved in {path}: {rows} rows", **facts)
+            note = msg("the previous database is saved in {path}: {rows} rows", **facts)
         elif self._server.exists:
             note = msg("the database was empty: there was nothing to save")
         else:
@@ -356,7 +356,7 @@ class _Restore:
             where = self._request.directory
             reason = msg("the restore can't go on in {path}: {reason}", path=where, reason=os_reason(error))
         elif isinstance(error, (SystemExit, KeyboardInterrupt)):
-            reason = msg("the restore was told to end by a signal")
+            reason = msg("a signal ended the restore")
         else:
             reason = _unexpected(error)
         messages = [reason]
@@ -371,7 +371,7 @@ class _Restore:
             messages.append(msg("the application runs again and is healthy"))
         except BaseException as third:  # noqa: BLE001 - as above
             messages.append(third.message if isinstance(third, OperatorError) else msg("the application did not start"))
-            messages.append(msg("look at the application: the database is not what keeps it from running"))
+            messages.append(msg("check the application: the database is not the cause"))
         self._remove_journal()
         return OperatorError(*messages, *self._notes)
 
@@ -385,17 +385,18 @@ class _Restore:
             path = data_path(self._request.directory, self._rollback_backup)
             self._replace(path, self._rollback_backup)
             return msg(
-                "the database {database} is again what it was: the safety backup {path} was put back",
+                "the database {database} is rolled back: the safety backup {path} was restored",
                 database=name,
                 path=path,
             )
         if self._stage == REPLACED:
             return msg(
-                "the database {database} is restored and compared; there was nothing before it to go back to",
+                "the database {database} is restored and compared; it was empty before, so there is nothing to"
+                " roll back to",
                 database=name,
             )
         self._loader.drop(self._server.defaults)
-        return msg("the database {database} is as empty as it was: nothing half-restored is left", database=name)
+        return msg("the database {database} is empty again: the partial restore was removed", database=name)
 
     def _rollback_failed(self, error: BaseException) -> list[Message]:
         reason = error.message if isinstance(error, OperatorError) else _unexpected(error)
@@ -407,7 +408,7 @@ class _Restore:
             id=str((self._rollback_backup or self._plan.manifest)["id"]),
             path=self._request.directory,
         )
-        return [msg("what was there could not be put back"), reason, next_step]
+        return [msg("the rollback failed: the previous database is not back"), reason, next_step]
 
     def _result(self, seconds: float) -> dict[str, Any]:
         manifest, figures = self._plan.manifest, self._figures

@@ -64,7 +64,7 @@ def require_confirmation(confirmation: str, name: str) -> None:
     if confirmation != name:
         raise OperatorError(
             msg(
-                "restoring replaces what is there: confirm it with the name of the application, -e confirm={name}",
+                "a restore replaces the current files: confirm it with the name of the application, -e confirm={name}",
                 name=name,
             )
         )
@@ -153,7 +153,10 @@ def _replace_tree(
         if changed:
             names = sample(changed)
             raise OperatorError(
-                msg("{files} changed since they were saved: stop what writes them and try again", files=names)
+                msg(
+                    "{files} changed since the safety backup: stop the process that writes them and try again",
+                    files=names,
+                )
             )
         switch.switch(root, backup_id, keep)
     except OSError as error:
@@ -167,12 +170,11 @@ def _replace_tree(
 def _choose_backup(request: RestoreRequest) -> dict[str, Any]:
     name = request.backup
     if not name:
-        raise OperatorError(msg("no backup is named: give backup=latest, or the id or the file of one"))
+        raise OperatorError(msg("no backup is named: give -e backup=latest, an id or a file"))
     manifest = find_backup(request.directory, name, KIND, safety=False)
     if manifest.get("verified") is None and not request.unverified:
         text = msg(
-            "backup {id} was not proven: prove it, choose another one, or restore it all the same with"
-            " -e backup_restore_unverified=true",
+            "backup {id} is not proven: prove it with verify_backup.yml, or give -e backup_restore_unverified=true",
             id=manifest["id"],
         )
         raise OperatorError(text)
@@ -185,8 +187,8 @@ def _check_links(request: RestoreRequest, target: Listing) -> None:
     out = links_outside(target, request.root)
     if out and not request.outside_links:
         text = msg(
-            "the backup has links that lead out of {path}: {files}: if they are meant to, allow them with"
-            " -e backup_restore_outside_links=true",
+            "the backup has links that point out of {path}: {files}: if that is intended, allow them with -e"
+            " backup_restore_outside_links=true",
             path=request.root,
             files=sample(out),
         )
@@ -204,7 +206,11 @@ def _require_identical(actual: Listing, target: Listing, directory: str) -> None
     if differs:
         names = sample(differs)
         raise OperatorError(
-            msg("{path} is not what was restored, {files} among it: look at the disk", path=directory, files=names)
+            msg(
+                "{path} differs from the backup after the restore, among others {files}: check the disk",
+                path=directory,
+                files=names,
+            )
         )
 
 
@@ -282,7 +288,7 @@ def _plan_copies(
             plan.append((item, copy))
         elif names:
             text = msg(
-                "{name} has no copy {wanted} in {path}: look at what is there",
+                "{name} has no copy {wanted} in {path}: choose one of that directory",
                 name=name,
                 wanted=printable(copy_name),
                 path=os.path.join(directory, name),
@@ -290,7 +296,7 @@ def _plan_copies(
             failures.append(text)
     if not plan and not failures:
         text = msg(
-            "no critical file has a copy {wanted} in {path}: look at what is there",
+            "no critical file has a copy {wanted} in {path}: choose one of its directories",
             wanted=printable(copy_name),
             path=directory,
         )
@@ -334,7 +340,7 @@ def _restore_file(item: dict[str, Any], copy: str, directory: str, check_mode: b
                 raise OperatorError(saved["failures"][0])
         _replace_file(copy, path, mode, owner)
         if dated_copies.hash_file(path)[0] != digest:
-            raise OperatorError(msg("{path} is not what was restored: look at the disk", path=path))
+            raise OperatorError(msg("{path} differs from its copy after the restore: check the disk", path=path))
     except OSError as error:
         raise OperatorError(msg("{path} can't be restored: {reason}", path=path, reason=os_reason(error))) from error
     return True
@@ -365,17 +371,17 @@ def describe(result: dict[str, Any], what: str, check_mode: bool) -> list[Messag
     if what == "critical":
         changed = [str(report["name"]) for report in result["files"] if report["changed"]]
         if not changed:
-            return [msg("The critical files are those of the copies: nothing to do.")]
+            return [msg("The critical files are identical to their copies: nothing to do.")]
         names = ", ".join(changed)
         if check_mode:
             return [msg("{files} would be restored.", files=names)]
-        return [msg("Restored: {files}. The application does not know yet: reload it.", files=names)]
+        return [msg("Restored: {files}. Reload the application to use them.", files=names)]
     counts = {name: len(paths) for name, paths in result["changes"].items()}
     backup_id, messages = result["backup"]["id"], []
     if result["resumed"] and not check_mode:
-        messages.append(msg("A restore that was killed had left something, which was finished or removed first."))
+        messages.append(msg("A killed restore was completed or removed first."))
     if not any(counts.values()):
-        return [*messages, msg("The files are those of the backup {id}: nothing to do.", id=backup_id)]
+        return [*messages, msg("The files are identical to the backup {id}: nothing to do.", id=backup_id)]
     figures = {"id": backup_id, **counts}
     if check_mode:
         return [
@@ -390,6 +396,6 @@ def describe(result: dict[str, Any], what: str, check_mode: bool) -> list[Messag
         )
     )
     if result["safety"]:
-        messages.append(msg("What was there before is in {path}.", path=result["safety"]))
-    messages.append(msg("Next: install its packages, build and reload the application."))
+        messages.append(msg("The previous files are in the safety backup {path}.", path=result["safety"]))
+    messages.append(msg("Next: install the packages, build and reload the application."))
     return messages

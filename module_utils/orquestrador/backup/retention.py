@@ -183,27 +183,29 @@ def describe(result: dict[str, Any], days: float, check_mode: bool) -> list[Mess
             text = msg("{deleted} backups deleted in {path}, {freed_bytes}; {kept} kept", **figures)
         messages.append(text)
     elif retained and not messages:
-        messages.append(msg("{kept} backups in {path}, none of which has to go", kept=retained, path=path))
+        messages.append(msg("{kept} backups in {path}, none to delete", kept=retained, path=path))
     damaged, ahead = (", ".join(result[name][:SHOWN]) for name in ("damaged", "ahead"))
     if damaged:
         messages.append(msg("damaged, and not counted: {ids} in {path}", ids=damaged, path=path))
     if ahead:
-        messages.append(msg("from the future, and kept: {ids} in {path}: look at the clock", ids=ahead, path=path))
+        messages.append(msg("dated in the future, and kept: {ids} in {path}: check the clock", ids=ahead, path=path))
     return messages
 
 
 def _reason_to_keep_all(reason: Optional[str], path: str, days: float) -> list[Message]:
     """Return the message why nothing may be deleted, if any."""
     texts = {
-        "unverified": msg("Nothing is deleted in {path}: its newest backup is not proven: prove it", path=path),
+        "unverified": msg(
+            "Nothing is deleted in {path}: its newest backup is not proven: prove it with verify_backup.yml", path=path
+        ),
         "damaged": msg(
             "Nothing is deleted in {path}: the data of its newest backup is missing or has another size: make a"
             " new one",
             path=path,
         ),
         "stale": msg(
-            "Nothing is deleted in {path}: its newest backup is older than {days} days: look why there is none"
-            " since, and at the clock",
+            "Nothing is deleted in {path}: its newest backup is older than {days} days: check why none was"
+            " made since, and the clock",
             path=path,
             days=days,
         ),

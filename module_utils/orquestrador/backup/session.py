@@ -65,8 +65,8 @@ def check_space(directory: str, needed: int, limits: Limits) -> SpaceEstimate:
     free, reserve = free_bytes(existing), limits.reserve_bytes
     if free < needed + reserve:
         text = msg(
-            "a backup needs about {needed_bytes} and has to leave {reserve_bytes}, but {path} has {free_bytes}"
-            " left: free some",
+            "a backup needs about {needed_bytes} and must leave {reserve_bytes}, but {path} has {free_bytes}"
+            " free: free some space",
             needed_bytes=needed,
             reserve_bytes=reserve,
             free_bytes=free,
@@ -79,8 +79,8 @@ def check_space(directory: str, needed: int, limits: Limits) -> SpaceEstimate:
 def no_space_to_restore(path: str, needed: int, reserve: int, free: int) -> Message:
     """Return the message for a restore that would not leave ``reserve`` bytes free."""
     return msg(
-        "the restore needs about {needed_bytes} and has to leave {reserve_bytes}, but {path} has {free_bytes}"
-        " left: free some",
+        "the restore needs about {needed_bytes} and must leave {reserve_bytes}, but {path} has"
+        " {free_bytes} free: free some space",
         needed_bytes=needed,
         reserve_bytes=reserve,
         free_bytes=free,
@@ -151,7 +151,7 @@ class Session:
                 if writer.error is not None:
                     raise writer.error
                 if writer.is_alive():
-                    raise OperatorError(msg("the disk of {path} does not take what is written", path=self.directory))
+                    raise OperatorError(msg("writing to {path} does not finish: check its disk", path=self.directory))
             os.fsync(target)
         finally:
             os.close(target)

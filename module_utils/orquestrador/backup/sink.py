@@ -51,5 +51,5 @@ class Sink:
 def write_failure(directory: str, error: OSError) -> Message:
     """Return the message for a backup that can't be written."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return msg("no space left for the backup in {path}: free some there", path=directory)
+        return msg("no space left for the backup in {path}: free some space there", path=directory)
     return msg("the backup can't be written to {path}: {reason}", path=directory, reason=os_reason(error))

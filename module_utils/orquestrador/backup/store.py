@@ -39,7 +39,11 @@ def ensure_directory(path: str) -> None:
     except OSError as error:
         reason = os_reason(error)
         raise OperatorError(
-            msg("{path} can't be used for backups: {reason}: make it the application user's", path=path, reason=reason)
+            msg(
+                "{path} can't be used for backups: {reason}: give it to the application's user",
+                path=path,
+                reason=reason,
+            )
         ) from error
 
 
@@ -147,5 +151,5 @@ def find_backup(directory: str, backup: str, kind: str = "database", *, safety: 
         if manifest["id"] == name:
             return manifest
     raise OperatorError(
-        msg("there is no backup {wanted} in {path}: look at what is there", wanted=backup, path=directory)
+        msg("there is no backup {wanted} in {path}: choose one of that directory", wanted=backup, path=directory)
     )

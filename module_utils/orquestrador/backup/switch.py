@@ -193,8 +193,7 @@ def _run_isolated(work: Callable[[], Optional[str]]) -> Optional[str]:
     text = answer.decode("utf-8", "replace")
     if not text.startswith("="):
         message = msg(
-            "the exchange of old and new files stopped half-way: {reason}: run the restore again, it goes on from"
-            " there",
+            "the replacement of the files was interrupted: {reason}: run the restore again, it continues from there",
             reason=text[1:] or "the disk does not answer",
         )
         raise OperatorError(message)

@@ -130,7 +130,7 @@ def scan_tree(root: str, exclude: Collection[str]) -> TreeScan:
         if len(scan.entries) > MAX_ENTRIES:
             raise OperatorError(
                 msg(
-                    "{path} has more than {limit} files: leave some out with backup_code_exclude",
+                    "{path} has more than {limit} files: exclude some with backup_code_exclude",
                     path=root,
                     limit=MAX_ENTRIES,
                 )
@@ -351,7 +351,10 @@ class Unpacker:
         else:
             name = printable(path)
             raise RefutedError(
-                msg("the archive holds {path}, which is neither file, directory nor link: it is not used", path=name)
+                msg(
+                    "the archive contains {path}, which is neither file, directory nor link: it is not unpacked",
+                    path=name,
+                )
             )
         progress(path)
 
@@ -362,7 +365,9 @@ class Unpacker:
         unsafe = path.startswith("/") or "\0" in path or any(part in ("", ".", "..") for part in parts)
         if unsafe or path in self.listing or (parent and self.listing.get(parent, [""])[0] != "d"):
             name = printable(path)
-            text = msg("the archive holds the name {path}, which would leave its place: it is not used", path=name)
+            text = msg(
+                "the archive contains {path}, which lies outside of the target directory: it is not unpacked", path=name
+            )
             raise RefutedError(text)
 
 

@@ -91,7 +91,9 @@ class _Proof:
         self._server_error: Optional[Message] = None  # why no throwaway server was started
         product = PRODUCTS.get(str(manifest["server"]["product"]))
         if product is None:
-            raise OperatorError(msg("the backup is of an unknown product: use the version that made it"))
+            raise OperatorError(
+                msg("the backup is of an unknown database product: use the version of Orquestrador Ops that made it")
+            )
         self._product: ProductTools = product
         self._dumper = find_dumper(product)
 
@@ -105,9 +107,7 @@ class _Proof:
             restored_s = time.monotonic() - started
             tables = differing_tables(manifest["tables"], self._dump_again(location).tables())
             if tables:
-                raise RefutedError(
-                    msg("the restored server has other rows than the dump had in {tables}", tables=tables)
-                )
+                raise RefutedError(msg("the restored tables differ from the dump: {tables}", tables=tables))
             self._compare_structure(location)
         return {
             "method": location.method,
@@ -183,7 +183,7 @@ class _Proof:
             except BrokenPipeError:
                 pipeline.broken()
         if not ending.complete or ending.bytes != self._manifest["bytes_dump"]:
-            raise RefutedError(msg("the dump in {path} is cut off", path=path))
+            raise RefutedError(msg("the dump in {path} is incomplete", path=path))
 
     def _send(self, source: int, sink: int, location: Location) -> Iterator[bytes]:
         """Write the dump to the server and yield its pieces; stored code is filtered out for a production server."""

@@ -104,7 +104,7 @@ class Admin:
                 reason = scrub_text(str(error.args[-1] if error.args else error))[:200]
             where = self._defaults_file or self._socket
             raise OperatorError(
-                msg("the account that restores can't work at {where}: {reason}", where=where, reason=reason)
+                msg("the account that restores failed at {where}: {reason}", where=where, reason=reason)
             ) from error
 
     def _connect(self, schema: Optional[str], timeout_s: float) -> Any:
@@ -217,7 +217,7 @@ class Loader:
         tables = differing_tables(manifest["tables"], loaded.tables())
         if tables:
             raise OperatorError(
-                msg("the dump in {path} has other rows than its manifest says in {tables}", path=path, tables=tables)
+                msg("the dump in {path} differs from its manifest in the tables {tables}", path=path, tables=tables)
             )
         exact = self._compare(manifest, deadline)
         compare_s = time.monotonic() - restored
@@ -247,7 +247,7 @@ class Loader:
             except BrokenPipeError:
                 pipeline.broken()
         if not scanner.complete:
-            raise OperatorError(msg("the dump in {path} is cut off", path=path))
+            raise OperatorError(msg("the dump in {path} is incomplete", path=path))
         return scanner
 
     def _compare(self, manifest: dict[str, Any], deadline: float) -> bool:
@@ -257,11 +257,13 @@ class Loader:
         argv = dumper.command(self._admin.argv(), self._name)
         scanner = scan_dump(dumper, argv, deadline, self._stall_s, self._admin.start)
         if not scanner.complete:
-            raise OperatorError(msg("the restored database can't be dumped to its end: see the log of the database"))
+            raise OperatorError(
+                msg("the dump of the restored database is incomplete: read the error log of the database")
+            )
         tables = differing_tables(manifest["tables"], scanner.tables(), exact=same_tool)
         if tables:
             text = msg(
-                "the restored database has other rows than the dump had in {tables}: does anybody else write to it?",
+                "the restored tables differ from the dump: {tables}: check that nothing else writes to the database",
                 tables=tables,
             )
             raise OperatorError(text)

@@ -156,13 +156,13 @@ def message_for(entry: dict[str, Any], limits: Limits) -> Optional[Message]:
             lock_wait_s=limit_s,
         ),
         NO_SPACE: msg(
-            "{table} was not optimised: it needs {needed_bytes} free in {directory} and {free_bytes} are",
+            "{table} was not optimised: it needs {needed_bytes} in {directory}, which has {free_bytes} free",
             table=table,
             directory=entry.get("directory"),
             **figures,
         ),
         TIMED_OUT: msg(
-            "{table} was not optimised: the time allowed, {limit_s}, is over", table=table, limit_s=limits.timeout_s
+            "{table} was not optimised: it did not finish within {limit_s}", table=table, limit_s=limits.timeout_s
         ),
         FAILED: msg("{table} was not optimised: {reason}", table=table, reason=entry.get("reason", "")),
     }
@@ -178,7 +178,7 @@ def summary(entries: Sequence[dict[str, Any]], limits: Limits) -> dict[str, Any]
     reclaimed = sum(max(entry["before_bytes"] - entry["after_bytes"], 0) for entry in optimized)
     if optimized:
         figures = {"count": len(optimized), "reclaimed_bytes": reclaimed}
-        head = msg("{count} tables optimised, {reclaimed_bytes} given back", **figures)
+        head = msg("{count} tables optimised, {reclaimed_bytes} freed", **figures)
     elif pending:
         names = ", ".join(entry["table"] for entry in pending)
         head = msg("{count} tables would be optimised: {tables}", count=len(pending), tables=names)

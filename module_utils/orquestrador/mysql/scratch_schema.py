@@ -109,14 +109,16 @@ def _require_restricted(connection: Any, user: str) -> None:
         is_harmless = match is not None and (rights == {"USAGE"} or (match.group(2) == "*.*" and rights <= _ANYWHERE))
         if not is_scratch and not is_harmless:
             raise OperatorError(
-                msg("{user} has more rights than a proof may have: run the setup playbook to take them away", user=user)
+                msg(
+                    "{user} has more privileges than a proof may have: run the setup playbook to revoke them", user=user
+                )
             )
 
 
 def _acquire_lock(connection: Any) -> None:
     """Acquire the server's lock for proofs; it ends with the connection."""
     if driver.rows(connection, "SELECT GET_LOCK('ops_verify', 0)")[0][0] != 1:
-        raise OperatorError(msg("another proof is at work on this database server: wait"))
+        raise OperatorError(msg("another proof runs on this database server: wait until it ends"))
 
 
 def _drop_leftovers(connection: Any) -> None:
@@ -133,7 +135,11 @@ def _check_server(connection: Any, manifest: Mapping[str, Any], size_bytes: int,
     if product != manifest["server"]["product"]:
         source = str(manifest["server"]["product"])
         raise OperatorError(
-            msg("the backup is of {product}, but {other} runs here: prove it elsewhere", product=source, other=product)
+            msg(
+                "the backup is of {product}, but {other} runs here: prove it on a host with its product",
+                product=source,
+                other=product,
+            )
         )
     with contextlib.suppress(OSError):  # a directory without access, or a remote server
         check_space(str(data_directory), int(size_bytes * GROWTH), reserve_bytes)

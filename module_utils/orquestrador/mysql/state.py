@@ -95,14 +95,14 @@ def _failure(error: BaseException, where: str, database: str) -> Finding:
         "timeout": msg("The database server at {where} does not answer in time", where=where),
         "refused": msg("The database server at {where} refuses connections: it does not run", where=where),
         "no_socket": msg("The database server does not run: there is no socket {where}", where=where),
-        "denied_socket": msg("The socket {where} may not be used by this user", where=where),
+        "denied_socket": msg("This user has no permission to use the socket {where}", where=where),
         "denied": msg("The database server at {where} refuses the user or the password", where=where),
-        "denied_database": msg("The account may not use the database {database}", database=database),
+        "denied_database": msg("The account has no privileges on the database {database}", database=database),
         "unknown_database": msg("The database server has no database {database}", database=database),
         "too_many_connections": msg("The database server at {where} has no free connection", where=where),
         "password_expired": msg("The password of the account has expired"),
         "shutting_down": msg("The database server at {where} is shutting down", where=where),
-        "garbled": msg("What answers at {where} does not speak MySQL's protocol", where=where),
+        "garbled": msg("The server at {where} does not speak MySQL's protocol", where=where),
     }
     hints = {
         "no_pymysql": msg("Install python3-pymysql, as bootstrap does."),

@@ -53,7 +53,7 @@ def charset_name(value: Any) -> str:
     """Return the name of a character set or collation; :class:`OperatorError` for any other text."""
     text = str(value)
     if not text.replace("_", "").isalnum():
-        raise OperatorError(msg("the manifest names an unusable character set: it was not written by a backup"))
+        raise OperatorError(msg("the manifest has an invalid character set: it was not written by a backup"))
     return text
 
 

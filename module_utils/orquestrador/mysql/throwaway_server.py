@@ -101,7 +101,7 @@ def check_space(path: str, needed: int, reserve_bytes: int) -> None:
     if free < needed + reserve_bytes:
         facts: dict[str, Any] = {"needed_bytes": needed, "free_bytes": free, "path": path}
         raise OperatorError(
-            msg("the proof needs about {needed_bytes}, but {path} has {free_bytes} left: free some", **facts)
+            msg("the proof needs about {needed_bytes}, but {path} has {free_bytes} free: free some space", **facts)
         )
 
 
@@ -155,7 +155,7 @@ def _create_schema(pipeline: Pipeline, socket: str, schema: str, server: Mapping
                 except OperatorError as failure:
                     raise NoServerError(failure.message) from error
             if time.monotonic() > until:
-                raise OperatorError(msg("the throwaway server does not answer: look at the load")) from error
+                raise OperatorError(msg("the throwaway server does not answer: check the load of the host")) from error
             time.sleep(0.1)
     with closing(connection):
         create_schema(connection, schema, server["charset"], server["collation"])
@@ -173,7 +173,7 @@ def _load_zone(connection: Any, zone: str, deadline: float) -> None:
     if program is None or not _ZONE.fullmatch(zone) or not os.path.isfile(path):
         raise OperatorError(
             msg(
-                "an event of the backup is in time zone {zone}, which this host does not know: install tzdata",
+                "an event of the backup uses the time zone {zone}, which this host does not have: install tzdata",
                 zone=zone,
             )
         )

@@ -54,7 +54,7 @@ class Timers:
         for name in units:
             if name in foreign:
                 path = os.path.join(self._directory, name)
-                raise ScheduleError(msg("{path} is there and was not made by this schedule: move it away", path=path))
+                raise ScheduleError(msg("{path} exists and was not made by this schedule: move it away", path=path))
         timers = [name for name in units if name.endswith(".timer")]
         obsolete = [name for name in own if name.endswith(".timer") and name not in units]
         return Change(own, dict(units), [name for name in timers if not self._is_running(name)], obsolete)

@@ -59,29 +59,29 @@ def check(jobs: Iterable[Job], context: Context, *, cron: bool) -> None:
     for job in jobs:
         _check_job(job, cron)
         if job.name in names:
-            raise ScheduleError(msg("Job {name} is there twice", name=job.name))
+            raise ScheduleError(msg("Job {name} is defined twice", name=job.name))
         names.add(job.name)
     texts = {"project": context.project, "command": context.command, "user": context.user}
     texts.update({f"argument {number}": text for number, text in enumerate(context.arguments, 1)})
     texts.update({f"environment {name}": value for name, value in context.environment.items()})
     for field, text in texts.items():
         if any(character < " " or character == "\x7f" for character in text):
-            raise ScheduleError(msg("The schedule's {what} holds a line break or a control character", what=field))
+            raise ScheduleError(msg("The schedule's {what} contains a line break or a control character", what=field))
     for name in context.environment:
         if not _ENVIRONMENT.fullmatch(name):
-            raise ScheduleError(msg("{name} is no name of an environment variable", name=name))
+            raise ScheduleError(msg("{name} is not a valid name of an environment variable", name=name))
 
 
 def _check_job(job: Job, cron: bool) -> None:
     if not _NAME.fullmatch(job.name):
         raise ScheduleError(
-            msg("{name} is no name of a job: lower case letters, digits and underscores", name=repr(job.name))
+            msg("{name} is not a valid job name: use lower case letters, digits and underscores", name=repr(job.name))
         )
     if job.on == INTERVAL:
         if cron and (job.every_s < 60 or job.every_s % 60 or 3600 % job.every_s):
             text = msg(
-                "Job {name}: cron can't run something every {every_s}: whole minutes that divide an hour, "
-                "or a timer of systemd",
+                "Job {name}: cron can't run a job every {every_s}: give whole minutes that divide an hour, or use"
+                " systemd timers",
                 name=job.name,
                 every_s=job.every_s,
             )
@@ -95,7 +95,7 @@ def _check_job(job: Job, cron: bool) -> None:
                 )
             )
     elif not _AT.fullmatch(job.at):
-        text = msg("Job {name}: {at} is no time of a day: give HH:MM, in quotes", name=job.name, at=repr(job.at))
+        text = msg("Job {name}: {at} is not a time of day: give HH:MM, in quotes", name=job.name, at=repr(job.at))
         raise ScheduleError(text)
 
 

@@ -112,17 +112,17 @@ def test_units_of_the_system_and_of_a_user() -> None:
 @pytest.mark.parametrize(
     ("jobs", "context", "cron", "problem"),
     [
-        ([DAILY._replace(at="9:00")], CONTEXT, False, "'9:00' is no time of a day"),
-        ([DAILY._replace(at="24:00")], CONTEXT, False, "'24:00' is no time of a day"),
-        ([DAILY, DAILY], CONTEXT, False, "daily is there twice"),
-        ([DAILY._replace(name="../x")], CONTEXT, False, "'../x' is no name of a job"),
+        ([DAILY._replace(at="9:00")], CONTEXT, False, "'9:00' is not a time of day"),
+        ([DAILY._replace(at="24:00")], CONTEXT, False, "'24:00' is not a time of day"),
+        ([DAILY, DAILY], CONTEXT, False, "daily is defined twice"),
+        ([DAILY._replace(name="../x")], CONTEXT, False, "'../x' is not a valid job name"),
         ([WATCH._replace(every_s=0)], CONTEXT, False, "not between 5 s and a day"),
-        ([WATCH._replace(every_s=15)], CONTEXT, True, "cron can't run something every 15"),
-        ([WATCH._replace(every_s=420)], CONTEXT, True, "cron can't run something every 420"),
-        ([DAILY], CONTEXT._replace(user="root\nExecStart=x"), False, "user holds a line break"),
-        ([DAILY], CONTEXT._replace(arguments=["a\nb"]), False, "argument 1 holds a line break"),
-        ([DAILY], CONTEXT._replace(environment={"A B": "x"}), False, "A B is no name of an environment variable"),
-        ([DAILY], CONTEXT._replace(environment={"A": "x\ny"}), False, "environment A holds a line break"),
+        ([WATCH._replace(every_s=15)], CONTEXT, True, "cron can't run a job every 15"),
+        ([WATCH._replace(every_s=420)], CONTEXT, True, "cron can't run a job every 420"),
+        ([DAILY], CONTEXT._replace(user="root\nExecStart=x"), False, "user contains a line break"),
+        ([DAILY], CONTEXT._replace(arguments=["a\nb"]), False, "argument 1 contains a line break"),
+        ([DAILY], CONTEXT._replace(environment={"A B": "x"}), False, "A B is not a valid name of an environment variable"),
+        ([DAILY], CONTEXT._replace(environment={"A": "x\ny"}), False, "environment A contains a line break"),
     ],
 )
 def test_what_cannot_be_scheduled(jobs: list[Job], context: Context, cron: bool, problem: str) -> None:
