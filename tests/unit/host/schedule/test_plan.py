@@ -121,7 +121,12 @@ def test_units_of_the_system_and_of_a_user() -> None:
         ([WATCH._replace(every_s=420)], CONTEXT, True, "cron can't run a job every 420"),
         ([DAILY], CONTEXT._replace(user="root\nExecStart=x"), False, "user contains a line break"),
         ([DAILY], CONTEXT._replace(arguments=["a\nb"]), False, "argument 1 contains a line break"),
-        ([DAILY], CONTEXT._replace(environment={"A B": "x"}), False, "A B is not a valid name of an environment variable"),
+        (
+            [DAILY],
+            CONTEXT._replace(environment={"A B": "x"}),
+            False,
+            "A B is not a valid name of an environment variable",
+        ),
         ([DAILY], CONTEXT._replace(environment={"A": "x\ny"}), False, "environment A contains a line break"),
     ],
 )
