@@ -16,7 +16,8 @@ export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export ANSIBLE_HOME ?= $(CURDIR)/.cache/ansible
 
 LAB_DATABASE ?= mysql
-SCENARIOS ?= emergency backup routines default mariadb
+# Those whose tests `make exhaust` has more of.
+EXHAUST_SCENARIOS ?= mariadb
 LAB := molecule/shared/lab.sh
 
 .PHONY: help
@@ -56,6 +57,10 @@ lint: $(STAMP) ## ruff, mypy, yamllint, ansible-lint, documentation up to date
 unit: $(STAMP) ## Unit tests
 	@$(BIN)/python -m pytest tests/unit -q -n 2
 
+.PHONY: coverage
+coverage: $(STAMP) ## Unit tests, and which lines and branches of the product they do not reach
+	@$(BIN)/python -m pytest tests/unit -q -n 2 --cov --cov-report=term
+
 .PHONY: newest
 newest: ## Lint and unit tests with the newest that the ranges allow, in .cache/newest
 	@tools/lock.sh .cache/newest/requirements
@@ -73,6 +78,12 @@ prometheus: $(STAMP) ## Service levels and rules against Prometheus itself, unpa
 .PHONY: molecule
 molecule: $(STAMP) ## Integration tests on real machines (SCENARIOS="default backup")
 	@tools/molecule.sh $(SCENARIOS)
+
+.PHONY: exhaust
+exhaust: $(STAMP) ## What takes long and seldom finds anything, before a release: large scales, examples nobody has tried
+	@$(BIN)/python -m pytest tests/unit -q -n 2 -m exhaust
+	@$(MAKE) explore
+	@PYTEST_ADDOPTS="-m exhaust" tools/molecule.sh $(EXHAUST_SCENARIOS)
 
 .PHONY: check
 check: lint unit ## What a push has to pass: lint, unit tests and the scenario default

@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
-# Integration tests on real machines: molecule.sh [SCENARIO...]   (emergency backup routines default mariadb)
+# Integration tests on real machines: molecule.sh [SCENARIO...]   (without any: all of them)
 # Each scenario has a container and ports of its own; what an interrupted run left of it is removed first. Two run side by
 # side (MOLECULE_JOBS=1: one after another, its output shown as it comes).
 # Fails when a test fails, when one is skipped, and when none ran.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 root=$PWD
-[ "$#" -gt 0 ] || set -- emergency backup routines default mariadb
+# The longest first, so that two side by side end at about the same time; `default` among them needs no prepared image,
+# which is made meanwhile.
+[ "$#" -gt 0 ] || set -- emergency default backup monitoring routines mariadb
 
 export PATH="$root/.venv/bin:$PATH"
 export ANSIBLE_HOME="${ANSIBLE_HOME:-$root/.cache/ansible}"
@@ -47,12 +49,13 @@ END
 
 # One scenario from nothing to nothing; its output goes where its caller says, its summary into a file.
 one() {
-  local scenario=$1 result="var/molecule/$1.xml" start=$SECONDS status=0 database tests word
+  local scenario=$1 result="var/molecule/$1.xml" start=$SECONDS status=0 settings tests word
   rm -f "$result"
   echo "== Scenario $scenario"
   # Beforehand, because Molecule shows a task's output only when the task has ended, and an image takes minutes.
-  database=$(sed -n 's/^ *LAB_DATABASE: *//p' "molecule/$scenario/molecule.yml")
-  LAB_NAME="orquestrador-test-$scenario" LAB_DATABASE=$database molecule/shared/lab.sh build || status=$?
+  settings=$(sed -nE 's/^ +(LAB_[A-Z_]+): *"?([a-z0-9]+)"?$/\1=\2/p' .config/molecule/config.yml "molecule/$scenario/molecule.yml")
+  # shellcheck disable=SC2086 # one word each; of two the scenario's, which comes last
+  env $settings LAB_NAME="orquestrador-test-$scenario" molecule/shared/lab.sh build || status=$?
   if [ "$status" -eq 0 ]; then molecule test -s "$scenario" || status=$?; fi
   tests=$(counts "$result") || status=$((status == 0 ? 1 : status))
   if [ "$status" -eq 0 ]; then word=ok; else word=FAILED; fi

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 import container
 import image
+import prepared
 import shell
 import vault
 from podman import Podman
@@ -26,15 +28,29 @@ ENVIRONMENT = """environment:
   LAB_BASE_IMAGE     start from this registry image rather than from mmdebstrap
   LAB_DEBIAN_MIRROR  archive for mmdebstrap (this machine's, where it runs Debian)
   LAB_DEBUG          1 gives the application its debug door, for tests (0)
+  LAB_PREPARED       1 starts from an image that this checkout's bootstrap has been run on; made when there is none (0)
   LAB_REPLACE        1 replaces a container that belongs to another checkout (0)
 """
 
 
-def up(settings: Settings, podman: Podman) -> None:
-    """Bring the lab up from whatever state it is in."""
+def build(settings: Settings, podman: Podman) -> str:
+    """The name of the image that the lab starts from, built if need be."""
     podman.configure()
     name = image.ensure(settings, podman)
+    if not settings.prepared:
+        return name
+    container.claim(settings, podman.inspect(settings.name))
+    return prepared.ensure(settings, podman, name, lambda: _up(replace(settings, prepared=False), podman, name))
+
+
+def up(settings: Settings, podman: Podman) -> None:
+    """Bring the lab up from whatever state it is in."""
+    _up(settings, podman, build(settings, podman))
+
+
+def _up(settings: Settings, podman: Podman, name: str) -> None:
     container.ensure_keys(settings)
+    container.write_access(settings)
     found = podman.inspect(settings.name)
     container.claim(settings, found)
     if found is not None:
@@ -51,6 +67,8 @@ def up(settings: Settings, podman: Podman) -> None:
     if found is None:
         shell.say(f"creating container {settings.name} ({settings.database})")
         container.create(settings, podman, name)
+        if settings.prepared:
+            container.renew_home(settings, podman)
     container.inject_keys(settings, podman)
     if not running:
         shell.say(f"starting {settings.name}")
@@ -61,7 +79,9 @@ def up(settings: Settings, podman: Podman) -> None:
     container.wait_until("ssh login", lambda: container.ssh_state(settings), timeout=30)
     version = container.record_database_version(settings, podman)
     shell.say(f"{settings.name} has booted: systemd, sshd and {version} answer")
-    if found is None or not container.recovered(settings, podman):
+    if settings.prepared:
+        container.wait_until("application", lambda: container.healthy(settings, podman), timeout=60)
+    elif found is None or not container.recovered(settings, podman):
         container.install_app(settings, podman)
     if vault.ensure(settings):
         shell.say(f"generated {settings.vault_file}")
@@ -146,8 +166,7 @@ def main() -> int:
             return status(settings, podman)
         with shell.lock(settings.state.with_name(settings.state.name + ".lock"), f"lab {settings.name}", timeout=1800):
             if args.action == "build":
-                podman.configure()
-                print(image.ensure(settings, podman))
+                print(build(settings, podman))
             else:
                 {"up": up, "down": down, "purge": purge}[args.action](settings, podman)
     except LabError as error:

@@ -7,6 +7,7 @@ import hashlib
 import io
 import os
 import re
+import string
 import subprocess
 import tarfile
 import time
@@ -25,7 +26,7 @@ APP_SOURCE = "/opt/app-src"
 INSTALLED = "/var/lib/orquestrador-lab/installed"
 LABELS = "orquestrador."
 PM2_UNIT = f"pm2-{ACCOUNT}.service"
-# hosts.yml and ssh_config are written by the integration tests, which know how they reach the lab.
+ACCESS = ("hosts.yml", "ssh_config")
 STATE_FILES = (
     "id_ed25519",
     "id_ed25519.pub",
@@ -35,8 +36,7 @@ STATE_FILES = (
     "vault-password",
     "install.log",
     "database-version",
-    "hosts.yml",
-    "ssh_config",
+    *ACCESS,
 )
 SKIPPED = {"node_modules", "dist", "logs", ".git", "__pycache__", "backups", "reports", ".env"}
 
@@ -91,6 +91,18 @@ def ensure_keys(settings: Settings) -> None:
         settings.known_hosts.write_text(line)
 
 
+def write_access(settings: Settings) -> None:
+    """Write how the lab is reached: an inventory, and a configuration of ssh for whoever does not use Ansible."""
+    for name in ACCESS:
+        template = string.Template((SHARED / "templates" / name).read_text(encoding="utf-8"))
+        text = template.substitute(
+            name=settings.name, ssh_port=settings.ssh_port, app_port=settings.app_port, state=settings.state
+        )
+        handle = os.open(settings.state / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+
+
 def host_key(settings: Settings) -> Path:
     """The host's own key, made here so that it is pinned before the first connection."""
     return settings.state / "host_ed25519"
@@ -131,6 +143,20 @@ def inject_keys(settings: Settings, podman: Podman) -> None:
     ]
     # Podman 4 makes root the owner whatever the archive says; sshd accepts that, given that the file can be read.
     podman.run("cp", "-a=true", "-", f"{settings.name}:/", stdin=_tar(files), timeout=60)
+
+
+def renew_home(settings: Settings, podman: Podman) -> None:
+    """Copy the account's home within the container that was created and not started yet.
+
+    A directory of an image can't be renamed by whoever runs on an overlay ("Invalid cross-device link"); one that was
+    made in the container can, as on any server.
+    """
+    home = podman.run("mount", settings.name).stdout.strip() + f"/home/{ACCOUNT}"
+    script = 'cp -a "$1" "$1.new" && rm -rf "$1" && mv "$1.new" "$1"'
+    try:
+        shell.run(shell.elevated(["sh", "-c", script, "sh", home]), timeout=120)
+    finally:
+        podman.run("umount", settings.name)
 
 
 def resumable(found: dict[str, Any]) -> bool:

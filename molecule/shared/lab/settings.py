@@ -35,6 +35,7 @@ class Settings:
     mirror: str | None
     debug: bool
     replace: bool
+    prepared: bool
 
     @property
     def key(self) -> Path:
@@ -75,9 +76,14 @@ def from_environment(env: Mapping[str, str] = os.environ) -> Settings:
         cache=Path(cache).absolute() if cache else PROJECT / ".cache" / "lab",
         base_image=env.get("LAB_BASE_IMAGE") or None,
         mirror=env.get("LAB_DEBIAN_MIRROR") or None,
-        debug=(env.get("LAB_DEBUG") or "0") not in ("0", "false", "no"),
-        replace=(env.get("LAB_REPLACE") or "0") not in ("0", "false", "no"),
+        debug=_flag(env, "LAB_DEBUG"),
+        replace=_flag(env, "LAB_REPLACE"),
+        prepared=_flag(env, "LAB_PREPARED"),
     )
+
+
+def _flag(env: Mapping[str, str], variable: str) -> bool:
+    return (env.get(variable) or "0") not in ("0", "false", "no")
 
 
 def _port(env: Mapping[str, str], variable: str, default: int) -> int:

@@ -42,10 +42,20 @@ def server() -> Iterator[str]:
         subprocess.run(_install(daemon, data, me), check=True, capture_output=True, timeout=120)
         with Path(f"{place}/log").open("wb") as log:
             running = subprocess.Popen(
-                [daemon, "--no-defaults", f"--datadir={data}", f"--socket={socket}", "--skip-networking",
-                 f"--user={me}", f"--pid-file={place}/pid", "--innodb-flush-log-at-trx-commit=0", "--loose-mysqlx=OFF"],
-                stdout=log, stderr=log,
-            )  # fmt: skip
+                [
+                    daemon,
+                    "--no-defaults",
+                    f"--datadir={data}",
+                    f"--socket={socket}",
+                    "--skip-networking",
+                    f"--user={me}",
+                    f"--pid-file={place}/pid",
+                    "--innodb-flush-log-at-trx-commit=0",
+                    "--loose-mysqlx=OFF",
+                ],
+                stdout=log,
+                stderr=log,
+            )
         try:
             for _ in range(600):
                 if Path(socket).exists():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.unit import children
 from tests.unit.fakes.loading import load
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -75,17 +75,9 @@ def test_charts_are_loaded_for_the_hosts_after_the_first(
 
 def test_a_worker_ends_with_the_process_that_controls_it() -> None:
     """Also when that is killed, and although it has a session of its own."""
-    script = """
-import os, sys, time
-from tests.unit.fakes.loading import load
-load("callback_plugins/preload.py").CallbackModule()
-if os.fork() == 0:
-    os.setsid()
-    print(os.getpid(), flush=True)
-    os.close(1)
-time.sleep(60)
-"""
-    with subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, text=True) as parent:
+    with subprocess.Popen(
+        children.command("worker_of_callback"), cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as parent:
         assert parent.stdout
         worker = int(parent.stdout.readline())
         parent.kill()

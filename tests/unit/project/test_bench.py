@@ -219,9 +219,13 @@ def test_command_that_fails_gives_its_last_words() -> None:
 
 def test_inventory_of_another_lab_is_the_standard_one_elsewhere(tmp_path: Path) -> None:
     settings = SimpleNamespace(
-        name="orquestrador-test-x", state=tmp_path, ssh_port=2299, app_port=3099, key=tmp_path / "key",
+        name="orquestrador-test-x",
+        state=tmp_path,
+        ssh_port=2299,
+        app_port=3099,
+        key=tmp_path / "key",
         known_hosts=tmp_path / "known",
-    )  # fmt: skip
+    )
     written: dict[str, Any] = yaml.safe_load(lab.written_inventory(settings).read_text())
     standard = yaml.safe_load((ROOT / "inventory/lab/hosts.yml").read_text())
     (wanted,) = standard["orquestrador"]["hosts"].values()

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.unit import children
+
 ROOT = Path(__file__).resolve().parents[3]
 PACKAGES = ("module_utils/orquestrador", "orquestrador_ops")
 MAX_MODULES = 16
@@ -62,36 +64,11 @@ def test_what_is_waited_for_loads_nothing_that_it_can_do_without(module: str, un
     assert done.stdout.strip() == "[]"
 
 
-CONCLUDE = """
-import json, sys
-from pathlib import Path
-from orquestrador_ops.core.host_results import ProbeResult
-from orquestrador_ops.core.settings import Settings
-from orquestrador_ops.runs import lifecycle
-told = json.loads(Path(sys.argv[1]).read_text())
-lifecycle.preload()
-before = set(sys.modules)
-run = lifecycle.open_run(procedure="daily", host="web-01", budget_s=300, operator="me", check_mode=False)
-probe = ProbeResult(told["snapshot"], told["verdict"], memory={})
-settings = Settings(Path(sys.argv[2]), None, "pt_BR", "UTC")
-assert lifecycle.conclude(run, probe, {}, settings).reports
-print(sorted(name for name in set(sys.modules) - before if name.startswith("orquestrador")))
-"""
-
-
 def test_what_is_preloaded_leaves_nothing_for_each_host_to_load(tmp_path: Path) -> None:
     """A worker that loads the history anew costs every host of a fleet what one process may pay for all."""
     told = ROOT / "tests" / "data" / "0.1.0" / "controller" / "reports" / "daily.json"
+    argv = children.command("conclude_run", told, tmp_path)
     # The first makes the tables, and loads for that what no other needs.
-    subprocess.run(
-        [sys.executable, "-c", CONCLUDE, told, tmp_path], cwd=ROOT, check=True, capture_output=True, timeout=60
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", CONCLUDE, told, tmp_path],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
+    subprocess.run(argv, cwd=ROOT, check=True, capture_output=True, timeout=60)
+    done = subprocess.run(argv, cwd=ROOT, check=True, capture_output=True, text=True, timeout=60)
     assert done.stdout.strip() == "[]"

@@ -93,22 +93,6 @@ def test_the_environment_of_these_tests_is_that_of_the_lock_file_or_of_the_newes
     assert set(found) - set(wanted) <= {"pip", "orquestrador-ops"}
 
 
-PYTHON = """#!/bin/sh
-# A Python of version $VERSION whose pip only writes down what it is asked.
-case "$*" in
-"-c import sys, ensurepip, venv;"*) echo "py$(echo "$VERSION" | tr -d .).txt" ;;
-"-c import pip") ;;
-"--version") echo "Python $VERSION" ;;
-"-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
-"-m pip --disable-pip-version-check list "*) printf 'ansible==1\\nLeft_Over==1\\n' ;;
-"-m pip --disable-pip-version-check install "*" -r "*) echo "$*" >>"$LOG"; exit "${INSTALLS:-0}" ;;
-"-m pip --disable-pip-version-check check") exit "${FITS:-0}" ;;
-"-m pip "*) echo "$*" >>"$LOG" ;;
-*) exit 64 ;;
-esac
-"""
-
-
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     project = tmp_path / "project"
@@ -119,7 +103,7 @@ def checkout(tmp_path: Path) -> Path:
     shutil.copytree(ROOT / "requirements", project / "requirements")
     (tmp_path / "bin").mkdir()
     for name in ("python3", *(f"python{version}" for version in PYTHONS)):
-        (tmp_path / "bin" / name).write_text(PYTHON)
+        shutil.copy(ROOT / "tests" / "unit" / "children" / "python.sh", tmp_path / "bin" / name)
         (tmp_path / "bin" / name).chmod(0o755)
     return project
 

@@ -14,8 +14,20 @@ import pytest
 from tests.unit.fakes.loading import load
 
 ROOT = Path(__file__).resolve().parents[3]
-PARTS = ("action_plugins", "ansible.cfg", "callback_plugins", "doc_fragments", "filter_plugins", "inventory", "library",
-         "module_utils", "orquestrador_ops", "playbooks", "pyproject.toml", "roles")  # fmt: skip
+PARTS = (
+    "action_plugins",
+    "ansible.cfg",
+    "callback_plugins",
+    "doc_fragments",
+    "filter_plugins",
+    "inventory",
+    "library",
+    "module_utils",
+    "orquestrador_ops",
+    "playbooks",
+    "pyproject.toml",
+    "roles",
+)
 # As ansible-playbook and ansible-doc, but the project's own installation is not to be found.
 PLAYBOOK, DOC = (
     "import sys; sys.meta_path[:] = [one for one in sys.meta_path if 'editable' not in str(one)];"

@@ -11,8 +11,24 @@ import yaml
 from jinja2 import ChainableUndefined, Environment
 
 ROOT = Path(__file__).resolve().parents[3]
-WRITERS = {"assemble", "blockinfile", "copy", "file", "get_url", "git", "lineinfile", "replace", "tempfile", "template",
-           "unarchive", "whole_file", "command", "shell", "script", "raw"}  # fmt: skip
+WRITERS = {
+    "assemble",
+    "blockinfile",
+    "copy",
+    "file",
+    "get_url",
+    "git",
+    "lineinfile",
+    "replace",
+    "tempfile",
+    "template",
+    "unarchive",
+    "whole_file",
+    "command",
+    "shell",
+    "script",
+    "raw",
+}
 # Unknown here: what the task is told by whoever includes it, and what only a run knows.
 ANYWHERE = "/home/flavio/anywhere"
 # Root looks first, and creates only what is missing where everything above is root's; looks PM2 up without running it.

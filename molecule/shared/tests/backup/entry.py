@@ -52,9 +52,17 @@ def entry(run_clean: Runner, state: Path, name: str, *args: str) -> Done:
     for arg in args:
         options += [arg] if arg.startswith("-") else ["-e", arg]
     run = run_clean(
-        PLAYBOOK, "-e", f"entry={name}", "-e", f"registers={REGISTERS[name]}", "-e", f"entry_result={kept}", *options,
-        state=state, timeout=180,
-    )  # fmt: skip
+        PLAYBOOK,
+        "-e",
+        f"entry={name}",
+        "-e",
+        f"registers={REGISTERS[name]}",
+        "-e",
+        f"entry_result={kept}",
+        *options,
+        state=state,
+        timeout=180,
+    )
     assert kept.exists(), run.output
     return Done(run, json.loads(kept.read_text()))
 

@@ -393,8 +393,10 @@ def test_a_killed_controller_leaves_nothing_half_done(
     run = Background(lambda: restore("-e", f"backup={proven['id']}", state=tmp_path))
     client = half_way(machine)
     pattern = f"ansible-playbook -i {machine.inventory} {RESTORE}"
-    controller = min(int(pid) for pid in subprocess.run(
-        ["pgrep", "-f", pattern], capture_output=True, text=True, check=True).stdout.split())  # fmt: skip
+    controller = min(
+        int(pid)
+        for pid in subprocess.run(["pgrep", "-f", pattern], capture_output=True, text=True, check=True).stdout.split()
+    )
     os.killpg(controller, signal.SIGKILL)
     assert run.result().rc == -signal.SIGKILL
     machine.sh(f"kill -CONT {client}", check=False)  # unless it was ended with the rest

@@ -39,8 +39,10 @@ def tree(machine: Machine) -> Iterator[None]:
     kept = "--exclude=./backups --exclude=./node_modules --exclude=./logs"
     machine.app(f"rm -rf /dev/shm/before; mkdir /dev/shm/before; tar -c {kept} . | tar -xp -C /dev/shm/before")
     yield
-    machine.app("{ chmod -R u+w hard 2>/dev/null || true; }; rm -rf hard many busy blob new .restore-*;"
-                " tar -c -C /dev/shm/before . | tar -xp; rm -rf /dev/shm/before")  # fmt: skip
+    machine.app(
+        "{ chmod -R u+w hard 2>/dev/null || true; }; rm -rf hard many busy blob new .restore-*;"
+        " tar -c -C /dev/shm/before . | tar -xp; rm -rf /dev/shm/before"
+    )
 
 
 def contents(machine: Machine) -> list[str]:
@@ -94,8 +96,9 @@ def test_backup_holds_everything_but_what_is_left_out(machine: Machine, run: Ent
     # Unpacked by GNU tar with the inventory's key and compared by diff: nothing of ours takes part.
     machine.sh("mkdir -m 700 /dev/shm/unpacked; chown flavio /dev/shm/unpacked")
     try:
-        machine.out(f"age -d -i - {CODE}/{data} | zstd -dc | tar -x -p -C /dev/shm/unpacked", user=USER,
-                    stdin=identity + "\n")  # fmt: skip
+        machine.out(
+            f"age -d -i - {CODE}/{data} | zstd -dc | tar -x -p -C /dev/shm/unpacked", user=USER, stdin=identity + "\n"
+        )
         differs = machine.app("rm hard/fifo; diff -r --no-dereference /dev/shm/unpacked . || true").splitlines()
         assert differs == [f"Only in .: {name}" for name in KEPT]
         assert machine.out("stat -c %a '/dev/shm/unpacked/hard/ spaces ' /dev/shm/unpacked/.env").split() == [
@@ -130,8 +133,10 @@ def test_without_the_key_the_backup_is_made_and_stays_unproven(machine: Machine,
 
 
 def test_a_file_that_changes_while_it_is_read_is_named(machine: Machine, run: Entry) -> None:
-    machine.sh(f"nohup sh -c 'while :; do echo line >> {WEBAPP}/busy; done' >/dev/null 2>&1 & echo $! > /run/busy.pid",
-               user="root")  # fmt: skip
+    machine.sh(
+        f"nohup sh -c 'while :; do echo line >> {WEBAPP}/busy; done' >/dev/null 2>&1 & echo $! > /run/busy.pid",
+        user="root",
+    )
     try:
         done = run("code")
     finally:
@@ -231,8 +236,10 @@ def test_restore_brings_back_what_was_and_its_safety_backup_what_is(machine: Mac
     assert run("code").ok
     kept = machine.app(f"stat -c '%n %i' . {' '.join(KEPT)}")
     pids = machine.pids()
-    machine.app("chmod u+w 'hard/ spaces '; rm -rf hard/logs package.json; echo broken > .env; chmod 644 .env;"
-                " mkdir -p new/deep; echo n > new/deep/file; rm -r src; echo file > src")  # fmt: skip
+    machine.app(
+        "chmod u+w 'hard/ spaces '; rm -rf hard/logs package.json; echo broken > .env; chmod 644 .env;"
+        " mkdir -p new/deep; echo n > new/deep/file; rm -r src; echo file > src"
+    )
     broken = contents(machine)
     assert broken != good
 

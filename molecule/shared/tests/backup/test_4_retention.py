@@ -49,8 +49,9 @@ def made(machine: Machine, run: Entry) -> Iterator[str]:
 
 def clone(machine: Machine, source: str, *ages: str) -> list[str]:
     quoted = " ".join(ages)
-    return machine.out(f"cat > /tmp/clone.py; python3 /tmp/clone.py {CODE} {source} {quoted}; rm /tmp/clone.py",
-                       user=USER, stdin=CLONE).split()  # fmt: skip
+    return machine.out(
+        f"cat > /tmp/clone.py; python3 /tmp/clone.py {CODE} {source} {quoted}; rm /tmp/clone.py", user=USER, stdin=CLONE
+    ).split()
 
 
 def ids(machine: Machine) -> set[str]:

@@ -337,7 +337,14 @@ def broken(request: pytest.FixtureRequest, machine: Machine) -> Iterator[Breakag
         machine.settle()
 
 
-@pytest.mark.parametrize("broken", BREAKAGES, indirect=True, ids=lambda breakage: breakage.id)
+def _of_database(breakage: Breakage) -> bool:
+    return "database" in breakage.id or any(check.startswith("mysql.") for check in breakage.expect)
+
+
+CASES = [pytest.param(one, id=one.id, marks=() if _of_database(one) else pytest.mark.any_database) for one in BREAKAGES]
+
+
+@pytest.mark.parametrize("broken", CASES, indirect=True)
 def test_daily_names_what_is_broken(broken: Breakage, daily: Runner, machine: Machine) -> None:
     daemons = machine.daemons()
     run = daily(*broken.args)
@@ -394,6 +401,7 @@ def _log(machine: Machine, times: int = 1) -> None:
     machine.sh(f"cat >> {ERROR_LOG}", user=USER, stdin=EVENTS.format(now=now) * times)
 
 
+@pytest.mark.any_database
 def test_errors_in_the_log_count_as_events_and_once(daily: Runner, machine: Machine) -> None:
     daily()
     _log(machine)
@@ -420,6 +428,7 @@ def test_errors_in_the_log_count_as_events_and_once(daily: Runner, machine: Mach
     assert [(item["count"], item["new"]) for item in many.snapshot["logs"]["fingerprints"]] == [(5, False), (5, False)]
 
 
+@pytest.mark.any_database
 def test_restart_since_the_last_run_is_told(daily: Runner, machine: Machine) -> None:
     assert daily().rc == 0
     machine.debug("crash")
@@ -434,6 +443,7 @@ def test_restart_since_the_last_run_is_told(daily: Runner, machine: Machine) -> 
     assert "Simulated uncaught exception" in run.output
 
 
+@pytest.mark.any_database
 def test_secret_in_the_log_stays_on_the_host(daily: Runner, machine: Machine, forbidden: dict[str, str]) -> None:
     """An application that logs its own configuration: ``run_clean`` looks for every secret in what is left here."""
     script = (
@@ -461,6 +471,7 @@ def cluster(machine: Machine) -> Iterator[Machine]:
     machine.settle()
 
 
+@pytest.mark.any_database
 def test_cluster_is_judged_by_all_its_instances(cluster: Machine, daily: Runner) -> None:
     whole = daily()
     assert whole.rc == 0, whole.output

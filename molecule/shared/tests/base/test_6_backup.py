@@ -34,8 +34,8 @@ def listing(machine: Machine, directory: str = BACKUPS) -> set[str]:
 def note(run: Run) -> str:
     """What the record says of the backup."""
     assert run.report, run.output
-    said = run.report["record"]["steps"][1]["note"]  # after the lease
-    return json.dumps(said)
+    notes = run.report["record"]["steps"][1]["note"]  # after the lease
+    return "; ".join(note["text"].format(**note["args"]) for note in (notes if isinstance(notes, list) else [notes]))
 
 
 @contextlib.contextmanager

@@ -1,4 +1,4 @@
-"""Fixtures that tests of emergencies share: the procedures, what must not be touched, and the way back to health."""
+"""Fixtures that tests of emergencies share: the procedures, and what must not be touched."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from faults import Faults
+from full_disk import disk  # noqa: F401 - a fixture
 from machine import PM2_HOME, USER, WEBAPP, Machine, Run, Runner
+from mending import faults, mended  # noqa: F401 - fixtures
 from records import Emergency, Untouched
 
 # Everything that an emergency must leave alone unless a test says otherwise, by name.
@@ -24,20 +25,6 @@ _FACTS = {
     " -o -printf '%p %y %m %u:%g %s %T@ %l\\n' | sort",
     "lease": f"ls /home/{USER}/.local/state/orquestrador-ops/ | grep -v -e emergencies -e heap -e '.lock' || true",
 }
-
-
-@pytest.fixture(scope="session")
-def faults(machine: Machine) -> Iterator[Faults]:
-    """Ways to break the machine, and the one way to mend all of them."""
-    found = Faults(machine)
-    yield found
-    found.mend()
-
-
-@pytest.fixture(autouse=True)
-def mended(faults: Faults) -> None:
-    """Every test begins on a machine that is well, with nothing counted and nothing logged."""
-    faults.mend()
 
 
 @pytest.fixture

@@ -95,18 +95,18 @@ class Database:
         script = f"printf '%s' {shlex.quote(f'{sql}; SELECT SLEEP({seconds});')} | mysql {DATABASE}"
         self.machine.out(f"systemd-run --quiet --collect --unit=test-{name} bash -c {shlex.quote(script)}")
         self.machine.wait(
-            f"the session {name}", lambda: self.machine.sql(
-                "SELECT 1 FROM performance_schema.processlist WHERE STATE = 'User sleep'"
-            )
-        )  # fmt: skip
+            f"the session {name}",
+            lambda: self.machine.sql("SELECT 1 FROM performance_schema.processlist WHERE STATE = 'User sleep'"),
+        )
 
     def take_connections(self, count: int) -> None:
         """A program of somebody else opens sessions and does nothing with them."""
         password = secrets.token_hex(12)
         self.machine.sql(f"CREATE USER {STRANGER}@localhost IDENTIFIED WITH caching_sha2_password BY '{password}'")
-        self.machine.out("install -m 600 /dev/stdin /root/stranger.cnf", stdin=(
-            f"[client]\nuser={STRANGER}\npassword={password}\nsocket=/run/mysqld/mysqld.sock\n"
-        ))  # fmt: skip
+        self.machine.out(
+            "install -m 600 /dev/stdin /root/stranger.cnf",
+            stdin=(f"[client]\nuser={STRANGER}\npassword={password}\nsocket=/run/mysqld/mysqld.sock\n"),
+        )
         program = (
             "import pymysql, time\n"
             f"held = [pymysql.connect(read_default_file='/root/stranger.cnf') for _ in range({count})]\n"
@@ -150,9 +150,11 @@ class Database:
     def rotate_password(self) -> str:
         """The account gets another password, and its sessions end; the application is told nothing."""
         fresh = secrets.token_hex(20)
-        self.machine.sql("\n".join(
-            f"ALTER USER orquestrador@'{host}' IDENTIFIED BY '{fresh}';" for host in ("localhost", "127.0.0.1")
-        ))  # fmt: skip
+        self.machine.sql(
+            "\n".join(
+                f"ALTER USER orquestrador@'{host}' IDENTIFIED BY '{fresh}';" for host in ("localhost", "127.0.0.1")
+            )
+        )
         self.end_sessions()
         return fresh
 
@@ -179,9 +181,11 @@ class Database:
     def crash_table(self) -> None:
         """A MyISAM table whose index file lost its end, and an application's error that names it."""
         machine = self.machine
-        machine.sql(f"CREATE TABLE {DATABASE}.brittle (id INT PRIMARY KEY, text VARCHAR(200)) ENGINE=MyISAM;"
-                    f" INSERT INTO {DATABASE}.brittle SELECT id, REPEAT('x', 100) FROM {DATABASE}.message;"
-                    f" FLUSH TABLES {DATABASE}.brittle")  # fmt: skip
+        machine.sql(
+            f"CREATE TABLE {DATABASE}.brittle (id INT PRIMARY KEY, text VARCHAR(200)) ENGINE=MyISAM;"
+            f" INSERT INTO {DATABASE}.brittle SELECT id, REPEAT('x', 100) FROM {DATABASE}.message;"
+            f" FLUSH TABLES {DATABASE}.brittle"
+        )
         machine.out(f"truncate -s 2048 /var/lib/mysql/{DATABASE}/brittle.MYI")
         said = machine.sh(f"mysql {DATABASE} -e 'SELECT * FROM brittle WHERE id = 9' 2>&1", check=False).stdout.strip()
         assert "brittle" in said, said
@@ -207,6 +211,8 @@ class Database:
     def mend(self) -> None:
         self.machine.out(_AS_IT_WAS, timeout=90)
         password = self.machine.out("sed -n 's/^DB_PASSWORD=//p' /root/kept/.env")
-        self.machine.sql("\n".join(
-            f"ALTER USER orquestrador@'{host}' IDENTIFIED BY '{password}';" for host in ("localhost", "127.0.0.1")
-        ))  # fmt: skip
+        self.machine.sql(
+            "\n".join(
+                f"ALTER USER orquestrador@'{host}' IDENTIFIED BY '{password}';" for host in ("localhost", "127.0.0.1")
+            )
+        )

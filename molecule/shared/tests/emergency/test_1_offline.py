@@ -62,7 +62,10 @@ FAULTS = (
     Fault("stopped", Faults.stop, "stopped", ("restart",)),
     Fault("deleted", Faults.delete, "deleted", ("start_anew",)),
     Fault(
-        "deleted_without_ecosystem", _deleted_without_ecosystem, "deleted", ("start_anew", "resurrect"),
+        "deleted_without_ecosystem",
+        _deleted_without_ecosystem,
+        "deleted",
+        ("start_anew", "resurrect"),
         but=("app", "files"),
     ),
     Fault("errored", _errored, "errored", ("restart",), but=("app", "files")),
@@ -75,10 +78,8 @@ FAULTS = (
         "unit_disabled", lambda faults: faults.stop_unit(disable=True), "rebooted", ("daemon",), but=("app", "daemon")
     ),
     Fault("orphaned", _orphaned, "rebooted", ("daemon",), but=("app", "daemon", "saved")),
-    Fault(
-        "no_saved_list", _without_saved_list, "rebooted", ("daemon", "start_anew"), but=("app", "daemon", "saved")
-    ),
-)  # fmt: skip
+    Fault("no_saved_list", _without_saved_list, "rebooted", ("daemon", "start_anew"), but=("app", "daemon", "saved")),
+)
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.id)
@@ -386,15 +387,22 @@ def _guard_and_worker(machine: Machine) -> tuple[int, int]:
 
 def _start(machine: Machine, state: Path, *args: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        ["ansible-playbook", "-i", str(machine.inventory), "playbooks/emergency/offline.yml", *args,
-         "--vault-password-file", str(machine.state / "vault-password")],
+        [
+            "ansible-playbook",
+            "-i",
+            str(machine.inventory),
+            "playbooks/emergency/offline.yml",
+            *args,
+            "--vault-password-file",
+            str(machine.state / "vault-password"),
+        ],
         cwd=PROJECT,
         env={**os.environ, "ANSIBLE_CONFIG": str(PROJECT / "ansible.cfg"), "OPS_STATE_DIR": str(state)},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,
-    )  # fmt: skip
+    )
 
 
 def _run_id(run: Run) -> str:

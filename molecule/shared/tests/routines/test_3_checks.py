@@ -145,8 +145,7 @@ def test_outdated_packages_are_a_fact_that_is_kept(
 def test_npm_that_could_not_look_is_unknown_and_never_up_to_date(
     machine: Machine, checks: Checks, project: str, registry: Registry
 ) -> None:
-    machine.sh(f"mkdir -p bare empty; cp {project}/package.json bare/".replace("bare", f"{PLACE}/bare")
-               .replace("empty", f"{PLACE}/empty"), user=USER)  # fmt: skip
+    machine.sh(f"mkdir -p {PLACE}/bare {PLACE}/empty; cp {project}/package.json {PLACE}/bare/", user=USER)
     cases = {
         "no npm": ({"app_npm_command": "npm-is-not-here"}, "npm-is-not-here is not there"),
         "no network": ({"app_npm_registry": "http://127.0.0.1:9/"}, "ECONNREFUSED"),
@@ -255,13 +254,16 @@ def test_a_repository_is_compared_and_not_touched(machine: Machine, checks: Chec
     before = machine.out(f"find {PLACE}/git -printf '%p %s %T@ %A@\\n' | grep -v /objects/ | sed 's/ [^ ]*$//' | sort")
     expected = {
         "clean": ("ok", "Everything is committed and pushed"),
-        "dirty": ("warn", "2 files with changes that are not committed; 1 files or directories that git does not know; "
-                          "1 commits that were not pushed"),
+        "dirty": (
+            "warn",
+            "2 files with changes that are not committed; 1 files or directories that git does not know; "
+            "1 commits that were not pushed",
+        ),
         "detached": ("warn", "detached HEAD at"),
         "alone": ("warn", "1 commits that were not pushed; The branch lonely has no upstream"),
         "plain": ("warn", "is not a git repository"),
         "foreign": ("unknown", "belongs to root"),
-    }  # fmt: skip
+    }
     cases: dict[str, dict[str, Any]] = {name: {"app_dir": f"{PLACE}/git/{name}"} for name in expected}
     cases["no git"] = {"app_dir": f"{PLACE}/git/clean", "app_git_command": "git-is-not-here"}
     expected["no git"] = ("unknown", "git-is-not-here can't be run")
@@ -328,13 +330,16 @@ def test_check_mode_changes_nothing(
     results = checks.several(
         [
             ("outdated", "outdated", {"app_dir": project, "app_npm_registry": registry("clean")}),
-            ("audit", "audit", {"app_dir": project, "app_npm_registry": registry("critical"),
-                                "approve_audit_fix": True}),
+            (
+                "audit",
+                "audit",
+                {"app_dir": project, "app_npm_registry": registry("critical"), "approve_audit_fix": True},
+            ),
             ("git", "git", {}),
             ("optimize", "optimize", {**tables, "mysql_optimize_tables": [FRAGMENTED]}),
         ],
         "--check",
-    )  # fmt: skip
+    )
     assert_same(before, machine.fingerprint())
     assert worn_file(machine) == size
     assert results["outdated"]["changed"]

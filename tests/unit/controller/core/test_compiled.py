@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from orquestrador_ops.core import compiled, i18n
+from tests.unit import children
 
 ROOT = Path(__file__).resolve().parents[4]
 WORD = "HEALTHY"
@@ -133,30 +134,21 @@ def test_two_checkouts_can_share_a_state_directory_and_nothing_piles_up(po: Path
 
 
 def test_many_processes_at_once_all_read_a_whole_one(po: Path, state: Path) -> None:
-    code = f"""
-from pathlib import Path
-from orquestrador_ops.core import compiled
-for _ in range(3):
-    assert compiled.translations(Path({str(po)!r}), Path({str(state)!r})).gettext("{WORD}") == "SAUDÁVEL"
-"""
+    argv = children.command("read_catalog", po, state, WORD, 3)
     running = [
-        subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stderr=subprocess.PIPE, text=True) for _ in range(6)
+        subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8")
+        for _ in range(6)
     ]
-    assert [(child.communicate(timeout=60)[1], child.returncode) for child in running] == [("", 0)] * 6
+    told = [(*child.communicate(timeout=60), child.returncode) for child in running]
+    assert {(said.split()[0], errors, code) for said, errors, code in told} == {("SAUDÁVEL", "", 0)}
     assert len(kept(state)) == 1
 
 
 def test_babel_is_imported_only_to_compile(po: Path, state: Path) -> None:
-    code = f"""
-import sys
-from pathlib import Path
-from orquestrador_ops.core import compiled; from orquestrador_ops.core import i18n
-compiled.translations(Path({str(po)!r}), Path({str(state)!r}))
-print("babel" in sys.modules)
-"""
+    argv = children.command("read_catalog", po, state, WORD, 1)
 
     def imported() -> str:
-        return subprocess.check_output([sys.executable, "-c", code], cwd=ROOT, text=True, timeout=60).strip()
+        return subprocess.check_output(argv, cwd=ROOT, encoding="utf-8", timeout=60).split()[1]
 
     assert [imported(), imported()] == ["True", "False"]
 
@@ -192,11 +184,11 @@ def test_a_wheel_carries_the_catalogs_that_it_reads(tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "site")
     assert len(list((tmp_path / "site").rglob("*.mo"))) == 2  # of today's messages and of former ones
-    code = f"""
-from pathlib import Path
-from orquestrador_ops.core import compiled; from orquestrador_ops.core import i18n
-compiled.compile_po = None
-print(compiled.translations(i18n.po_path("pt_BR"), None).gettext("{WORD}"), i18n.LOCALE_DIR)
-"""
-    said = subprocess.check_output([sys.executable, "-c", code], cwd=tmp_path / "site", encoding="utf-8", timeout=60)
+    said = subprocess.check_output(
+        [sys.executable, children.ROOT / "tests/unit/children/read_shipped.py", WORD],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path / "site")},
+        encoding="utf-8",
+        timeout=60,
+    )
     assert said.split() == ["SAUDÁVEL", str(tmp_path / "site" / "orquestrador_ops" / "core" / "locale")]

@@ -11,7 +11,6 @@ import signal
 import sqlite3
 import stat
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -31,6 +30,7 @@ from orquestrador_ops.sla.data import store as stores
 from orquestrador_ops.watch import cycle as watch_cycle
 from orquestrador_ops.watch import decisions as watch
 from orquestrador_ops.watch import store as watch_store
+from tests.unit import children
 from tests.unit.controller.sla.data.test_blocks import look
 from tests.unit.controller.sla.filled import DAY, MONDAY
 
@@ -333,38 +333,6 @@ def test_opening_without_anything_waiting_is_quick(tmp_path: Path) -> None:
     assert not spool.path_of(tmp_path).exists()
 
 
-_FULL_DISK = """
-import os, sys
-from pathlib import Path
-from orquestrador_ops.history.access import open_history
-from tests.unit.controller.history.test_spool import MONDAY, kept_in, record, seen
-place = Path(sys.argv[1])
-kept = kept_in(place)
-record(kept, {"web": seen(MONDAY)})
-with (place / "filler").open("wb", buffering=0) as filler:
-    try:
-        while True:
-            filler.write(bytes(4096))
-    except OSError:
-        pass
-assert os.statvfs(place).f_bavail == 0
-problems = []
-for number in range(1, 400):
-    try:
-        record(kept, {f"h{host}": seen(MONDAY + 60 * number) for host in range(20)})
-    except OSError as error:
-        problems.append(str(error))
-        if len(problems) == 20:
-            break
-print(problems[-1])
-(place / "filler").unlink()
-with open_history(kept.state_dir) as store:
-    found = [len(store.samples(f"h{host}")) for host in range(20)]
-assert found == [number] * 20, (number, found)
-print("all", number)
-"""
-
-
 def test_disk_that_is_full_keeps_what_was_seen(tmp_path: Path) -> None:
     place = tmp_path / "disk"
     place.mkdir()
@@ -372,8 +340,8 @@ def test_disk_that_is_full_keeps_what_was_seen(tmp_path: Path) -> None:
     own = ["unshare", "--mount", "--map-root-user", "sh", "-c", mount, "sh"]
     if shutil.which("unshare") is None or subprocess.run([*own, "true"], capture_output=True, check=False).returncode:
         pytest.skip("no file system of one's own can be mounted here")
-    argv = [*own, sys.executable, "-c", _FULL_DISK, str(place)]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False, cwd=Path(__file__).parents[4])
+    argv = [*own, *children.command("fill_disk", place)]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False, cwd=children.ROOT)
     assert done.returncode == 0, done.stderr
     problem, told = done.stdout.splitlines()
     assert "the disk is full" in problem

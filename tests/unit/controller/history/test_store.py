@@ -28,6 +28,7 @@ from orquestrador_ops.history import baseline as memory
 from orquestrador_ops.history.access import open_history
 from orquestrador_ops.history.rows import moved_on
 from orquestrador_ops.history.store import History
+from tests.unit import children
 from tests.unit.fakes.records import planned_restarts, record_planned_restart, record_sample
 
 PACKAGE = Path(orquestrador_ops.__file__).parent
@@ -419,15 +420,8 @@ def test_damaged_copy_falls_back_to_the_history(tmp_path: Path, monkeypatch: pyt
 
 def test_copy_serves_without_the_database_library(tmp_path: Path) -> None:
     remember(tmp_path, None, "h", "daily", {"n": 1})
-    script = (
-        "import sys, pathlib, json; from orquestrador_ops.core import i18n; "
-        "from orquestrador_ops.history import access;"
-        "from orquestrador_ops.procedures import outcome; from orquestrador_ops.reports import checklist, view;"
-        "print(json.dumps(access.recall(pathlib.Path(sys.argv[1]), None, 'h', 'daily')));"
-        "print(sorted({'sqlalchemy', 'alembic', 'babel', 'jinja2', 'rich'} & set(sys.modules)))"
-    )
     done = subprocess.run(
-        [sys.executable, "-c", script, str(tmp_path)],
+        children.command("recall_copy", tmp_path),
         cwd=PACKAGE.parent,
         env={**os.environ, "LC_ALL": "C"},
         capture_output=True,

@@ -8,7 +8,6 @@ import pwd
 import re
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -21,28 +20,11 @@ import yaml
 from orquestrador.core.messages import plain
 from orquestrador.lease import keeper as lease_keeper
 from orquestrador.lease import lease_file as lease
+from tests.unit import children
 from tests.unit.fakes.loading import load
 
 ROOT = Path(__file__).resolve().parents[4]
 ME = pwd.getpwuid(os.geteuid()).pw_name
-# A module as those of the library are, without Ansible: what it prints last is why it ended.
-MODULE = """
-import sys, time
-from orquestrador.lease import lease_file as lease; from orquestrador.lease import keeper as lease_keeper
-from orquestrador.system.pipeline import end_on_signals
-path, run_id, ttl_s, user = sys.argv[1:5]
-end_on_signals()
-try:
-    with lease_keeper.kept({"path": path, "run_id": run_id, "ttl_s": float(ttl_s), "user": user}):
-        try:
-            print("begun", flush=True)
-            time.sleep(60)
-        finally:
-            open(path + ".unwound", "w").close()
-except lease.LeaseError as error:
-    print(error.message["text"], flush=True)
-    sys.exit(3)
-"""
 
 
 def take(path: Path, run_id: str = "mine", ttl_s: float = 60.0, **more: Any) -> None:
@@ -75,7 +57,7 @@ def wait_for(what: Callable[[], Any], seconds: float = 15.0) -> None:
 @contextmanager
 def module(path: Path, ttl_s: float) -> Iterator[subprocess.Popen[str]]:
     """A module at work."""
-    argv = [sys.executable, "-c", MODULE, str(path), "mine", str(ttl_s), ME]
+    argv = children.command("module_under_lease", path, "mine", ttl_s, ME)
     with subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         try:
             yield process
@@ -165,7 +147,7 @@ def test_a_module_that_is_killed_leaves_a_lease_that_ends_by_itself(tmp_path: Pa
     with module(path, 1.0) as process:
         assert process.stdout
         assert process.stdout.readline() == "begun\n"
-        before = children(process.pid)
+        before = children_of(process.pid)
         process.kill()
         process.wait(5)
         wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in before))
@@ -180,16 +162,16 @@ def test_who_asks_all_of_a_run_to_end_does_not_end_what_renews(tmp_path: Path) -
     with module(path, 60) as process:
         assert process.stdout
         assert process.stdout.readline() == "begun\n"
-        (pid,) = children(process.pid)
+        (pid,) = children_of(process.pid)
         os.kill(pid, signal.SIGTERM)
         os.kill(pid, signal.SIGHUP)
-        assert children(process.pid) == [pid]
+        assert children_of(process.pid) == [pid]
         os.kill(pid, signal.SIGKILL)
         assert "not renewed any more" in process.stdout.readline()
         assert process.wait(15) == 3
 
 
-def children(pid: int) -> list[int]:
+def children_of(pid: int) -> list[int]:
     return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
@@ -203,7 +185,7 @@ def test_nothing_of_roots_is_left_to_what_renews(tmp_path: Path) -> None:
         for one in (path.parent, path, Path(f"{path}.lock")):
             os.chown(one, nobody.pw_uid, nobody.pw_gid)
         with lease_keeper.kept({**options(path), "user": "nobody"}):
-            ours = children(os.getpid())
+            ours = children_of(os.getpid())
             status = [Path(f"/proc/{pid}/status").read_text() for pid in ours]
             assert [re.search(r"^Uid:\t(.*)$", one, re.M)[1].split() for one in status if "Uid" in one] == [  # type: ignore[index]
                 [str(nobody.pw_uid)] * 4

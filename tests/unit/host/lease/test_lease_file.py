@@ -9,7 +9,6 @@ import os
 import signal
 import stat
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from hypothesis import strategies as st
 
 from orquestrador.core.messages import plain
 from orquestrador.lease import lease_file as lease
+from tests.unit import children
 
 ROOT = Path(__file__).resolve().parents[4]
 BOOT = "11111111-2222-3333-4444-555555555555"
@@ -393,21 +393,6 @@ def test_a_full_disk_is_one_line_and_leaves_what_was(
     assert take(path, host, "run-2")["note"]
 
 
-PREAMBLE = """
-import sys
-sys.path.insert(0, ".")
-from orquestrador.lease import lease_file as lease
-from orquestrador.core.messages import plain
-path, run_id = sys.argv[1], sys.argv[2]
-wanted = lease.request(run_id=run_id, owner="ana@one", procedure="backup", ttl_s=float(sys.argv[3]))
-def take():
-    try:
-        return "got " + str(lease.acquire(path, wanted)["note"])
-    except lease.LeaseError as error:
-        return "refused " + plain(error.message)
-"""
-
-
 def test_content_and_directory_are_synced(path: Path, host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
     kinds: list[bool] = []
     fsync = os.fsync
@@ -425,9 +410,8 @@ def test_content_and_directory_are_synced(path: Path, host: Host, monkeypatch: p
 
 def as_nobody(path: Path) -> str:
     """What taking the lease says to a user without root's power to write everywhere."""
-    drop = "import os\nif os.geteuid() == 0: os.setgid(65534); os.setuid(65534)\nprint(take())"
     return subprocess.run(
-        [sys.executable, "-c", PREAMBLE + drop, str(path), "run-1", "60"],
+        children.command("take_lease", "as-nobody", path, "run-1", 60),
         capture_output=True,
         text=True,
         timeout=30,
@@ -518,14 +502,17 @@ def test_a_lock_file_that_was_removed_meanwhile_does_not_count(
 # Real processes.
 
 
-def processes(script: str, count: int, path: Path, ttl_s: float) -> list[subprocess.Popen[str]]:
+def processes(how: str, count: int, path: Path, ttl_s: float) -> list[subprocess.Popen[str]]:
     return [
         subprocess.Popen(
-            [sys.executable, "-c", PREAMBLE + script, str(path), f"run-{number}", str(ttl_s)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT,
+            children.command("take_lease", how, path, f"run-{number}", ttl_s),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
         )
         for number in range(count)
-    ]  # fmt: skip
+    ]
 
 
 def line(process: subprocess.Popen[str]) -> str:
@@ -539,13 +526,14 @@ def end(running: list[subprocess.Popen[str]]) -> None:
         process.communicate(timeout=10)
 
 
+@pytest.mark.parametrize("count", [20, pytest.param(150, marks=pytest.mark.exhaust)])
 @pytest.mark.parametrize("before", ["free", "expired", "damaged"])
-def test_of_twenty_processes_exactly_one_wins(path: Path, before: str) -> None:
+def test_of_many_processes_exactly_one_wins(path: Path, before: str, count: int) -> None:
     if before != "free":
         lease.acquire(str(path), wanted("run-old", ttl_s=1), clock=lambda: lease.Moment(WALL, 1.0, BOOT))
     if before == "damaged":
         path.write_text("{")
-    running = processes('print("ready", flush=True); sys.stdin.readline(); print(take(), flush=True)', 20, path, 60)
+    running = processes("when-told", count, path, 60)
     try:
         assert {line(process) for process in running} == {"ready"}
         for process in running:  # all of them wait for this
@@ -563,7 +551,7 @@ def test_of_twenty_processes_exactly_one_wins(path: Path, before: str) -> None:
 
 
 def test_a_holder_that_is_killed_blocks_for_its_lease_and_no_longer(path: Path) -> None:
-    (holder,) = processes("print(take(), flush=True); sys.stdin.readline()", 1, path, 2)
+    (holder,) = processes("and-stay", 1, path, 2)
     try:
         assert line(holder) == "got None"
         taken_at = time.monotonic()

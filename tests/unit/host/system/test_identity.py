@@ -8,7 +8,6 @@ import os
 import pwd
 import re
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -17,123 +16,9 @@ import pytest
 
 from orquestrador.core.errors import OperatorError
 from orquestrador.system.identity import Owner
+from tests.unit import children
 
 PROJECT = Path(__file__).resolve().parents[4]
-SCRIPT = """
-import json, os, stat, subprocess, sys, tempfile, time
-from orquestrador.app import reload as pm2_reload
-from orquestrador.backup import switch as backup_switch
-from orquestrador.system import command as runner
-from orquestrador.system import long_command
-from orquestrador.system.isolate import apart
-from orquestrador.system.pipeline import Pipeline
-from orquestrador.system.identity import Owner
-
-owner = Owner("nobody")
-ids = ["cat", "/proc/self/status"]
-os.setgroups([0, 4])
-
-def users(status):
-    lines = [line.split() for line in status.splitlines()]
-    return {line[0][:-1]: line[1:] for line in lines if line and line[0] in ("Uid:", "Gid:", "Groups:")}
-
-def status():
-    with open("/proc/self/status") as file:
-        return file.read()
-
-def piped():
-    with Pipeline(time.monotonic() + 20, 20) as pipeline:
-        process = pipeline.start("x", ids, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
-        said = process.stdout.read().decode()
-        process.wait()
-        return users(said)
-
-def reloading(place):
-    # What pm2_reload starts has no output: it leaves a file.
-    out = os.path.join(place, "out")
-    with open(os.path.join(place, "pm2"), "w") as file:
-        file.write("#!/bin/sh\\ncat /proc/self/status > " + out + "\\n")
-    os.chmod(file.name, 0o755)
-    dist = type("", (), {"way_back": lambda self: False})()
-    options = pm2_reload.Options(place, file.name, "app", None, dist, 1, 1, 1)
-    process = pm2_reload.Reload(options)._command(0)
-    process.wait(20)
-    with open(out) as file:
-        return users(file.read())
-
-def forked():
-    ours, theirs = os.pipe()
-    if runner.fork() == 0:
-        os.write(theirs, status().encode())
-        os._exit(0)
-    os.close(theirs)
-    with os.fdopen(ours) as file:
-        return users(file.read())
-
-def long():
-    return users(long_command.run(ids, cwd="/", timeout_s=20, mark="test").output)
-
-found = {"before": os.getresuid()}
-place = tempfile.mkdtemp()
-os.chown(place, owner.uid, owner.gid)
-with owner.at_work():
-    found["inside"] = [os.geteuid(), os.getegid()]
-    found["as the user"] = {
-        "run": users(runner.run(ids, timeout_s=20).stdout.decode()),
-        "sh": users(runner.run(["sh", "-c", "cat /proc/self/status"], timeout_s=20).stdout.decode()),
-        "long": long(),
-        "pipe": piped(),
-        "reload": reloading(place),
-        "fork": forked(),
-        "apart": apart(owner, lambda: {"status": users(status())}, 20)["status"],
-        "switch": users(backup_switch._run_isolated(status)),
-        "by name": users(owner.run(ids, timeout_s=20).stdout.decode()),
-    }
-    with owner.privileged():
-        found["as root"] = {"pipe": piped(), "fork": forked()}
-        found["as root"]["run"] = users(runner.run(ids, timeout_s=20).stdout.decode())
-    found["environment"] = owner.run(["env"], timeout_s=20).stdout.decode().split()
-    found["again"] = os.geteuid()
-found["outside"] = apart(owner, lambda: {"status": users(status())}, 20)["status"]
-found["after"] = [*os.getresuid(), *os.getresgid(), *os.getgroups()]
-print(json.dumps(found))
-"""
-ABANDONED = """
-import codecs, json, os, socket, sys, time
-from orquestrador.health import collect
-from orquestrador.emergency.context import Scene
-from orquestrador_ops.adapters import emergency as emergencies
-
-for name in ("ascii", "idna"):  # nobody may be unable to load what this Python has not loaded yet
-    codecs.lookup(name)
-place, go = sys.argv[1], sys.argv[1] + "/go"
-def held_up(self, seconds):
-    with open(place + "/began", "w"):
-        pass
-    while not os.path.exists(go):
-        time.sleep(0.01)
-    with open(place + "/went-on", "w") as file:
-        file.write(str(os.geteuid()))
-
-collect.Probe._logs = held_up
-listener = socket.create_server(("127.0.0.1", 0))  # root's own, whose process nobody can't see
-number = listener.getsockname()[1]
-params, problem = emergencies.parameters({
-    "procedure": "auto", "budget_s": 30, "lease_path": place + "/lease.json", "lease_run_id": "r", "lease_owner": "o",
-    "app_ecosystem_file": place + "/eco.cjs", "pm2_unit": "no-such-unit", "dist": place + "/dist",
-    "build_state_dir": place + "/builds",
-    "probe": {"app_name": "app", "app_user": "nobody", "app_dir": place, "app_port": number, "pm2_home": place + "/pm2",
-              "app_health_url": "http://127.0.0.1:1/", "mysql_defaults_file": place + "/my.cnf",
-              "mysql_database": "app", "log_globs": [place + "/*.log"], "collector_timeout": 1, "timeout": 4}})
-assert problem is None, problem
-scene = Scene(params, check_mode=True)
-scene.look()
-told = [finding["code"] for finding in scene.snapshot["errors"] if finding["collector"] == "logs"]
-open(go, "w").close()
-time.sleep(0.5)  # one that goes on would by now
-holds = scene.snapshot["port"]["pid"] == os.getpid()
-print(json.dumps({"told": told, "uids": os.getresuid(), "left": sorted(os.listdir(place)), "holder seen": holds}))
-"""
 
 
 def test_the_present_user_needs_no_rights() -> None:
@@ -150,7 +35,7 @@ def test_an_unknown_user_is_one_line() -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody; the integration tests do it as well")
 def test_children_are_whom_the_process_is_at_that_moment_and_can_not_go_back() -> None:
-    done = subprocess.run([sys.executable, "-c", SCRIPT], cwd=PROJECT, capture_output=True, text=True, check=True)
+    done = subprocess.run(children.command("become_nobody"), cwd=PROJECT, capture_output=True, text=True, check=True)
     found: dict[str, Any] = json.loads(done.stdout)
     entry = pwd.getpwnam("nobody")
     uid, gid = entry.pw_uid, entry.pw_gid
@@ -171,7 +56,7 @@ def test_a_collector_that_is_held_up_goes_on_as_nobody() -> None:
     entry = pwd.getpwnam("nobody")
     with tempfile.TemporaryDirectory() as place:  # that nobody may look into, unlike pytest's
         os.chown(place, entry.pw_uid, entry.pw_gid)
-        argv = [sys.executable, "-c", ABANDONED, place]
+        argv = children.command("held_up_collector", place)
         done = subprocess.run(argv, cwd=PROJECT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)

@@ -24,6 +24,7 @@ from orquestrador_ops.history.access import open_history
 from orquestrador_ops.history.baseline import STORE
 from orquestrador_ops.sla.data import series as samples
 from orquestrador_ops.sla.data import store as stores
+from tests.unit import children
 
 ROOT = Path(__file__).resolve().parents[5]
 MONTH = ("--period", "2025-10")
@@ -295,16 +296,7 @@ def test_ascii_terminal_gets_ascii(recorded: Path) -> None:
 
 
 def test_help_stays_quick_and_loads_nothing_dear() -> None:
-    code = """
-import sys
-from orquestrador_ops import cli
-try:
-    cli.main(['--help'])
-finally:
-    dear = {'numpy', 'sqlalchemy', 'babel', 'matplotlib', 'prometheus_client', 'rich.console'} & set(sys.modules)
-    assert not dear, dear
-"""
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    done = subprocess.run(children.command("show_help"), cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "sla" in done.stdout
     assert "history" in done.stdout

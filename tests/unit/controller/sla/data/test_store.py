@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sqlite3
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ import numpy as np
 import pytest
 import sqlalchemy as sa
 
-import orquestrador_ops
 from orquestrador_ops.core.errors import HistoryError
 from orquestrador_ops.history import schema
 from orquestrador_ops.history.access import open_history
@@ -24,6 +22,7 @@ from orquestrador_ops.sla.data import store as stores
 from orquestrador_ops.sla.evaluate.evaluate import evaluate
 from orquestrador_ops.sla.evaluate.objectives import Objectives
 from orquestrador_ops.watch import store as watch_store
+from tests.unit import children
 from tests.unit.controller.sla import known
 from tests.unit.controller.sla.data.test_blocks import look
 from tests.unit.controller.sla.filled import ALL_GOOD, DAY, HOUR, MONDAY, document, made, rounded
@@ -192,31 +191,14 @@ def test_store_of_the_version_before_is_migrated(tmp_path: Path) -> None:
         assert facts(store, MONDAY, NOW, NOW).cells.total.tolist() == [11, 0, 0, 0, 0]
 
 
-_FULL = """
-import resource, sys
-from pathlib import Path
-from orquestrador_ops.core.errors import HistoryError
-from orquestrador_ops.history.access import open_history
-from orquestrador_ops.sla.data import store as stores
-from tests.unit.controller.sla.filled import MONDAY, made
-resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[2]), int(sys.argv[2])))
-try:
-    with open_history(Path(sys.argv[1])) as store:
-        stores.write_series(store, "web", made(MONDAY + 864000, 500_000), "x")
-except HistoryError as error:
-    print(error)
-    sys.exit(3)
-"""
-
-
 def test_full_disk_is_one_line_and_leaves_the_store_whole(tmp_path: Path) -> None:
     whole = made(MONDAY, 100)
     with open_history(tmp_path) as store:
         stores.write_series(store, "web", whole, "x")
     limit = (tmp_path / "history.sqlite3").stat().st_size + 500_000
     done = subprocess.run(
-        [sys.executable, "-c", _FULL, str(tmp_path), str(limit)],
-        cwd=Path(orquestrador_ops.__file__).parent.parent,
+        children.command("overfill_store", tmp_path, limit),
+        cwd=children.ROOT,
         capture_output=True,
         text=True,
         timeout=60,
@@ -231,18 +213,12 @@ def test_full_disk_is_one_line_and_leaves_the_store_whole(tmp_path: Path) -> Non
 def test_month_fits_into_memory(tmp_path: Path) -> None:
     with open_history(tmp_path) as store:
         stores.write_series(store, "web", made(MONDAY, 30 * 8640, 10.0), "x")
-    script = (
-        "import sys; from pathlib import Path\n"
-        "def peak(): return int(Path('/proc/self/status').read_text().split('VmHWM:')[1].split()[0])\n"
-        "before = peak()\n"
-        "from orquestrador_ops.history.access import open_history\n"
-        "from orquestrador_ops.sla.data import periods, store; from orquestrador_ops.sla.evaluate import evaluate\n"
-        "from orquestrador_ops.sla.evaluate.objectives import Objectives\n"
-        f"now = {MONDAY + 30 * DAY}; period = periods.parse('2026-06', now=now, timezone='UTC')\n"
-        "with open_history(Path(sys.argv[1])) as kept:\n"
-        "    evaluate.evaluate(store.facts(kept, 'web', period, now, gap_s=300.0), Objectives())\n"
-        "print(peak() - before)"
+    done = subprocess.run(
+        children.command("evaluate_month", tmp_path, MONDAY + 30 * DAY),
+        cwd=children.ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
     )
-    argv, place = [sys.executable, "-c", script, str(tmp_path)], Path(orquestrador_ops.__file__).parent.parent
-    done = subprocess.run(argv, cwd=place, capture_output=True, text=True, timeout=60, check=True)
     assert 10 < int(done.stdout) / 1024 < 150

@@ -58,8 +58,12 @@ def imported(state: Path, host: str, probes: list[tuple[float, bool]]) -> None:
     ]
     done = subprocess.run(
         [sys.executable, "-m", "orquestrador_ops.cli", "history", "import", "-", "--state-dir", str(state)],
-        input="\n".join(lines), text=True, cwd=PROJECT, capture_output=True, check=False,
-    )  # fmt: skip
+        input="\n".join(lines),
+        text=True,
+        cwd=PROJECT,
+        capture_output=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -78,8 +82,13 @@ def test_after_the_watch_levels_are_told_and_nothing_is_touched(
     run = levels("-e", f"sla_textfile={metrics}")
     assert run.rc == 0, run.output
     assert_same(before, machine.fingerprint())
-    for title in ("Uptime ≥ 99.9%", "Response time 95% < 200 ms", "Availability ≥ 99.9%", "Error rate ≤ 0.1%",
-                  "Recovery time ≤ 5 min"):  # fmt: skip
+    for title in (
+        "Uptime ≥ 99.9%",
+        "Response time 95% < 200 ms",
+        "Availability ≥ 99.9%",
+        "Error rate ≤ 0.1%",
+        "Recovery time ≤ 5 min",
+    ):
         assert f"{title}: day " in run.output
     assert "not proven" in run.output, "two probes prove no day"
     today = datetime.now(UTC)
@@ -130,8 +139,11 @@ def test_error_rate_is_of_the_logs_where_a_pattern_finds_requests_in_them(
 ) -> None:
     now = time.time()
     imported(state, machine.name, [(now - 3600 + 60 * n, True) for n in range(60)])
-    lines = [f"{time.strftime('%Y-%m-%d %H:%M:%S +00:00', time.gmtime(now - 7200 + n))}: GET /api/x "
-             f"{503 if n % 250 == 0 else 200} 12 - 3.2 ms\n" for n in range(1000)]  # fmt: skip
+    lines = [
+        f"{time.strftime('%Y-%m-%d %H:%M:%S +00:00', time.gmtime(now - 7200 + n))}: GET /api/x "
+        f"{503 if n % 250 == 0 else 200} 12 - 3.2 ms\n"
+        for n in range(1000)
+    ]
     log = f"{WEBAPP}/logs/access-test.log"
     machine.out(f"cat > {log}; chown {USER}: {log}", stdin="".join(lines))
     given = {"sla_periods": ["24h"], "logs_access_pattern": "morgan-tiny"}
@@ -153,8 +165,14 @@ def test_levels_are_enforced_where_they_have_to_be(levels: Levels, machine: Mach
     run = levels("-e", json.dumps({"sla_periods": ["24h"], "sla_enforce": True}))
     assert run.rc != 0
     assert "Error rate 24h" in run.output
-    fine = {"sla_periods": ["24h"], "sla_enforce": True, "sla_uptime": 0.01, "sla_availability": 0.01,
-            "sla_error_rate": 0.9, "sla_recovery_s": 7200}  # fmt: skip
+    fine = {
+        "sla_periods": ["24h"],
+        "sla_enforce": True,
+        "sla_uptime": 0.01,
+        "sla_availability": 0.01,
+        "sla_error_rate": 0.9,
+        "sla_recovery_s": 7200,
+    }
     assert levels("-e", json.dumps(fine)).rc == 0
 
 

@@ -15,8 +15,8 @@ from ansible.parsing.vault import VaultLib, VaultSecret
 from machine import APP, USER, WEBAPP, Machine, Run, Runner
 from receivers import Mailbox, Webhook
 
-PLAYBOOK = "molecule/shared/tests/emergency/escalation.yml"
-DUE = "molecule/shared/tests/emergency/due.yml"
+PLAYBOOK = "molecule/shared/tests/monitoring/escalation.yml"
+DUE = "molecule/shared/tests/monitoring/due.yml"
 OFFLINE = "playbooks/emergency/offline.yml"
 MAINTENANCE = "playbooks/operation/maintenance.yml"
 NO_PROXY = {"NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
@@ -82,18 +82,28 @@ class Office:
         result, given = self.state / "registered", self.state.parent / "given.json"
         result.unlink(missing_ok=True)
         # Beside the state, in which no address may be found.
-        given.write_text(json.dumps({
-            "made_up": made_up,
-            "escalation_matrix": self.levels,
-            "escalation_channels": self.channels(),
-            "entry_result": str(result),
-            "ops_locale": "en",
-        }))  # fmt: skip
+        given.write_text(
+            json.dumps(
+                {
+                    "made_up": made_up,
+                    "escalation_matrix": self.levels,
+                    "escalation_channels": self.channels(),
+                    "entry_result": str(result),
+                    "ops_locale": "en",
+                }
+            )
+        )
         options = ["--check"] if check else []
         run = self.run_clean(
-            PLAYBOOK, "-vvv", "-e", f"@{given}", *options, *args, state=self.state,
+            PLAYBOOK,
+            "-vvv",
+            "-e",
+            f"@{given}",
+            *options,
+            *args,
+            state=self.state,
             env=NO_PROXY,
-        )  # fmt: skip
+        )
         assert result.exists(), run.output
         kept = json.loads(result.read_text())
         for place in [

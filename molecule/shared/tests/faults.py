@@ -159,8 +159,11 @@ class Faults:
     def impersonate_pm2(self, mode: str, *args: object) -> None:
         """The application's user moves its PM2's sockets away and has a program of its own answer (:mod:`impostor`)."""
         script = (Path(__file__).parent / "impostor.py").read_text(encoding="utf-8")
-        self.machine.out(f"cat > /tmp/impostor.py; mkdir {PM2_HOME}/kept; mv {PM2_HOME}/*.sock {PM2_HOME}/kept/",
-                         user=USER, stdin=script)  # fmt: skip
+        self.machine.out(
+            f"cat > /tmp/impostor.py; mkdir {PM2_HOME}/kept; mv {PM2_HOME}/*.sock {PM2_HOME}/kept/",
+            user=USER,
+            stdin=script,
+        )
         told = shlex.join(map(str, (PM2_HOME, mode, *args)))
         self.machine.out(
             f"systemd-run --quiet --uid={USER} --unit=impostor --property=Restart=no python3 /tmp/impostor.py {told}"
@@ -181,7 +184,7 @@ class Faults:
     def hold_lease(self, procedure: str, seconds: int = 600) -> None:
         """Another run has the host: taken as that run would, by the program that is on the host."""
         folder = PROJECT / "module_utils" / "orquestrador"
-        sources = [path for package in ("core", "lease") for path in (folder / package).glob("*.py")]
+        sources = folder.rglob("*.py")
         run = f"python3 -c {shlex.quote(_ACQUIRE)} $d {STATE}/lease.json {procedure} {seconds}"
         self.machine.out(
             f"d=$(mktemp -d) && {run} && rm -r $d",

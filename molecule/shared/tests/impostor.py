@@ -27,8 +27,16 @@ def asker(connection: socket.socket) -> int:
 
 def processes() -> bytes:
     app, pid, program = sys.argv[3:6]
-    env = {"name": app, "status": "online", "pm_id": 0, "exec_mode": "fork_mode", "pm_exec_path": program,
-           "restart_time": 0, "unstable_restarts": 0, "pm_uptime": 1}  # fmt: skip
+    env = {
+        "name": app,
+        "status": "online",
+        "pm_id": 0,
+        "exec_mode": "fork_mode",
+        "pm_exec_path": program,
+        "restart_time": 0,
+        "unstable_restarts": 0,
+        "pm_uptime": 1,
+    }
     listed = [{"name": app, "pid": int(pid), "pm_id": 0, "monit": {"memory": 1 << 20, "cpu": 0}, "pm2_env": env}]
     return frame(b"j:" + json.dumps({"args": [listed]}).encode(), b"s:1:0")
 

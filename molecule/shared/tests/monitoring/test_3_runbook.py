@@ -78,9 +78,14 @@ class Runbook:
     def start(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith(("ANSIBLE_", "OPS_"))}
         own = {
-            "OPS_PROJECT": str(self.project), "OPS_STATE_DIR": str(self.state), "OPS_LOCALE": "en",
-            "OPS_OPERATOR": "tester", "PYTHONPATH": str(PROJECT), "LC_ALL": "C.UTF-8", "PYTHONUNBUFFERED": "1",
-        }  # fmt: skip
+            "OPS_PROJECT": str(self.project),
+            "OPS_STATE_DIR": str(self.state),
+            "OPS_LOCALE": "en",
+            "OPS_OPERATOR": "tester",
+            "PYTHONPATH": str(PROJECT),
+            "LC_ALL": "C.UTF-8",
+            "PYTHONUNBUFFERED": "1",
+        }
         return subprocess.Popen(
             [*COMMAND, *arguments],
             env={**inherited, **own, **self.env},
@@ -132,14 +137,26 @@ def hanging(runbook: Runbook, tmp_path: Path) -> Callable[..., Runbook]:
     def make(*, budget_s: int, stubborn: bool = False) -> Runbook:
         project = tmp_path / "project"
         (project / "playbooks" / "test").mkdir(parents=True)
-        for name in ("roles", "library", "module_utils", "action_plugins", "callback_plugins", "doc_fragments",
-                     "filter_plugins", "orquestrador_ops", "playbooks/monitoring"):  # fmt: skip
+        for name in (
+            "roles",
+            "library",
+            "module_utils",
+            "action_plugins",
+            "callback_plugins",
+            "doc_fragments",
+            "filter_plugins",
+            "orquestrador_ops",
+            "playbooks/monitoring",
+        ):
             (project / name).symlink_to(PROJECT / name)
         (project / "ansible.cfg").write_bytes((PROJECT / "ansible.cfg").read_bytes())
         hang = HANG.format(
-            budget_s=budget_s, nap=NAP, who="root" if stubborn else "flavio", trap="trap '' TERM; " if stubborn else "",
+            budget_s=budget_s,
+            nap=NAP,
+            who="root" if stubborn else "flavio",
+            trap="trap '' TERM; " if stubborn else "",
             become="true" if stubborn else "false",
-        )  # fmt: skip
+        )
         (project / "playbooks" / "test" / "hang.yml").write_text(hang)
         runbook.project = project
         return runbook

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 import yaml
+from full_disk import OVER, fill
 from machine import APP, HOME, USER, Background, Machine, Run, Runner, assert_same
-from test_5_disk import OVER, disk, fill  # noqa: F401 - disk is a fixture
 
 WATCH = "playbooks/monitoring/watch.yml"
 MAINTENANCE = "playbooks/operation/maintenance.yml"
@@ -206,7 +206,7 @@ def test_case_of_another_procedure_is_recovered_by_that_one(
     watch: Watch,
     machine: Machine,
     state: Path,
-    disk: str,  # noqa: F811 - the fixture
+    disk: str,
 ) -> None:
     """A verdict calls for what is down; the host knows that its disk is behind it."""
     fill(machine, expired=True)
