@@ -22,17 +22,7 @@ from ..mysql.clients import require_program
 from ..system.files import Lock
 from ..system.pipeline import Pipeline, write_all
 from .keys import check_identity, check_recipient, decrypted
-from .session import (
-    GROWTH,
-    Limits,
-    Session,
-    SpaceEstimate,
-    check_file,
-    check_space,
-    locked_for_proof,
-    open_session,
-    prove,
-)
+from .session import GROWTH, Limits, Session, Space, check_file, check_space, locked_for_proof, open_session, prove
 from .sink import Sink
 from .store import MAX_MANIFEST, RefutedError, data_path, find_backup, list_backups
 from .tree import (
@@ -124,7 +114,7 @@ def back_up(
     return {**session.result(manifest, estimate), "files": len(scan.entries)}
 
 
-def _check_space(directory: str, scan: TreeScan, limits: Limits) -> SpaceEstimate:
+def _check_space(directory: str, scan: TreeScan, limits: Limits) -> Space:
     before = list_backups(directory, KIND)
     share = 1.0
     if before and before[-1]["bytes_source"]:

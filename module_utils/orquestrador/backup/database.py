@@ -20,7 +20,7 @@ from ..mysql.structure import Structure, read_structure
 from ..system.files import Lock
 from ..system.pipeline import Pipeline, Worker, teed
 from .keys import check_recipient
-from .session import GROWTH, Limits, Producer, Session, SpaceEstimate, check_space, open_session
+from .session import GROWTH, Limits, Producer, Session, Space, check_space, open_session
 from .store import list_backups
 
 KIND = "database"
@@ -122,7 +122,7 @@ def back_up(
     return session.result(manifest, estimate)
 
 
-def _check_space(directory: str, source: Source, name: str, limits: Limits) -> SpaceEstimate:
+def _check_space(directory: str, source: Source, name: str, limits: Limits) -> Space:
     before = [manifest for manifest in list_backups(directory) if manifest.get("database") == name]
     needed = int(before[-1]["bytes_file"]) * GROWTH if before else source.size_bytes * FIRST_SHARE
     return check_space(directory, int(needed), limits)

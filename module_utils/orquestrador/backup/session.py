@@ -46,7 +46,7 @@ class Limits(NamedTuple):
     stall_s: float  # longest time without a byte
 
 
-class SpaceEstimate(NamedTuple):
+class Space(NamedTuple):
     """Expected size of a backup, and free space."""
 
     needed_bytes: int
@@ -57,7 +57,7 @@ class SpaceEstimate(NamedTuple):
         return {"changed": True, "backup": None, "path": None, "swept": swept or [], **self._asdict()}
 
 
-def check_space(directory: str, needed: int, limits: Limits) -> SpaceEstimate:
+def check_space(directory: str, needed: int, limits: Limits) -> Space:
     """Return the free space of a directory, which may not exist yet; :class:`OperatorError` when it is too little."""
     existing = directory
     while not os.path.isdir(existing):
@@ -73,7 +73,7 @@ def check_space(directory: str, needed: int, limits: Limits) -> SpaceEstimate:
             path=directory,
         )
         raise OperatorError(text)
-    return SpaceEstimate(needed, free)
+    return Space(needed, free)
 
 
 def no_space_to_restore(path: str, needed: int, reserve: int, free: int) -> Message:
@@ -178,7 +178,7 @@ class Session:
         commit(self.directory, self._partial, manifest)
         return manifest
 
-    def result(self, manifest: dict[str, Any], estimate: SpaceEstimate) -> dict[str, Any]:
+    def result(self, manifest: dict[str, Any], estimate: Space) -> dict[str, Any]:
         """Return the result of the backup."""
         path = data_path(self.directory, manifest)
         return {**estimate.result(self.swept), "backup": manifest, "path": path}
