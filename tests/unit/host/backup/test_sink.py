@@ -55,7 +55,7 @@ def test_what_comes_is_written_counted_and_hashed(tmp_path: Path) -> None:
 
 
 def test_the_reserve_is_kept_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sink, "LOOK_EVERY", 1)
+    monkeypatch.setattr(sink, "CHECK_EVERY", 1)
     monkeypatch.setattr(sink, "free_bytes", lambda _: 99)
     made, pipeline = written(tmp_path, b"x" * 10, reserve=100)
     (reason,) = pipeline.reasons
@@ -65,7 +65,7 @@ def test_the_reserve_is_kept_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.parametrize(("code", "said"), [(errno.EDQUOT, "no space left"), (errno.EIO, "Input/output error")])
 def test_why_it_can_not_be_written_is_told(code: int, said: str) -> None:
-    assert said in plain(sink.no_room("/srv", OSError(code, os.strerror(code))))
+    assert said in plain(sink.write_failure("/srv", OSError(code, os.strerror(code))))
 
 
 def test_data_gets_its_name_before_its_manifest_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
