@@ -20,4 +20,4 @@ class ActionModule(ProbeAction):
     """One remote round trip."""
 
     def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        return self.look(arguments)
+        return self.observe_host(arguments)

@@ -36,8 +36,8 @@ class ActionModule(ControllerAction):
         probe = ProbeResult.read(self.result("health") or self.result("triage"))
         run = self.result("run").get("run") or self._opened(probe)
         results = outcome.results(run["procedure"], self.variables)
-        judged = {name: self.template(self.variables[name]) for name in runs.judged_by(run) if name in self.variables}
-        conclusion = runs.conclude(run, probe, results, self.settings, facts=judged, **TERMINAL)
+        facts = {name: self.template(self.variables[name]) for name in runs.judged_by(run) if name in self.variables}
+        conclusion = runs.conclude(run, probe, results, self.settings, facts=facts, **TERMINAL)
         self.show([conclusion.checklist])
         result = {"changed": False, "outcome": conclusion.record["outcome"], "reports": conclusion.reports}
         if not conclusion.met:

@@ -26,14 +26,14 @@ class ActionModule(ControllerAction):
 
     def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
         started, tr = time.time(), self.settings.translator()
-        outcome, why, number = watch_cycle.begin(
-            watching.cycle_of(self.variables, self.template),
+        outcome, reason, number = watch_cycle.begin(
+            watching.cycle_from_variables(self.variables, self.template),
             self.settings,
             pid=os.getppid(),  # the controlling process: this one ends with the task
             due=self.template(self.variables.get("watch_due")),
             check_mode=self.check_mode,
         )
-        if why is not None:
-            self.show([tr.message(why)])
+        if reason is not None:
+            self.show([tr.message(reason)])
         skip = outcome != watch.RUNNING
         return {"changed": False, "outcome": outcome, "skip": skip, "number": number, "started": started}

@@ -20,7 +20,7 @@ class ActionModule(ControllerAction):
     ARGUMENTS: ClassVar = {"part": {"type": "str", "choices": ["emergency", "health"], "required": True}}
 
     def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        finding = results.decided(self.variables, self.host)["finding"]
+        finding = results.decision_for(self.variables, self.host)["finding"]
         if arguments["part"] == "health":
-            return watch.as_one_look(self.result("health"))
+            return watch.merge_probes(self.result("health"))
         return dict(finding)

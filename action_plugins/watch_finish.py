@@ -23,16 +23,16 @@ class ActionModule(ControllerAction):
     FAILURE = "the cycle could not be recorded: {error}"
 
     def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        seen, hosts = self.result("seen"), self.variables["hostvars"]
-        todo = seen.get("todo") or {}
-        ended = {host: watching.ended(one, hosts.raw_get(host)) for host, one in todo.items()}
+        recorded, hosts = self.result("seen"), self.variables["hostvars"]
+        todo = recorded.get("todo") or {}
+        outcomes = {host: watching.outcome_of(decision, hosts.raw_get(host)) for host, decision in todo.items()}
         tr = self.settings.translator()
-        if not self.check_mode and seen.get("number") is not None:
-            watch_cycle.finish(self.settings, seen["number"], ended)
-        self.show(watch_cycle.last_lines(ended, tr))
-        bad = sorted(host for host, how in ended.items() if how in watch.NOT_WELL)
-        result = {"changed": False, "ended": ended}
-        if bad:
-            shown = ", ".join(bad[: watch_cycle.MAX_LINES])
-            result.update(failed=True, msg=f"watch: {len(bad)} of {len(todo)} hosts are not well: {shown}")
+        if not self.check_mode and recorded.get("number") is not None:
+            watch_cycle.finish(self.settings, recorded["number"], outcomes)
+        self.show(watch_cycle.final_lines(outcomes, tr))
+        unwell = sorted(host for host, outcome in outcomes.items() if outcome in watch.NOT_WELL)
+        result = {"changed": False, "ended": outcomes}
+        if unwell:
+            shown = ", ".join(unwell[: watch_cycle.MAX_LINES])
+            result.update(failed=True, msg=f"watch: {len(unwell)} of {len(todo)} hosts are not well: {shown}")
         return result

@@ -27,11 +27,12 @@ class ActionModule(ProbeAction):
         url = str(self.template(self.variables.get("app_public_url")) or "")
         try:
             limit_s, confirm_s = (
-                watch_cycle.number(name, self.template(self.variables[name]))
+                watch_cycle.parse_number(name, self.template(self.variables[name]))
                 for name in ("watch_public_timeout_s", "watch_confirm_after_s")
             )
         except ValueError as error:
             return {**self.failed(error), "trouble": watch.UNSEEN}
-        return watching.confirmed(
-            lambda: watching.both(lambda: self.look(arguments), http_health, url, limit_s), confirm_s
+        return watching.confirm_failure(
+            lambda: watching.probe_both_sides(lambda: self.observe_host(arguments), http_health, url, limit_s),
+            confirm_s,
         )

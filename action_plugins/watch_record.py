@@ -23,22 +23,25 @@ class ActionModule(ControllerAction):
     FAILURE = "the cycle could not be recorded: {error}"
 
     def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        begun = self.result("cycle")
-        seen = {host: watch.Look.read(results.of(one, "health")) for host, one in self.hosts().items()}
+        cycle = self.result("cycle")
+        observed = {
+            host: watch.HostObservation.read(results.registered(variables, "health"))
+            for host, variables in self.hosts().items()
+        }
         recorded = watch_cycle.record(
-            watching.cycle_of(self.variables, self.template),
+            watching.cycle_from_variables(self.variables, self.template),
             self.settings,
-            seen,
-            number=begun.get("number"),
-            started=float(begun.get("started") or 0.0),
+            observed,
+            number=cycle.get("number"),
+            started=float(cycle.get("started") or 0.0),
             check_mode=self.check_mode,
         )
         self.show(recorded.lines)
-        busy = {host: one for host, one in recorded.decisions.items() if one["kind"] != watch.NONE}
+        busy = {host: decision for host, decision in recorded.decisions.items() if decision["kind"] != watch.NONE}
         return {
             "changed": False,
             "number": recorded.number,
-            "todo": {host: watch_cycle.task_of(seen[host], one) for host, one in busy.items()},
+            "todo": {host: watch_cycle.with_finding(observed[host], decision) for host, decision in busy.items()},
             "budgets": watch_cycle.budgets(),
-            "tally": watch.tally(recorded.decisions),
+            "tally": watch.count_states(recorded.decisions),
         }

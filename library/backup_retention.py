@@ -96,28 +96,28 @@ def main() -> None:
     params = module.params
     with at_work(module, RANGES):
         bounds = {name: params[name] for name in RANGES}
-        done, said, failures = [], [], []
+        results, notes, failures = [], [], []
         for place in params["places"]:
             try:
                 result = apply(place["path"], place["kind"], **bounds, check_mode=module.check_mode)
             except OperatorError as error:
                 failures.append(error.message)
                 continue
-            done.append(result)
-            said.extend(describe(result, params["days"], module.check_mode))
-        deleted = [f"{result['path']}/{name}\n" for result in done for name in result["deleted"]]
-        answer = {"changed": bool(deleted), "places": done, "diff": {"before": "".join(deleted), "after": ""}}
+            results.append(result)
+            notes.extend(describe(result, params["days"], module.check_mode))
+        deleted = [f"{result['path']}/{name}\n" for result in results for name in result["deleted"]]
+        answer = {"changed": bool(deleted), "places": results, "diff": {"before": "".join(deleted), "after": ""}}
         if failures:
             fail(module, *failures, **answer)
-        if any(result["reason"] for result in done):
+        if any(result["reason"] for result in results):
             answer["status"] = "warn"
         evidence = {
-            "places": done,
+            "places": results,
             "deleted": len(deleted),
-            "kept": sum(len(result["kept"]) for result in done),
-            "freed_bytes": sum(result["freed_bytes"] for result in done),
+            "kept": sum(len(result["kept"]) for result in results),
+            "freed_bytes": sum(result["freed_bytes"] for result in results),
         }
-        module.exit_json(**answer, evidence=evidence, note=said)
+        module.exit_json(**answer, evidence=evidence, note=notes)
 
 
 if __name__ == "__main__":

@@ -29,9 +29,9 @@ PLAN_ARGUMENTS: dict[str, dict[str, Any]] = {
 CHANNELS = "escalation_channels"
 
 
-def of(variables: Mapping[str, Any], arguments: Mapping[str, Any], *, now: float, check_mode: bool) -> Case:
+def recovery_of(variables: Mapping[str, Any], arguments: Mapping[str, Any], *, now: float, check_mode: bool) -> Case:
     """The case of a host. ``ValueError``, one line, for arguments out of range or a run that was not opened."""
-    run = results.of(variables, "run").get("run")
+    run = results.registered(variables, "run").get("run")
     if not isinstance(run, Mapping):
         raise ValueError("the run was not opened: import the entry point open of role report before")  # noqa: TRY004 - of the playbook
     for name, low in (("max_recoveries", 1), ("window_s", 1), ("cooldown_s", 0)):
@@ -48,11 +48,13 @@ def of(variables: Mapping[str, Any], arguments: Mapping[str, Any], *, now: float
         now=now,
         check_mode=check_mode,
         started_at=epoch(run.get("started_at")),
-        waits=bool(arguments["automatic"] and results.decided(variables, host).get("waits")),
+        waits=bool(arguments["automatic"] and results.decision_for(variables, host).get("waits")),
     )
 
 
-def plan(variables: Mapping[str, Any], arguments: Mapping[str, Any], template: Callable[[Any], Any]) -> matrix.Plan:
+def escalation_plan(
+    variables: Mapping[str, Any], arguments: Mapping[str, Any], template: Callable[[Any], Any]
+) -> matrix.Plan:
     """The plan of escalation of a play. ``ValueError``, one line, for what is none."""
     return matrix.plan_of(arguments["matrix"], arguments["rules"], channels(variables, template))
 

@@ -10,7 +10,7 @@ from ansible.plugins.action import ActionBase
 
 from ..core.errors import reason_of
 from ..core.settings import Settings
-from ..core.settings import of as settings_of
+from ..core.settings import of as settings_from
 from ..history import access
 from . import results
 
@@ -70,7 +70,7 @@ class ControllerAction(ActionBase):  # type: ignore[misc]
     @cached_property
     def settings(self) -> Settings:
         """Where the controller keeps things and how it speaks."""
-        return settings_of(self.variables, self.template)
+        return settings_from(self.variables, self.template)
 
     def template(self, value: Any) -> Any:
         """A value of a variable with its templates resolved."""
@@ -78,12 +78,12 @@ class ControllerAction(ActionBase):  # type: ignore[misc]
 
     def result(self, part: str) -> Result:
         """What an earlier task registered for this host: see :mod:`.results`."""
-        return dict(results.of(self.variables, part))
+        return dict(results.registered(self.variables, part))
 
     def hosts(self) -> dict[str, Mapping[str, Any]]:
         """The variables of every host of the play as they are: templating them takes longer than asking the hosts."""
-        known = self.variables["hostvars"]
-        return {str(host): known.raw_get(host) for host in self.variables.get("ansible_play_hosts_all") or ()}
+        variables = self.variables["hostvars"]
+        return {str(host): variables.raw_get(host) for host in self.variables.get("ansible_play_hosts_all") or ()}
 
     def open_history(self) -> History:
         """The history, to be used in a ``with``. Raises :class:`orquestrador_ops.core.errors.HistoryError`."""
@@ -91,8 +91,8 @@ class ControllerAction(ActionBase):  # type: ignore[misc]
 
     def module(self, name: str, arguments: Mapping[str, Any]) -> Result:
         """Have the host run a module in Ansible's own way."""
-        done: Result = self._execute_module(module_name=name, module_args=arguments, task_vars=self.variables)
-        return done
+        result: Result = self._execute_module(module_name=name, module_args=arguments, task_vars=self.variables)
+        return result
 
     def show(self, lines: Iterable[str]) -> None:
         """Say something on the terminal."""

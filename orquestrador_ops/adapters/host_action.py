@@ -11,7 +11,7 @@ from ansible.errors import AnsibleConnectionFailure, AnsibleError
 from ..history import access
 from ..runs import lifecycle as runs
 from . import payload
-from . import probe as observation
+from . import probe as probe_adapter
 from .base import ControllerAction, Result
 
 # Options of the controller's half of a probe; everything else goes to the host as it is.
@@ -33,53 +33,53 @@ class HostAction(ControllerAction):
             return None
         return python
 
-    def run_payload(self, function: payload.Function, python: str, timeout_s: float, **given: Any) -> Result:
+    def run_payload(self, function: payload.Function, python: str, timeout_s: float, **arguments: Any) -> Result:
         """What the function of the host package answered over there."""
         command = payload.command(python, timeout_s)
-        sent = payload.request(function, **given)
+        sent = payload.request(function, **arguments)
         return payload.reply(function, self._low_level_execute_command(command, in_data=sent))
 
 
 class ProbeAction(HostAction):
     """Observes a host. Never fails for what it observed, an unreachable host included: the conclusion does."""
 
-    def look(self, arguments: dict[str, Any]) -> Result:
+    def observe_host(self, arguments: dict[str, Any]) -> Result:
         """Hand over what is remembered of the last run, and survive a host that cannot be reached."""
         inventory, procedure = (arguments.get(name) for name in OWN_OPTIONS)
         arguments = {name: value for name, value in arguments.items() if name not in OWN_OPTIONS}
         if inventory:
             # Two dozen arguments of a line each would be as many templates to compile for every host, and most values
             # are plain: only those that are templates cost anything here.
-            arguments = {**self.template(observation.from_inventory(self.variables)), **arguments}
+            arguments = {**self.template(probe_adapter.from_inventory(self.variables)), **arguments}
             procedure = procedure or self.template(self.variables.get("health_procedure"))
         if procedure:
-            kept = self.settings
+            settings = self.settings
             try:
-                arguments["memory"] = access.recall(kept.state_dir, kept.history_url, self.host, str(procedure))
+                arguments["memory"] = access.recall(settings.state_dir, settings.history_url, self.host, str(procedure))
             except OSError as error:
                 # Observing goes on as on a first run; the conclusion will fail on the same history and say so.
                 self._display.warning(f"{self.host}: {error}")
-        started = observation.utc_now()
+        started = probe_adapter.utc_now()
         try:
             result = self._observe(arguments)
         except AnsibleConnectionFailure as error:
             result = {"unreachable": True, "msg": str(error)}
         except AnsibleError as error:
             # Without a password for sudo, say, nothing ran at all: a run that is concluded and reported like any other.
-            said = " ".join(str(error).split())
-            result = {"failed": True, "msg": said, "module_stderr": said}
+            message = " ".join(str(error).split())
+            result = {"failed": True, "msg": message, "module_stderr": message}
         # A routine that opens no run beforehand has its identity from here: what changes the host needs one to take
         # the lease with.
         identity = {"run_id": runs.new_run_id(datetime.fromisoformat(started)), "owner": runs.lease_owner()}
-        return {**observation.settle(result, host=self.host, started=started), **identity}
+        return {**probe_adapter.normalize_result(result, host=self.host, started=started), **identity}
 
     def _observe(self, arguments: dict[str, Any]) -> Result:
         python = self.python()
         if python is None:
             return self.module("health_probe", arguments)
-        params, problem = observation.parameters(arguments)
+        params, problem = probe_adapter.parameters(arguments)
         if problem is not None:
             return {"failed": True, "unusable": True, "msg": problem}
-        percent = observation.cpu_percent(params)
-        answer = self.run_payload(payload.PROBE, python, params["timeout"], params=params, cpu_percent=percent)
-        return observation.judged(params, answer)
+        percent = probe_adapter.cpu_percent(params)
+        reply = self.run_payload(payload.PROBE, python, params["timeout"], params=params, cpu_percent=percent)
+        return probe_adapter.add_verdict(params, reply)

@@ -96,12 +96,12 @@ def payload(function: Function = PROBE) -> Payload:
     """The payload of a function; built once, inherited by forked workers."""
     sources = zlib.compress(json.dumps(sources_of(function.module)).encode(), 3)
     program = zlib.compress(PROGRAM.encode(), 3)
-    return Payload(_framed(program) + _framed(sources), hashlib.sha256(sources).hexdigest())
+    return Payload(_frame(program) + _frame(sources), hashlib.sha256(sources).hexdigest())
 
 
 def sources_of(root: str) -> dict[str, str]:
     """Full name → text of a module and of all that it imports; empty ones, as most packages have, are left out."""
-    found: dict[str, str] = {}
+    sources: dict[str, str] = {}
     waiting = [root]
     while waiting:
         name = waiting.pop()
@@ -109,29 +109,29 @@ def sources_of(root: str) -> dict[str, str]:
         is_package = path.is_dir()
         file = path / "__init__.py" if is_package else path.with_suffix(".py")
         full = f"orquestrador.{name}".rstrip(".")
-        if full in found or not file.is_file():
+        if full in sources or not file.is_file():
             continue
-        found[full] = text = file.read_text(encoding="utf-8")
+        sources[full] = text = file.read_text(encoding="utf-8")
         package = name if is_package else name.rpartition(".")[0]
         if name:
             waiting.append(name.rpartition(".")[0])
-        waiting += _imported(package.split(".") if package else [], text)
-    return {name: text for name, text in found.items() if text}
+        waiting += _imports_in(package.split(".") if package else [], text)
+    return {name: text for name, text in sources.items() if text}
 
 
-def _imported(package: list[str], text: str) -> list[str]:
+def _imports_in(package: list[str], text: str) -> list[str]:
     """What ``text`` in ``package`` imports of the host package: modules, and names that may be modules."""
-    found = []
+    imports = []
     needed = _TYPES_ONLY.sub("", text) if "TYPE_CHECKING" in text else text
     for dots, module, names in _IMPORT.findall(needed):
         base = package[: len(package) - len(dots) + 1]
         target = ".".join([*base, module] if module else base)
-        found.append(target)
-        found += [f"{target}.{name}".lstrip(".") for name in re.findall(r"(\w+)(?: as \w+)?", names)]
-    return found
+        imports.append(target)
+        imports += [f"{target}.{name}".lstrip(".") for name in re.findall(r"(\w+)(?: as \w+)?", names)]
+    return imports
 
 
-def _framed(data: bytes) -> bytes:
+def _frame(data: bytes) -> bytes:
     return b"%d\n%s" % (len(data), data)
 
 
@@ -144,8 +144,8 @@ def command(python: str, timeout_s: float) -> str:
 
 def request(function: Function, **arguments: Any) -> bytes:
     """What goes through standard input: the payload, then which function is called with which arguments."""
-    called = {"module": function.module, "function": function.name, "arguments": arguments}
-    return payload(function).data + json.dumps(called).encode()
+    call = {"module": function.module, "function": function.name, "arguments": arguments}
+    return payload(function).data + json.dumps(call).encode()
 
 
 def reply(function: Function, returned: dict[str, Any]) -> dict[str, Any]:
@@ -165,12 +165,12 @@ def reply(function: Function, returned: dict[str, Any]) -> dict[str, Any]:
                 return {"failed": True, "msg": "the host ran other code than it was sent: see what is between"}
             result: dict[str, Any] = answer["result"]
             return result
-    return _no_answer(returned)
+    return _failed_reply(returned)
 
 
-def _no_answer(returned: dict[str, Any]) -> dict[str, Any]:
+def _failed_reply(returned: dict[str, Any]) -> dict[str, Any]:
     status = returned.get("rc")
-    why = "it did not end in time" if status in (124, 137) else f"status {status}"
+    reason = "it did not end in time" if status in (124, 137) else f"status {status}"
     # Without a word on standard error the reason has to speak for itself.
-    said = returned.get("stderr") or why
-    return {"failed": True, "msg": f"the host gave no answer: {why}", "module_stderr": said, "rc": status}
+    stderr = returned.get("stderr") or reason
+    return {"failed": True, "msg": f"the host gave no answer: {reason}", "module_stderr": stderr, "rc": status}

@@ -63,21 +63,21 @@ def first_line(text: Any, limit: int = 300) -> str:
     return ""
 
 
-def as_text(specification: Mapping[str, Any]) -> dict[str, Any]:
+def with_plain_paths(specification: Mapping[str, Any]) -> dict[str, Any]:
     """A module's specification whose paths are plain text."""
-    return {name: _as_text(option) for name, option in specification.items()}
+    return {name: _with_plain_paths(option) for name, option in specification.items()}
 
 
-def _as_text(option: dict[str, Any]) -> dict[str, Any]:
+def _with_plain_paths(option: dict[str, Any]) -> dict[str, Any]:
     """An option whose paths are plain text: ``~`` is the host's to expand, not the controller's."""
     kinds: dict[str, Any] = {
         key: "str" if option[key] == "path" else option[key] for key in ("type", "elements") if key in option
     }
-    nested = {name: _as_text(inner) for name, inner in option.get("options", {}).items()}
+    nested = {name: _with_plain_paths(inner) for name, inner in option.get("options", {}).items()}
     return {**option, **kinds, **({"options": nested} if nested else {})}
 
 
-_SPECIFICATION = as_text(probe_arguments.ARGUMENT_SPEC)
+_SPECIFICATION = with_plain_paths(probe_arguments.ARGUMENT_SPEC)
 _VALIDATOR = ArgumentSpecValidator(_SPECIFICATION)
 
 
@@ -89,13 +89,13 @@ def parameters(arguments: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
     # Through JSON, so that a message names plain types rather than Ansible's own.
     validated = _VALIDATOR.validate(json.loads(json.dumps(arguments)))
     if validated.error_messages:
-        return {}, as_inventory_names(_naming(arguments, first_line(validated.error_messages[0])))
+        return {}, as_inventory_names(_name_argument(arguments, first_line(validated.error_messages[0])))
     params: dict[str, Any] = validated.validated_parameters
     problem = probe_arguments.unusable(params)
     return params, problem and as_inventory_names(problem)
 
 
-def _naming(arguments: dict[str, Any], problem: str) -> str:
+def _name_argument(arguments: dict[str, Any], problem: str) -> str:
     """Some of the validator's messages name no argument, those about a list's elements: then find which it is."""
     if any(name in problem for name in _SPECIFICATION):
         return problem
@@ -126,7 +126,7 @@ def from_inventory(variables: Mapping[str, Any]) -> dict[str, Any]:
 cpu_percent = probe_arguments.cpu_percent
 
 
-def judged(params: dict[str, Any], observed: dict[str, Any]) -> dict[str, Any]:
+def add_verdict(params: dict[str, Any], observed: dict[str, Any]) -> dict[str, Any]:
     """What a host observed, with verdict and memory, as the module returns it; a failure stays as it is."""
     if not isinstance(observed.get("snapshot"), dict):
         return observed
@@ -141,7 +141,7 @@ def copies_due(snapshot: Mapping[str, Any]) -> bool:
     return not files.get("current") or bool(files.get("missing"))
 
 
-def settle(result: dict[str, Any], *, host: str, started: str) -> dict[str, Any]:
+def normalize_result(result: dict[str, Any], *, host: str, started: str) -> dict[str, Any]:
     """Turn any result of the module into one that the conclusion can judge.
 
     Returns ``{changed, snapshot, verdict, memory, copies_due, started_at, ended_at}``; for a host that could not be
@@ -156,10 +156,10 @@ def settle(result: dict[str, Any], *, host: str, started: str) -> dict[str, Any]
     if result.get("unreachable"):
         from . import reachability
 
-        said = str(result.get("msg") or "")
-        failure = reachability.explain(host, said, reachability.line_of(said) or reason)
-        found = {**_nothing(UNREACHABLE, failure), "unreachable_by": reachability.code_of(said)}
-        return {"changed": False, **found, **times}
+        output = str(result.get("msg") or "")
+        failure = reachability.explain(host, output, reachability.relevant_line(output) or reason)
+        failed_result = {**_empty_result(UNREACHABLE, failure), "unreachable_by": reachability.classify(output)}
+        return {"changed": False, **failed_result, **times}
     refused = result.get("unusable") or ("module_stderr" not in result and _ARGUMENT_FAULT.search(reason))
     if result.get("failed") and refused:
         return {
@@ -167,20 +167,20 @@ def settle(result: dict[str, Any], *, host: str, started: str) -> dict[str, Any]
             "changed": False,
             "msg": f"{reason}" + ("" if "inventory" in reason else " - correct the variable in the inventory"),
         }
-    return {"changed": False, **_nothing(ERROR, why_not(result, host, reason)), **times}
+    return {"changed": False, **_empty_result(ERROR, explain_failure(result, host, reason)), **times}
 
 
-def why_not(result: Mapping[str, Any], host: str, reason: str) -> Message:
+def explain_failure(result: Mapping[str, Any], host: str, reason: str) -> Message:
     """Why a probe could not run, with what to do about it where that can be told."""
-    said = [
+    lines = [
         line.strip()
         for text in (result.get("module_stdout"), result.get("module_stderr"))
         for line in str(text or "").splitlines()
         if line.strip() and not _CLOSED.match(line)
     ]
     # sudo says first what is wrong and then what follows from it; a traceback has it in its last line.
-    sudo = next((line for line in said if line.startswith("sudo: ")), None)
-    detail = first_line(sudo or (said[-1] if said else reason))
+    sudo = next((line for line in lines if line.startswith("sudo: ")), None)
+    detail = first_line(sudo or (lines[-1] if lines else reason))
     if result.get("rc") == NOT_FOUND:
         return msg(
             "Python was not found on {host}: install python3 there, or correct ansible_python_interpreter ({reason})",
@@ -203,7 +203,7 @@ def why_not(result: Mapping[str, Any], host: str, reason: str) -> Message:
     return msg("The probe could not run on {host}: {reason}", host=host, reason=detail)
 
 
-def _nothing(outcome: str, failure: Any) -> dict[str, Any]:
+def _empty_result(outcome: str, failure: Any) -> dict[str, Any]:
     return {
         "snapshot": None,
         "verdict": None,

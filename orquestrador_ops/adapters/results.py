@@ -39,12 +39,12 @@ RESULTS: Mapping[str, Registered] = {
 }
 
 
-def of(variables: Mapping[str, Any], part: str) -> Mapping[str, Any]:
+def registered(variables: Mapping[str, Any], part: str) -> Mapping[str, Any]:
     """The result of that part of a procedure, untemplated; empty where no task registered one."""
-    found = variables.get(RESULTS[part].name)
-    return found if isinstance(found, Mapping) else {}
+    result = variables.get(RESULTS[part].name)
+    return result if isinstance(result, Mapping) else {}
 
 
-def decided(variables: Mapping[str, Any], host: str) -> Mapping[str, Any]:
+def decision_for(variables: Mapping[str, Any], host: str) -> Mapping[str, Any]:
     """What the cycle of the watch decided about a host; empty where there was none, or nothing to be done."""
-    return (of(variables, "seen").get("todo") or {}).get(host) or {}
+    return (registered(variables, "seen").get("todo") or {}).get(host) or {}

@@ -21,15 +21,15 @@ MAX_LINES = 40
 MAX_NUMBER = 10**6
 
 
-def number(name: str, value: object, low: float = 0) -> float:
+def parse_number(name: str, value: object, low: float = 0) -> float:
     """A variable of the inventory as a number; ``ValueError``, one line that names it, for what is none."""
     try:
-        found = float(str(value))
+        result = float(str(value))
     except ValueError:
-        found = -1.0
-    if not low <= found < MAX_NUMBER:
+        result = -1.0
+    if not low <= result < MAX_NUMBER:
         raise ValueError(f"{name} is {value!r}: give a number from {low:g} in the inventory")
-    return found
+    return result
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class Cycle:
 
 
 @dataclass
-class Recorded:
+class RecordedCycle:
     """What a cycle came to: decisions by host, lines for the operator, and the row of the history that it has."""
 
     decisions: dict[str, watch.Decision]
@@ -58,7 +58,9 @@ class Recorded:
     number: int | None = None
 
 
-def begin(cycle: Cycle, kept: Settings, *, pid: int, due: object, check_mode: bool) -> tuple[str, Message | None, Any]:
+def begin(
+    cycle: Cycle, settings: Settings, *, pid: int, due: object, check_mode: bool
+) -> tuple[str, Message | None, Any]:
     """Whether a cycle takes place: ``(outcome, why not, number)``; ``outcome`` is ``running``, ``late`` or ``skipped``.
 
     One that does not is counted. ``number`` is the row that a shared history has of it from now on. In check mode
@@ -73,63 +75,65 @@ def begin(cycle: Cycle, kept: Settings, *, pid: int, due: object, check_mode: bo
     """
     late = watch.lateness_s(due, datetime.now(UTC))
     if late > cycle.late_s:
-        why = msg("This cycle of the watch was due {late_s} ago: it is left out", late_s=round(late, 1))
-        return watch.LATE, why, _counted(cycle, kept, watch.LATE, why, check_mode)
+        reason = msg("This cycle of the watch was due {late_s} ago: it is left out", late_s=round(late, 1))
+        return watch.LATE, reason, _record_skipped(cycle, settings, watch.LATE, reason, check_mode)
     if check_mode:
         return watch.RUNNING, None, None
-    holder = watch_lock.take(kept.state_dir, cycle.key, pid)
+    holder = watch_lock.take(settings.state_dir, cycle.key, pid)
     if holder is not None:
-        why = msg("Another cycle of this watch is under way (process {pid}): this one is left out", pid=holder["pid"])
-        return watch.SKIPPED, why, _counted(cycle, kept, watch.SKIPPED, why, check_mode)
-    if kept.history_url is None:
+        reason = msg(
+            "Another cycle of this watch is under way (process {pid}): this one is left out", pid=holder["pid"]
+        )
+        return watch.SKIPPED, reason, _record_skipped(cycle, settings, watch.SKIPPED, reason, check_mode)
+    if settings.history_url is None:
         return watch.RUNNING, None, None  # nobody else can have this history, and its library is dear
-    number, answered = _taken(cycle, kept)
+    number, answered = _claim_row(cycle, settings)
     if answered and number is None:
-        why = msg("Another controller has a cycle of this watch under way: this one is left out")
-        return watch.SKIPPED, why, _counted(cycle, kept, watch.SKIPPED, why, check_mode)
+        reason = msg("Another controller has a cycle of this watch under way: this one is left out")
+        return watch.SKIPPED, reason, _record_skipped(cycle, settings, watch.SKIPPED, reason, check_mode)
     return watch.RUNNING, None, number
 
 
-def _taken(cycle: Cycle, kept: Settings) -> tuple[int | None, bool]:
+def _claim_row(cycle: Cycle, settings: Settings) -> tuple[int | None, bool]:
     """The row that a shared history has of a cycle, ``None`` where another has one; whether the history answered."""
     from ..history import access
 
     try:
-        with access.open_history(kept.state_dir, kept.history_url) as store:
-            return _begun(store, cycle), True
+        with access.open_history(settings.state_dir, settings.history_url) as store:
+            return _insert_row(store, cycle), True
     except OSError:
         return None, False  # hosts are looked at all the same: what was seen is kept, and nobody acts (see record)
 
 
-def _begun(store: Any, cycle: Cycle) -> int | None:
+def _insert_row(store: Any, cycle: Cycle) -> int | None:
     from . import store as watch_store
 
-    found: int | None = watch_store.begin(
+    number: int | None = watch_store.begin(
         store, key=cycle.key, owner=cycle.owner, hosts=len(cycle.hosts), budget_s=cycle.budget_s
     )
-    return found
+    return number
 
 
-def _counted(cycle: Cycle, kept: Settings, outcome: str, why: Message, check_mode: bool) -> int | None:
+def _record_skipped(cycle: Cycle, settings: Settings, outcome: str, reason: Message, check_mode: bool) -> int | None:
     if check_mode:
         return None
     from ..history import access
     from . import store as watch_store
 
-    with access.open_history(kept.state_dir, kept.history_url) as store:
-        data = {"key": cycle.key, "owner": cycle.owner, "why": why}
+    with access.open_history(settings.state_dir, settings.history_url) as store:
+        data = {"key": cycle.key, "owner": cycle.owner, "why": reason}
         return watch_store.note(store, outcome, hosts=len(cycle.hosts), data=data)
 
 
 def record(
     cycle: Cycle,
-    kept: Settings,
-    seen: Mapping[str, watch.Look],
+    settings: Settings,
+    observed: Mapping[str, watch.HostObservation],
     *,
     number: int | None,
     started: float,
     check_mode: bool,
-) -> Recorded:
+) -> RecordedCycle:
     """Record what a cycle saw, in one transaction, and decide about every host.
 
     ``seen``: by host; ``number`` and ``started`` (epoch seconds): of the cycle.
@@ -141,18 +145,18 @@ def record(
     from ..history import spool
     from . import store as watch_store
 
-    rows = watch_store.rows_of(_samples(seen))
+    rows = watch_store.rows_of(_samples(observed))
     try:
-        return _recorded(cycle, kept, seen, rows, number=number, started=started, check_mode=check_mode)
-    except _NotNoted as error:
+        return _store_cycle(cycle, settings, observed, rows, number=number, started=started, check_mode=check_mode)
+    except _CycleRecordError as error:
         raise error.reason from error.__cause__
     except OSError as error:
         if check_mode:
             raise
-        raise spool.keep(kept.state_dir, rows, error) from error
+        raise spool.keep(settings.state_dir, rows, error) from error
 
 
-class _NotNoted(Exception):  # noqa: N818 - never leaves this module
+class _CycleRecordError(Exception):  # noqa: N818 - never leaves this module
     """What went wrong after the samples were stored."""
 
     def __init__(self, reason: OSError) -> None:
@@ -160,77 +164,81 @@ class _NotNoted(Exception):  # noqa: N818 - never leaves this module
         self.reason = reason
 
 
-def _recorded(
+def _store_cycle(
     cycle: Cycle,
-    kept: Settings,
-    seen: Mapping[str, watch.Look],
+    settings: Settings,
+    observed: Mapping[str, watch.HostObservation],
     rows: list[dict[str, Any]],
     *,
     number: int | None,
     started: float,
     check_mode: bool,
-) -> Recorded:
+) -> RecordedCycle:
     from ..history import access, spool
     from . import store as watch_store
 
-    tr = kept.translator()
-    with access.open_history(kept.state_dir, kept.history_url) as store:
-        decisions = _decisions(store, cycle, seen)
-        recorded = Recorded(decisions, _lines(decisions, tr), number)
+    tr = settings.translator()
+    with access.open_history(settings.state_dir, settings.history_url) as store:
+        decisions = _decisions(store, cycle, observed)
+        recorded = RecordedCycle(decisions, _lines(decisions, tr), number)
         if check_mode:
             return recorded
-        memories = {host: one.probe.memory for host, one in seen.items() if one.probe.memory is not None}
+        memories = {
+            host: host_observed.probe.memory
+            for host, host_observed in observed.items()
+            if host_observed.probe.memory is not None
+        }
         watch_store.record_rows(store, rows, memories)
-        spool.reserve(kept.state_dir)
+        spool.reserve(settings.state_dir)
         try:
-            _note(store, cycle, kept, recorded, len(seen), started)
+            _note(store, cycle, settings, recorded, len(observed), started)
         except OSError as error:
-            raise _NotNoted(error) from error
+            raise _CycleRecordError(error) from error
     return recorded
 
 
-def _note(store: Any, cycle: Cycle, kept: Settings, recorded: Recorded, hosts: int, started: float) -> None:
+def _note(store: Any, cycle: Cycle, settings: Settings, recorded: RecordedCycle, hosts: int, started: float) -> None:
     """Give the cycle its row, with what it decided."""
     from . import store as watch_store
 
-    if recorded.number is None and kept.history_url is not None:
+    if recorded.number is None and settings.history_url is not None:
         # The history did not answer when the cycle began: another controller may have one by now, and acts.
-        recorded.number = _begun(store, cycle)
+        recorded.number = _insert_row(store, cycle)
         if recorded.number is None:
             raise HistoryError(msg("another controller has a cycle of this watch under way: nothing is done about it"))
     if recorded.number is None:
-        whose = {"key": cycle.key, "owner": cycle.owner}
-        recorded.number = watch_store.note(store, watch.RUNNING, hosts=hosts, data=whose)
-    idle = all(one["kind"] == watch.NONE for one in recorded.decisions.values())
-    counted = watch.tally(recorded.decisions)
-    watch_store.finish(store, recorded.number, acted=0, data=counted, started_at=started, over=idle)
+        identity = {"key": cycle.key, "owner": cycle.owner}
+        recorded.number = watch_store.note(store, watch.RUNNING, hosts=hosts, data=identity)
+    idle = all(decision["kind"] == watch.NONE for decision in recorded.decisions.values())
+    counts = watch.count_states(recorded.decisions)
+    watch_store.finish(store, recorded.number, acted=0, data=counts, started_at=started, over=idle)
 
 
-def task_of(seen: watch.Look, decision: watch.Decision) -> dict[str, Any]:
+def with_finding(observed: watch.HostObservation, decision: watch.Decision) -> dict[str, Any]:
     """What the playbook needs to do what was decided: the decision, with the ``finding`` that people are told."""
-    return {**decision, "finding": watch.finding(seen, decision) if decision["kind"] == watch.TELL else None}
+    return {**decision, "finding": watch.finding(observed, decision) if decision["kind"] == watch.NOTIFY else None}
 
 
 def budgets() -> dict[str, int]:
     """Seconds that each procedure may take that a verdict or a diagnosis can call for."""
     from ..procedures.catalog import EMERGENCIES
 
-    return {name: one.budget_s for name, one in EMERGENCIES.items()}
+    return {name: procedure.budget_s for name, procedure in EMERGENCIES.items()}
 
 
-def finish(kept: Settings, number: int, ended: Mapping[str, str]) -> None:
+def finish(settings: Settings, number: int, results: Mapping[str, str]) -> None:
     """A cycle that had something to do is over. ``ended``: by host, how (``adapters/watching.py``)."""
     from ..history import access
     from . import store as watch_store
 
-    acted = sum(how in (outcomes.RECOVERED, outcomes.FAILED, outcomes.UNREACHABLE) for how in ended.values())
-    with access.open_history(kept.state_dir, kept.history_url) as store:
-        watch_store.finish(store, number, acted=acted, data={"ended": dict(ended)})
+    acted = sum(outcome in (outcomes.RECOVERED, outcomes.FAILED, outcomes.UNREACHABLE) for outcome in results.values())
+    with access.open_history(settings.state_dir, settings.history_url) as store:
+        watch_store.finish(store, number, acted=acted, data={"ended": dict(results)})
 
 
-def last_lines(ended: Mapping[str, str], tr: i18n.Translator) -> list[str]:
+def final_lines(results: Mapping[str, str], tr: i18n.Translator) -> list[str]:
     """How it ended, a line for every host that something was to be done about."""
-    lines = [f"  {host}: {tr.message(_ENDS[how])}" for host, how in list(ended.items())[:MAX_LINES]]
+    lines = [f"  {host}: {tr.message(_ENDS[outcome])}" for host, outcome in list(results.items())[:MAX_LINES]]
     return [text.clean(line, 400) for line in lines]
 
 
@@ -248,22 +256,22 @@ _ENDS: Mapping[str, Message] = {
 }
 
 
-def _decisions(store: Any, cycle: Cycle, seen: Mapping[str, watch.Look]) -> dict[str, watch.Decision]:
+def _decisions(store: Any, cycle: Cycle, observed: Mapping[str, watch.HostObservation]) -> dict[str, watch.Decision]:
     from . import store as watch_store
 
     incidents = watch_store.open_incidents(store)
-    found: dict[str, watch.Decision] = {}
-    for host, one in seen.items():
-        trouble = one.trouble
-        before = watch_store.troubles(store, host, cycle.patience) if trouble is not None else []
-        found[host] = watch.decide(
-            one,
-            lasted=watch.streak(trouble, before),
+    decisions: dict[str, watch.Decision] = {}
+    for host, host_observed in observed.items():
+        problem = host_observed.problem
+        before = watch_store.last_problems(store, host, cycle.patience) if problem is not None else []
+        decisions[host] = watch.decide(
+            host_observed,
+            cycles=watch.consecutive_cycles(problem, before),
             patience=cycle.patience,
             incident=host in incidents,
-            maintenance=_maintenance(store, host) if trouble or host in incidents else None,
+            maintenance=_maintenance(store, host) if problem or host in incidents else None,
         )
-    return found
+    return decisions
 
 
 def _maintenance(store: Any, host: str) -> Mapping[str, Any] | None:
@@ -273,28 +281,28 @@ def _maintenance(store: Any, host: str) -> Mapping[str, Any] | None:
     return maintenance.active(store, host, time.time())
 
 
-def _samples(seen: Mapping[str, watch.Look]) -> Iterator[tuple[str, Any, Any, dict[str, Any]]]:
+def _samples(observed: Mapping[str, watch.HostObservation]) -> Iterator[tuple[str, Any, Any, dict[str, Any]]]:
     """Rows for the history: where a second look was taken, the first one as well."""
-    for host, one in seen.items():
-        if one.first is not None:
-            yield _sample(host, one.first, {"first_look": True})
-        yield _sample(host, one, {"trouble": one.trouble})
+    for host, host_observed in observed.items():
+        if host_observed.first is not None:
+            yield _sample(host, host_observed.first, {"first_look": True})
+        yield _sample(host, host_observed, {"trouble": host_observed.problem})
 
 
-def _sample(host: str, look: watch.Look, more: dict[str, Any]) -> tuple[str, Any, Any, dict[str, Any]]:
-    if look.public is not None:
-        more["public"] = {name: look.public.get(name) for name in ("ok", "status", "latency_ms", "error")}
-    return host, look.probe.snapshot, look.probe.verdict, more
+def _sample(host: str, observed: watch.HostObservation, more: dict[str, Any]) -> tuple[str, Any, Any, dict[str, Any]]:
+    if observed.public is not None:
+        more["public"] = {name: observed.public.get(name) for name in ("ok", "status", "latency_ms", "error")}
+    return host, observed.probe.snapshot, observed.probe.verdict, more
 
 
 def _lines(decisions: Mapping[str, watch.Decision], tr: i18n.Translator) -> list[str]:
     """A line for every host that is not well, and one that sums up."""
-    worth = [(host, one) for host, one in decisions.items() if watch.worth_a_line(one)]
-    lines = [_line(host, one, tr) for host, one in worth[:MAX_LINES]]
-    if len(worth) > MAX_LINES:
-        lines.append("  " + tr.t("{count} more", count=len(worth) - MAX_LINES))
-    counted = watch.tally(decisions)
-    parts = [tr.message({**_WORDS[name], "args": {"count": count}}) for name, count in counted.items() if count]
+    notable = [(host, decision) for host, decision in decisions.items() if watch.is_notable(decision)]
+    lines = [_line(host, decision, tr) for host, decision in notable[:MAX_LINES]]
+    if len(notable) > MAX_LINES:
+        lines.append("  " + tr.t("{count} more", count=len(notable) - MAX_LINES))
+    counts = watch.count_states(decisions)
+    parts = [tr.message({**_WORDS[name], "args": {"count": count}}) for name, count in counts.items() if count]
     return [*lines, tr.t("Watch of {hosts} host(s)", hosts=len(decisions)) + ": " + ", ".join(parts)]
 
 
@@ -309,11 +317,11 @@ _WORDS: Mapping[str, Message] = {
 }
 
 
-def _line(host: str, one: watch.Decision, tr: i18n.Translator) -> str:
-    said = "; ".join(filter(None, map(tr.message, one["reasons"])))
-    then = tr.message(one["then"])
-    state = tr.message(_STATES.get(one["trouble"] or one["state"], msg("unknown")))
-    line = f"  {host}: {state}" + (f" - {said}" if said else "") + (f" -> {then}" if then else "")
+def _line(host: str, decision: watch.Decision, tr: i18n.Translator) -> str:
+    reasons = "; ".join(filter(None, map(tr.message, decision["reasons"])))
+    then = tr.message(decision["then"])
+    state = tr.message(_STATES.get(decision["trouble"] or decision["state"], msg("unknown")))
+    line = f"  {host}: {state}" + (f" - {reasons}" if reasons else "") + (f" -> {then}" if then else "")
     return text.clean(line, 400)
 
 

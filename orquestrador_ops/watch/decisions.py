@@ -22,8 +22,8 @@ from ..core.i18n import parse_time
 from ..core.outcomes import BREAKER, OTHER, TOLD, UNREACHABLE
 
 FAILING, UNSEEN, OUTSIDE, CAPACITY = "failing", "unknown", "outside", "capacity"
-NONE, RECOVER, TELL, SETTLE = "none", "recover", "tell", "settle"
-DONE, SKIPPED, LATE, RUNNING = "done", "skipped", "late", "running"
+NONE, RECOVER, NOTIFY, CLOSE = "none", "recover", "tell", "settle"
+COMPLETED, SKIPPED, LATE, RUNNING = "done", "skipped", "late", "running"
 
 # Critical and treated by no procedure: what people have to make room for. Errors in the logs are told by the routines.
 _CAPACITY_CHECKS = ("host.memory", "mysql.connections")
@@ -58,38 +58,38 @@ def lateness_s(due: object, now: datetime) -> float:
 
 
 @dataclass(frozen=True)
-class Look:
+class HostObservation:
     """What a cycle saw of a host, from inside and from here."""
 
     probe: ProbeResult
-    trouble: str | None
+    problem: str | None
     public: Mapping[str, Any] | None = None  # how the address for users answered, None where it was not asked
     blip: list[Message] = field(default_factory=list)  # what a second look did not find any more
-    first: Look | None = None  # the look before this one, where two were taken
+    first: HostObservation | None = None  # the look before this one, where two were taken
 
     @classmethod
-    def read(cls, value: object) -> Look:
+    def read(cls, value: object) -> HostObservation:
         """Take what the task that looks registered; a host that has nothing was not seen."""
-        found = mapping(value) or {"trouble": UNSEEN}
-        first = mapping(found.get("first_look"))
+        registered = mapping(value) or {"trouble": UNSEEN}
+        first = mapping(registered.get("first_look"))
         return cls(
-            probe=ProbeResult.read(found),
-            trouble=str(found["trouble"]) if found.get("trouble") else None,
-            public=mapping(found.get("public")) or None,
-            blip=items(found.get("blip")),
+            probe=ProbeResult.read(registered),
+            problem=str(registered["trouble"]) if registered.get("trouble") else None,
+            public=mapping(registered.get("public")) or None,
+            blip=items(registered.get("blip")),
             first=cls.read(first) if first else None,
         )
 
 
-def essence(probe: ProbeResult) -> dict[str, Any]:
+def summarize_probe(probe: ProbeResult) -> dict[str, Any]:
     """What a sample and a decision need of a probe: a healthy host's whole snapshot would only be carried about.
 
     ``{snapshot, verdict, outcome, failure}``.
     """
-    kept: dict[str, Any] | None = None
+    snapshot: dict[str, Any] | None = None
     if probe.snapshot is not None:
         http, app = (mapping(dig(probe.snapshot, *path)) for path in (("http",), ("pm2", "app")))
-        kept = {
+        snapshot = {
             "taken_at": probe.snapshot.get("taken_at"),
             "http": {name: http.get(name) for name in ("status", "latency_median_ms")},
             "pm2": {"app": {name: app.get(name) for name in ("memory_bytes", "cpu_percent", "restarts")}},
@@ -98,21 +98,24 @@ def essence(probe: ProbeResult) -> dict[str, Any]:
         }
     verdict: dict[str, Any] | None = None
     if probe.verdict is not None:
-        judged = probe.judged
-        checks = [{"id": name, "status": status} for name, status in judged.checks.items()]
-        verdict = {**{name: getattr(judged, name) for name in ("overall", "procedure", "reasons")}, "checks": checks}
+        probe_verdict = probe.judged
+        checks = [{"id": name, "status": status} for name, status in probe_verdict.checks.items()]
+        verdict = {
+            **{name: getattr(probe_verdict, name) for name in ("overall", "procedure", "reasons")},
+            "checks": checks,
+        }
     failure = probe.failure
     if probe.failed and not failure:  # because of its variables
         failure = msg("The probe was not sent: {reason}", reason=probe.said)
-    return {"snapshot": kept, "verdict": verdict, "outcome": probe.outcome, "failure": failure}
+    return {"snapshot": snapshot, "verdict": verdict, "outcome": probe.outcome, "failure": failure}
 
 
-def asked(http: Any, url: str, limit_s: float) -> dict[str, Any]:
+def probe_public_url(http: Any, url: str, limit_s: float) -> dict[str, Any]:
     """How the address for users answers from here, asked once with ``module_utils``' ``http_health``.
 
     ``{ok, url, status, latency_ms, error, reason: Message|None}``; the URL without what may be secret in it.
     """
-    state, found = http.collect(url, requests=1, timeout_s=limit_s, request_timeout_s=limit_s)
+    state, findings = http.collect(url, requests=1, timeout_s=limit_s, request_timeout_s=limit_s)
     status = state["status"]
     return {
         "ok": state["error"] is None and status is not None and 200 <= status < 300,
@@ -120,11 +123,11 @@ def asked(http: Any, url: str, limit_s: float) -> dict[str, Any]:
         "status": status,
         "latency_ms": state["latency_median_ms"],
         "error": state["error"],
-        "reason": found[0]["message"] if state["error"] and found else None,
+        "reason": findings[0]["message"] if state["error"] and findings else None,
     }
 
 
-def unanswered(url: str) -> dict[str, Any]:
+def unanswered_reply(url: str) -> dict[str, Any]:
     """What :func:`asked` would have said had it come back: a name that is not resolved in time, say."""
     from urllib.parse import urlsplit
 
@@ -135,7 +138,7 @@ def unanswered(url: str) -> dict[str, Any]:
     return {"ok": False, "url": shown, "status": None, "latency_ms": None, "error": "timeout", "reason": reason}
 
 
-def trouble(probe: ProbeResult, public: Mapping[str, Any] | None) -> str | None:
+def classify(probe: ProbeResult, public: Mapping[str, Any] | None) -> str | None:
     """What is wrong with a host after its last look; ``None`` for one that is well or merely degraded.
 
     ``public`` is how the address for users answered from here: ``{ok, …}``, ``None`` when it was not asked.
@@ -152,22 +155,22 @@ def trouble(probe: ProbeResult, public: Mapping[str, Any] | None) -> str | None:
     return OUTSIDE if public is not None and not public.get("ok") else None
 
 
-def streak(now: str | None, before: Sequence[str | None]) -> int:
+def consecutive_cycles(problem: str | None, before: Sequence[str | None]) -> int:
     """For how many cycles in a row a trouble has been there, this one included; ``before`` is newest first."""
-    if now is None:
+    if problem is None:
         return 0
     count = 1
-    for one in before:
-        if one != now:
+    for earlier in before:
+        if earlier != problem:
             break
         count += 1
     return count
 
 
 def decide(
-    seen: Look,
+    observed: HostObservation,
     *,
-    lasted: int,
+    cycles: int,
     patience: int,
     incident: bool,
     maintenance: Mapping[str, Any] | None,
@@ -180,50 +183,50 @@ def decide(
     Returns ``{kind: none|recover|tell|settle, state, trouble, procedure, reasons, waits, then: Message|None}``;
     ``waits``: people are not told yet of a trouble that nobody may treat.
     """
-    probe, found = seen.probe, seen.trouble
-    told = {
-        "state": str(found or UNKNOWN) if probe.verdict is None else probe.judged.overall,
-        "trouble": found,
+    probe, problem = observed.probe, observed.problem
+    assessment = {
+        "state": str(problem or UNKNOWN) if probe.verdict is None else probe.judged.overall,
+        "trouble": problem,
         "procedure": probe.judged.procedure,
-        "reasons": reasons(seen),
-        "waits": lasted < patience,
+        "reasons": reasons(observed),
+        "waits": cycles < patience,
     }
-    kind, then = _course(seen, told, lasted, patience, incident, maintenance)
-    return {**told, "kind": kind, "then": then}
+    kind, then = _course(observed, assessment, cycles, patience, incident, maintenance)
+    return {**assessment, "kind": kind, "then": then}
 
 
 def _course(
-    seen: Look,
-    told: Mapping[str, Any],
-    lasted: int,
+    observed: HostObservation,
+    assessment: Mapping[str, Any],
+    cycles: int,
     patience: int,
     incident: bool,
     maintenance: Mapping[str, Any] | None,
 ) -> tuple[str, Message | None]:
-    found = told["trouble"]
+    problem = assessment["trouble"]
     course: tuple[str, Message | None] = (NONE, None)
-    if maintenance is not None and (found is not None or incident):
+    if maintenance is not None and (problem is not None or incident):
         course = NONE, msg("in maintenance until {until_at}: left alone", until_at=maintenance.get("ends_at"))
-    elif found == FAILING:
-        course = RECOVER, msg("confirmed: {procedure} follows", procedure=told["procedure"])
-    elif found is not None and lasted >= patience:
-        course = TELL, msg("for {cycles} cycles or more: people are told", cycles=patience)
-    elif found is not None:
-        course = NONE, msg("cycle {lasted} of {patience}: noted", lasted=lasted, patience=patience)
-    elif incident and told["state"] in (HEALTHY, DEGRADED):
-        course = SETTLE, msg("well again: the incident is looked at")
-    elif seen.blip:
+    elif problem == FAILING:
+        course = RECOVER, msg("confirmed: {procedure} follows", procedure=assessment["procedure"])
+    elif problem is not None and cycles >= patience:
+        course = NOTIFY, msg("for {cycles} cycles or more: people are told", cycles=patience)
+    elif problem is not None:
+        course = NONE, msg("cycle {lasted} of {patience}: noted", lasted=cycles, patience=patience)
+    elif incident and assessment["state"] in (HEALTHY, DEGRADED):
+        course = CLOSE, msg("well again: the incident is looked at")
+    elif observed.blip:
         course = NONE, msg("a second look found it well: nothing was done")
     return course
 
 
-def reasons(seen: Look) -> list[Message]:
+def reasons(observed: HostObservation) -> list[Message]:
     """Why a host is not well, the first few."""
-    found = [seen.probe.failure] if seen.probe.failure else []
-    if seen.trouble == OUTSIDE and seen.public is not None:
-        found.append(outside(seen.public))
-    found += seen.probe.judged.reasons
-    return (found or seen.blip)[:_REASONS]
+    messages = [observed.probe.failure] if observed.probe.failure else []
+    if observed.problem == OUTSIDE and observed.public is not None:
+        messages.append(outside(observed.public))
+    messages += observed.probe.judged.reasons
+    return (messages or observed.blip)[:_REASONS]
 
 
 def outside(public: Mapping[str, Any]) -> Message:
@@ -232,37 +235,37 @@ def outside(public: Mapping[str, Any]) -> Message:
     return msg("Reachable inside, not outside: {reason}", reason=public.get("reason") or answered)
 
 
-def finding(seen: Look, decision: Decision) -> dict[str, Any]:
+def finding(observed: HostObservation, decision: Decision) -> dict[str, Any]:
     """A trouble that no procedure treats, in the shape in which a procedure reports: ``emergency_result``."""
-    found = str(decision["trouble"])
-    severity, level, proposal = _TOLD[found]
+    problem = str(decision["trouble"])
+    severity, level, proposal = _ESCALATIONS[problem]
     return {
         "changed": False,
         "outcome": FAILED,
         "diagnosis": {
-            "alert": found,
+            "alert": problem,
             "severity": severity,
-            "scenario": found,
+            "scenario": problem,
             "reasons": decision["reasons"],
             "proposals": [proposal],
             "level": level,
         },
-        "before": {"snapshot": seen.probe.snapshot, "verdict": seen.probe.verdict},
+        "before": {"snapshot": observed.probe.snapshot, "verdict": observed.probe.verdict},
         "steps": {},
         "over_budget": False,
         "failures": [],
     }
 
 
-def as_one_look(seen: Mapping[str, Any]) -> dict[str, Any]:
+def merge_probes(observed: Mapping[str, Any]) -> dict[str, Any]:
     """What was seen from inside and from here as the result of one probe: not well when either is not."""
-    verdict = seen.get("verdict")
-    if seen.get("trouble") != OUTSIDE or not isinstance(verdict, Mapping):
-        return dict(seen)
-    return {**seen, "verdict": {**verdict, "overall": CRITICAL}}
+    verdict = observed.get("verdict")
+    if observed.get("trouble") != OUTSIDE or not isinstance(verdict, Mapping):
+        return dict(observed)
+    return {**observed, "verdict": {**verdict, "overall": CRITICAL}}
 
 
-_TOLD: Mapping[str, tuple[str, str, Message]] = {
+_ESCALATIONS: Mapping[str, tuple[str, str, Message]] = {
     UNREACHABLE: (
         "critical",
         "L2",
@@ -282,17 +285,17 @@ _TOLD: Mapping[str, tuple[str, str, Message]] = {
 NOT_WELL = (FAILED, OTHER, REFUSED, BREAKER, UNREACHABLE, TOLD)
 
 
-def tally(decisions: Mapping[str, Decision]) -> dict[str, int]:
+def count_states(decisions: Mapping[str, Decision]) -> dict[str, int]:
     """How many hosts a cycle found well, and what it does about the others."""
-    counted = dict.fromkeys((HEALTHY, DEGRADED, CRITICAL, UNKNOWN, UNREACHABLE, OUTSIDE, RECOVER), 0)
-    for one in decisions.values():
-        state = UNREACHABLE if one["trouble"] == UNREACHABLE else one["state"]
-        state = OUTSIDE if one["trouble"] == OUTSIDE else state
-        counted[state if state in counted else UNKNOWN] += 1
-        counted[RECOVER] += one["kind"] == RECOVER
-    return counted
+    counts = dict.fromkeys((HEALTHY, DEGRADED, CRITICAL, UNKNOWN, UNREACHABLE, OUTSIDE, RECOVER), 0)
+    for decision in decisions.values():
+        state = UNREACHABLE if decision["trouble"] == UNREACHABLE else decision["state"]
+        state = OUTSIDE if decision["trouble"] == OUTSIDE else state
+        counts[state if state in counts else UNKNOWN] += 1
+        counts[RECOVER] += decision["kind"] == RECOVER
+    return counts
 
 
-def worth_a_line(decision: Decision) -> bool:
+def is_notable(decision: Decision) -> bool:
     """Whether an operator is shown a host: whatever is not healthy, or about to be settled."""
     return decision["state"] != HEALTHY or decision["then"] is not None

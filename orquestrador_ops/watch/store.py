@@ -13,7 +13,7 @@ from ..history import schema
 from ..history.rows import memory_row, sample_row
 from ..history.store import History
 from ..incidents.store import SERVICE_LEVEL
-from .decisions import DONE, RUNNING
+from .decisions import COMPLETED, RUNNING
 
 SOURCE = "watch"
 
@@ -58,7 +58,7 @@ def record_rows(store: History, rows: Sequence[Mapping[str, Any]], memories: Map
         store.write(write)
 
 
-def troubles(store: History, host: str, limit: int) -> list[str | None]:
+def last_problems(store: History, host: str, limit: int) -> list[str | None]:
     """What was wrong with ``host`` in the last cycles, newest first; of two looks of a cycle the second counts."""
     table = schema.samples
     query = (
@@ -124,16 +124,16 @@ def finish(
 ) -> None:
     """What a cycle did goes into its row; one that is not ``over`` has decided, and acts now."""
     table = schema.watch_cycles
-    kept = sa.select(table.c.data).where(table.c.id == number)
+    query = sa.select(table.c.data).where(table.c.id == number)
 
     def write(connection: sa.Connection) -> None:
         values: dict[str, Any] = {"acted": acted}
         if over:
-            values |= {"ended_at": time.time(), "outcome": DONE}
+            values |= {"ended_at": time.time(), "outcome": COMPLETED}
         if started_at is not None:
             values["started_at"] = started_at
-        known = connection.execute(kept).scalar()
-        values["data"] = {**(known if isinstance(known, dict) else {}), **data}
+        stored = connection.execute(query).scalar()
+        values["data"] = {**(stored if isinstance(stored, dict) else {}), **data}
         connection.execute(sa.update(table).where(table.c.id == number).values(values))
 
     store.write(write)
