@@ -1,4 +1,4 @@
-"""Copy backups elsewhere: what the host can't do by itself, fetching them to the controller, is done here."""
+"""Copy backups off the host; copies on the controller are fetched here."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from orquestrador_ops.adapters.base import ControllerAction
 
 
 class ActionModule(ControllerAction):
-    """The module on the host, and for the controller the fetching between two calls of it."""
+    """Run the module on the host; for the controller, fetch between two calls of it."""
 
     TRANSFERS_FILES = True
     _requires_connection = True
@@ -41,7 +41,7 @@ class ActionModule(ControllerAction):
         )
 
     def _fetch(self, source: str, target: Path) -> None:
-        """Stream a file of the host; under a lease, or as another user than the connection's, piece by piece."""
+        """Fetch a file of the host; in pieces under a lease, or with become."""
         try:
             if self._connection.become is None and self._renew is None:
                 self._connection.fetch_file(source, str(target))

@@ -1,4 +1,4 @@
-"""An emergency procedure: hand over the inventory's probe arguments and what is left of the run's budget."""
+"""Run an emergency procedure with the inventory's probe arguments and the run's remaining budget."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ payload.payload(payload.EMERGENCY)
 
 
 class ActionModule(HostAction):
-    """One remote round trip, carried as a probe is. What it only looks at (``auto``) never fails for what it saw."""
+    """Sends one payload, as a probe does. A triage (``auto``) never fails for its diagnosis."""
 
     def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
         started, run = probe_adapter.utc_now(), self.result("run").get("run")
@@ -35,7 +35,7 @@ class ActionModule(HostAction):
             try:
                 arguments["memory_samples"] = emergencies.memory_samples(self.settings, self.host)
             except OSError as error:
-                # Recovering goes on without; the conclusion fails on the same history and says so.
+                # The recovery continues without it; the conclusion fails on the same history and reports it.
                 self._display.warning(f"{self.host}: {error}")
         if arguments.get("procedure") != AUTO:
             return self._recover(arguments)

@@ -1,4 +1,4 @@
-"""Ask whether the host may be touched, and put the recovery on record before it begins."""
+"""Check maintenance window and circuit breaker, and record the recovery before it starts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from orquestrador_ops.incidents import settlement
 
 
 class ActionModule(ControllerAction):
-    """Never fails a run for what it decides: C(allowed) is the word."""
+    """Never fails the task for a refusal; read ``allowed`` in the result."""
 
     ARGUMENTS: ClassVar = {**plugin_arguments.ARGUMENTS, "close_breaker": {"type": "bool", "default": False}}
     FAILS = (ValueError,)

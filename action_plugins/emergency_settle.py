@@ -1,4 +1,4 @@
-"""Settle an emergency: breaker, incident, and the people who have to know."""
+"""Conclude a recovery: update breaker and incident, notify on-call."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from orquestrador_ops.incidents import escalation, settlement
 
 
 class ActionModule(ControllerAction):
-    """Takes whatever results there are. Fails no run: its status is one of the run's steps."""
+    """Reads the results that exist. Never fails the task: its status is one of the run's steps."""
 
     ARGUMENTS: ClassVar = {**plugin_arguments.ARGUMENTS, **plugin_arguments.PLAN_ARGUMENTS}
     FAILS = (ValueError,)

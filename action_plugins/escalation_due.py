@@ -1,4 +1,4 @@
-"""One round over the incidents that are open: who did not answer in time is passed over."""
+"""Escalate open incidents that were not acknowledged in time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Observe a host: hand over what is remembered of the last run, and survive a host that cannot be reached."""
+"""Probe a host with the baseline of the last run; an unreachable host is a result, not a failure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Open or close a maintenance window, or say what is open."""
+"""Open, close or list maintenance windows of a host."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from orquestrador_ops.runs import lifecycle as runs
 
 
 class ActionModule(ControllerAction):
-    """Touches nothing on the host. What it refuses is left to the conclusion of the run."""
+    """Changes nothing on the host. A refusal is a status; the run's conclusion fails for it."""
 
     ARGUMENTS: ClassVar = {
         "state": {"type": "str", "choices": ["", "open", "close"], "default": ""},

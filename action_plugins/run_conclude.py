@@ -17,7 +17,7 @@ from orquestrador_ops.core.host_results import ProbeResult
 from orquestrador_ops.procedures import outcome
 from orquestrador_ops.runs import lifecycle as runs
 
-# Asked in the controlling process, where this is loaded: a forked worker has no terminal.
+# Read in the controlling process, where this is loaded: a forked worker has no terminal.
 TERMINAL = {
     "colour": bool(ANSIBLE_COLOR),
     "width": shutil.get_terminal_size((100, 24)).columns,
@@ -45,7 +45,7 @@ class ActionModule(ControllerAction):
         return result
 
     def _opened(self, probe: ProbeResult) -> runs.RunDict:
-        """A routine that only observes needs no identity before it is over, and no task to give it one."""
+        """Open the run of a routine that only observes and had no task to open it."""
         return runs.open_run(
             procedure=str(self.template(self.variables["report_procedure"])),
             host=self.host,

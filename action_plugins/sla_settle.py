@@ -1,4 +1,4 @@
-"""What follows from the service levels of all hosts: one line each, alerts, roll-ups, metrics."""
+"""Publish the service levels of all hosts: one line each, alerts, roll-ups, metrics."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from orquestrador_ops.sla.evaluate import objectives
 
 
 class ActionModule(ControllerAction):
-    """Runs once for all hosts of the play. In check mode it writes nothing and tells nobody."""
+    """Runs once for all hosts of the play. In check mode it writes and notifies nothing."""
 
     ARGUMENTS: ClassVar = {
         **plugin_arguments.PLAN_ARGUMENTS,
@@ -37,7 +37,7 @@ class ActionModule(ControllerAction):
             host: publish.documents_of(results.registered(variables, "sla")) for host, variables in hosts.items()
         }
         plan = plugin_arguments.escalation_plan(self.variables, arguments, self.template)
-        # Objectives are each host's own, and so are the templates that they may be.
+        # Objectives and their templates are evaluated for each host.
         targets = {host: objectives.from_variables(variables, self.template) for host, variables in hosts.items()}
         if self.check_mode and self.no_history:
             outcome = publish.Outcome()

@@ -1,4 +1,4 @@
-"""Begin a cycle of the watch, unless it is late or another one is under way."""
+"""Start a watch cycle, unless it is late or another one is running."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Put what the watch found, and no procedure treats, in the shape in which a procedure reports."""
+"""Return a problem that no procedure treats as the result of a procedure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from orquestrador_ops.watch import decisions as watch
 
 
 class ActionModule(ControllerAction):
-    """``part``: ``emergency``, what the cycle decided to tell; ``health``, what it saw. As it is: no templates."""
+    """``part``: ``emergency``, the problem to report; ``health``, the merged probes. Untemplated."""
 
     ARGUMENTS: ClassVar = {"part": {"type": "str", "choices": ["emergency", "health"], "required": True}}
 

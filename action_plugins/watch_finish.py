@@ -1,4 +1,4 @@
-"""Close a cycle of the watch that had something to do: put down how it ended; fail when a host is not well."""
+"""Close a watch cycle that acted: record the outcomes; fail when a host is not healthy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from orquestrador_ops.watch import decisions as watch
 
 
 class ActionModule(ControllerAction):
-    """Runs once for all hosts, whatever became of their procedures."""
+    """Runs once for all hosts, also after failed procedures."""
 
     ARGUMENTS: ClassVar = {}
     FAILS = (OSError, ValueError)

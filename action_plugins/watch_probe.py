@@ -1,4 +1,4 @@
-"""Look at a host for the watch: from inside and from here, and again before anybody calls it a failure."""
+"""Probe a host and its public URL for the watch; confirm a failure with a second probe."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ payload.payload()
 
 
 class ActionModule(ProbeAction):
-    """One round trip for a host that is well, two for one that is not. Never fails for what it observed."""
+    """One round trip for a healthy host, two for a failing one. Never fails for what it observed."""
 
     def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
         url = str(self.template(self.variables.get("app_public_url")) or "")

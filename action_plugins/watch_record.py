@@ -1,4 +1,4 @@
-"""Record what a cycle of the watch saw of every host, say which are not well, and decide what is done about them."""
+"""Record the probes of a watch cycle, list unhealthy hosts and decide what to do about each."""
 
 from __future__ import annotations
 

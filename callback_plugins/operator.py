@@ -1,4 +1,4 @@
-"""What an operator sees on the terminal: a line a task, a line a failure, and nothing twice."""
+"""The operator's terminal output: one line for each task and each failure."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the documentation of several modules shares; only ansible-doc reads it, no managed host needs it."""
+"""Documentation that several modules share; read by ansible-doc only, not needed on hosts."""
 
 from __future__ import annotations
 

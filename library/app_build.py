@@ -94,7 +94,7 @@ def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
     with at_work(module, RANGES, umask=None):
-        wanted = Build(
+        build_options = Build(
             params["app_dir"],
             params["command"],
             params["dist"],
@@ -103,7 +103,7 @@ def main() -> None:
             params["env_file"] or "",
         )
         try:
-            result = build(wanted, check_mode=module.check_mode)
+            result = build(build_options, check_mode=module.check_mode)
         except DeployError as error:
             fail(module, *error.failures, evidence=error.evidence)
         module.exit_json(**result)

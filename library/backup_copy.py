@@ -140,7 +140,7 @@ RANGES = {"timeout": (1, 7 * 86400)}
 
 
 def main() -> None:
-    """Copy, and fail last."""
+    """Copy the backups; report all failures at the end."""
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
     host, to = params["host"], params["to"]
@@ -155,7 +155,7 @@ def main() -> None:
             module.exit_json(
                 changed=bool(params["recorded"]), sets=offsite.list_for_controller(params["places"], CONTROLLER)
             )
-        began = time.monotonic()
+        started = time.monotonic()
         result = offsite.copy_all(params["places"], to, host, timeout_s=params["timeout"], check_mode=module.check_mode)
         if result["failures"]:
             fail(module, *result.pop("failures"), **result)
@@ -164,7 +164,7 @@ def main() -> None:
             "copied": result["copied"],
             "present": len(result["present"]),
             "copied_bytes": result["copied_bytes"],
-            "took_s": round(time.monotonic() - began, 3),
+            "took_s": round(time.monotonic() - started, 3),
         }
         module.exit_json(**result, evidence=evidence, note=offsite.describe(result, to, module.check_mode))
 

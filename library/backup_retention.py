@@ -91,15 +91,15 @@ RANGES = {"days": (1, 36500), "keep_minimum": (1, 1000)}
 
 
 def main() -> None:
-    """Delete in each directory, and fail last."""
+    """Delete expired backups in each directory; report all failures at the end."""
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
     with at_work(module, RANGES):
         bounds = {name: params[name] for name in RANGES}
         results, notes, failures = [], [], []
-        for place in params["places"]:
+        for directory in params["places"]:
             try:
-                result = apply(place["path"], place["kind"], **bounds, check_mode=module.check_mode)
+                result = apply(directory["path"], directory["kind"], **bounds, check_mode=module.check_mode)
             except OperatorError as error:
                 failures.append(error.message)
                 continue

@@ -119,7 +119,7 @@ RANGES = {"min_free_bytes": (0, 2**60), "min_free_ratio": (0, 1), "lock_wait": (
 
 
 def main() -> None:
-    """Look, rebuild, and fail last."""
+    """Rebuild the tables; report all failures at the end."""
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
     # PyMySQL logs in by this name; after a change of user the environment may still have the one before.

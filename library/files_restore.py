@@ -181,27 +181,27 @@ ARGUMENT_SPEC = {
 
 
 def code(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
-    """Restore the directory; what the module returns."""
+    """Restore the directory and return the module's result."""
     names = ("dest", "backup", "source", "exclude", "identity", "recipient", "unverified", "outside_links")
     request = RestoreRequest(*(params[name] for name in names))
     result = restore_code(request, arguments.limits(params), check_mode=check_mode)
-    found = result["changes"]
+    changes = result["changes"]
     return {
         **{key: result[key] for key in ("changed", "path", "safety")},
-        "changes": {name: [printable(path) for path in paths[:SHOWN_CHANGES]] for name, paths in found.items()},
-        "diff": diff_text(found),
+        "changes": {name: [printable(path) for path in paths[:SHOWN_CHANGES]] for name, paths in changes.items()},
+        "diff": diff_text(changes),
         "evidence": {
             "id": result["backup"]["id"],
             "safety": result["safety"],
             "resumed": result["resumed"],
-            **{name: len(paths) for name, paths in found.items()},
+            **{name: len(paths) for name, paths in changes.items()},
         },
         "note": describe(result, "code", check_mode),
     }
 
 
 def critical(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
-    """Restore critical files; what the module returns."""
+    """Restore critical files and return the module's result."""
     result = restore_critical(
         params["files"],
         params["dest"],

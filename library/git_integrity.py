@@ -72,7 +72,7 @@ RANGES = {"timeout": (0.5, 3600)}
 
 
 def main() -> None:
-    """Look and tell."""
+    """Read the repository's state and report it."""
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
     with at_work(module, RANGES, umask=None):

@@ -143,22 +143,22 @@ ARGUMENT_SPEC = {
 }
 
 
-def bring_about(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
-    """The state asked for; returns what the module returns, raises ``model.LeaseError``."""
+def apply_state(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
+    """Acquire, renew or release the lease and return the module's result. Raises ``LeaseError``."""
     path = params["path"]
     if params["state"] == "released":
         return (lease_file.predict_release if check_mode else lease_file.release)(path, run_id=params["run_id"])
     if params["state"] == "renewed":
         if check_mode:
             return {"changed": False, "renewed": False, "note": None}
-        kept = lease_file.renew(path, run_id=params["run_id"], ttl_s=params["ttl_s"])
-        return {"changed": False, "renewed": True, "note": None, "lease": kept}
-    wanted = model.request(**{name: params[name] for name in lease_file.OPTIONS if name != "path"})
-    return (lease_file.predict if check_mode else lease_file.acquire)(path, wanted)
+        renewed = lease_file.renew(path, run_id=params["run_id"], ttl_s=params["ttl_s"])
+        return {"changed": False, "renewed": True, "note": None, "lease": renewed}
+    request = model.request(**{name: params[name] for name in lease_file.OPTIONS if name != "path"})
+    return (lease_file.predict if check_mode else lease_file.acquire)(path, request)
 
 
 def main() -> None:
-    """Take it or give it back, and say in one line why not."""
+    """Change the lease; fail in one line with its holder."""
     module = AnsibleModule(
         argument_spec=ARGUMENT_SPEC,
         supports_check_mode=True,
@@ -166,7 +166,7 @@ def main() -> None:
     )
     os.umask(0o077)
     try:
-        result = bring_about(module.params, module.check_mode)
+        result = apply_state(module.params, module.check_mode)
     except model.LeaseError as error:
         fail(module, error.message, changed=False, holder=error.holder)
     module.exit_json(**result)

@@ -148,7 +148,7 @@ DAYS_S = 2 * 86400
 
 
 def main() -> None:
-    """Count, and say what was counted."""
+    """Count requests and errors and return the counts."""
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params, now, started = dict(module.params), time.time(), time.monotonic()
     require_ranges(module, RANGES)

@@ -194,7 +194,7 @@ def main() -> None:
 
 
 def install(module: AnsibleModule) -> dict:
-    """Plan, and unless in check mode do it; what the module returns."""
+    """Plan the change, apply it unless in check mode, and return the module's result."""
     params = module.params
     jobs, left_out = jobs_of(params)
     environment = {str(name): str(value) for name, value in params["environment"].items()}
@@ -209,7 +209,7 @@ def install(module: AnsibleModule) -> dict:
 
 
 def plan(params: dict, jobs: list, context: schedule.Context) -> schedule_install.SchedulePlan:
-    """What has to be done to timers and crontab: one of them has the jobs, the other none of ours."""
+    """Return the change of timers and crontab: one of them gets the jobs, the other loses ours."""
     kind, root = params["kind"], os.geteuid() == 0
     own = kind == "systemd_user" or (kind == "cron" and not root)
     directory = params["directory"] or DIRECTORIES["systemd_user" if own else "systemd"]
@@ -221,7 +221,7 @@ def plan(params: dict, jobs: list, context: schedule.Context) -> schedule_instal
 
 
 def jobs_of(params: dict) -> tuple:
-    """The jobs to install, and the names of those whose playbook is not there."""
+    """Return the jobs to install and the names of jobs without a playbook."""
     if params["state"] == "absent":
         return [], []
     for what in ("project", "command"):

@@ -1,5 +1,5 @@
 #!/usr/bin/python
-"""Write a file in one go, as whoever runs it: see ``DOCUMENTATION``."""
+"""Write a file atomically as the task's user: see ``DOCUMENTATION``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the controller's half of an emergency procedure works out."""
+"""Controller side of an emergency: budget, arguments, memory samples and results."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from ..core.settings import Settings
 from ..runs.lifecycle import utc_now
 from . import probe as probe_adapter
 
-# Of the budget, for the second look from outside, the record and the message to whoever has to know.
+# Part of the budget for the probe after the recovery, the record and the notification.
 RESERVE_S = 10.0
 MIN_BUDGET_S = 5.0
-# How far back memory is followed, and how many samples of it a host is handed.
+# How far back memory use is read, and how many samples a host gets.
 MEMORY_DAYS, MEMORY_SAMPLES = 7, 500
 
 
 def remaining_budget_s(run: Mapping[str, Any]) -> float:
-    """Seconds of a run's budget that its host may use from now; never less than a few, never negative."""
+    """Return the seconds of a run's budget that remain for its host, at least ``MIN_BUDGET_S``."""
     deadline = datetime.fromisoformat(str(run["deadline"]))
     left = (deadline - utc_now()).total_seconds() - RESERVE_S
     return round(max(left, MIN_BUDGET_S), 1)
 
 
 def parameters(arguments: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
-    """Arguments of the module ``emergency`` checked and completed as it does itself: ``(params, problem)``.
+    """Validate the arguments of the module ``emergency`` as it does itself; return ``(params, problem)``.
 
     ``params`` hold the probe's arguments as well; ``problem`` is one line, ``None`` when they can be used.
     """
@@ -49,9 +49,9 @@ def parameters(arguments: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
 
 
 def memory_samples(settings: Settings, host: str) -> list[dict[str, float]]:
-    """What the history knows of the memory of a host's application, oldest first: ``{at, memory_bytes}``.
+    """Return samples of the application's memory from the history, oldest first: ``{at, memory_bytes}``.
 
-    :raises OSError: the history can't be asked.
+    :raises OSError: the history can't be read.
     """
     from ..history import access
 
@@ -63,14 +63,14 @@ def memory_samples(settings: Settings, host: str) -> list[dict[str, float]]:
 
 
 def add_failures(answer: dict[str, Any], host: str) -> dict[str, Any]:
-    """What a host answered, with why it could not where it gave no answer."""
+    """Return the host's result; with ``failures`` when it gave none."""
     if "module_stderr" not in answer:
         return answer
     return {**answer, "failures": [probe_adapter.explain_failure(answer, host, str(answer["msg"]))]}
 
 
 def triage_result(emergency: Mapping[str, Any], *, host: str, started: str) -> dict[str, Any]:
-    """What a triage came to, in the shape of a probe, with which procedure it is.
+    """Return the result of a triage in the shape of a probe, with the procedure it calls for.
 
     Adds ``diagnosis`` and ``recover`` (``{procedure, budget_s}``, ``None`` when nothing has to be recovered), and the
     step's own ``status``, ``note`` and ``evidence``.
@@ -88,7 +88,7 @@ def triage_result(emergency: Mapping[str, Any], *, host: str, started: str) -> d
     retained = ("changed", "snapshot", "verdict", "memory", "failure", "unreachable_by", "started_at", "ended_at")
     result = {name: probe[name] for name in retained if name in probe}
     if probe.get("snapshot") is None:
-        # An application that nobody can reach is offline for whoever has to know, whatever is behind it.
+        # An unreachable application counts as offline, whatever the cause.
         recover = {"procedure": "offline", "budget_s": catalog.EMERGENCIES["offline"].budget_s}
         return {
             **result,

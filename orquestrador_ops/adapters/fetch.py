@@ -1,4 +1,4 @@
-"""Backups fetched to the controller: whole files under their names, private, proven by their SHA-256."""
+"""Fetch backups to the controller: private files, complete under their names, proven by SHA-256."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class FetchError(OperatorError):
 
 
 class BackupFetcher:
-    """The backups of a host on the controller: what is here, what had to be fetched, and what could not be."""
+    """Fetches a host's backups to the controller and counts present, copied and failed ones."""
 
     def __init__(self, state_dir: Path, host: str, fetch: Fetch, check_mode: bool) -> None:
         self._state_dir, self._host, self._fetch, self._check_mode = state_dir, host, fetch, check_mode
@@ -42,7 +42,7 @@ class BackupFetcher:
         self._result = {**lists, "changed": False, "copied_bytes": 0}
 
     def fetch_missing(self, sets: Sets) -> list[dict[str, Any]]:
-        """Fetch the data that is missing; what the host has to note as proven to be here."""
+        """Fetch missing data; return the copies that the host has to record as proven."""
         proven, result = [], self._result
         for item in sets:
             folder = copy_directory(self._state_dir, self._host, str(item["kind"]))
@@ -64,7 +64,7 @@ class BackupFetcher:
         return proven
 
     def result(self, sets: Sets) -> dict[str, Any]:
-        """Bring the manifests that belong to what is here, and say what was done."""
+        """Fetch the manifests of all copies and return the task's result."""
         result = self._result
         if not self._check_mode:
             self._fetch_manifests(sets)
@@ -94,7 +94,7 @@ class BackupFetcher:
 def lease_renewer(
     lease: Mapping[str, Any], request: Callable[[dict[str, Any]], Mapping[str, Any]]
 ) -> Callable[[], None]:
-    """Renews the host's lease when it is time: nobody on the host does meanwhile. ``OSError`` where it is lost."""
+    """Return a function that renews the host's lease when due; it raises ``OSError`` when the lease is lost."""
     renewed = time.monotonic()
 
     def renew() -> None:
@@ -110,7 +110,7 @@ def lease_renewer(
 
 
 def stream_file(source: str, target: Path, run: Callable[[str], Mapping[str, Any]], renew: Callable[[], None]) -> None:
-    """Stream a file by commands of the host, as whoever runs them there, and renew a lease in between."""
+    """Fetch a file in pieces by commands on the host, and renew the lease in between."""
     with target.open("wb") as stream:
         for number in itertools.count():
             renew()
@@ -124,17 +124,17 @@ def stream_file(source: str, target: Path, run: Callable[[str], Mapping[str, Any
 
 
 def file_error(reason: object) -> OSError:
-    """Why a file of the host can't be had, as an error of files."""
+    """Return the reason why a file can't be fetched as an ``OSError``."""
     return OSError(0, " ".join(str(reason).split())[:300])
 
 
 def copy_directory(state_dir: Path, host: str, kind: str) -> Path:
-    """Where the backups of a host lie on the controller."""
+    """Return the directory of a host's backups on the controller."""
     return state_dir / "backups" / safe_name(host) / safe_name(kind)
 
 
 def is_current(folder: Path, item: Mapping[str, Any]) -> bool:
-    """Whether the copy is there: by its size, and by reading it when it is the newest or was not recorded."""
+    """Return whether the copy is complete: by size, and by SHA-256 when it is the newest or not recorded."""
     path = folder / str(item["file"])
     if path.is_symlink() or not path.is_file() or path.stat().st_size != item["bytes"]:
         return False
@@ -142,7 +142,7 @@ def is_current(folder: Path, item: Mapping[str, Any]) -> bool:
 
 
 def fetch_backup(folder: Path, item: Mapping[str, Any], fetch: Fetch) -> None:
-    """Fetch one backup's data; nothing but what its manifest says gets its name."""
+    """Fetch one backup's data; a file that differs from its manifest is discarded."""
     private_dir(folder)
     free = shutil.disk_usage(folder).free
     if free < int(item["bytes"]) + RESERVE_BYTES:
@@ -158,7 +158,7 @@ def fetch_backup(folder: Path, item: Mapping[str, Any], fetch: Fetch) -> None:
 
 
 def fetch_manifest(folder: Path, item: Mapping[str, Any], fetch: Fetch) -> bool:
-    """Fetch its manifest when it is missing or has another size; whether it did."""
+    """Fetch a backup's manifest when it is missing or has another size; return whether it was fetched."""
     path = folder / str(item["described"])
     if path.is_file() and not path.is_symlink() and path.stat().st_size == item["described_bytes"]:
         return False
@@ -171,7 +171,7 @@ def _fetch_file(folder: Path, name: str, source: str, fetch: Fetch, sha256: str 
         raise FetchError(msg("the host names a file {name} that no backup can have: nothing is fetched", name=name))
     partial = folder / f".partial-{name}"
     try:
-        # Made here, so that it is private from its first byte on.
+        # Created here, so that it is private from its first byte on.
         partial.unlink(missing_ok=True)
         os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         fetch(source, partial)

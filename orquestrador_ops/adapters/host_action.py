@@ -1,4 +1,4 @@
-"""Action plugins that send their own code to a host, and those that observe it so."""
+"""Base classes of action plugins that run a payload on a host."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from . import payload
 from . import probe as probe_adapter
 from .base import ControllerAction, Result
 
-# Options of the controller's half of a probe; everything else goes to the host as it is.
+# Options for the controller; all others are sent to the host.
 OWN_OPTIONS = ("inventory", "procedure")
 
 
 class HostAction(ControllerAction):
-    """One remote round trip, without Ansible's own way of shipping a module where that is possible."""
+    """A task that runs a payload in one round trip, or the module in Ansible's own way."""
 
     _requires_connection = True
 
     def python(self) -> str | None:
-        """The host's Python where code can be carried to it; ``None`` where only Ansible's own way works."""
+        """Return the host's Python when a payload can be sent; ``None`` when only a module can run."""
         python = str(
             self.variables.get("ansible_python_interpreter")
             or constants.config.get_config_value("INTERPRETER_PYTHON", variables=self.variables)
@@ -34,7 +34,7 @@ class HostAction(ControllerAction):
         return python
 
     def run_payload(self, function: payload.Function, python: str, timeout_s: float, **arguments: Any) -> Result:
-        """What the function of the host package answered over there."""
+        """Run a function of the host package on the host and return its result."""
         command = payload.command(python, timeout_s)
         sent = payload.request(function, **arguments)
         return payload.reply(function, self._low_level_execute_command(command, in_data=sent))
@@ -44,7 +44,7 @@ class ProbeAction(HostAction):
     """Observes a host. Never fails for what it observed, an unreachable host included: the conclusion does."""
 
     def observe_host(self, arguments: dict[str, Any]) -> Result:
-        """Hand over what is remembered of the last run, and survive a host that cannot be reached."""
+        """Probe the host with the baseline of the last run; an unreachable host is a result."""
         inventory, procedure = (arguments.get(name) for name in OWN_OPTIONS)
         arguments = {name: value for name, value in arguments.items() if name not in OWN_OPTIONS}
         if inventory:
@@ -57,7 +57,7 @@ class ProbeAction(HostAction):
             try:
                 arguments["memory"] = access.recall(settings.state_dir, settings.history_url, self.host, str(procedure))
             except OSError as error:
-                # Observing goes on as on a first run; the conclusion will fail on the same history and say so.
+                # The probe continues as on a first run; the conclusion fails on the same history and reports it.
                 self._display.warning(f"{self.host}: {error}")
         started = probe_adapter.utc_now()
         try:
@@ -65,11 +65,10 @@ class ProbeAction(HostAction):
         except AnsibleConnectionFailure as error:
             result = {"unreachable": True, "msg": str(error)}
         except AnsibleError as error:
-            # Without a password for sudo, say, nothing ran at all: a run that is concluded and reported like any other.
+            # Nothing ran, e.g. without a sudo password: the run is concluded and reported like any other.
             message = " ".join(str(error).split())
             result = {"failed": True, "msg": message, "module_stderr": message}
-        # A routine that opens no run beforehand has its identity from here: what changes the host needs one to take
-        # the lease with.
+        # A routine that opens no run gets its identity here: tasks that change the host need one for the lease.
         identity = {"run_id": runs.new_run_id(datetime.fromisoformat(started)), "owner": runs.lease_owner()}
         return {**probe_adapter.normalize_result(result, host=self.host, started=started), **identity}
 

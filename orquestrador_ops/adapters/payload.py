@@ -85,7 +85,7 @@ os._exit(0)  # a collector that hangs must not hold up the end
 
 
 class Payload(NamedTuple):
-    """What is sent before the request, the same for every host, and the digest of the sources in it."""
+    """The bytes sent before the request, the same for every host, and the digest of their sources."""
 
     data: bytes
     digest: str
@@ -93,14 +93,14 @@ class Payload(NamedTuple):
 
 @cache
 def payload(function: Function = PROBE) -> Payload:
-    """The payload of a function; built once, inherited by forked workers."""
+    """Return the payload of a function; built once, inherited by forked workers."""
     sources = zlib.compress(json.dumps(sources_of(function.module)).encode(), 3)
     program = zlib.compress(PROGRAM.encode(), 3)
     return Payload(_frame(program) + _frame(sources), hashlib.sha256(sources).hexdigest())
 
 
 def sources_of(root: str) -> dict[str, str]:
-    """Full name → text of a module and of all that it imports; empty ones, as most packages have, are left out."""
+    """Return the sources of a module and of all that it imports, by full name; empty ones are left out."""
     sources: dict[str, str] = {}
     waiting = [root]
     while waiting:
@@ -120,7 +120,7 @@ def sources_of(root: str) -> dict[str, str]:
 
 
 def _imports_in(package: list[str], text: str) -> list[str]:
-    """What ``text`` in ``package`` imports of the host package: modules, and names that may be modules."""
+    """Return what ``text`` in ``package`` imports of the host package: modules, and names that may be modules."""
     imports = []
     needed = _TYPES_ONLY.sub("", text) if "TYPE_CHECKING" in text else text
     for dots, module, names in _IMPORT.findall(needed):
@@ -136,20 +136,20 @@ def _frame(data: bytes) -> bytes:
 
 
 def command(python: str, timeout_s: float) -> str:
-    """The shell command that receives a payload, bounded on the host."""
+    """Return the shell command that runs a payload, with a time limit on the host."""
     limit = int(timeout_s) + GRACE_S
-    # Isolated and in /: nothing of whoever logs in is imported, and root may be who runs this.
+    # Isolated and in /: nothing of the login account is imported, because root may run this.
     return f"cd / && timeout -k 5 {limit} {shlex.quote(python)} -I -c {shlex.quote(BOOT)}"
 
 
 def request(function: Function, **arguments: Any) -> bytes:
-    """What goes through standard input: the payload, then which function is called with which arguments."""
+    """Return the standard input: the payload, then the function to call and its arguments."""
     call = {"module": function.module, "function": function.name, "arguments": arguments}
     return payload(function).data + json.dumps(call).encode()
 
 
 def reply(function: Function, returned: dict[str, Any]) -> dict[str, Any]:
-    """The function's result out of what a command returned (``{rc, stdout, stderr}``).
+    """Return the function's result from a command's result (``{rc, stdout, stderr}``).
 
     Anything else, a host without Python say, becomes ``{failed, msg, module_stderr}`` as Ansible would have it.
     """
@@ -171,6 +171,6 @@ def reply(function: Function, returned: dict[str, Any]) -> dict[str, Any]:
 def _failed_reply(returned: dict[str, Any]) -> dict[str, Any]:
     status = returned.get("rc")
     reason = "it did not end in time" if status in (124, 137) else f"status {status}"
-    # Without a word on standard error the reason has to speak for itself.
+    # Without standard error the status is the reason.
     stderr = returned.get("stderr") or reason
     return {"failed": True, "msg": f"the host gave no answer: {reason}", "module_stderr": stderr, "rc": status}

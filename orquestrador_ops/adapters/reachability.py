@@ -1,4 +1,4 @@
-"""Why a host can't be reached, in an operator's words: what SSH says of it, told apart.
+"""Explain why a host can't be reached, from SSH's error output.
 
 Nothing of the host is needed for this, and nothing hangs: SSH itself ends after ``timeout`` seconds (ansible.cfg).
 """
@@ -10,7 +10,7 @@ import re
 from orquestrador.core.messages import msg
 from orquestrador.core.types import Message
 
-# What OpenSSH prints, the first that fits: a changed key also ends in a refused authentication.
+# OpenSSH's messages, the first match counts: a changed key also ends in a refused authentication.
 _PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
     (code, re.compile(pattern))
     for code, pattern in (
@@ -42,14 +42,14 @@ def classify(output: str) -> str:
 
 
 def relevant_line(output: str, limit: int = 200) -> str:
-    """The line that says why, which is not the first: SSH draws a frame around its warnings. Empty for none."""
+    """Return the line with the cause; empty for none. SSH frames its warnings, so it is not the first."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     match = next((line for _, pattern in _PATTERNS for line in lines if pattern.search(line)), "")
     return match.rpartition("over ssh: ")[2].removeprefix("Failed to connect to the host via ssh: ")[:limit]
 
 
 def explain(host: str, output: str, reason: str) -> Message:
-    """The reason in words, with what to do next. ``reason`` is one line of what was said."""
+    """Return a message with the cause and what to do next. ``reason`` is one line of the output."""
     explanation = _EXPLANATIONS.get(classify(output))
     if explanation is None:
         return msg("{host} cannot be reached over SSH: {reason}", host=host, reason=reason)

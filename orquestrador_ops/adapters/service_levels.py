@@ -1,4 +1,4 @@
-"""What a task that evaluates service levels returns: one host and one period, from the history or from samples."""
+"""Evaluate the service levels of one host and period, from the history or from samples."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from ..sla.report import summary
 def evaluate(
     arguments: Mapping[str, Any], targets: Objectives, settings: Settings, tr: Translator, host: str, check_mode: bool
 ) -> dict[str, Any]:
-    """Evaluate what the task's ``arguments`` ask for; in check mode nothing is written.
+    """Evaluate the period in the task's ``arguments``; in check mode nothing is written.
 
     Raises:
-        ValueError: there is no such period, or a sample is none.
+        ValueError: the period or a sample is invalid.
         OSError: the history cannot be read, or the report not be written.
     """
     now, requested, samples = time.time(), arguments["period"], arguments["samples"]

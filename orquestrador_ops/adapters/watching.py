@@ -1,4 +1,4 @@
-"""What the watch takes from Ansible: whose cycle it is, what two looks at a host come to, how it ended with it."""
+"""Between Ansible and the watch: the cycle's variables, confirmed probes and outcomes."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from ..watch import cycle as watch_cycle
 from ..watch import decisions as watch
 from . import results
 
-# Names are resolved without a limit of their own: then the answer is not waited for any longer.
+# Resolving a name has no time limit of its own: after this the reply is not awaited any longer.
 GRACE_S = 1.0
-# What the last look says besides its essence: whoever concludes or acts goes on with it.
+# Keys of the last probe that stay beside its summary, for the conclusion and the procedures.
 RETAINED = ("memory", "started_at", "ended_at", "run_id", "owner")
 
 Observed = dict[str, Any]
@@ -25,7 +25,7 @@ BothSides = tuple[Observed, Observed | None]
 
 
 def cycle_from_variables(variables: Mapping[str, Any], template: Callable[[Any], Any]) -> watch_cycle.Cycle:
-    """What a cycle is of, from the variables of the host that speaks for all. ``ValueError``, one line."""
+    """Return the cycle from the variables of its first host. Raises ``ValueError``, one line."""
 
     def number(name: str, low: float = 0) -> float:
         return watch_cycle.parse_number(name, template(variables[name]), low)
@@ -41,7 +41,7 @@ def cycle_from_variables(variables: Mapping[str, Any], template: Callable[[Any],
 
 
 def probe_both_sides(inside: Callable[[], Observed], http: Any, url: str, limit_s: float) -> BothSides:
-    """What is seen inside and, at the same time, at the address for users: ``None`` where there is none."""
+    """Probe the host and its public URL at the same time; the second is ``None`` without a URL."""
     if not url:
         return inside(), None
     replies: list[Observed] = []
@@ -53,7 +53,7 @@ def probe_both_sides(inside: Callable[[], Observed], http: Any, url: str, limit_
 
 
 def confirm_failure(observe: Callable[[], BothSides], confirm_s: float) -> Observed:
-    """The result of a look, and of a second one ``confirm_s`` later where the first found a failure."""
+    """Probe, and again ``confirm_s`` later when the first probe found a failure; return the result."""
     result, public = observe()
     probe = ProbeResult.read(result)
     problem = watch.classify(probe, public)
@@ -72,7 +72,7 @@ def confirm_failure(observe: Callable[[], BothSides], confirm_s: float) -> Obser
 
 
 def outcome_of(decision: watch.Decision, variables: Mapping[str, Any]) -> str:
-    """How it ended with a host (``outcomes.OF_WATCHED``): from what the roles registered for it."""
+    """Return the outcome of a host (``outcomes.OF_WATCHED``) from its registered results."""
     if decision["kind"] == watch.CLOSE:
         return outcomes.SETTLED
     if decision["kind"] == watch.NOTIFY:

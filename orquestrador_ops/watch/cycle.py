@@ -1,4 +1,4 @@
-"""One cycle of the watch on the controller: whether it takes place, what is recorded of it, what an operator reads."""
+"""One watch cycle on the controller: admission, record and the operator's lines."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAX_NUMBER = 10**6
 
 
 def parse_number(name: str, value: object, low: float = 0) -> float:
-    """A variable of the inventory as a number; ``ValueError``, one line that names it, for what is none."""
+    """Return an inventory variable as a number. Raises ``ValueError``, one line that names it."""
     try:
         result = float(str(value))
     except ValueError:
@@ -34,24 +34,24 @@ def parse_number(name: str, value: object, low: float = 0) -> float:
 
 @dataclass(frozen=True)
 class Cycle:
-    """Whose cycle it is and what it may do. Times in seconds."""
+    """Identity and limits of a cycle. Times in seconds."""
 
     sources: tuple[str, ...]
     hosts: tuple[str, ...]
     owner: str
     budget_s: float
     late_s: float
-    patience: int  # cycles in a row after which people are told of what nobody treats
+    patience: int  # cycles in a row after which on-call is notified of a problem that no procedure treats
 
     @property
     def key(self) -> str:
-        """Of what it is a cycle."""
+        """Identifier of the watch: of its inventory and hosts."""
         return watch.key_of(self.sources, self.hosts)
 
 
 @dataclass
 class RecordedCycle:
-    """What a cycle came to: decisions by host, lines for the operator, and the row of the history that it has."""
+    """A recorded cycle: decisions by host, the operator's lines, and its row in the history."""
 
     decisions: dict[str, watch.Decision]
     lines: list[str]
@@ -61,17 +61,17 @@ class RecordedCycle:
 def begin(
     cycle: Cycle, settings: Settings, *, pid: int, due: object, check_mode: bool
 ) -> tuple[str, Message | None, Any]:
-    """Whether a cycle takes place: ``(outcome, why not, number)``; ``outcome`` is ``running``, ``late`` or ``skipped``.
+    """Start a cycle; return ``(outcome, reason, number)``, the outcome ``running``, ``late`` or ``skipped``.
 
-    One that does not is counted. ``number`` is the row that a shared history has of it from now on. In check mode
-    nothing is taken and nothing counted.
+    A late or skipped cycle is recorded, with its reason. ``number`` is the cycle's row in a shared history. In check
+    mode nothing is locked or recorded.
 
-    A history of several controllers that does not answer stands in no cycle's way: hosts are observed, and recording
-    it says why nobody acts.
+    A shared history that does not answer does not stop the cycle: hosts are probed, and recording reports why nothing
+    is done.
 
     Raises:
         ValueError: ``due`` is no time.
-        OSError: neither lock nor the row of a cycle that is left out can be written.
+        OSError: the lock, or the row of a skipped cycle, can't be written.
     """
     late = watch.lateness_s(due, datetime.now(UTC))
     if late > cycle.late_s:
@@ -86,7 +86,7 @@ def begin(
         )
         return watch.SKIPPED, reason, _record_skipped(cycle, settings, watch.SKIPPED, reason, check_mode)
     if settings.history_url is None:
-        return watch.RUNNING, None, None  # nobody else can have this history, and its library is dear
+        return watch.RUNNING, None, None  # no other controller uses this history, and its library is slow to load
     number, answered = _claim_row(cycle, settings)
     if answered and number is None:
         reason = msg("Another controller has a cycle of this watch under way: this one is left out")
@@ -95,14 +95,14 @@ def begin(
 
 
 def _claim_row(cycle: Cycle, settings: Settings) -> tuple[int | None, bool]:
-    """The row that a shared history has of a cycle, ``None`` where another has one; whether the history answered."""
+    """Return the cycle's row in a shared history (``None``: another cycle runs) and whether the history answered."""
     from ..history import access
 
     try:
         with access.open_history(settings.state_dir, settings.history_url) as store:
             return _insert_row(store, cycle), True
     except OSError:
-        return None, False  # hosts are looked at all the same: what was seen is kept, and nobody acts (see record)
+        return None, False  # hosts are probed and recorded all the same, and nothing is done (see record)
 
 
 def _insert_row(store: Any, cycle: Cycle) -> int | None:
@@ -134,13 +134,13 @@ def record(
     started: float,
     check_mode: bool,
 ) -> RecordedCycle:
-    """Record what a cycle saw, in one transaction, and decide about every host.
+    """Record the probes of a cycle in one transaction and decide about every host.
 
-    ``seen``: by host; ``number`` and ``started`` (epoch seconds): of the cycle.
+    ``observed``: by host; ``number`` and ``started`` (epoch seconds): of the cycle.
 
     Raises:
-        OSError: the history cannot be read or written: nobody may act then, because nobody could count it. What was
-            seen is kept aside until it can (:mod:`orquestrador_ops.history.spool`).
+        OSError: the history cannot be read or written: nothing may be done then, because recoveries could not be
+            counted. The probes are spooled (:mod:`orquestrador_ops.history.spool`).
     """
     from ..history import spool
     from . import store as watch_store
@@ -156,8 +156,8 @@ def record(
         raise spool.keep(settings.state_dir, rows, error) from error
 
 
-class _CycleRecordError(Exception):  # noqa: N818 - never leaves this module
-    """What went wrong after the samples were stored."""
+class _CycleRecordError(Exception):
+    """The cycle could not be recorded after its samples were stored."""
 
     def __init__(self, reason: OSError) -> None:
         super().__init__(str(reason))
@@ -198,7 +198,7 @@ def _store_cycle(
 
 
 def _note(store: Any, cycle: Cycle, settings: Settings, recorded: RecordedCycle, hosts: int, started: float) -> None:
-    """Give the cycle its row, with what it decided."""
+    """Write the cycle's row with its decisions."""
     from . import store as watch_store
 
     if recorded.number is None and settings.history_url is not None:
@@ -215,19 +215,19 @@ def _note(store: Any, cycle: Cycle, settings: Settings, recorded: RecordedCycle,
 
 
 def with_finding(observed: watch.HostObservation, decision: watch.Decision) -> dict[str, Any]:
-    """What the playbook needs to do what was decided: the decision, with the ``finding`` that people are told."""
+    """Return the decision for the playbook, with the ``finding`` that on-call is notified of."""
     return {**decision, "finding": watch.finding(observed, decision) if decision["kind"] == watch.NOTIFY else None}
 
 
 def budgets() -> dict[str, int]:
-    """Seconds that each procedure may take that a verdict or a diagnosis can call for."""
+    """Return the budget of each emergency procedure in seconds."""
     from ..procedures.catalog import EMERGENCIES
 
     return {name: procedure.budget_s for name, procedure in EMERGENCIES.items()}
 
 
 def finish(settings: Settings, number: int, results: Mapping[str, str]) -> None:
-    """A cycle that had something to do is over. ``ended``: by host, how (``adapters/watching.py``)."""
+    """Close a cycle that acted. ``results``: outcomes by host (``adapters/watching.py``)."""
     from ..history import access
     from . import store as watch_store
 
@@ -237,7 +237,7 @@ def finish(settings: Settings, number: int, results: Mapping[str, str]) -> None:
 
 
 def final_lines(results: Mapping[str, str], tr: i18n.Translator) -> list[str]:
-    """How it ended, a line for every host that something was to be done about."""
+    """Return one line with the outcome for every host that had a task."""
     lines = [f"  {host}: {tr.message(_ENDS[outcome])}" for host, outcome in list(results.items())[:MAX_LINES]]
     return [text.clean(line, 400) for line in lines]
 
@@ -275,14 +275,14 @@ def _decisions(store: Any, cycle: Cycle, observed: Mapping[str, watch.HostObserv
 
 
 def _maintenance(store: Any, host: str) -> Mapping[str, Any] | None:
-    """The open maintenance window of a host."""
+    """Return the open maintenance window of a host."""
     from ..incidents import maintenance
 
     return maintenance.active(store, host, time.time())
 
 
 def _samples(observed: Mapping[str, watch.HostObservation]) -> Iterator[tuple[str, Any, Any, dict[str, Any]]]:
-    """Rows for the history: where a second look was taken, the first one as well."""
+    """Yield samples for the history: of a confirmed probe the first one as well."""
     for host, host_observed in observed.items():
         if host_observed.first is not None:
             yield _sample(host, host_observed.first, {"first_look": True})
@@ -296,7 +296,7 @@ def _sample(host: str, observed: watch.HostObservation, more: dict[str, Any]) ->
 
 
 def _lines(decisions: Mapping[str, watch.Decision], tr: i18n.Translator) -> list[str]:
-    """A line for every host that is not well, and one that sums up."""
+    """Return a line for every unhealthy host, and a summary."""
     notable = [(host, decision) for host, decision in decisions.items() if watch.is_notable(decision)]
     lines = [_line(host, decision, tr) for host, decision in notable[:MAX_LINES]]
     if len(notable) > MAX_LINES:

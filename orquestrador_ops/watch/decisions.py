@@ -1,9 +1,9 @@
-"""What one cycle of the watch makes of what it saw. Pure: no clock, no files, no network.
+"""Decisions of a watch cycle about its hosts. Pure: no clock, no files, no network.
 
-A host's *trouble* is what keeps it from being well: ``failing`` (a confirmed failure that a procedure treats),
-``unreachable``, ``unknown`` (it could be reached, but not observed), ``outside`` (healthy inside, not reachable from
-here) or ``capacity`` (critical, and no procedure treats it). The last four are told to people once they have lasted
-for some cycles; only a failure is acted upon, and only when two looks agree on it.
+A host's *problem* (``trouble`` in results) is why it is unhealthy: ``failing`` (a confirmed failure that a procedure
+treats), ``unreachable``, ``unknown`` (reachable, but not observed), ``outside`` (healthy inside, its public URL
+unreachable) or ``capacity`` (critical, and no procedure treats it). On-call is notified of the last four after some
+cycles; only a failure starts a procedure, and only when two probes agree on it.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FAILING, UNSEEN, OUTSIDE, CAPACITY = "failing", "unknown", "outside", "capacity"
 NONE, RECOVER, NOTIFY, CLOSE = "none", "recover", "tell", "settle"
 COMPLETED, SKIPPED, LATE, RUNNING = "done", "skipped", "late", "running"
 
-# Critical and treated by no procedure: what people have to make room for. Errors in the logs are told by the routines.
+# Critical checks that no procedure treats and people must solve. Routines report errors in the logs.
 _CAPACITY_CHECKS = ("host.memory", "mysql.connections")
 _REASONS = 3
 
@@ -33,7 +33,7 @@ Decision = dict[str, Any]
 
 
 def key_of(sources: Iterable[str], hosts: Iterable[str]) -> str:
-    """What makes two cycles the same watch: the inventory and the hosts it is of."""
+    """Return the identifier of a watch, made of its inventory and hosts."""
     import hashlib
 
     text = "\n".join([*sorted(map(str, sources)), "", *sorted(map(str, hosts))])
@@ -41,10 +41,10 @@ def key_of(sources: Iterable[str], hosts: Iterable[str]) -> str:
 
 
 def lateness_s(due: object, now: datetime) -> float:
-    """By how many seconds a cycle that was due at ``due`` (ISO 8601, epoch seconds) is late; 0 without a due time.
+    """Return by how many seconds a cycle due at ``due`` (ISO 8601, epoch seconds) is late; 0 without a due time.
 
     Raises:
-        ValueError: one line, for what is no time.
+        ValueError: ``due`` is not a time; one line.
     """
     if due is None or due == "":
         return 0.0
@@ -59,17 +59,17 @@ def lateness_s(due: object, now: datetime) -> float:
 
 @dataclass(frozen=True)
 class HostObservation:
-    """What a cycle saw of a host, from inside and from here."""
+    """The probe of a host and of its public URL in one cycle."""
 
     probe: ProbeResult
     problem: str | None
-    public: Mapping[str, Any] | None = None  # how the address for users answered, None where it was not asked
-    blip: list[Message] = field(default_factory=list)  # what a second look did not find any more
-    first: HostObservation | None = None  # the look before this one, where two were taken
+    public: Mapping[str, Any] | None = None  # reply of the public URL, None without one
+    blip: list[Message] = field(default_factory=list)  # reasons that the second probe no longer found
+    first: HostObservation | None = None  # the first probe, when a second confirmed it
 
     @classmethod
     def read(cls, value: object) -> HostObservation:
-        """Take what the task that looks registered; a host that has nothing was not seen."""
+        """Read the registered result of the probe task; a host without one is unobserved."""
         registered = mapping(value) or {"trouble": UNSEEN}
         first = mapping(registered.get("first_look"))
         return cls(
@@ -82,7 +82,7 @@ class HostObservation:
 
 
 def summarize_probe(probe: ProbeResult) -> dict[str, Any]:
-    """What a sample and a decision need of a probe: a healthy host's whole snapshot would only be carried about.
+    """Return the fields of a probe that samples and decisions need, without the whole snapshot.
 
     ``{snapshot, verdict, outcome, failure}``.
     """
@@ -105,15 +105,15 @@ def summarize_probe(probe: ProbeResult) -> dict[str, Any]:
             "checks": checks,
         }
     failure = probe.failure
-    if probe.failed and not failure:  # because of its variables
+    if probe.failed and not failure:  # because of wrong variables
         failure = msg("The probe was not sent: {reason}", reason=probe.said)
     return {"snapshot": snapshot, "verdict": verdict, "outcome": probe.outcome, "failure": failure}
 
 
 def probe_public_url(http: Any, url: str, limit_s: float) -> dict[str, Any]:
-    """How the address for users answers from here, asked once with ``module_utils``' ``http_health``.
+    """Request the public URL once from the controller, with the host package's ``health_endpoint``.
 
-    ``{ok, url, status, latency_ms, error, reason: Message|None}``; the URL without what may be secret in it.
+    ``{ok, url, status, latency_ms, error, reason: Message|None}``; the URL without secrets.
     """
     state, findings = http.collect(url, requests=1, timeout_s=limit_s, request_timeout_s=limit_s)
     status = state["status"]
@@ -128,7 +128,7 @@ def probe_public_url(http: Any, url: str, limit_s: float) -> dict[str, Any]:
 
 
 def unanswered_reply(url: str) -> dict[str, Any]:
-    """What :func:`asked` would have said had it come back: a name that is not resolved in time, say."""
+    """Return the reply of a public URL that did not answer in time, e.g. because of a slow resolver."""
     from urllib.parse import urlsplit
 
     from orquestrador.app.health_endpoint import shown_url
@@ -139,9 +139,9 @@ def unanswered_reply(url: str) -> dict[str, Any]:
 
 
 def classify(probe: ProbeResult, public: Mapping[str, Any] | None) -> str | None:
-    """What is wrong with a host after its last look; ``None`` for one that is well or merely degraded.
+    """Return the problem of a host after its last probe; ``None`` when it is healthy or merely degraded.
 
-    ``public`` is how the address for users answered from here: ``{ok, …}``, ``None`` when it was not asked.
+    ``public`` is the reply of the public URL: ``{ok, …}``, ``None`` without one.
     """
     verdict = probe.judged
     if probe.outcome == UNREACHABLE:
@@ -156,7 +156,7 @@ def classify(probe: ProbeResult, public: Mapping[str, Any] | None) -> str | None
 
 
 def consecutive_cycles(problem: str | None, before: Sequence[str | None]) -> int:
-    """For how many cycles in a row a trouble has been there, this one included; ``before`` is newest first."""
+    """Count the cycles in a row with this problem, this one included; ``before`` is newest first."""
     if problem is None:
         return 0
     count = 1
@@ -175,13 +175,13 @@ def decide(
     incident: bool,
     maintenance: Mapping[str, Any] | None,
 ) -> Decision:
-    """What to do about a host.
+    """Decide what to do about a host.
 
-    ``lasted``: cycles in a row with this trouble; ``patience``: of how many to tell people; ``incident``: whether one
-    is open; ``maintenance``: the open window, if any.
+    ``cycles``: in a row with this problem; ``patience``: cycles after which on-call is notified; ``incident``: whether
+    one is open; ``maintenance``: the open window, if any.
 
     Returns ``{kind: none|recover|tell|settle, state, trouble, procedure, reasons, waits, then: Message|None}``;
-    ``waits``: people are not told yet of a trouble that nobody may treat.
+    ``waits``: on-call is not notified yet when a procedure may not run.
     """
     probe, problem = observed.probe, observed.problem
     assessment = {
@@ -221,7 +221,7 @@ def _course(
 
 
 def reasons(observed: HostObservation) -> list[Message]:
-    """Why a host is not well, the first few."""
+    """Return the first reasons why a host is unhealthy."""
     messages = [observed.probe.failure] if observed.probe.failure else []
     if observed.problem == OUTSIDE and observed.public is not None:
         messages.append(outside(observed.public))
@@ -230,13 +230,13 @@ def reasons(observed: HostObservation) -> list[Message]:
 
 
 def outside(public: Mapping[str, Any]) -> Message:
-    """What is said of an application that is well on its host and can't be reached from here."""
+    """Return the message for an application that is healthy on its host but unreachable by its public URL."""
     answered = msg("{url} answers with HTTP {status}", url=public.get("url"), status=public.get("status"))
     return msg("Reachable inside, not outside: {reason}", reason=public.get("reason") or answered)
 
 
 def finding(observed: HostObservation, decision: Decision) -> dict[str, Any]:
-    """A trouble that no procedure treats, in the shape in which a procedure reports: ``emergency_result``."""
+    """Return a problem that no procedure treats in the shape of ``emergency_result``."""
     problem = str(decision["trouble"])
     severity, level, proposal = _ESCALATIONS[problem]
     return {
@@ -258,7 +258,7 @@ def finding(observed: HostObservation, decision: Decision) -> dict[str, Any]:
 
 
 def merge_probes(observed: Mapping[str, Any]) -> dict[str, Any]:
-    """What was seen from inside and from here as the result of one probe: not well when either is not."""
+    """Merge the inside and outside probes into one result: critical when either failed."""
     verdict = observed.get("verdict")
     if observed.get("trouble") != OUTSIDE or not isinstance(verdict, Mapping):
         return dict(observed)
@@ -281,12 +281,12 @@ _ESCALATIONS: Mapping[str, tuple[str, str, Message]] = {
 }
 
 
-# Ends after which a cycle's status is not 0.
+# Outcomes after which the play fails.
 NOT_WELL = (FAILED, OTHER, REFUSED, BREAKER, UNREACHABLE, TOLD)
 
 
 def count_states(decisions: Mapping[str, Decision]) -> dict[str, int]:
-    """How many hosts a cycle found well, and what it does about the others."""
+    """Count the hosts by state, and those to recover."""
     counts = dict.fromkeys((HEALTHY, DEGRADED, CRITICAL, UNKNOWN, UNREACHABLE, OUTSIDE, RECOVER), 0)
     for decision in decisions.values():
         state = UNREACHABLE if decision["trouble"] == UNREACHABLE else decision["state"]
@@ -297,5 +297,5 @@ def count_states(decisions: Mapping[str, Decision]) -> dict[str, int]:
 
 
 def is_notable(decision: Decision) -> bool:
-    """Whether an operator is shown a host: whatever is not healthy, or about to be settled."""
+    """Return whether the operator sees a line about a host: it is unhealthy, or something is done."""
     return decision["state"] != HEALTHY or decision["then"] is not None
