@@ -11,6 +11,7 @@ from ansible.errors import AnsibleConnectionFailure
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "module_utils"))
 
+from orquestrador.core.messages import msg
 from orquestrador.procedures import AUTO, MEASURED
 from orquestrador_ops.adapters import emergency as emergencies
 from orquestrador_ops.adapters import payload
@@ -29,7 +30,7 @@ class ActionModule(HostAction):
         if "probe" not in arguments:
             arguments["probe"] = self.template(probe_adapter.from_inventory(self.variables))
         if not run:
-            return self.failed("an emergency procedure needs an open run: report/open")
+            return self.failed(msg("the run is not open: import the entry point open of role report before"))
         arguments["budget_s"] = emergencies.remaining_budget_s(run)
         if arguments.get("procedure") in MEASURED:
             try:

@@ -12,6 +12,7 @@ from ansible.utils.color import ANSIBLE_COLOR
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "module_utils"))
 
+from orquestrador.core.messages import msg, plain
 from orquestrador_ops.adapters.base import ControllerAction
 from orquestrador_ops.core.host_results import ProbeResult
 from orquestrador_ops.procedures import outcome
@@ -30,7 +31,7 @@ class ActionModule(ControllerAction):
 
     ARGUMENTS: ClassVar = {}
     FAILS = (KeyError, ValueError)
-    FAILURE = "the run could not be concluded: {error}"
+    FAILURE = msg("the run could not be concluded: {error}")
 
     def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
         probe = ProbeResult.read(self.result("health") or self.result("triage"))
@@ -41,7 +42,8 @@ class ActionModule(ControllerAction):
         self.show([conclusion.checklist])
         result = {"changed": False, "outcome": conclusion.record["outcome"], "reports": conclusion.reports}
         if not conclusion.met:
-            result.update(failed=True, msg=runs.failure_line(conclusion))
+            failures = runs.failure_messages(conclusion)
+            result.update(failed=True, msg=" - ".join(map(plain, failures)), failures=failures)
         return result
 
     def _opened(self, probe: ProbeResult) -> runs.RunDict:

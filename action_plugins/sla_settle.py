@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "module_utils"))
 
+from orquestrador.core.messages import msg
 from orquestrador_ops.adapters import arguments as plugin_arguments
 from orquestrador_ops.adapters import results
 from orquestrador_ops.adapters.base import ControllerAction
@@ -29,7 +30,7 @@ class ActionModule(ControllerAction):
         "enforce": {"type": "bool", "default": False},
     }
     FAILS = (OSError, ValueError)
-    FAILURE = "sla: {error}"
+    FAILURE = msg("service levels: {error}")
 
     def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
         hosts, tr = self.hosts(), self.settings.translator()

@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "module_utils"))
 
+from orquestrador.core.messages import msg
 from orquestrador_ops.adapters import watching
 from orquestrador_ops.adapters.base import ControllerAction
 from orquestrador_ops.watch import cycle as watch_cycle
@@ -22,7 +23,7 @@ class ActionModule(ControllerAction):
 
     ARGUMENTS: ClassVar = {}
     FAILS = (OSError, ValueError)
-    FAILURE = "the cycle could not begin: {error}"
+    FAILURE = msg("the cycle could not start: {error}")
 
     def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
         started, tr = time.time(), self.settings.translator()

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "module_utils"))
 
+from orquestrador.core.messages import msg
 from orquestrador_ops.adapters import watching
 from orquestrador_ops.adapters.base import ControllerAction
 from orquestrador_ops.watch import cycle as watch_cycle
@@ -20,7 +21,7 @@ class ActionModule(ControllerAction):
 
     ARGUMENTS: ClassVar = {}
     FAILS = (OSError, ValueError)
-    FAILURE = "the cycle could not be recorded: {error}"
+    FAILURE = msg("the cycle could not be recorded: {error}")
 
     def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
         recorded, hosts = self.result("seen"), self.variables["hostvars"]
@@ -34,5 +35,11 @@ class ActionModule(ControllerAction):
         result = {"changed": False, "ended": outcomes}
         if unwell:
             shown = ", ".join(unwell[: watch_cycle.MAX_LINES])
-            result.update(failed=True, msg=f"watch: {len(unwell)} of {len(todo)} hosts are not well: {shown}")
+            failure = msg(
+                "watch: {count} of {total} hosts are unhealthy: {hosts}",
+                count=len(unwell),
+                total=len(todo),
+                hosts=shown,
+            )
+            result.update(self.failed(failure))
         return result

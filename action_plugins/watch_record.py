@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "module_utils"))
 
+from orquestrador.core.messages import msg
 from orquestrador_ops.adapters import results, watching
 from orquestrador_ops.adapters.base import ControllerAction
 from orquestrador_ops.watch import cycle as watch_cycle
@@ -20,7 +21,7 @@ class ActionModule(ControllerAction):
 
     ARGUMENTS: ClassVar = {}
     FAILS = (OSError, ValueError)
-    FAILURE = "the cycle could not be recorded: {error}"
+    FAILURE = msg("the cycle could not be recorded: {error}")
 
     def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
         cycle = self.result("cycle")

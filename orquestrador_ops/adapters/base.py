@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from ansible.plugins.action import ActionBase
 
+from orquestrador.core.messages import plain
+
 from ..core.errors import reason_of
 from ..core.settings import Settings
 from ..core.settings import of as settings_from
@@ -15,6 +17,8 @@ from ..history import access
 from . import results
 
 if TYPE_CHECKING:
+    from orquestrador.core.types import Message
+
     from ..history.store import History
 
 Result = dict[str, Any]
@@ -32,7 +36,7 @@ class ControllerAction(ActionBase):  # type: ignore[misc]
     EXCLUSIVE: ClassVar[tuple[tuple[str, str], ...]] = ()
     # Exceptions that become a one-line failure, and the line.
     FAILS: ClassVar[tuple[type[Exception], ...]] = ()
-    FAILURE: ClassVar[str] = "{error}"
+    FAILURE: ClassVar[Message | None] = None
 
     def run(self, tmp: Any = None, task_vars: dict[str, Any] | None = None) -> Result:
         super().run(tmp, task_vars)
@@ -52,8 +56,12 @@ class ControllerAction(ActionBase):  # type: ignore[misc]
         raise NotImplementedError
 
     def failed(self, error: object) -> Result:
-        """Return the result of a task that ``error`` ended."""
-        return {"failed": True, "changed": False, "msg": self.FAILURE.format(error=error)}
+        """Return the result of a task that ``error`` ended: an exception, a text, or a message for the operator."""
+        message = error
+        if self.FAILURE is not None and not isinstance(error, dict):
+            message = {**self.FAILURE, "args": {"error": str(error)}}
+        failures = {"failures": [message]} if isinstance(message, dict) else {}
+        return {"failed": True, "changed": False, "msg": plain(message), **failures}
 
     def in_words(self, error: Exception) -> str:
         """Return an error in the operator's language; in English when ``ops_locale`` itself is wrong."""

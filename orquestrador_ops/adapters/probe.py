@@ -10,7 +10,7 @@ from typing import Any
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from orquestrador.core.messages import msg
+from orquestrador.core.messages import msg, plain
 from orquestrador.core.types import Message
 from orquestrador.health import arguments as probe_arguments
 from orquestrador.health.expectations import DEFAULTS
@@ -162,11 +162,11 @@ def normalize_result(result: dict[str, Any], *, host: str, started: str) -> dict
         return {"changed": False, **failed_result, **times}
     refused = result.get("unusable") or ("module_stderr" not in result and _ARGUMENT_FAULT.search(reason))
     if result.get("failed") and refused:
-        return {
-            "failed": True,
-            "changed": False,
-            "msg": f"{reason}" + ("" if "inventory" in reason else " - correct the variable in the inventory"),
-        }
+        failed: dict[str, Any] = {"failed": True, "changed": False, "msg": reason}
+        if "inventory" not in reason:
+            failure = msg("{reason} - correct the variable in the inventory", reason=reason)
+            failed.update(msg=plain(failure), failures=[failure])
+        return failed
     return {"changed": False, **_empty_result(ERROR, explain_failure(result, host, reason)), **times}
 
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from orquestrador.core.messages import plain
 from orquestrador_ops.adapters import probe as observation
 from orquestrador_ops.core import places, settings
 from orquestrador_ops.core.host_results import ProbeResult
@@ -157,7 +158,7 @@ def test_an_unreachable_host_is_reported_and_keeps_its_memory(tmp_path: Path, pr
 def test_a_failed_step_is_named_in_one_line(tmp_path: Path, probe: dict[str, Any]) -> None:
     conclusion = concluded(opened(), probe, tmp_path, critical_files={"failed": True, "msg": "disk full"})
     assert not conclusion.met
-    line = runs.failure_line(conclusion)
+    line = " - ".join(map(plain, runs.failure_messages(conclusion)))
     assert "critical_files" in line
     assert "\n" not in line
 
