@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 DOCUMENTATION = """
 name: operator
 type: stdout
-short_description: One line per task and one line per failure
+short_description: Print one line per task and per failure, in the operator's language
 description:
   - A line for every task as it starts, hosts only where something changed, failed or could not be reached.
   - A failure is one line that says what, where and why; no traceback and no dump of the result.

@@ -24,7 +24,7 @@ _LIBC = ctypes.CDLL(None)
 DOCUMENTATION = """
 name: preload
 type: aggregate
-short_description: Loads the controller's libraries while the hosts are being observed
+short_description: Load the controller's libraries while the hosts are being probed
 description:
   - SQLAlchemy and the report templates take a quarter of a second to load, and every forked worker would pay for it.
   - They are loaded once, in the controlling process, right after the first probe was sent off, so that the wait for

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: backup_copy
-short_description: Copy backups elsewhere and prove the copies by reading them back
+short_description: Copy backups off the host and verify the copies by reading them back
 description:
   - Copies every whole backup that the destination does not have, with its manifest, to C(<to>/<host>/<kind>/). Each
     copy is read back, its SHA-256 compared with the manifest, and recorded there as C(copies).
@@ -57,7 +57,7 @@ attributes:
   check_mode:
     description: Can run in check mode; asks the destination what it has and copies nothing.
   diff_mode:
-    description: RV(copied) says what is copied.
+    description: RV(copied) lists what would be copied.
 extends_documentation_fragment: [orquestrador, orquestrador.lease, orquestrador.places]
 """
 

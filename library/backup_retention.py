@@ -5,7 +5,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: backup_retention
-short_description: Delete old backups, as long as enough that were proven stay
+short_description: Delete expired backups while enough proven ones remain
 description:
   - Deletes, for each directory by itself, backups older than O(days), but never the newest O(keep_minimum) that are
     verified and whole, and nothing at all while the newest backup is not proven, is damaged, or is itself older than
@@ -25,7 +25,7 @@ options:
     default: 3
 attributes:
   check_mode:
-    description: Can run in check mode; says what would be deleted and deletes nothing.
+    description: Can run in check mode; returns what would be deleted and deletes nothing.
   diff_mode:
     description: Shows the ids that are deleted.
     support: full

@@ -5,9 +5,9 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: files_restore
-short_description: Restore an application's directory from a backup, or critical files from their copies
+short_description: Restore an application directory from a backup, or critical files from their copies
 description:
-  - Refuses without O(confirm), and a backup that was not proven unless told.
+  - Refuses without O(confirm), and an unproven backup without O(unverified).
   - C(code) makes and proves a safety backup, unpacks the backup beside what is there, compares every file with the
     manifest, and puts the files in place by renaming. A failure at any moment leaves the old files; a kill leaves the
     old or the new ones, and the next backup or restore finishes what it interrupted.

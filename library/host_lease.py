@@ -5,13 +5,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: host_lease
-short_description: Take, renew or give back the lease of a host
+short_description: Acquire, renew or release the lease of a host
 description:
   - Whatever changes a host takes its lease first, so that one procedure at a time does, from whichever controller.
   - The lease is a file on the host. Of several runs that want it at the same moment exactly one gets it; the others
     fail in one line that names the holder.
   - It always expires, by the host's own clock. One that has expired, one from before a restart of the host and one in
-    a damaged file are taken over, and RV(note) says so.
+    a damaged file are taken over, with an RV(note).
   - Run it as the application's user, who owns the file.
 options:
   state:
@@ -49,7 +49,7 @@ options:
     default: false
 attributes:
   check_mode:
-    description: Takes and gives back nothing; RV(note) says who holds the lease and what would happen.
+    description: Acquires and releases nothing; RV(note) has the holder and what would happen.
   diff_mode:
     description: Shows who had the lease before and who has it after.
     support: full

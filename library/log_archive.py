@@ -5,7 +5,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: log_archive
-short_description: Archive logs that are being written, without the loss of a line
+short_description: Archive logs while they are being written, losing no line
 description:
   - Renames each log beside its place, has PM2 reopen its own, waits until nobody has the old file open for writing,
     compresses it into C(<dest>/logs-YYYYMMDD.tar.gz), reads that back and compares lines and SHA-256, and only then

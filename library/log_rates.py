@@ -93,7 +93,7 @@ rates:
   type: list
   elements: dict
 memory:
-  description: What the next call has to know; no text of a log.
+  description: Read offsets for the next call; no text of a log.
   returned: success
   type: dict
 source:

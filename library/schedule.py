@@ -5,7 +5,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: schedule
-short_description: Have timers of systemd, or cron, run the playbooks
+short_description: Run playbooks by systemd timers or cron
 description:
   - Writes a service and a timer for every job, or a block of lines into a crontab, and enables them. What it installed
     before and is wanted no longer is removed, so that nothing runs twice when O(kind) changes; what it did not install
@@ -20,7 +20,7 @@ options:
     choices: [present, absent]
     default: present
   kind:
-    description: V(systemd) is the system's timers, V(systemd_user) those of whoever runs this, V(cron) a crontab.
+    description: V(systemd) is the system's timers, V(systemd_user) those of the user, V(cron) a crontab.
     type: str
     choices: [systemd, systemd_user, cron]
     default: systemd
@@ -73,11 +73,11 @@ options:
     type: dict
     default: {}
   user:
-    description: Who runs the playbooks; empty is whoever runs this module. Not for V(systemd_user).
+    description: User that runs the playbooks; empty is the user of this task. Not for V(systemd_user).
     type: str
     default: ''
   timezone:
-    description: Time zone of the times, for systemd. cron knows the host's only.
+    description: Time zone of the times, for systemd. cron has the host's only.
     type: str
     default: ''
   directory:
