@@ -1,4 +1,4 @@
-"""Copy backups elsewhere: what the host can't do by itself, fetching them to the controller, is done here."""
+"""Copy backups off the host; copies on the controller are fetched here."""
 
 from __future__ import annotations
 
@@ -17,35 +17,37 @@ from orquestrador_ops.adapters.base import ControllerAction
 
 
 class ActionModule(ControllerAction):
-    """The module on the host, and for the controller the fetching between two calls of it."""
+    """Run the module on the host; for the controller, fetch between two calls of it."""
 
     TRANSFERS_FILES = True
     _requires_connection = True
 
     def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        answer = self.module("backup_copy", arguments)
-        if arguments.get("to") != CONTROLLER or "sets" not in answer:
-            return answer
-        self._begin(arguments.get("lease"))
-        copies = fetching.Copies(self.settings.state_dir, str(arguments["host"]), self._fetch, self.check_mode)
-        proven = copies.bring(answer["sets"])
+        result = self.module("backup_copy", arguments)
+        if arguments.get("to") != CONTROLLER or "sets" not in result:
+            return result
+        self._set_renewal(arguments.get("lease"))
+        fetcher = fetching.BackupFetcher(self.settings.state_dir, str(arguments["host"]), self._fetch, self.check_mode)
+        proven = fetcher.fetch_missing(result["sets"])
         if proven and not self.check_mode:
-            answer = self.module("backup_copy", {**arguments, "recorded": proven})
-            if "sets" not in answer:
-                return answer
-        return copies.result(answer["sets"])
+            result = self.module("backup_copy", {**arguments, "recorded": proven})
+            if "sets" not in result:
+                return result
+        return fetcher.finish(result["sets"])
 
-    def _begin(self, lease: dict[str, Any] | None) -> None:
-        self._renew = fetching.renewing(lease, lambda wanted: self.module("host_lease", wanted)) if lease else None
+    def _set_renewal(self, lease: dict[str, Any] | None) -> None:
+        self._renew = (
+            fetching.lease_renewer(lease, lambda request: self.module("host_lease", request)) if lease else None
+        )
 
     def _fetch(self, source: str, target: Path) -> None:
-        """Stream a file of the host; under a lease, or as another user than the connection's, piece by piece."""
+        """Fetch a file of the host; in pieces under a lease, or with become."""
         try:
             if self._connection.become is None and self._renew is None:
                 self._connection.fetch_file(source, str(target))
             else:
-                fetching.pieces(source, target, self._low_level_execute_command, self._renew or (lambda: None))
+                fetching.stream_file(source, target, self._low_level_execute_command, self._renew or (lambda: None))
         except AnsibleConnectionFailure:
             raise
         except AnsibleError as error:
-            raise fetching.refused(error) from error
+            raise fetching.file_error(error) from error

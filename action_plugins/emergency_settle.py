@@ -1,4 +1,4 @@
-"""Settle an emergency: breaker, incident, and the people who have to know."""
+"""Conclude a recovery: update breaker and incident, notify on-call."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "module_utils"))
 
 from orquestrador.core.messages import msg
-from orquestrador_ops.adapters import arguments as cases
+from orquestrador_ops.adapters import arguments as plugin_arguments
 from orquestrador_ops.adapters.base import ControllerAction
 from orquestrador_ops.core.errors import reason_of
 from orquestrador_ops.core.host_results import ProbeResult, RecoveryResult
@@ -19,23 +19,23 @@ from orquestrador_ops.incidents import escalation, settlement
 
 
 class ActionModule(ControllerAction):
-    """Takes whatever results there are. Fails no run: its status is one of the run's steps."""
+    """Reads the results that exist. Never fails the task: its status is one of the run's steps."""
 
-    ARGUMENTS: ClassVar = {**cases.ARGUMENTS, **cases.PLAN_ARGUMENTS}
+    ARGUMENTS: ClassVar = {**plugin_arguments.ARGUMENTS, **plugin_arguments.PLAN_ARGUMENTS}
     FAILS = (ValueError,)
 
     def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
         now = time.time()
-        case = cases.of(self.variables, arguments, now=now, check_mode=self.check_mode)
-        plan = cases.plan(self.variables, arguments, self.template)
+        recovery_run = plugin_arguments.recovery_of(self.variables, arguments, now=now, check_mode=self.check_mode)
+        plan = plugin_arguments.escalation_plan(self.variables, arguments, self.template)
         tr = self.settings.translator()
         recovery = RecoveryResult.read(self.result("emergency"))
         probe = ProbeResult.read(self.result("health"))
         try:
             with self.open_history() as store:
-                desk = escalation.Desk(store, plan, tr, now, case.run_id, arguments["limit_s"])
+                context = escalation.Desk(store, plan, tr, now, recovery_run.run_id, arguments["limit_s"])
                 return settlement.settle(
-                    desk, case, self.settings, gate=self.result("gate"), recovery=recovery, probe=probe
+                    context, recovery_run, self.settings, gate=self.result("gate"), recovery=recovery, probe=probe
                 ).result()
         except OSError as error:
             reason = reason_of(error)

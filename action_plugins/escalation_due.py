@@ -1,4 +1,4 @@
-"""One round over the incidents that are open: who did not answer in time is passed over."""
+"""Escalate open incidents that were not acknowledged in time."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "module_utils"))
 
-from orquestrador_ops.adapters import arguments as cases
+from orquestrador_ops.adapters import arguments as plugin_arguments
 from orquestrador_ops.adapters.base import ControllerAction
 from orquestrador_ops.incidents import escalation
 
@@ -18,18 +18,18 @@ from orquestrador_ops.incidents import escalation
 class ActionModule(ControllerAction):
     """Runs once for all hosts of the play."""
 
-    ARGUMENTS = cases.PLAN_ARGUMENTS
+    ARGUMENTS = plugin_arguments.PLAN_ARGUMENTS
     FAILS = (OSError, ValueError)
 
     def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
         now = time.time()
         hosts = [str(host) for host in self.variables.get("ansible_play_hosts_all") or []]
-        plan = cases.plan(self.variables, arguments, self.template)
+        plan = plugin_arguments.escalation_plan(self.variables, arguments, self.template)
         with self.open_history() as store:
-            waiting = [one["id"] for one in escalation.due(store, now) if one["host"] in hosts]
+            overdue = [incident["id"] for incident in escalation.due(store, now) if incident["host"] in hosts]
             if self.check_mode:
-                return {"changed": False, "due": waiting, "told": [], "failed_channels": [], "note": []}
-            desk = escalation.Desk(store, plan, self.settings.translator(), now, limit_s=arguments["limit_s"])
-            told = escalation.climb(desk, hosts)
-        failed = sorted(told.failed)
-        return {"changed": False, "due": waiting, "told": told.sent, "failed_channels": failed, "note": told.notes}
+                return {"changed": False, "due": overdue, "told": [], "failed_channels": [], "note": []}
+            context = escalation.Desk(store, plan, self.settings.translator(), now, limit_s=arguments["limit_s"])
+            report = escalation.climb(context, hosts)
+        failed = sorted(report.failed)
+        return {"changed": False, "due": overdue, "told": report.sent, "failed_channels": failed, "note": report.notes}

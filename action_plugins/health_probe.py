@@ -1,4 +1,4 @@
-"""Observe a host: hand over what is remembered of the last run, and survive a host that cannot be reached."""
+"""Probe a host with the baseline of the last run; an unreachable host is a result, not a failure."""
 
 from __future__ import annotations
 
@@ -20,4 +20,4 @@ class ActionModule(ProbeAction):
     """One remote round trip."""
 
     def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        return self.look(arguments)
+        return self.observe_host(arguments)

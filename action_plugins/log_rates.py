@@ -1,4 +1,4 @@
-"""Count requests and errors in the logs of a host, and keep what was counted and where the reading stopped."""
+"""Count requests and errors in a host's logs; store the counts and the read offsets."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ PROCEDURE = "log_rates"
 
 
 class ActionModule(ControllerAction):
-    """The module on the host between a look at the history and a note in it; in check mode nothing is noted.
+    """Reads the offsets, runs the module and stores its counts; in check mode nothing is stored.
 
-    Counts are noted before the memory: a controller that is killed in between has the same lines counted again, into
-    the same hours.
+    Counts are stored before the offsets: when the controller is killed in between, the same lines are counted again,
+    into the same hours.
     """
 
     TRANSFERS_FILES = True
@@ -36,7 +36,7 @@ class ActionModule(ControllerAction):
             if memory is None or self.check_mode:
                 return {**result, "recorded": 0}
             recorded = log_counts.record(store, self.host, result.get("rates") or [])
-            # A period of its own says nothing of where the next call has to go on.
+            # A period of its own does not move the offset of the next call.
             if not arguments.get("since"):
                 store.remember(self.host, PROCEDURE, memory)
         return {**result, "recorded": recorded}

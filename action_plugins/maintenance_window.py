@@ -1,4 +1,4 @@
-"""Open or close a maintenance window, or say what is open."""
+"""Open, close or list maintenance windows of a host."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from orquestrador_ops.runs import lifecycle as runs
 
 
 class ActionModule(ControllerAction):
-    """Touches nothing on the host. What it refuses is left to the conclusion of the run."""
+    """Changes nothing on the host. A refusal is a status; the run's conclusion fails for it."""
 
     ARGUMENTS: ClassVar = {
         "state": {"type": "str", "choices": ["", "open", "close"], "default": ""},
@@ -31,7 +31,7 @@ class ActionModule(ControllerAction):
     def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
         try:
             with self.open_history() as store:
-                changed, note, windows = self._done(store, arguments.pop("state"), arguments.pop("until"), arguments)
+                changed, note, windows = self._apply(store, arguments.pop("state"), arguments.pop("until"), arguments)
         except maintenance.WindowError as error:
             return {"changed": False, "status": "failed", "note": [error.message], "windows": []}
         except OSError as error:
@@ -39,7 +39,7 @@ class ActionModule(ControllerAction):
         note = note or [msg("No maintenance window is open")]
         return {"changed": changed, "note": note, "windows": windows, "evidence": {"windows": windows}}
 
-    def _done(self, store: Any, state: str, until: str, window: dict[str, Any]) -> tuple[bool, list[Any], list[Any]]:
+    def _apply(self, store: Any, state: str, until: str, window: dict[str, Any]) -> tuple[bool, list[Any], list[Any]]:
         now, run = time.time(), dict(self.result("run").get("run") or {})
         if state == "open":
             window["ends_at"] = maintenance.until(until, now, self.settings.translator())
@@ -48,6 +48,6 @@ class ActionModule(ControllerAction):
             return True, [maintenance.described(opened)], [opened]
         if state == "close":
             closed = maintenance.end(store, self.host, now, check_mode=self.check_mode)
-            return bool(closed), [msg("Closed: {what}", what=maintenance.described(one)) for one in closed], []
-        found = maintenance.open_windows(store, self.host, now)
-        return False, [maintenance.described(one) for one in found], found
+            return bool(closed), [msg("Closed: {what}", what=maintenance.described(entry)) for entry in closed], []
+        windows = maintenance.open_windows(store, self.host, now)
+        return False, [maintenance.described(entry) for entry in windows], windows

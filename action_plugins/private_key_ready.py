@@ -12,6 +12,8 @@ from ansible.errors import AnsibleError
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "module_utils"))
 
+from orquestrador.core.messages import msg
+from orquestrador.core.types import Message
 from orquestrador_ops.adapters.base import ControllerAction
 
 IDENTITY = "backup_age_identity"
@@ -19,7 +21,7 @@ _KEY = re.compile(r"AGE-SECRET-KEY-1[02-9AC-HJ-NP-Z]{58}")
 
 
 class ActionModule(ControllerAction):
-    """Sends nothing to the host. Fails in one line that never holds the value."""
+    """Sends nothing to the host. Fails in one line that never holds the key."""
 
     ARGUMENTS: ClassVar = {"otherwise": {"type": "str", "default": ""}}
 
@@ -27,18 +29,21 @@ class ActionModule(ControllerAction):
         problem = self._problem()
         if problem is None:
             return {"changed": False}
-        return self.failed(problem + (f", or {arguments['otherwise']}" if arguments["otherwise"] else ""))
+        if arguments["otherwise"]:
+            problem = msg("{problem}, or {otherwise}", problem=problem, otherwise=arguments["otherwise"])
+        return self.failed(problem)
 
-    def _problem(self) -> str | None:
+    def _problem(self) -> Message | None:
+        """Return why the key can't be used; ``None`` when it can."""
         if IDENTITY not in self.variables:
-            return f"{IDENTITY} is missing: keep the private key of the backups in Vault"
+            return msg("backup_age_identity is missing: keep the private key of the backups in Vault")
         try:
             value = str(self.template(self.variables[IDENTITY]))
         except AnsibleError:
-            return f"{IDENTITY} can't be read: give ansible-playbook the Vault password"
+            return msg("backup_age_identity can't be read: give ansible-playbook the Vault password")
         if not _KEY.fullmatch(value.strip()):
-            return f"{IDENTITY} is no private key of age: give what age-keygen printed, AGE-SECRET-KEY-1…"
-        # Whatever decides on it: configuration, variables of the host, kept files, the way to become another user.
+            return msg("backup_age_identity is no private key of age: give what age-keygen printed, AGE-SECRET-KEY-1…")
+        # Set by configuration, variables of the host, kept files or the become method.
         if not self._is_pipelining_enabled(module_style="new"):
-            return "without pipelining Ansible would write the private key into a file on the host: switch it on"
+            return msg("without pipelining Ansible would write the private key into a file on the host: switch it on")
         return None

@@ -26,10 +26,10 @@ class ActionModule(ControllerAction):
 
     def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
         tr = self.settings.translator()
-        given = {f"sla_{name}": value for name, value in (arguments["objectives"] or {}).items()}
-        wanted = objectives.from_variables({**self.variables, **given}, self.template)
+        overrides = {f"sla_{name}": value for name, value in (arguments["objectives"] or {}).items()}
+        targets = objectives.from_variables({**self.variables, **overrides}, self.template)
         host = arguments["host"] or self.host
-        return service_levels.evaluate(arguments, wanted, self.settings, tr, host, self.check_mode)
+        return service_levels.evaluate(arguments, targets, self.settings, tr, host, self.check_mode)
 
     def failed(self, error: Any) -> dict[str, Any]:
         host = self._task.args.get("host")

@@ -1,4 +1,4 @@
-"""What follows from the service levels of all hosts: one line each, alerts, roll-ups, metrics."""
+"""Publish the service levels of all hosts: one line each, alerts, roll-ups, metrics."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "module_utils"))
 
-from orquestrador_ops.adapters import arguments as cases
+from orquestrador.core.messages import msg
+from orquestrador_ops.adapters import arguments as plugin_arguments
 from orquestrador_ops.adapters import results
 from orquestrador_ops.adapters.base import ControllerAction
 from orquestrador_ops.incidents import escalation
@@ -19,36 +20,38 @@ from orquestrador_ops.sla.evaluate import objectives
 
 
 class ActionModule(ControllerAction):
-    """Runs once for all hosts of the play. In check mode it writes nothing and tells nobody."""
+    """Runs once for all hosts of the play. In check mode it writes and notifies nothing."""
 
     ARGUMENTS: ClassVar = {
-        **cases.PLAN_ARGUMENTS,
+        **plugin_arguments.PLAN_ARGUMENTS,
         "raw_days": {"type": "int", "default": 90},
         "fine_days": {"type": "int", "default": 400},
         "textfile": {"type": "path", "default": ""},
         "enforce": {"type": "bool", "default": False},
     }
     FAILS = (OSError, ValueError)
-    FAILURE = "sla: {error}"
+    FAILURE = msg("service levels: {error}")
 
     def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        known, tr = self.hosts(), self.settings.translator()
-        found = {host: publish.documents_of(results.of(one, "sla")) for host, one in known.items()}
-        plan = cases.plan(self.variables, arguments, self.template)
-        # Objectives are each host's own, and so are the templates that they may be.
-        wanted = {host: objectives.from_variables(one, self.template) for host, one in known.items()}
+        hosts, tr = self.hosts(), self.settings.translator()
+        documents = {
+            host: publish.documents_of(results.registered(variables, "sla")) for host, variables in hosts.items()
+        }
+        plan = plugin_arguments.escalation_plan(self.variables, arguments, self.template)
+        # Objectives and their templates are evaluated for each host.
+        targets = {host: objectives.from_variables(variables, self.template) for host, variables in hosts.items()}
         if self.check_mode and self.no_history:
             outcome = publish.Outcome()
         else:
             with self.open_history() as store:
-                desk = escalation.Desk(store, plan, tr, time.time(), limit_s=arguments["limit_s"])
+                context = escalation.Desk(store, plan, tr, time.time(), limit_s=arguments["limit_s"])
                 if self.check_mode:
-                    outcome = publish.preview(store, found)
+                    outcome = publish.preview(store, documents)
                 else:
-                    outcome = publish.publish(desk, found, wanted, arguments, self.settings.timezone)
-        logs = {host: results.of(one, "log_rates") for host, one in known.items()}
-        self.show(publish.lines(outcome, found, logs, tr))
-        return publish.result(outcome, found, tr, enforce=arguments["enforce"])
+                    outcome = publish.publish(context, documents, targets, arguments, self.settings.timezone)
+        logs = {host: results.registered(variables, "log_rates") for host, variables in hosts.items()}
+        self.show(publish.lines(outcome, documents, logs, tr))
+        return publish.result(outcome, documents, tr, enforce=arguments["enforce"])
 
     def failed(self, error: Any) -> dict[str, Any]:
         return super().failed(self.in_words(error))

@@ -1,4 +1,4 @@
-"""Put what the watch found, and no procedure treats, in the shape in which a procedure reports."""
+"""Return a problem that no procedure treats as the result of a procedure."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from orquestrador_ops.watch import decisions as watch
 
 
 class ActionModule(ControllerAction):
-    """``part``: ``emergency``, what the cycle decided to tell; ``health``, what it saw. As it is: no templates."""
+    """``part``: ``emergency``, the problem to report; ``health``, the merged probes. Untemplated."""
 
     ARGUMENTS: ClassVar = {"part": {"type": "str", "choices": ["emergency", "health"], "required": True}}
 
     def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        finding = results.decided(self.variables, self.host)["finding"]
+        finding = results.decision_for(self.variables, self.host)["finding"]
         if arguments["part"] == "health":
-            return watch.as_one_look(self.result("health"))
+            return watch.merge_probes(self.result("health"))
         return dict(finding)

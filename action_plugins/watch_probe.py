@@ -1,4 +1,4 @@
-"""Look at a host for the watch: from inside and from here, and again before anybody calls it a failure."""
+"""Probe a host and its public URL for the watch; confirm a failure with a second probe."""
 
 from __future__ import annotations
 
@@ -21,17 +21,18 @@ payload.payload()
 
 
 class ActionModule(ProbeAction):
-    """One round trip for a host that is well, two for one that is not. Never fails for what it observed."""
+    """One round trip for a healthy host, two for a failing one. Never fails for what it observed."""
 
     def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
         url = str(self.template(self.variables.get("app_public_url")) or "")
         try:
             limit_s, confirm_s = (
-                watch_cycle.number(name, self.template(self.variables[name]))
+                watch_cycle.parse_number(name, self.template(self.variables[name]))
                 for name in ("watch_public_timeout_s", "watch_confirm_after_s")
             )
         except ValueError as error:
             return {**self.failed(error), "trouble": watch.UNSEEN}
-        return watching.confirmed(
-            lambda: watching.both(lambda: self.look(arguments), http_health, url, limit_s), confirm_s
+        return watching.confirm_failure(
+            lambda: watching.probe_both_sides(lambda: self.observe_host(arguments), http_health, url, limit_s),
+            confirm_s,
         )

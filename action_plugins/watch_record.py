@@ -1,4 +1,4 @@
-"""Record what a cycle of the watch saw of every host, say which are not well, and decide what is done about them."""
+"""Record the probes of a watch cycle, list unhealthy hosts and decide what to do about each."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "module_utils"))
 
+from orquestrador.core.messages import msg
 from orquestrador_ops.adapters import results, watching
 from orquestrador_ops.adapters.base import ControllerAction
 from orquestrador_ops.watch import cycle as watch_cycle
@@ -20,25 +21,28 @@ class ActionModule(ControllerAction):
 
     ARGUMENTS: ClassVar = {}
     FAILS = (OSError, ValueError)
-    FAILURE = "the cycle could not be recorded: {error}"
+    FAILURE = msg("the cycle could not be recorded: {error}")
 
     def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        begun = self.result("cycle")
-        seen = {host: watch.Look.read(results.of(one, "health")) for host, one in self.hosts().items()}
+        cycle = self.result("cycle")
+        observed = {
+            host: watch.HostObservation.read(results.registered(variables, "health"))
+            for host, variables in self.hosts().items()
+        }
         recorded = watch_cycle.record(
-            watching.cycle_of(self.variables, self.template),
+            watching.cycle_from_variables(self.variables, self.template),
             self.settings,
-            seen,
-            number=begun.get("number"),
-            started=float(begun.get("started") or 0.0),
+            observed,
+            number=cycle.get("number"),
+            started=float(cycle.get("started") or 0.0),
             check_mode=self.check_mode,
         )
         self.show(recorded.lines)
-        busy = {host: one for host, one in recorded.decisions.items() if one["kind"] != watch.NONE}
+        busy = {host: decision for host, decision in recorded.decisions.items() if decision["kind"] != watch.NONE}
         return {
             "changed": False,
             "number": recorded.number,
-            "todo": {host: watch_cycle.task_of(seen[host], one) for host, one in busy.items()},
+            "todo": {host: watch_cycle.with_finding(observed[host], decision) for host, decision in busy.items()},
             "budgets": watch_cycle.budgets(),
-            "tally": watch.tally(recorded.decisions),
+            "tally": watch.count_states(recorded.decisions),
         }

@@ -1,4 +1,4 @@
-"""What an operator sees on the terminal: a line a task, a line a failure, and nothing twice."""
+"""The operator's terminal output: one line for each task and each failure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 DOCUMENTATION = """
 name: operator
 type: stdout
-short_description: One line per task and one line per failure
+short_description: Print one line per task and per failure, in the operator's language
 description:
   - A line for every task as it starts, hosts only where something changed, failed or could not be reached.
   - A failure is one line that says what, where and why; no traceback and no dump of the result.
@@ -87,8 +87,8 @@ class CallbackModule(Default):  # type: ignore[misc]
     def _brief(self) -> bool:
         return not self._display.verbosity
 
-    def _translator(self, host: Any = None) -> Translator | None:
-        """The language of a host's inventory, or of the play's variables; ``None`` for one that there is not."""
+    def _translator(self, host: Any) -> Translator | None:
+        """Return the language of a host, of the play's variables without one; ``None`` when it is not available."""
         from orquestrador_ops.core import settings
 
         variables = self._play.get_variable_manager().get_vars(play=self._play, host=host)
@@ -101,23 +101,20 @@ class CallbackModule(Default):  # type: ignore[misc]
         translator = self._translator(host)
         return translator.message if translator else plain
 
-    def _named(self, name: str) -> str:
-        """The name of a play or a task; what a template added at its end stays as it is."""
+    def _translate_name(self, name: str) -> str:
+        """Translate the name of a play or a task; a path at its end, from a template, stays as it is."""
         if self._language is None:
-            return name
+            return name.strip()
         role, colon, task = name.strip().rpartition(" : ")
-        head, tail = task, ""
-        while (text := self._language.t(head)) == head and " " in head:
-            head, _, last = head.rpartition(" ")
-            tail = f" {last}{tail}"
-        return f"{role}{colon}{text}{tail}"
+        text, slash, path = task.partition(" /")
+        return f"{role}{colon}{self._language.t(text)}{slash}{path}"
 
     def _show(self, kind: Message, host: Any, text: str, color: str) -> None:
         """Show one line about a host."""
-        line = f"    {self._of_play(kind)}: {host.get_name()}"
+        line = f"    {self._in_play_language(kind)}: {host.get_name()}"
         self._display.display(f"{line}: {text}" if text else line, color=color)
 
-    def _of_play(self, message: Message) -> str:
+    def _in_play_language(self, message: Message) -> str:
         return self._language.message(message) if self._language else plain(message)
 
     def v2_playbook_on_play_start(self, play: Any) -> None:
@@ -125,9 +122,11 @@ class CallbackModule(Default):  # type: ignore[misc]
             super().v2_playbook_on_play_start(play)
             return
         self._play = play
-        self._language = self._translator()
-        mode = f" ({self._of_play(_CHECK_MODE)})" if play.check_mode else ""
-        self._display.display(f"\n{self._named(play.get_name())}{mode}")
+        # Of its first host, once a play: variables of the inventory are not among the play's own.
+        hosts = play.get_variable_manager()._inventory.get_hosts(play.hosts)
+        self._language = self._translator(next(iter(hosts), None))
+        mode = f" ({self._in_play_language(_CHECK_MODE)})" if play.check_mode else ""
+        self._display.display(f"\n{self._translate_name(play.get_name())}{mode}")
 
     def v2_playbook_on_task_start(self, task: Any, is_conditional: bool) -> None:
         if not self._brief():
@@ -135,7 +134,7 @@ class CallbackModule(Default):  # type: ignore[misc]
             return
         self._last_task_banner = task._uuid
         if task.action not in SILENT:
-            self._display.display(f"  - {self._named(task.get_name())}")
+            self._display.display(f"  - {self._translate_name(task.get_name())}")
 
     def v2_runner_on_ok(self, result: Any) -> None:
         if not self._brief():
@@ -157,7 +156,7 @@ class CallbackModule(Default):  # type: ignore[misc]
         if not self._brief():
             super().v2_runner_on_unreachable(result)
             return
-        self._show(_UNREACHABLE, result.host, reason(result.result, self._of_play), C.COLOR_UNREACHABLE)
+        self._show(_UNREACHABLE, result.host, reason(result.result, self._in_play_language), C.COLOR_UNREACHABLE)
 
     def v2_runner_item_on_ok(self, result: Any) -> None:
         if not self._brief():
@@ -176,6 +175,6 @@ class CallbackModule(Default):  # type: ignore[misc]
             quiet = uneventful(stats)
             for host in quiet:
                 del stats.processed[host]
-            text = self._of_play(msg("{count} hosts without a change or a failure", count=len(quiet)))
+            text = self._in_play_language(msg("{count} hosts without a change or a failure", count=len(quiet)))
             self._display.display(f"\n{text}")
         super().v2_playbook_on_stats(stats)

@@ -24,7 +24,7 @@ _LIBC = ctypes.CDLL(None)
 DOCUMENTATION = """
 name: preload
 type: aggregate
-short_description: Loads the controller's libraries while the hosts are being observed
+short_description: Load the controller's libraries while the hosts are being probed
 description:
   - SQLAlchemy and the report templates take a quarter of a second to load, and every forked worker would pay for it.
   - They are loaded once, in the controlling process, right after the first probe was sent off, so that the wait for
@@ -45,7 +45,7 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
     def __init__(self) -> None:
         super().__init__()
         self._armed = False
-        self._done = False
+        self._loaded = False
         self._evaluated: set[str] = set()
         # Before it exits, the interpreter looks for garbage in everything that ends with the process anyway: 0.2 s.
         atexit.register(gc.freeze)
@@ -55,36 +55,36 @@ class CallbackModule(CallbackBase):  # type: ignore[misc]
         if self._armed:
             return
         if task.action in ("health_probe", "watch_probe"):
-            self._arm(_what_concludes)
+            self._arm(_load_conclusion)
         elif task.action == "sla_evaluate":
-            # Of one host nobody would inherit it.
+            # With a single host there is no worker left to inherit the import.
             self._evaluated.add(str(host))
             if len(self._evaluated) > 1:
-                self._arm(_what_draws)
+                self._arm(_load_charts)
 
     def _arm(self, load: Callable[[], None]) -> None:
-        """Have it loaded right after the next fork: while the host is busy, and once."""
+        """Call ``load`` once, right after the next fork, while the host is busy."""
         self._armed = True
         os.register_at_fork(after_in_parent=lambda: self._load(load))
 
     def _load(self, load: Callable[[], None]) -> None:
-        if self._done:
+        if self._loaded:
             return
-        self._done = True
+        self._loaded = True
         load()
         gc.freeze()  # what is loaded by now is shared with the workers and never garbage
 
 
 def _end_with_parent() -> None:
-    """Have a worker end, with the connection it uses, when the controlling process is killed, however that happens.
+    """Have the kernel end a worker, with its connection, when the controlling process is killed.
 
-    It has a session of its own, so that what kills the controller does not reach it: the host would be at work, under
-    its lease, for a controller that is gone. Ansible's workers take SIGTERM for themselves and all they started.
+    A worker has a session of its own, which signals to the controller do not reach: the host would go on working under
+    its lease for a dead controller. Ansible's workers pass SIGTERM on to all they started.
     """
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
-def _what_concludes() -> None:
+def _load_conclusion() -> None:
     from orquestrador_ops.runs import lifecycle as runs
 
     runs.preload()
@@ -93,7 +93,7 @@ def _what_concludes() -> None:
         loader.get(name, class_only=True)
 
 
-def _what_draws() -> None:
+def _load_charts() -> None:
     from orquestrador_ops.core.i18n import translator
     from orquestrador_ops.sla.report import writer
 

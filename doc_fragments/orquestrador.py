@@ -1,4 +1,4 @@
-"""What the documentation of several modules shares; only ansible-doc reads it, no managed host needs it."""
+"""Documentation that several modules share; read by ansible-doc only, not needed on hosts."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ from __future__ import annotations
 class ModuleDocFragment:
     """``orquestrador`` is of every module, ``orquestrador.lease`` of those that have the option, and so on.
 
-    A module that says something else of an option or an attribute writes that down itself, and only that.
+    A module overrides only the options and attributes that differ.
     """
 
     DOCUMENTATION = r"""
 attributes:
   check_mode:
-    description: Can run in check mode and tell what would change without changing it.
+    description: Can run in check mode and return what would change without changing it.
     support: full
   diff_mode:
     description: There is nothing to compare.
@@ -46,7 +46,7 @@ options:
         type: float
         required: true
       user:
-        description: The user whose file it is.
+        description: The owner of the file.
         type: str
         required: true
 """

@@ -12,29 +12,29 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "module_utils"))
 
 
 def ended_well(result: Any) -> bool:
-    """Whether the registered result of a step lets another be built upon it."""
+    """Return whether a step's registered result lets the steps that need it run."""
     from orquestrador_ops.procedures.outcome import ended_well as decide
 
     return decide(result)
 
 
 def needed_result(step_id: str, procedure: str) -> str:
-    """The name under which the step that this one needs registers its result; empty where it needs none."""
+    """Return the registered name of the result that a step needs; empty when it needs none."""
     from orquestrador_ops.procedures.outcome import needed_result as look_up
 
     return look_up(step_id, procedure) if step_id else ""
 
 
 def planned_restarts(result: Any) -> int:
-    """How many restarts of the application a reload's registered result says were its own."""
+    """Return how many restarts of the application a reload caused, from its registered result."""
     from orquestrador_ops.procedures.outcome import planned_restarts as count
 
     return count(result)
 
 
 class FilterModule:
-    """What Ansible looks for."""
+    """The filters of this plugin."""
 
     def filters(self) -> dict[str, Callable[..., Any]]:
-        """Name and function of each."""
+        """Return each filter's name and function."""
         return {"ended_well": ended_well, "needed_result": needed_result, "planned_restarts": planned_restarts}

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: app_build
-short_description: Build the application, leaving it as it was when the build fails
+short_description: Build the application and keep the previous build when it fails
 description:
   - Copies what the application runs from aside and runs the build in place, with a limit of time and in a process group
     of its own. A build that fails, hangs or is killed leaves the directory as it was, to the byte and the mode; the
@@ -34,7 +34,7 @@ options:
     type: float
     default: 600
   env_file:
-    description: Environment file whose secrets are masked in what is reported.
+    description: Environment file whose secrets are masked in the report.
     type: path
 attributes:
   check_mode:
@@ -94,7 +94,7 @@ def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
     with at_work(module, RANGES, umask=None):
-        wanted = Build(
+        build_options = Build(
             params["app_dir"],
             params["command"],
             params["dist"],
@@ -103,7 +103,7 @@ def main() -> None:
             params["env_file"] or "",
         )
         try:
-            result = build(wanted, check_mode=module.check_mode)
+            result = build(build_options, check_mode=module.check_mode)
         except DeployError as error:
             fail(module, *error.failures, evidence=error.evidence)
         module.exit_json(**result)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: app_test_suite
-short_description: Run the application's own test suite and judge it by what it counts
+short_description: Run the application's test suite and evaluate its counts
 description:
   - Runs the suite with a limit of time and in a process group of its own, which is killed whole at the limit.
   - What the suite counts as passed and failed is believed, whatever its colours, over the status that it ends with; a
@@ -33,7 +33,7 @@ options:
     description: Directory for the output, kept as C(tests-YYYYMMDD.txt) with mode 0640; empty keeps none.
     type: path
   env_file:
-    description: Environment file whose secrets are masked in what is kept.
+    description: Environment file whose secrets are masked in the stored output.
     type: path
 attributes:
   check_mode:
@@ -54,7 +54,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 status:
-  description: What the counts say, C(ok), C(failed) or C(unknown).
+  description: Status of the counts, C(ok), C(failed) or C(unknown).
   returned: success
   type: str
   sample: ok
@@ -91,7 +91,7 @@ RANGES = {"expected": (0, 10**7), "timeout": (1, 86400)}
 
 
 def main() -> None:
-    """Run, and tell what was counted."""
+    """Run the test suite and return its counts."""
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
     with at_work(module, RANGES, umask=None):

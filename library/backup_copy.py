@@ -5,7 +5,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: backup_copy
-short_description: Copy backups elsewhere and prove the copies by reading them back
+short_description: Copy backups off the host and verify the copies by reading them back
 description:
   - Copies every whole backup that the destination does not have, with its manifest, to C(<to>/<host>/<kind>/). Each
     copy is read back, its SHA-256 compared with the manifest, and recorded there as C(copies).
@@ -57,7 +57,7 @@ attributes:
   check_mode:
     description: Can run in check mode; asks the destination what it has and copies nothing.
   diff_mode:
-    description: RV(copied) says what is copied.
+    description: RV(copied) lists what would be copied.
 extends_documentation_fragment: [orquestrador, orquestrador.lease, orquestrador.places]
 """
 
@@ -140,7 +140,7 @@ RANGES = {"timeout": (1, 7 * 86400)}
 
 
 def main() -> None:
-    """Copy, and fail last."""
+    """Copy the backups; report all failures at the end."""
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
     host, to = params["host"], params["to"]
@@ -155,7 +155,7 @@ def main() -> None:
             module.exit_json(
                 changed=bool(params["recorded"]), sets=offsite.list_for_controller(params["places"], CONTROLLER)
             )
-        began = time.monotonic()
+        started = time.monotonic()
         result = offsite.copy_all(params["places"], to, host, timeout_s=params["timeout"], check_mode=module.check_mode)
         if result["failures"]:
             fail(module, *result.pop("failures"), **result)
@@ -164,7 +164,7 @@ def main() -> None:
             "copied": result["copied"],
             "present": len(result["present"]),
             "copied_bytes": result["copied_bytes"],
-            "took_s": round(time.monotonic() - began, 3),
+            "took_s": round(time.monotonic() - started, 3),
         }
         module.exit_json(**result, evidence=evidence, note=offsite.describe(result, to, module.check_mode))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: backup_retention
-short_description: Delete old backups, as long as enough that were proven stay
+short_description: Delete expired backups while enough proven ones remain
 description:
   - Deletes, for each directory by itself, backups older than O(days), but never the newest O(keep_minimum) that are
     verified and whole, and nothing at all while the newest backup is not proven, is damaged, or is itself older than
@@ -25,7 +25,7 @@ options:
     default: 3
 attributes:
   check_mode:
-    description: Can run in check mode; says what would be deleted and deletes nothing.
+    description: Can run in check mode; returns what would be deleted and deletes nothing.
   diff_mode:
     description: Shows the ids that are deleted.
     support: full
@@ -91,33 +91,33 @@ RANGES = {"days": (1, 36500), "keep_minimum": (1, 1000)}
 
 
 def main() -> None:
-    """Delete in each directory, and fail last."""
+    """Delete expired backups in each directory; report all failures at the end."""
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
     with at_work(module, RANGES):
         bounds = {name: params[name] for name in RANGES}
-        done, said, failures = [], [], []
-        for place in params["places"]:
+        results, notes, failures = [], [], []
+        for directory in params["places"]:
             try:
-                result = apply(place["path"], place["kind"], **bounds, check_mode=module.check_mode)
+                result = apply(directory["path"], directory["kind"], **bounds, check_mode=module.check_mode)
             except OperatorError as error:
                 failures.append(error.message)
                 continue
-            done.append(result)
-            said.extend(describe(result, params["days"], module.check_mode))
-        deleted = [f"{result['path']}/{name}\n" for result in done for name in result["deleted"]]
-        answer = {"changed": bool(deleted), "places": done, "diff": {"before": "".join(deleted), "after": ""}}
+            results.append(result)
+            notes.extend(describe(result, params["days"], module.check_mode))
+        deleted = [f"{result['path']}/{name}\n" for result in results for name in result["deleted"]]
+        answer = {"changed": bool(deleted), "places": results, "diff": {"before": "".join(deleted), "after": ""}}
         if failures:
             fail(module, *failures, **answer)
-        if any(result["reason"] for result in done):
+        if any(result["reason"] for result in results):
             answer["status"] = "warn"
         evidence = {
-            "places": done,
+            "places": results,
             "deleted": len(deleted),
-            "kept": sum(len(result["kept"]) for result in done),
-            "freed_bytes": sum(result["freed_bytes"] for result in done),
+            "kept": sum(len(result["kept"]) for result in results),
+            "freed_bytes": sum(result["freed_bytes"] for result in results),
         }
-        module.exit_json(**answer, evidence=evidence, note=said)
+        module.exit_json(**answer, evidence=evidence, note=notes)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: code_backup
-short_description: Back up an application's directory, compressed and encrypted, in one stream
+short_description: Back up an application directory, compressed and encrypted, in one stream
 description:
   - Streams the directory as tar through zstd and age into C(<dest>/<UTC>-<short>.tar.zst.age), written under another
     name, synced and renamed, with a manifest C(<dest>/<UTC>-<short>.json) beside it.

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: code_verify
-short_description: Prove a backup of an application's directory by reading its file again
+short_description: Prove a backup of an application directory by reading its file
 description:
   - Compares the file's SHA-256 with its manifest, decrypts it, and compares everything in it with what the manifest
     lists, which is the source as it was read. Nothing is written but the proof, into the manifest.

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: critical_files
-short_description: Keep verified copies with history of an application's critical files
+short_description: Keep verified, versioned copies of an application's critical files
 description:
   - Copies each file to C(<dest>/<name>/<YYYYmmddTHHMMSSZ>-<first 12 digits of its SHA-256>), atomically and with mode
     0600 in directories of mode 0700, and reads the copy back to prove it.
@@ -27,7 +27,7 @@ options:
       - Take the lease of the host for the copying and give it back, so that no other procedure changes the host
         meanwhile. Without it the caller has to have the lease.
       - A lease that another run holds is a failure that names it, and nothing is copied.
-      - In check mode no lease is taken; RV(note) says who has it.
+      - In check mode no lease is taken; RV(note) names its holder.
     type: dict
     suboptions:
       path:
@@ -79,7 +79,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 files:
-  description: One entry for each file asked for, in that order.
+  description: One entry for each requested file, in that order.
   returned: always
   type: list
   elements: dict

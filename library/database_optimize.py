@@ -5,7 +5,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: database_optimize
-short_description: Rebuild tables of MySQL or MariaDB where it pays
+short_description: Rebuild MySQL or MariaDB tables where it frees space
 description:
   - Looks at size and free space of each listed table and runs C(OPTIMIZE TABLE) on those with at least
     O(min_free_bytes) and O(min_free_ratio) of their file free, or on all of them with O(everything).
@@ -55,7 +55,7 @@ options:
     default: 900
 attributes:
   check_mode:
-    description: Can run in check mode; looks at the tables and says which would be rebuilt.
+    description: Can run in check mode; reads the tables and returns which would be rebuilt.
   diff_mode:
     description: There is nothing to compare; sizes before and after are in RV(evidence).
 extends_documentation_fragment: [orquestrador, orquestrador.lease]
@@ -119,7 +119,7 @@ RANGES = {"min_free_bytes": (0, 2**60), "min_free_ratio": (0, 1), "lock_wait": (
 
 
 def main() -> None:
-    """Look, rebuild, and fail last."""
+    """Rebuild the tables; report all failures at the end."""
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
     # PyMySQL logs in by this name; after a change of user the environment may still have the one before.

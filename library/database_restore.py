@@ -5,15 +5,15 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: database_restore
-short_description: Restore a backup over the database in production, with a way back
+short_description: Restore a backup over the production database, with rollback
 description:
   - Refuses, before anything is changed, without the confirmation, a backup that is unknown, not proven, damaged, of
     another database, of another product or of a newer version, a key that does not fit, and too little free space.
   - Then stops the application under PM2, backs up what is there, drops the database, loads the backup in one stream
     through age, zstd and the server's client, and compares every row and every object with what was dumped. Events do
     not fire meanwhile. The application is started, and proven by its health address.
-  - Whatever fails after the stop is undone. The safety backup is loaded and the application started; the failure says
-    what became of both. A journal C(<dest>/.restore.json) tells the next run of one that was killed.
+  - Whatever fails after the stop is undone. The safety backup is loaded and the application started; the failure
+    reports the result of both. A journal C(<dest>/.restore.json) lets the next run finish a killed one.
   - Run it as root; it works as O(app_user) and takes root's rights only for the database's socket and for PM2's
     commands. With O(admin_defaults_file) it may run as O(app_user).
   - Needs pipelining, or Ansible would write the private key into a file on the host.
@@ -53,11 +53,11 @@ options:
     type: str
     required: true
   app_port:
-    description: Port on which nobody may listen while the application is stopped.
+    description: Port on which no process may listen while the application is stopped.
     type: int
     required: true
   app_ecosystem_file:
-    description: File that PM2 starts the application from when it does not know it.
+    description: File that PM2 starts the application from when it is not in its list.
     type: path
     required: true
   app_health_url:

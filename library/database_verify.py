@@ -5,17 +5,17 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: database_verify
-short_description: Prove a backup of a database by restoring it into a throwaway server
+short_description: Prove a database backup by restoring it into a throwaway server
 description:
   - Compares the file's SHA-256 with its manifest, decrypts and restores it into a server that is started for it
     alone, without network and event scheduler, and dumps that server again.
   - The backup counts as proven when rows and data of every table, and every table, column, index, view, routine,
-    trigger and event are those that were dumped. The manifest then says when, how, how long the restore took and how
+    trigger and event are those that were dumped. The manifest then records when, how, how long the restore took and how
     old the backup was; a backup that was proven before and is found damaged loses that mark.
   - The server and its directory are removed, after a killed run by the next one.
   - Where no second server can be started, it is a scratch schema that is restored into, by an account that can reach no
     other. Triggers, routines and events are not brought into a server in production and not compared then, nor are the
-    owners of views; the manifest says so.
+    owners of views; the manifest records it.
   - Needs pipelining, or Ansible would write the private key into a file on the host.
 options:
   backup:

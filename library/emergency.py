@@ -3,7 +3,7 @@
 
 DOCUMENTATION = r"""
 module: emergency
-short_description: Observe, diagnose, keep evidence, recover gently first, and prove each step
+short_description: Diagnose an emergency and run its remediation ladder, proving each step
 description:
   - Does one emergency procedure of the operational playbook where it happens, within a deadline of its own, so that a
     recovery that has begun neither depends on its controller nor runs on for longer than its budget.
@@ -14,7 +14,7 @@ description:
     controller is gone goes on to its end; what it found and did is kept on the host, beside the lease.
 options:
   procedure:
-    description: The procedure; C(auto) only looks, and tells which one it is.
+    description: The procedure; C(auto) only diagnoses which one it is.
     type: str
     required: true
     choices: [database, offline, performance, disk, auto]
@@ -98,7 +98,7 @@ options:
     default: 300
   memory_samples:
     description:
-      - What the history knows of the application's memory, oldest first, C(at) in seconds since 1970 and
+      - Samples of the application's memory from the history, oldest first, C(at) in seconds since 1970 and
         C(memory_bytes). Only samples since the application was last started count.
     type: list
     elements: dict
@@ -149,7 +149,7 @@ options:
     default: 20
 attributes:
   check_mode:
-    description: Can run in check mode; observes, diagnoses and tells each rung that would be climbed, in order.
+    description: Can run in check mode; probes, diagnoses and reports each step that would run, in order.
 extends_documentation_fragment: [orquestrador]
 """
 
@@ -177,7 +177,7 @@ outcome:
   type: str
 diagnosis:
   description: The alert, its severity, the scenario behind it, reasons and proposals as untranslated messages, and
-    C(level), whom to tell.
+    C(level), the escalation level.
   returned: success
   type: dict
 before:

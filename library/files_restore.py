@@ -5,9 +5,9 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: files_restore
-short_description: Restore an application's directory from a backup, or critical files from their copies
+short_description: Restore an application directory from a backup, or critical files from their copies
 description:
-  - Refuses without O(confirm), and a backup that was not proven unless told.
+  - Refuses without O(confirm), and an unproven backup without O(unverified).
   - C(code) makes and proves a safety backup, unpacks the backup beside what is there, compares every file with the
     manifest, and puts the files in place by renaming. A failure at any moment leaves the old files; a kill leaves the
     old or the new ones, and the next backup or restore finishes what it interrupted.
@@ -181,27 +181,27 @@ ARGUMENT_SPEC = {
 
 
 def code(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
-    """Restore the directory; what the module returns."""
+    """Restore the directory and return the module's result."""
     names = ("dest", "backup", "source", "exclude", "identity", "recipient", "unverified", "outside_links")
     request = RestoreRequest(*(params[name] for name in names))
     result = restore_code(request, arguments.limits(params), check_mode=check_mode)
-    found = result["changes"]
+    changes = result["changes"]
     return {
         **{key: result[key] for key in ("changed", "path", "safety")},
-        "changes": {name: [printable(path) for path in paths[:SHOWN_CHANGES]] for name, paths in found.items()},
-        "diff": diff_text(found),
+        "changes": {name: [printable(path) for path in paths[:SHOWN_CHANGES]] for name, paths in changes.items()},
+        "diff": diff_text(changes),
         "evidence": {
             "id": result["backup"]["id"],
             "safety": result["safety"],
             "resumed": result["resumed"],
-            **{name: len(paths) for name, paths in found.items()},
+            **{name: len(paths) for name, paths in changes.items()},
         },
         "note": describe(result, "code", check_mode),
     }
 
 
 def critical(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
-    """Restore critical files; what the module returns."""
+    """Restore critical files and return the module's result."""
     result = restore_critical(
         params["files"],
         params["dest"],

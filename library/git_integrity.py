@@ -5,13 +5,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: git_integrity
-short_description: Tell what of a directory is not committed, not known to git, or not pushed
+short_description: Report uncommitted, untracked and unpushed changes of a git work tree
 description:
   - Tells uncommitted and untracked files, commits that were not pushed, the branch and its upstream, and the last five
     commits. A directory without a repository, a branch without an upstream and a detached HEAD are findings.
-  - Fetches nothing. What was not pushed is told from what the clone last heard of its remote; RV(evidence) has the age
+  - Fetches nothing. Unpushed commits are counted against the clone's last fetch; RV(evidence) has the age
     of that. Looking changes nothing, runs no hook and takes no lock.
-  - A module that can't tell (no git, a repository of another owner) says C(unknown) and does not fail.
+  - Without git, or for a repository of another owner, the status is C(unknown) and the task does not fail.
   - Run it as the user who owns O(path).
 options:
   path:
@@ -42,7 +42,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 status:
-  description: C(ok), C(warn) with findings, C(unknown) when it could not be told.
+  description: C(ok), C(warn) with findings, C(unknown) when git could not be read.
   returned: always
   type: str
   sample: ok
@@ -72,7 +72,7 @@ RANGES = {"timeout": (0.5, 3600)}
 
 
 def main() -> None:
-    """Look and tell."""
+    """Read the repository's state and report it."""
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
     with at_work(module, RANGES, umask=None):

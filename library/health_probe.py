@@ -5,7 +5,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: health_probe
-short_description: Observe a PM2 application, its database and its host in one round trip
+short_description: Probe a PM2 application, its database and its host in one round trip
 description:
   - Collects a snapshot of the application under PM2, its port, its health endpoint, its database server, the host's
     resources, its error logs and the copies of its critical files, side by side and each within its own timeout.
@@ -165,7 +165,7 @@ RETURN = r"""
 snapshot:
   description:
     - What is. Each of C(pm2), C(port), C(http), C(database), C(resources), C(logs) and C(files) is null when it could
-      not be observed; C(errors) then says why.
+      not be observed; C(errors) then has the reason.
   returned: always
   type: dict
   sample:

@@ -5,13 +5,13 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: host_lease
-short_description: Take, renew or give back the lease of a host
+short_description: Acquire, renew or release the lease of a host
 description:
   - Whatever changes a host takes its lease first, so that one procedure at a time does, from whichever controller.
   - The lease is a file on the host. Of several runs that want it at the same moment exactly one gets it; the others
     fail in one line that names the holder.
   - It always expires, by the host's own clock. One that has expired, one from before a restart of the host and one in
-    a damaged file are taken over, and RV(note) says so.
+    a damaged file are taken over, with an RV(note).
   - Run it as the application's user, who owns the file.
 options:
   state:
@@ -49,7 +49,7 @@ options:
     default: false
 attributes:
   check_mode:
-    description: Takes and gives back nothing; RV(note) says who holds the lease and what would happen.
+    description: Acquires and releases nothing; RV(note) has the holder and what would happen.
   diff_mode:
     description: Shows who had the lease before and who has it after.
     support: full
@@ -143,22 +143,22 @@ ARGUMENT_SPEC = {
 }
 
 
-def bring_about(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
-    """The state asked for; returns what the module returns, raises ``model.LeaseError``."""
+def apply_state(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
+    """Acquire, renew or release the lease and return the module's result. Raises ``LeaseError``."""
     path = params["path"]
     if params["state"] == "released":
         return (lease_file.predict_release if check_mode else lease_file.release)(path, run_id=params["run_id"])
     if params["state"] == "renewed":
         if check_mode:
             return {"changed": False, "renewed": False, "note": None}
-        kept = lease_file.renew(path, run_id=params["run_id"], ttl_s=params["ttl_s"])
-        return {"changed": False, "renewed": True, "note": None, "lease": kept}
-    wanted = model.request(**{name: params[name] for name in lease_file.OPTIONS if name != "path"})
-    return (lease_file.predict if check_mode else lease_file.acquire)(path, wanted)
+        renewed = lease_file.renew(path, run_id=params["run_id"], ttl_s=params["ttl_s"])
+        return {"changed": False, "renewed": True, "note": None, "lease": renewed}
+    request = model.request(**{name: params[name] for name in lease_file.OPTIONS if name != "path"})
+    return (lease_file.predict if check_mode else lease_file.acquire)(path, request)
 
 
 def main() -> None:
-    """Take it or give it back, and say in one line why not."""
+    """Change the lease; fail in one line with its holder."""
     module = AnsibleModule(
         argument_spec=ARGUMENT_SPEC,
         supports_check_mode=True,
@@ -166,7 +166,7 @@ def main() -> None:
     )
     os.umask(0o077)
     try:
-        result = bring_about(module.params, module.check_mode)
+        result = apply_state(module.params, module.check_mode)
     except model.LeaseError as error:
         fail(module, error.message, changed=False, holder=error.holder)
     module.exit_json(**result)

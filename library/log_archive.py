@@ -5,7 +5,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: log_archive
-short_description: Archive logs that are being written, without the loss of a line
+short_description: Archive logs while they are being written, losing no line
 description:
   - Renames each log beside its place, has PM2 reopen its own, waits until nobody has the old file open for writing,
     compresses it into C(<dest>/logs-YYYYMMDD.tar.gz), reads that back and compares lines and SHA-256, and only then
@@ -182,7 +182,7 @@ PATHS = ("dest", "base", "pm2_home")
 
 
 def main() -> None:
-    """Archive, and fail in one line for each thing that went wrong."""
+    """Archive the logs; fail with one line for each problem."""
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = {name: value for name, value in module.params.items() if name != "lease"}
     relative = [name for name in PATHS if not params[name].startswith("/")]
@@ -195,8 +195,8 @@ def main() -> None:
         if result["failures"]:
             fail(module, *result.pop("failures"), **result)
         status = "warn" if result["left"] else "changed" if result["changed"] else "ok"
-        told = [summary(result, check_mode=module.check_mode), *notes, *(item["message"] for item in result["left"])]
-        module.exit_json(**result, status=status, note=told)
+        notes = [summary(result, check_mode=module.check_mode), *notes, *(item["message"] for item in result["left"])]
+        module.exit_json(**result, status=status, note=notes)
 
 
 if __name__ == "__main__":

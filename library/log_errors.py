@@ -86,7 +86,7 @@ RANGES = {"days": (0.01, 366), "max_bytes": (1, 1 << 40), "timeout": (1, 86400)}
 
 
 def main() -> None:
-    """Count, and say what was counted."""
+    """Count the error events and return the counts."""
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = {name: value for name, value in module.params.items() if name != "lease"}
     with at_work(module, RANGES, umask=None):
@@ -94,13 +94,13 @@ def main() -> None:
         complete, findings = evidence.pop("complete"), evidence.pop("findings")
         figures = {"count": evidence["errors"], "period_s": params["days"] * 86400}
         if complete:
-            said = msg("{count} error events in {period_s}", **figures)
+            summary = msg("{count} error events in {period_s}", **figures)
         else:
-            said = msg("at least {count} error events in {period_s}", **figures)
+            summary = msg("at least {count} error events in {period_s}", **figures)
         module.exit_json(
             changed=False,
             status="ok" if complete else "unknown",
-            note=[said, *(finding["message"] for finding in findings)],
+            note=[summary, *(finding["message"] for finding in findings)],
             evidence=evidence,
         )
 

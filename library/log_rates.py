@@ -93,7 +93,7 @@ rates:
   type: list
   elements: dict
 memory:
-  description: What the next call has to know; no text of a log.
+  description: Read offsets for the next call; no text of a log.
   returned: success
   type: dict
 source:
@@ -148,9 +148,9 @@ DAYS_S = 2 * 86400
 
 
 def main() -> None:
-    """Count, and say what was counted."""
+    """Count requests and errors and return the counts."""
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
-    params, now, began = dict(module.params), time.time(), time.monotonic()
+    params, now, started = dict(module.params), time.time(), time.monotonic()
     require_ranges(module, RANGES)
     try:
         params["since"] = moment("since", params["since"], now - DAYS_S)
@@ -158,10 +158,10 @@ def main() -> None:
         result = count(Options(timeout_s=params.pop("timeout"), **params), now)
     except OperatorError as error:
         fail(module, *error.failures)
-    evidence = {**result.pop("totals"), "source": result["source"], "took_s": round(time.monotonic() - began, 3)}
+    evidence = {**result.pop("totals"), "source": result["source"], "took_s": round(time.monotonic() - started, 3)}
     complete = result.pop("complete")
     wrong = any(finding["code"] == "no_request" for finding in result["findings"])
-    said = msg(
+    summary = msg(
         "{requests} requests, {errors} errors ({failed} answers of 5xx, {events} error events)",
         requests=evidence["requests"],
         errors=evidence["errors"],
@@ -169,11 +169,11 @@ def main() -> None:
         events=evidence["error_events"],
     )
     if not result["rates"]:
-        said = msg("no hour could be counted")
+        summary = msg("no hour could be counted")
     module.exit_json(
         changed=False,
         status="warn" if wrong else "ok" if complete else "unknown",
-        note=[said, *(finding["message"] for finding in result["findings"])],
+        note=[summary, *(finding["message"] for finding in result["findings"])],
         evidence=evidence,
         **result,
     )

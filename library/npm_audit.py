@@ -5,7 +5,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: npm_audit
-short_description: Tell known vulnerabilities of a Node.js project's packages, and repair them when approved
+short_description: Report known vulnerabilities of npm packages and repair them when approved
 description:
   - Runs C(npm audit) with a cache of its own. Where npm could not ask, be it for want of a network, of npm, of a lock
     file, or of a registry that audits, the result is C(unknown) and never clean.
@@ -41,7 +41,7 @@ options:
     description: Seconds that an audit may take.
 attributes:
   check_mode:
-    description: Can run in check mode; audits, and says that it would repair.
+    description: Can run in check mode; audits, and reports that it would repair.
   diff_mode:
     description: There is nothing to compare; packages that changed are in RV(evidence).
 extends_documentation_fragment: [orquestrador, orquestrador.lease, orquestrador.npm]
@@ -59,8 +59,8 @@ EXAMPLES = r"""
 RETURN = r"""
 status:
   description: >-
-    C(ok), C(warn), or C(failed) by severity; C(unknown) when npm could not tell. It judges what is there afterwards.
-  returned: unless a repair failed, or left nothing to say
+    C(ok), C(warn), or C(failed) by severity; C(unknown) when npm failed. It rates what remains afterwards.
+  returned: unless a repair failed, or there is nothing to report
   type: str
   sample: ok
 evidence:
@@ -103,7 +103,7 @@ RANGES = {"fix_timeout": (1, 7200), "timeout": (1, 3600)}
 
 
 def main() -> None:
-    """Ask, repair and tell."""
+    """Audit the packages, repair approved ones and report."""
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
     with at_work(module, RANGES, umask=None):

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: npm_outdated
-short_description: Tell which packages of a Node.js project are behind
+short_description: Report outdated npm packages
 description:
   - Runs C(npm outdated) with a cache of its own and keeps its list as C(<dest>/npm-outdated-YYYYMMDD.txt).
   - That packages are behind is a fact and no failure. Where npm could not ask, be it for want of a network, of npm or
@@ -34,13 +34,13 @@ EXAMPLES = r"""
 RETURN = r"""
 status:
   description: >-
-    C(unknown) when npm could not tell, C(warn) when the registry withholds some packages or the list could not be
+    C(unknown) when npm failed, C(warn) when the registry withholds some packages or the list could not be
     written.
   returned: when it is one of these
   type: str
   sample: unknown
 path:
-  description: The list; null when it could not be told or written.
+  description: The list; null when it could not be read or written.
   returned: always
   type: str
   sample: /home/flavio/webapp/reports/npm-outdated-20260102.txt
@@ -72,7 +72,7 @@ RANGES = {"timeout": (1, 3600)}
 
 
 def main() -> None:
-    """Ask, keep and tell."""
+    """List the outdated packages, store the list and report."""
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
     with at_work(module, RANGES, umask=None):

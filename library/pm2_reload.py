@@ -5,14 +5,14 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: pm2_reload
-short_description: Reload the application one worker at a time, each proven, with a way back
+short_description: Reload the application worker by worker, proving each, with rollback
 description:
   - In cluster mode each worker is reloaded by its id, and proven by a good health answer over a connection that its new
     process has accepted, before the next one is touched. A worker that dies or does not become ready in time ends the
     reload while its predecessor still serves; what the application ran from before the last build is put back, and
     every worker that had been reloaded already is reloaded again from that.
-  - In fork mode a reload is a restart, which is said plainly, and its gap is measured.
-  - The application is asked all the time meanwhile, with connections of their own; requests, failures and the longest
+  - In fork mode a reload is a restart, which is reported, and its gap is measured.
+  - The application is requested all the time meanwhile, over new connections; requests, failures and the longest
     time without an answer are returned.
   - Nothing is reloaded while the application is not healthy, because nothing could be proven.
   - Run it as the application's user, under the lease of the host.
@@ -44,11 +44,11 @@ options:
     type: float
     default: 20
   status_expected:
-    description: What the health answer says of C(status) when it is good.
+    description: C(status) in the health answer of a healthy application.
     type: str
     default: ok
   database_expected:
-    description: What the health answer says of C(database) when it is good.
+    description: C(database) in the health answer of a healthy application.
     type: str
     default: connected
 attributes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: schedule
-short_description: Have timers of systemd, or cron, run the playbooks
+short_description: Run playbooks by systemd timers or cron
 description:
   - Writes a service and a timer for every job, or a block of lines into a crontab, and enables them. What it installed
     before and is wanted no longer is removed, so that nothing runs twice when O(kind) changes; what it did not install
@@ -20,7 +20,7 @@ options:
     choices: [present, absent]
     default: present
   kind:
-    description: V(systemd) is the system's timers, V(systemd_user) those of whoever runs this, V(cron) a crontab.
+    description: V(systemd) is the system's timers, V(systemd_user) those of the user, V(cron) a crontab.
     type: str
     choices: [systemd, systemd_user, cron]
     default: systemd
@@ -73,11 +73,11 @@ options:
     type: dict
     default: {}
   user:
-    description: Who runs the playbooks; empty is whoever runs this module. Not for V(systemd_user).
+    description: User that runs the playbooks; empty is the user of this task. Not for V(systemd_user).
     type: str
     default: ''
   timezone:
-    description: Time zone of the times, for systemd. cron knows the host's only.
+    description: Time zone of the times, for systemd. cron has the host's only.
     type: str
     default: ''
   directory:
@@ -194,7 +194,7 @@ def main() -> None:
 
 
 def install(module: AnsibleModule) -> dict:
-    """Plan, and unless in check mode do it; what the module returns."""
+    """Plan the change, apply it unless in check mode, and return the module's result."""
     params = module.params
     jobs, left_out = jobs_of(params)
     environment = {str(name): str(value) for name, value in params["environment"].items()}
@@ -209,7 +209,7 @@ def install(module: AnsibleModule) -> dict:
 
 
 def plan(params: dict, jobs: list, context: schedule.Context) -> schedule_install.SchedulePlan:
-    """What has to be done to timers and crontab: one of them has the jobs, the other none of ours."""
+    """Return the change of timers and crontab: one of them gets the jobs, the other loses ours."""
     kind, root = params["kind"], os.geteuid() == 0
     own = kind == "systemd_user" or (kind == "cron" and not root)
     directory = params["directory"] or DIRECTORIES["systemd_user" if own else "systemd"]
@@ -221,7 +221,7 @@ def plan(params: dict, jobs: list, context: schedule.Context) -> schedule_instal
 
 
 def jobs_of(params: dict) -> tuple:
-    """The jobs to install, and the names of those whose playbook is not there."""
+    """Return the jobs to install and the names of jobs without a playbook."""
     if params["state"] == "absent":
         return [], []
     for what in ("project", "command"):

@@ -7,10 +7,10 @@ DOCUMENTATION = r"""
 module: sla_evaluate
 short_description: Evaluate the five service levels of a host for a period
 description:
-  - Reads the probes of a host from the history on the controller and says what was promised, what was measured, how
+  - Reads the probes of a host from the history on the controller and returns what was promised, what was measured, how
     much of it is known, and what is left of the error budget. The definitions, with formulas and units, are in
     C(docs/sla.md).
-  - Runs on the controller only, by its action plugin; no host is asked, so that a host that can't be reached is
+  - Runs on the controller only, by its action plugin; no host is contacted, so that a host that can't be reached is
     evaluated as well.
   - Never fails because of what it finds. It fails when its arguments can't be used or the history can't be read.
 options:
@@ -100,7 +100,7 @@ RETURN = r"""
 document:
   description:
     - What was found. C(slas) holds C(uptime), C(response), C(availability), C(error_rate) and C(recovery), in this
-      order; C(incidents), C(days), C(hours), C(seconds), C(metrics) and C(maintenance) tell what they were made of.
+      order; C(incidents), C(days), C(hours), C(seconds), C(metrics) and C(maintenance) are their inputs.
       Times of the document are ISO 8601, ratios 0 to 1, and texts are messages, that is an English text with its
       arguments.
   returned: success
@@ -113,7 +113,7 @@ document:
       - {id: uptime, objective: 0.999, value: 0.99991, met: true, verdict: met, remaining_minutes: 39.4}
     incidents: []
 asked:
-  description: The period as it was asked for; the document has the name of that very one, 2026-11 for instance.
+  description: The requested period; the document has the name of that very one, 2026-11 for instance.
   returned: success
   type: str
   sample: month

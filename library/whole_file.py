@@ -1,17 +1,17 @@
 #!/usr/bin/python
-"""Write a file in one go, as whoever runs it: see ``DOCUMENTATION``."""
+"""Write a file atomically as the task's user: see ``DOCUMENTATION``."""
 
 from __future__ import annotations
 
 DOCUMENTATION = r"""
 module: whole_file
-short_description: Write a file in one go
+short_description: Write a file atomically
 description:
   - The content is an argument. M(ansible.builtin.copy) and M(ansible.builtin.template) first put it into a temporary
     file of the connection's account, which another user can't read, or everybody can.
   - The file has its mode before it has its content, and takes the place of what was there at once. A link in its place
     is replaced and not followed.
-  - It belongs to whoever runs the module.
+  - It belongs to the user of the task.
 options:
   path:
     description: The file. Its directory has to exist.
@@ -27,7 +27,7 @@ options:
     default: '0600'
 attributes:
   check_mode:
-    description: Can run in check mode and tell whether the file would be written.
+    description: Can run in check mode and return whether the file would be written.
   diff_mode:
     description: Shows nothing, because the content may be a secret.
 extends_documentation_fragment: [orquestrador]

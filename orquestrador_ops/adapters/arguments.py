@@ -1,4 +1,4 @@
-"""What the action plugins of an emergency take from Ansible: their arguments, and the variables they read by name."""
+"""Arguments of the emergency action plugins, and the variables that they read by name."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ PLAN_ARGUMENTS: dict[str, dict[str, Any]] = {
 CHANNELS = "escalation_channels"
 
 
-def of(variables: Mapping[str, Any], arguments: Mapping[str, Any], *, now: float, check_mode: bool) -> Case:
-    """The case of a host. ``ValueError``, one line, for arguments out of range or a run that was not opened."""
-    run = results.of(variables, "run").get("run")
+def recovery_of(variables: Mapping[str, Any], arguments: Mapping[str, Any], *, now: float, check_mode: bool) -> Case:
+    """Return the recovery run of a host. Raises ``ValueError``, one line: argument out of range, run not opened."""
+    run = results.registered(variables, "run").get("run")
     if not isinstance(run, Mapping):
         raise ValueError("the run was not opened: import the entry point open of role report before")  # noqa: TRY004 - of the playbook
     for name, low in (("max_recoveries", 1), ("window_s", 1), ("cooldown_s", 0)):
@@ -48,17 +48,19 @@ def of(variables: Mapping[str, Any], arguments: Mapping[str, Any], *, now: float
         now=now,
         check_mode=check_mode,
         started_at=epoch(run.get("started_at")),
-        waits=bool(arguments["automatic"] and results.decided(variables, host).get("waits")),
+        waits=bool(arguments["automatic"] and results.decision_for(variables, host).get("waits")),
     )
 
 
-def plan(variables: Mapping[str, Any], arguments: Mapping[str, Any], template: Callable[[Any], Any]) -> matrix.Plan:
-    """The plan of escalation of a play. ``ValueError``, one line, for what is none."""
+def escalation_plan(
+    variables: Mapping[str, Any], arguments: Mapping[str, Any], template: Callable[[Any], Any]
+) -> matrix.Plan:
+    """Return a play's escalation plan. Raises ``ValueError``, one line, for an invalid one."""
     return matrix.plan_of(arguments["matrix"], arguments["rules"], channels(variables, template))
 
 
 def channels(variables: Mapping[str, Any], template: Callable[[Any], Any]) -> Callable[[], Mapping[str, Sequence[str]]]:
-    """Asks for ``escalation_channels`` when somebody has to be told, once, and not before: they are in Vault."""
+    """Return a function that reads ``escalation_channels`` once, when first needed: they are in Vault."""
 
     @cache
     def ask() -> Mapping[str, Sequence[str]]:
@@ -66,7 +68,7 @@ def channels(variables: Mapping[str, Any], template: Callable[[Any], Any]) -> Ca
             return {}
         try:
             value = template(variables[CHANNELS])
-        except Exception as error:  # noqa: BLE001 - of any kind; what it says may hold the value
+        except Exception as error:  # noqa: BLE001 - of any kind; its text may hold the value
             text = msg(
                 "escalation_channels can't be read ({error}): give ansible-playbook the Vault password",
                 error=type(error).__name__,

@@ -1,4 +1,4 @@
-"""What the controller's half of an emergency procedure works out."""
+"""Controller side of an emergency: budget, arguments, memory samples and results."""
 
 from __future__ import annotations
 
@@ -15,99 +15,99 @@ from orquestrador.emergency.arguments import ARGUMENT_SPEC, REQUIRED_IF, unusabl
 
 from ..core.settings import Settings
 from ..runs.lifecycle import utc_now
-from . import probe as observation
+from . import probe as probe_adapter
 
-# Of the budget, for the second look from outside, the record and the message to whoever has to know.
+# Part of the budget for the probe after the recovery, the record and the notification.
 RESERVE_S = 10.0
-LEAST_S = 5.0
-# How far back memory is followed, and how many samples of it a host is handed.
+MIN_BUDGET_S = 5.0
+# How far back memory use is read, and how many samples a host gets.
 MEMORY_DAYS, MEMORY_SAMPLES = 7, 500
 
 
-def left_of(run: Mapping[str, Any]) -> float:
-    """Seconds of a run's budget that its host may use from now; never less than a few, never negative."""
+def remaining_budget_s(run: Mapping[str, Any]) -> float:
+    """Return the seconds of a run's budget that remain for its host, at least ``MIN_BUDGET_S``."""
     deadline = datetime.fromisoformat(str(run["deadline"]))
     left = (deadline - utc_now()).total_seconds() - RESERVE_S
-    return round(max(left, LEAST_S), 1)
+    return round(max(left, MIN_BUDGET_S), 1)
 
 
 def parameters(arguments: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
-    """Arguments of the module ``emergency`` checked and completed as it does itself: ``(params, problem)``.
+    """Validate the arguments of the module ``emergency`` as it does itself; return ``(params, problem)``.
 
     ``params`` hold the probe's arguments as well; ``problem`` is one line, ``None`` when they can be used.
     """
-    given = dict(arguments)
-    probe, problem = observation.parameters(given.pop("probe"))
+    options = dict(arguments)
+    probe, problem = probe_adapter.parameters(options.pop("probe"))
     own = {name: option for name, option in ARGUMENT_SPEC.items() if name != "probe"}
-    checked = ArgumentSpecValidator(observation.as_text(own), required_if=REQUIRED_IF).validate(
-        json.loads(json.dumps(given))
+    checked = ArgumentSpecValidator(probe_adapter.with_plain_paths(own), required_if=REQUIRED_IF).validate(
+        json.loads(json.dumps(options))
     )
     if checked.error_messages:
-        return {}, observation.first_line(checked.error_messages[0])
+        return {}, probe_adapter.first_line(checked.error_messages[0])
     params: dict[str, Any] = checked.validated_parameters
     return {**probe, **params}, problem or unusable(params)
 
 
-def memory_samples(kept: Settings, host: str) -> list[dict[str, float]]:
-    """What the history knows of the memory of a host's application, oldest first: ``{at, memory_bytes}``.
+def memory_samples(settings: Settings, host: str) -> list[dict[str, float]]:
+    """Return samples of the application's memory from the history, oldest first: ``{at, memory_bytes}``.
 
-    :raises OSError: the history can't be asked.
+    :raises OSError: the history can't be read.
     """
     from ..history import access
 
     since = utc_now().timestamp() - MEMORY_DAYS * 86400
-    with access.open_history(kept.state_dir, kept.history_url) as store:
+    with access.open_history(settings.state_dir, settings.history_url) as store:
         rows = store.samples(host, since=since)
-    known = [{"at": row["at"], "memory_bytes": row["memory_bytes"]} for row in rows if row["memory_bytes"]]
-    return known[-MEMORY_SAMPLES:]
+    samples = [{"at": row["at"], "memory_bytes": row["memory_bytes"]} for row in rows if row["memory_bytes"]]
+    return samples[-MEMORY_SAMPLES:]
 
 
-def explained(answer: dict[str, Any], host: str) -> dict[str, Any]:
-    """What a host answered, with why it could not where it gave no answer."""
+def add_failures(answer: dict[str, Any], host: str) -> dict[str, Any]:
+    """Return the host's result; with ``failures`` when it gave none."""
     if "module_stderr" not in answer:
         return answer
-    return {**answer, "failures": [observation.why_not(answer, host, str(answer["msg"]))]}
+    return {**answer, "failures": [probe_adapter.explain_failure(answer, host, str(answer["msg"]))]}
 
 
-def triaged(result: Mapping[str, Any], *, host: str, started: str) -> dict[str, Any]:
-    """What a triage came to, in the shape of a probe, with which procedure it is.
+def triage_result(emergency: Mapping[str, Any], *, host: str, started: str) -> dict[str, Any]:
+    """Return the result of a triage in the shape of a probe, with the procedure it calls for.
 
     Adds ``diagnosis`` and ``recover`` (``{procedure, budget_s}``, ``None`` when nothing has to be recovered), and the
     step's own ``status``, ``note`` and ``evidence``.
     """
     from ..procedures import catalog
 
-    before = result.get("before")
-    seen = dict(result)
+    before = emergency.get("before")
+    probed = dict(emergency)
     if isinstance(before, Mapping):
-        seen.update(snapshot=before.get("snapshot"), verdict=before.get("verdict"), memory=None)
-        seen.pop("outcome", None)
-    probe = observation.settle(seen, host=host, started=started)
+        probed.update(snapshot=before.get("snapshot"), verdict=before.get("verdict"), memory=None)
+        probed.pop("outcome", None)
+    probe = probe_adapter.normalize_result(probed, host=host, started=started)
     if probe.get("failed"):
         return probe
-    kept = ("changed", "snapshot", "verdict", "memory", "failure", "unreachable_by", "started_at", "ended_at")
-    found = {name: probe[name] for name in kept if name in probe}
+    retained = ("changed", "snapshot", "verdict", "memory", "failure", "unreachable_by", "started_at", "ended_at")
+    result = {name: probe[name] for name in retained if name in probe}
     if probe.get("snapshot") is None:
-        # An application that nobody can reach is offline for whoever has to know, whatever is behind it.
-        called = {"procedure": "offline", "budget_s": catalog.EMERGENCIES["offline"].budget_s}
+        # An unreachable application counts as offline, whatever the cause.
+        recover = {"procedure": "offline", "budget_s": catalog.EMERGENCIES["offline"].budget_s}
         return {
-            **found,
+            **result,
             "outcome": probe["outcome"],
-            "recover": called,
+            "recover": recover,
             "diagnosis": None,
             "status": FAILED,
             "note": probe["failure"],
             "evidence": {"unreachable_by": probe.get("unreachable_by")},
         }
-    case = dict(result["diagnosis"])
-    plan = catalog.EMERGENCIES.get(str(case["alert"]))
-    evidence = {name: case.get(name) for name in ("alert", "scenario", "severity", "level")}
+    diagnosis = dict(emergency["diagnosis"])
+    plan = catalog.EMERGENCIES.get(str(diagnosis["alert"]))
+    evidence = {name: diagnosis.get(name) for name in ("alert", "scenario", "severity", "level")}
     if plan is None:
-        note: Any = [msg("No emergency: nothing calls for a procedure"), *case["reasons"]]
-        return {**found, "recover": None, "diagnosis": case, "status": OK, "note": note, "evidence": evidence}
-    note = [*case["reasons"], *case["proposals"], _command(plan.name, host)]
-    called = {"procedure": plan.name, "budget_s": plan.budget_s}
-    return {**found, "recover": called, "diagnosis": case, "status": FAILED, "note": note, "evidence": evidence}
+        note: Any = [msg("No emergency: nothing calls for a procedure"), *diagnosis["reasons"]]
+        return {**result, "recover": None, "diagnosis": diagnosis, "status": OK, "note": note, "evidence": evidence}
+    note = [*diagnosis["reasons"], *diagnosis["proposals"], _command(plan.name, host)]
+    recover = {"procedure": plan.name, "budget_s": plan.budget_s}
+    return {**result, "recover": recover, "diagnosis": diagnosis, "status": FAILED, "note": note, "evidence": evidence}
 
 
 def _command(procedure: str, host: str) -> Message:

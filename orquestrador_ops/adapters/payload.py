@@ -85,7 +85,7 @@ os._exit(0)  # a collector that hangs must not hold up the end
 
 
 class Payload(NamedTuple):
-    """What is sent before the request, the same for every host, and the digest of the sources in it."""
+    """The bytes sent before the request, the same for every host, and the digest of their sources."""
 
     data: bytes
     digest: str
@@ -93,15 +93,15 @@ class Payload(NamedTuple):
 
 @cache
 def payload(function: Function = PROBE) -> Payload:
-    """The payload of a function; built once, inherited by forked workers."""
+    """Return the payload of a function; built once, inherited by forked workers."""
     sources = zlib.compress(json.dumps(sources_of(function.module)).encode(), 3)
     program = zlib.compress(PROGRAM.encode(), 3)
-    return Payload(_framed(program) + _framed(sources), hashlib.sha256(sources).hexdigest())
+    return Payload(_frame(program) + _frame(sources), hashlib.sha256(sources).hexdigest())
 
 
 def sources_of(root: str) -> dict[str, str]:
-    """Full name → text of a module and of all that it imports; empty ones, as most packages have, are left out."""
-    found: dict[str, str] = {}
+    """Return the sources of a module and of all that it imports, by full name; empty ones are left out."""
+    sources: dict[str, str] = {}
     waiting = [root]
     while waiting:
         name = waiting.pop()
@@ -109,47 +109,47 @@ def sources_of(root: str) -> dict[str, str]:
         is_package = path.is_dir()
         file = path / "__init__.py" if is_package else path.with_suffix(".py")
         full = f"orquestrador.{name}".rstrip(".")
-        if full in found or not file.is_file():
+        if full in sources or not file.is_file():
             continue
-        found[full] = text = file.read_text(encoding="utf-8")
+        sources[full] = text = file.read_text(encoding="utf-8")
         package = name if is_package else name.rpartition(".")[0]
         if name:
             waiting.append(name.rpartition(".")[0])
-        waiting += _imported(package.split(".") if package else [], text)
-    return {name: text for name, text in found.items() if text}
+        waiting += _imports_in(package.split(".") if package else [], text)
+    return {name: text for name, text in sources.items() if text}
 
 
-def _imported(package: list[str], text: str) -> list[str]:
-    """What ``text`` in ``package`` imports of the host package: modules, and names that may be modules."""
-    found = []
+def _imports_in(package: list[str], text: str) -> list[str]:
+    """Return what ``text`` in ``package`` imports of the host package: modules, and names that may be modules."""
+    imports = []
     needed = _TYPES_ONLY.sub("", text) if "TYPE_CHECKING" in text else text
     for dots, module, names in _IMPORT.findall(needed):
         base = package[: len(package) - len(dots) + 1]
         target = ".".join([*base, module] if module else base)
-        found.append(target)
-        found += [f"{target}.{name}".lstrip(".") for name in re.findall(r"(\w+)(?: as \w+)?", names)]
-    return found
+        imports.append(target)
+        imports += [f"{target}.{name}".lstrip(".") for name in re.findall(r"(\w+)(?: as \w+)?", names)]
+    return imports
 
 
-def _framed(data: bytes) -> bytes:
+def _frame(data: bytes) -> bytes:
     return b"%d\n%s" % (len(data), data)
 
 
 def command(python: str, timeout_s: float) -> str:
-    """The shell command that receives a payload, bounded on the host."""
+    """Return the shell command that runs a payload, with a time limit on the host."""
     limit = int(timeout_s) + GRACE_S
-    # Isolated and in /: nothing of whoever logs in is imported, and root may be who runs this.
+    # Isolated and in /: nothing of the login account is imported, because root may run this.
     return f"cd / && timeout -k 5 {limit} {shlex.quote(python)} -I -c {shlex.quote(BOOT)}"
 
 
 def request(function: Function, **arguments: Any) -> bytes:
-    """What goes through standard input: the payload, then which function is called with which arguments."""
-    called = {"module": function.module, "function": function.name, "arguments": arguments}
-    return payload(function).data + json.dumps(called).encode()
+    """Return the standard input: the payload, then the function to call and its arguments."""
+    call = {"module": function.module, "function": function.name, "arguments": arguments}
+    return payload(function).data + json.dumps(call).encode()
 
 
 def reply(function: Function, returned: dict[str, Any]) -> dict[str, Any]:
-    """The function's result out of what a command returned (``{rc, stdout, stderr}``).
+    """Return the function's result from a command's result (``{rc, stdout, stderr}``).
 
     Anything else, a host without Python say, becomes ``{failed, msg, module_stderr}`` as Ansible would have it.
     """
@@ -165,12 +165,12 @@ def reply(function: Function, returned: dict[str, Any]) -> dict[str, Any]:
                 return {"failed": True, "msg": "the host ran other code than it was sent: see what is between"}
             result: dict[str, Any] = answer["result"]
             return result
-    return _no_answer(returned)
+    return _failed_reply(returned)
 
 
-def _no_answer(returned: dict[str, Any]) -> dict[str, Any]:
+def _failed_reply(returned: dict[str, Any]) -> dict[str, Any]:
     status = returned.get("rc")
-    why = "it did not end in time" if status in (124, 137) else f"status {status}"
-    # Without a word on standard error the reason has to speak for itself.
-    said = returned.get("stderr") or why
-    return {"failed": True, "msg": f"the host gave no answer: {why}", "module_stderr": said, "rc": status}
+    reason = "it did not end in time" if status in (124, 137) else f"status {status}"
+    # Without standard error the status is the reason.
+    stderr = returned.get("stderr") or reason
+    return {"failed": True, "msg": f"the host gave no answer: {reason}", "module_stderr": stderr, "rc": status}

@@ -1,4 +1,4 @@
-"""What a probe brought back, also when it brought back nothing."""
+"""Controller side of the health probe: build arguments, normalize results and failures."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import Any
 
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 
-from orquestrador.core.messages import msg
+from orquestrador.core.messages import msg, plain
 from orquestrador.core.types import Message
 from orquestrador.health import arguments as probe_arguments
 from orquestrador.health.expectations import DEFAULTS
 
 from ..core.outcomes import ERROR, UNREACHABLE
 
-# Ansible's own words for arguments that do not fit; those are the inventory's mistake, not the host's.
+# Ansible's messages about invalid arguments: mistakes of the inventory, not of the host.
 _ARGUMENT_FAULT = re.compile(r"argument|required|Unsupported parameters|value of .* must be|missing parameter", re.I)
 
 
-# What an inventory calls the arguments of the probe; expectations are ``health_<expectation>``.
+# Inventory variables of the probe's arguments; expectations are ``health_<expectation>``.
 VARIABLES = {
     "app_name": "app_name",
     "app_user": "app_user",
@@ -45,7 +45,7 @@ VARIABLES = {
     "slow_query_s": "health_slow_query_s",
 }
 EXPECTATION_PREFIX = "health_"
-# What a shell, and timeout(1), end with when there is no such program.
+# Exit status of a shell and of timeout(1) for a missing program.
 NOT_FOUND = 127
 _CLOSED = re.compile(r"Shared connection to \S+ closed")
 
@@ -56,47 +56,47 @@ def utc_now() -> str:
 
 
 def first_line(text: Any, limit: int = 300) -> str:
-    """The first line that says something, cut to ``limit`` characters."""
+    """Return the first non-empty line, cut to ``limit`` characters."""
     for line in str(text or "").splitlines():
         if line.strip():
             return line.strip()[:limit]
     return ""
 
 
-def as_text(specification: Mapping[str, Any]) -> dict[str, Any]:
-    """A module's specification whose paths are plain text."""
-    return {name: _as_text(option) for name, option in specification.items()}
+def with_plain_paths(specification: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a module's argument specification with its paths as plain text."""
+    return {name: _with_plain_paths(option) for name, option in specification.items()}
 
 
-def _as_text(option: dict[str, Any]) -> dict[str, Any]:
-    """An option whose paths are plain text: ``~`` is the host's to expand, not the controller's."""
+def _with_plain_paths(option: dict[str, Any]) -> dict[str, Any]:
+    """Return an option with its paths as plain text: the host expands ``~``, not the controller."""
     kinds: dict[str, Any] = {
         key: "str" if option[key] == "path" else option[key] for key in ("type", "elements") if key in option
     }
-    nested = {name: _as_text(inner) for name, inner in option.get("options", {}).items()}
+    nested = {name: _with_plain_paths(inner) for name, inner in option.get("options", {}).items()}
     return {**option, **kinds, **({"options": nested} if nested else {})}
 
 
-_SPECIFICATION = as_text(probe_arguments.ARGUMENT_SPEC)
+_SPECIFICATION = with_plain_paths(probe_arguments.ARGUMENT_SPEC)
 _VALIDATOR = ArgumentSpecValidator(_SPECIFICATION)
 
 
 def parameters(arguments: dict[str, Any]) -> tuple[dict[str, Any], str | None]:
-    """Arguments of a probe checked and completed as the module's own specification has it: ``(params, problem)``.
+    """Validate a probe's arguments by the module's own specification; return ``(params, problem)``.
 
     ``problem`` is one line, ``None`` when the arguments can be used.
     """
     # Through JSON, so that a message names plain types rather than Ansible's own.
     validated = _VALIDATOR.validate(json.loads(json.dumps(arguments)))
     if validated.error_messages:
-        return {}, as_inventory_names(_naming(arguments, first_line(validated.error_messages[0])))
+        return {}, as_inventory_names(_name_argument(arguments, first_line(validated.error_messages[0])))
     params: dict[str, Any] = validated.validated_parameters
     problem = probe_arguments.unusable(params)
     return params, problem and as_inventory_names(problem)
 
 
-def _naming(arguments: dict[str, Any], problem: str) -> str:
-    """Some of the validator's messages name no argument, those about a list's elements: then find which it is."""
+def _name_argument(arguments: dict[str, Any], problem: str) -> str:
+    """Add the argument's name to a message without one, as the validator's about a list's elements."""
     if any(name in problem for name in _SPECIFICATION):
         return problem
     for name, value in arguments.items():
@@ -107,14 +107,14 @@ def _naming(arguments: dict[str, Any], problem: str) -> str:
 
 
 def as_inventory_names(text: str) -> str:
-    """A message about an argument of the probe, put in terms of the variable that an inventory calls it by."""
+    """Replace argument names in a message by the names of inventory variables."""
     for argument, variable in VARIABLES.items():
         text = re.sub(rf"(?<![\w.]){argument}(?= is | must |'|$)", variable, text)
     return text.replace("expectations.", EXPECTATION_PREFIX).replace("argument '", "variable '")
 
 
 def from_inventory(variables: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of a probe as an inventory has them, untemplated; what it does not have is left out."""
+    """Return a probe's arguments from the inventory, untemplated; undefined ones are left out."""
     return {
         **{argument: variables[name] for argument, name in VARIABLES.items() if name in variables},
         "expectations": {
@@ -126,8 +126,8 @@ def from_inventory(variables: Mapping[str, Any]) -> dict[str, Any]:
 cpu_percent = probe_arguments.cpu_percent
 
 
-def judged(params: dict[str, Any], observed: dict[str, Any]) -> dict[str, Any]:
-    """What a host observed, with verdict and memory, as the module returns it; a failure stays as it is."""
+def add_verdict(params: dict[str, Any], observed: dict[str, Any]) -> dict[str, Any]:
+    """Return a host's observation with verdict and baseline, as the module does; a failure stays as it is."""
     if not isinstance(observed.get("snapshot"), dict):
         return observed
     from orquestrador.health import evaluate as judge
@@ -136,13 +136,13 @@ def judged(params: dict[str, Any], observed: dict[str, Any]) -> dict[str, Any]:
 
 
 def copies_due(snapshot: Mapping[str, Any]) -> bool:
-    """Whether a critical file lacks a current copy, or is missing itself: then the copying has to say so."""
+    """Return whether a critical file is missing or lacks a current copy."""
     files = snapshot.get("files") or {}
     return not files.get("current") or bool(files.get("missing"))
 
 
-def settle(result: dict[str, Any], *, host: str, started: str) -> dict[str, Any]:
-    """Turn any result of the module into one that the conclusion can judge.
+def normalize_result(result: dict[str, Any], *, host: str, started: str) -> dict[str, Any]:
+    """Turn any result of the module into one that the conclusion can evaluate.
 
     Returns ``{changed, snapshot, verdict, memory, copies_due, started_at, ended_at}``; for a host that could not be
     observed ``snapshot`` and ``verdict`` are ``None``, ``outcome`` is ``unreachable`` or ``error`` and ``failure`` a
@@ -156,31 +156,31 @@ def settle(result: dict[str, Any], *, host: str, started: str) -> dict[str, Any]
     if result.get("unreachable"):
         from . import reachability
 
-        said = str(result.get("msg") or "")
-        failure = reachability.explain(host, said, reachability.line_of(said) or reason)
-        found = {**_nothing(UNREACHABLE, failure), "unreachable_by": reachability.code_of(said)}
-        return {"changed": False, **found, **times}
+        output = str(result.get("msg") or "")
+        failure = reachability.explain(host, output, reachability.relevant_line(output) or reason)
+        failed_result = {**_empty_result(UNREACHABLE, failure), "unreachable_by": reachability.classify(output)}
+        return {"changed": False, **failed_result, **times}
     refused = result.get("unusable") or ("module_stderr" not in result and _ARGUMENT_FAULT.search(reason))
     if result.get("failed") and refused:
-        return {
-            "failed": True,
-            "changed": False,
-            "msg": f"{reason}" + ("" if "inventory" in reason else " - correct the variable in the inventory"),
-        }
-    return {"changed": False, **_nothing(ERROR, why_not(result, host, reason)), **times}
+        failed: dict[str, Any] = {"failed": True, "changed": False, "msg": reason}
+        if "inventory" not in reason:
+            failure = msg("{reason} - correct the variable in the inventory", reason=reason)
+            failed.update(msg=plain(failure), failures=[failure])
+        return failed
+    return {"changed": False, **_empty_result(ERROR, explain_failure(result, host, reason)), **times}
 
 
-def why_not(result: Mapping[str, Any], host: str, reason: str) -> Message:
-    """Why a probe could not run, with what to do about it where that can be told."""
-    said = [
+def explain_failure(result: Mapping[str, Any], host: str, reason: str) -> Message:
+    """Return why a probe could not run, with what to do about it where the cause is clear."""
+    lines = [
         line.strip()
         for text in (result.get("module_stdout"), result.get("module_stderr"))
         for line in str(text or "").splitlines()
         if line.strip() and not _CLOSED.match(line)
     ]
-    # sudo says first what is wrong and then what follows from it; a traceback has it in its last line.
-    sudo = next((line for line in said if line.startswith("sudo: ")), None)
-    detail = first_line(sudo or (said[-1] if said else reason))
+    # sudo prints the cause first, a traceback in its last line.
+    sudo = next((line for line in lines if line.startswith("sudo: ")), None)
+    detail = first_line(sudo or (lines[-1] if lines else reason))
     if result.get("rc") == NOT_FOUND:
         return msg(
             "Python was not found on {host}: install python3 there, or correct ansible_python_interpreter ({reason})",
@@ -203,7 +203,7 @@ def why_not(result: Mapping[str, Any], host: str, reason: str) -> Message:
     return msg("The probe could not run on {host}: {reason}", host=host, reason=detail)
 
 
-def _nothing(outcome: str, failure: Any) -> dict[str, Any]:
+def _empty_result(outcome: str, failure: Any) -> dict[str, Any]:
     return {
         "snapshot": None,
         "verdict": None,

@@ -1,4 +1,4 @@
-"""Why a host can't be reached, in an operator's words: what SSH says of it, told apart.
+"""Explain why a host can't be reached, from SSH's error output.
 
 Nothing of the host is needed for this, and nothing hangs: SSH itself ends after ``timeout`` seconds (ansible.cfg).
 """
@@ -10,10 +10,10 @@ import re
 from orquestrador.core.messages import msg
 from orquestrador.core.types import Message
 
-# What OpenSSH prints, the first that fits: a changed key also ends in a refused authentication.
-_WORDS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
-    (code, re.compile(words))
-    for code, words in (
+# OpenSSH's messages, the first match counts: a changed key also ends in a refused authentication.
+_PATTERNS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
+    (code, re.compile(pattern))
+    for code, pattern in (
         ("name", r"Could not resolve hostname|Name or service not known|Temporary failure in name resolution"),
         ("host_key", r"HOST IDENTIFICATION HAS CHANGED|Host key verification failed|No .* host key is known"),
         ("refused", r"Connection refused"),
@@ -23,7 +23,7 @@ _WORDS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("broken", r"Connection (?:closed|reset) by|kex_exchange_identification|Broken pipe|not responding"),
     )
 )
-_WHY = {
+_EXPLANATIONS = {
     "name": msg("its name does not resolve: correct ansible_host, or look at the DNS"),
     "host_key": msg(
         "it shows another host key than the one on record: find out whether it was installed anew before you accept it"
@@ -36,21 +36,21 @@ _WHY = {
 }
 
 
-def code_of(said: str) -> str:
+def classify(output: str) -> str:
     """``name``, ``host_key``, ``refused``, ``timeout``, ``no_route``, ``denied``, ``broken``, or ``other``."""
-    return next((code for code, words in _WORDS if words.search(said)), "other")
+    return next((code for code, pattern in _PATTERNS if pattern.search(output)), "other")
 
 
-def line_of(said: str, limit: int = 200) -> str:
-    """The line that says why, which is not the first: SSH draws a frame around its warnings. Empty for none."""
-    lines = [line.strip() for line in said.splitlines() if line.strip()]
-    found = next((line for _, words in _WORDS for line in lines if words.search(line)), "")
-    return found.rpartition("over ssh: ")[2].removeprefix("Failed to connect to the host via ssh: ")[:limit]
+def relevant_line(output: str, limit: int = 200) -> str:
+    """Return the line with the cause; empty for none. SSH frames its warnings, so it is not the first."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    match = next((line for _, pattern in _PATTERNS for line in lines if pattern.search(line)), "")
+    return match.rpartition("over ssh: ")[2].removeprefix("Failed to connect to the host via ssh: ")[:limit]
 
 
-def explain(host: str, said: str, reason: str) -> Message:
-    """The reason in words, with what to do next. ``reason`` is one line of what was said."""
-    why = _WHY.get(code_of(said))
-    if why is None:
+def explain(host: str, output: str, reason: str) -> Message:
+    """Return a message with the cause and what to do next. ``reason`` is one line of the output."""
+    explanation = _EXPLANATIONS.get(classify(output))
+    if explanation is None:
         return msg("{host} cannot be reached over SSH: {reason}", host=host, reason=reason)
-    return msg("{host} cannot be reached over SSH: {why} ({reason})", host=host, why=why, reason=reason)
+    return msg("{host} cannot be reached over SSH: {why} ({reason})", host=host, why=explanation, reason=reason)

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 
 class Registered(NamedTuple):
-    """The name of a result, and the roles whose tasks register it."""
+    """The name of a result, and the roles that register it."""
 
     name: str
     roles: tuple[str, ...]
@@ -39,12 +39,12 @@ RESULTS: Mapping[str, Registered] = {
 }
 
 
-def of(variables: Mapping[str, Any], part: str) -> Mapping[str, Any]:
-    """The result of that part of a procedure, untemplated; empty where no task registered one."""
-    found = variables.get(RESULTS[part].name)
-    return found if isinstance(found, Mapping) else {}
+def registered(variables: Mapping[str, Any], part: str) -> Mapping[str, Any]:
+    """Return the registered result of a part of a procedure, untemplated; empty when there is none."""
+    result = variables.get(RESULTS[part].name)
+    return result if isinstance(result, Mapping) else {}
 
 
-def decided(variables: Mapping[str, Any], host: str) -> Mapping[str, Any]:
-    """What the cycle of the watch decided about a host; empty where there was none, or nothing to be done."""
-    return (of(variables, "seen").get("todo") or {}).get(host) or {}
+def decision_for(variables: Mapping[str, Any], host: str) -> Mapping[str, Any]:
+    """Return the watch cycle's decision about a host; empty when there is nothing to do."""
+    return (registered(variables, "seen").get("todo") or {}).get(host) or {}

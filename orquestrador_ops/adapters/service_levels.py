@@ -1,4 +1,4 @@
-"""What a task that evaluates service levels returns: one host and one period, from the history or from samples."""
+"""Evaluate the service levels of one host and period, from the history or from samples."""
 
 from __future__ import annotations
 
@@ -15,40 +15,40 @@ from ..sla.report import summary
 
 
 def evaluate(
-    arguments: Mapping[str, Any], wanted: Objectives, kept: Settings, tr: Translator, host: str, check_mode: bool
+    arguments: Mapping[str, Any], targets: Objectives, settings: Settings, tr: Translator, host: str, check_mode: bool
 ) -> dict[str, Any]:
-    """Evaluate what the task's ``arguments`` ask for; in check mode nothing is written.
+    """Evaluate the period in the task's ``arguments``; in check mode nothing is written.
 
     Raises:
-        ValueError: there is no such period, or a sample is none.
+        ValueError: the period or a sample is invalid.
         OSError: the history cannot be read, or the report not be written.
     """
-    now, asked, samples = time.time(), arguments["period"], arguments["samples"]
-    period = measure.period_of(asked, arguments["from"], arguments["to"], now=now, timezone=kept.timezone)
+    now, requested, samples = time.time(), arguments["period"], arguments["samples"]
+    period = measure.period_of(requested, arguments["from"], arguments["to"], now=now, timezone=settings.timezone)
     reports: dict[str, str] = {}
-    if samples is None and access.absent(kept.state_dir, kept.history_url):
+    if samples is None and access.absent(settings.state_dir, settings.history_url):
         samples = []
     if samples is not None:
-        found = measure.of_samples(samples, host, period, wanted, now)
+        result = measure.of_samples(samples, host, period, targets, now)
     else:
-        with access.open_history(kept.state_dir, kept.history_url) as store:
-            found = measure.of_history(store, host, period, wanted, now)
+        with access.open_history(settings.state_dir, settings.history_url) as store:
+            result = measure.of_history(store, host, period, targets, now)
             if arguments["report"] and not check_mode:
                 from ..sla.report import freshness
 
-                place, every_s = kept.state_dir / "reports", arguments["report_every_s"]
+                reports_dir, every_s = settings.state_dir / "reports", arguments["report_every_s"]
                 reports = freshness.write_if_due(
-                    store, found, wanted, requested=asked, reports_dir=place, tr=tr, every_s=every_s
+                    store, result, targets, requested=requested, reports_dir=reports_dir, tr=tr, every_s=every_s
                 )
-    word = measure.verdict(found.document)
+    verdict = measure.verdict(result.document)
     return {
         "changed": bool(reports),
-        "asked": asked,
-        "document": found.document,
-        "burn": found.document["burn"],
-        "verdict": word,
-        "met": {measure.MET: True, measure.MISSED: False}.get(word),
-        "lines": summary.host_lines([found.document], tr),
-        "missed": summary.missed([found.document], tr),
+        "asked": requested,
+        "document": result.document,
+        "burn": result.document["burn"],
+        "verdict": verdict,
+        "met": {measure.MET: True, measure.MISSED: False}.get(verdict),
+        "lines": summary.host_lines([result.document], tr),
+        "missed": summary.missed([result.document], tr),
         "reports": reports,
     }

@@ -1,4 +1,4 @@
-"""What the watch takes from Ansible: whose cycle it is, what two looks at a host come to, how it ended with it."""
+"""Between Ansible and the watch: the cycle's variables, confirmed probes and outcomes."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from ..watch import cycle as watch_cycle
 from ..watch import decisions as watch
 from . import results
 
-# Names are resolved without a limit of their own: then the answer is not waited for any longer.
+# Resolving a name has no time limit of its own: after this the reply is not awaited any longer.
 GRACE_S = 1.0
-# What the last look says besides its essence: whoever concludes or acts goes on with it.
-KEPT = ("memory", "started_at", "ended_at", "run_id", "owner")
+# Keys of the last probe that stay beside its summary, for the conclusion and the procedures.
+RETAINED = ("memory", "started_at", "ended_at", "run_id", "owner")
 
-Seen = dict[str, Any]
-Looks = tuple[Seen, Seen | None]
+Observed = dict[str, Any]
+BothSides = tuple[Observed, Observed | None]
 
 
-def cycle_of(variables: Mapping[str, Any], template: Callable[[Any], Any]) -> watch_cycle.Cycle:
-    """What a cycle is of, from the variables of the host that speaks for all. ``ValueError``, one line."""
+def cycle_from_variables(variables: Mapping[str, Any], template: Callable[[Any], Any]) -> watch_cycle.Cycle:
+    """Return the cycle from the variables of its first host. Raises ``ValueError``, one line."""
 
     def number(name: str, low: float = 0) -> float:
-        return watch_cycle.number(name, template(variables[name]), low)
+        return watch_cycle.parse_number(name, template(variables[name]), low)
 
     return watch_cycle.Cycle(
         sources=tuple(map(str, variables.get("ansible_inventory_sources") or ())),
@@ -40,55 +40,58 @@ def cycle_of(variables: Mapping[str, Any], template: Callable[[Any], Any]) -> wa
     )
 
 
-def both(inside: Callable[[], Seen], http: Any, url: str, limit_s: float) -> Looks:
-    """What is seen inside and, at the same time, at the address for users: ``None`` where there is none."""
+def probe_both_sides(inside: Callable[[], Observed], http: Any, url: str, limit_s: float) -> BothSides:
+    """Probe the host and its public URL at the same time; the second is ``None`` without a URL."""
     if not url:
         return inside(), None
-    answer: list[Seen] = []
-    asking = threading.Thread(target=lambda: answer.append(watch.asked(http, url, limit_s)), daemon=True)
-    asking.start()
+    replies: list[Observed] = []
+    thread = threading.Thread(target=lambda: replies.append(watch.probe_public_url(http, url, limit_s)), daemon=True)
+    thread.start()
     result = inside()
-    asking.join(limit_s + GRACE_S)
-    return result, answer[0] if answer else watch.unanswered(url)
+    thread.join(limit_s + GRACE_S)
+    return result, replies[0] if replies else watch.unanswered_reply(url)
 
 
-def confirmed(look: Callable[[], Looks], confirm_s: float) -> Seen:
-    """The result of a look, and of a second one ``confirm_s`` later where the first found a failure."""
-    result, public = look()
+def confirm_failure(observe: Callable[[], BothSides], confirm_s: float) -> Observed:
+    """Probe, and again ``confirm_s`` later when the first probe found a failure; return the result."""
+    result, public = observe()
     probe = ProbeResult.read(result)
-    found = watch.trouble(probe, public)
-    seen: Seen = {**watch.essence(probe), "public": public}
-    if found in (watch.FAILING, watch.OUTSIDE):
+    problem = watch.classify(probe, public)
+    observed: Observed = {**watch.summarize_probe(probe), "public": public}
+    if problem in (watch.FAILING, watch.OUTSIDE):
         time.sleep(confirm_s)
-        before = watch.Look(probe, found, public)
-        result, public = look()
+        before = watch.HostObservation(probe, problem, public)
+        result, public = observe()
         probe = ProbeResult.read(result)
-        found = watch.trouble(probe, public)
-        blip = [] if found is not None else watch.reasons(before)
-        seen = {**watch.essence(probe), "public": public, "first_look": seen, "blip": blip}
-    kept: Seen = {name: result[name] for name in KEPT if name in result}
-    failed: Seen = {"failed": True, "msg": probe.said} if probe.failed else {}
-    return {"changed": False, **seen, **kept, "trouble": found, **failed}
+        problem = watch.classify(probe, public)
+        blip = [] if problem is not None else watch.reasons(before)
+        observed = {**watch.summarize_probe(probe), "public": public, "first_look": observed, "blip": blip}
+    retained: Observed = {name: result[name] for name in RETAINED if name in result}
+    failed: Observed = {"failed": True, "msg": probe.said} if probe.failed else {}
+    return {"changed": False, **observed, **retained, "trouble": problem, **failed}
 
 
-def ended(decision: watch.Decision, variables: Mapping[str, Any]) -> str:
-    """How it ended with a host (``outcomes.OF_WATCHED``): from what the roles registered for it."""
-    if decision["kind"] == watch.SETTLE:
+def outcome_of(decision: watch.Decision, variables: Mapping[str, Any]) -> str:
+    """Return the outcome of a host (``outcomes.OF_WATCHED``) from its registered results."""
+    if decision["kind"] == watch.CLOSE:
         return outcomes.SETTLED
-    if decision["kind"] == watch.TELL:
+    if decision["kind"] == watch.NOTIFY:
         return outcomes.TOLD
-    gate, recovery = results.of(variables, "gate"), RecoveryResult.read(results.of(variables, "emergency"))
+    gate, recovery = (
+        results.registered(variables, "gate"),
+        RecoveryResult.read(results.registered(variables, "emergency")),
+    )
     if gate and not gate.get("allowed"):
         return outcomes.HELD if gate.get("maintenance") else outcomes.BREAKER
     if recovery.unreachable:
         return outcomes.UNREACHABLE
-    run = mapping(results.of(variables, "run").get("run"))  # the last one of two
-    mine = (None, watch.NONE, run.get("procedure", decision["procedure"]))
-    if recovery.outcome == outcomes.REFUSED and recovery.diagnosis.alert not in mine:
+    run = mapping(results.registered(variables, "run").get("run"))  # the last one of two
+    own_alerts = (None, watch.NONE, run.get("procedure", decision["procedure"]))
+    if recovery.outcome == outcomes.REFUSED and recovery.diagnosis.alert not in own_alerts:
         return outcomes.OTHER
-    known = {
+    outcome_names = {
         outcomes.HEALTHY: outcomes.NOTHING,
         outcomes.RECOVERED: outcomes.RECOVERED,
         outcomes.REFUSED: outcomes.REFUSED,
     }
-    return known.get(str(recovery.outcome), outcomes.FAILED)
+    return outcome_names.get(str(recovery.outcome), outcomes.FAILED)

@@ -14,6 +14,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from orquestrador.core.messages import msg
+from orquestrador.core.types import Message
+
 from ..core.coerce import dig
 from ..core.errors import reason_of
 from ..core.outcomes import CHANGED, MET, OK, SKIPPED
@@ -266,17 +269,22 @@ def planned_restarts(record: RunDict) -> list[dict[str, Any]]:
     return [{"app": app, "counts": counts} for app, counts in found.items()]
 
 
-def failure_line(conclusion: Conclusion) -> str:
-    """One line for the exit status: what was not met, and where the report lies."""
+def failure_messages(conclusion: Conclusion) -> list[Message]:
+    """Return why a run failed: what was not met, what could not be recorded, and the path of its report."""
+    from ..reports.labels import OUTCOME_WORDS
+
     record = conclusion.record
+    outcome = OUTCOME_WORDS[record["outcome"]]
+    messages = [
+        msg("{procedure} on {host}: {outcome}", procedure=record["procedure"], host=record["host"], outcome=outcome)
+    ]
     missed = [step["id"] for step in record["steps"] if step["status"] not in (OK, CHANGED, SKIPPED)]
-    parts = [f"{record['procedure']} on {record['host']}: {record['outcome']}"]
     if missed:
-        parts.append("steps: " + ", ".join(missed))
-    parts.extend(conclusion.problems)
+        messages.append(msg("steps: {steps}", steps=", ".join(missed)))
+    messages += [{"text": problem, "args": {}} for problem in conclusion.problems]
     if conclusion.reports.get("md"):
-        parts.append("report: " + conclusion.reports["md"])
-    return " - ".join(parts)
+        messages.append(msg("report: {path}", path=conclusion.reports["md"]))
+    return messages
 
 
 def preload() -> None:

@@ -1,4 +1,4 @@
-"""One cycle of the watch on the controller: whether it takes place, what is recorded of it, what an operator reads."""
+"""One watch cycle on the controller: admission, record and the operator's lines."""
 
 from __future__ import annotations
 
@@ -21,216 +21,224 @@ MAX_LINES = 40
 MAX_NUMBER = 10**6
 
 
-def number(name: str, value: object, low: float = 0) -> float:
-    """A variable of the inventory as a number; ``ValueError``, one line that names it, for what is none."""
+def parse_number(name: str, value: object, low: float = 0) -> float:
+    """Return an inventory variable as a number. Raises ``ValueError``, one line that names it."""
     try:
-        found = float(str(value))
+        result = float(str(value))
     except ValueError:
-        found = -1.0
-    if not low <= found < MAX_NUMBER:
+        result = -1.0
+    if not low <= result < MAX_NUMBER:
         raise ValueError(f"{name} is {value!r}: give a number from {low:g} in the inventory")
-    return found
+    return result
 
 
 @dataclass(frozen=True)
 class Cycle:
-    """Whose cycle it is and what it may do. Times in seconds."""
+    """Identity and limits of a cycle. Times in seconds."""
 
     sources: tuple[str, ...]
     hosts: tuple[str, ...]
     owner: str
     budget_s: float
     late_s: float
-    patience: int  # cycles in a row after which people are told of what nobody treats
+    patience: int  # cycles in a row after which on-call is notified of a problem that no procedure treats
 
     @property
     def key(self) -> str:
-        """Of what it is a cycle."""
+        """Identifier of the watch: of its inventory and hosts."""
         return watch.key_of(self.sources, self.hosts)
 
 
 @dataclass
-class Recorded:
-    """What a cycle came to: decisions by host, lines for the operator, and the row of the history that it has."""
+class RecordedCycle:
+    """A recorded cycle: decisions by host, the operator's lines, and its row in the history."""
 
     decisions: dict[str, watch.Decision]
     lines: list[str]
     number: int | None = None
 
 
-def begin(cycle: Cycle, kept: Settings, *, pid: int, due: object, check_mode: bool) -> tuple[str, Message | None, Any]:
-    """Whether a cycle takes place: ``(outcome, why not, number)``; ``outcome`` is ``running``, ``late`` or ``skipped``.
+def begin(
+    cycle: Cycle, settings: Settings, *, pid: int, due: object, check_mode: bool
+) -> tuple[str, Message | None, Any]:
+    """Start a cycle; return ``(outcome, reason, number)``, the outcome ``running``, ``late`` or ``skipped``.
 
-    One that does not is counted. ``number`` is the row that a shared history has of it from now on. In check mode
-    nothing is taken and nothing counted.
+    A late or skipped cycle is recorded, with its reason. ``number`` is the cycle's row in a shared history. In check
+    mode nothing is locked or recorded.
 
-    A history of several controllers that does not answer stands in no cycle's way: hosts are observed, and recording
-    it says why nobody acts.
+    A shared history that does not answer does not stop the cycle: hosts are probed, and recording reports why nothing
+    is done.
 
     Raises:
         ValueError: ``due`` is no time.
-        OSError: neither lock nor the row of a cycle that is left out can be written.
+        OSError: the lock, or the row of a skipped cycle, can't be written.
     """
     late = watch.lateness_s(due, datetime.now(UTC))
     if late > cycle.late_s:
-        why = msg("This cycle of the watch was due {late_s} ago: it is left out", late_s=round(late, 1))
-        return watch.LATE, why, _counted(cycle, kept, watch.LATE, why, check_mode)
+        reason = msg("This cycle of the watch was due {late_s} ago: it is left out", late_s=round(late, 1))
+        return watch.LATE, reason, _record_skipped(cycle, settings, watch.LATE, reason, check_mode)
     if check_mode:
         return watch.RUNNING, None, None
-    holder = watch_lock.take(kept.state_dir, cycle.key, pid)
+    holder = watch_lock.take(settings.state_dir, cycle.key, pid)
     if holder is not None:
-        why = msg("Another cycle of this watch is under way (process {pid}): this one is left out", pid=holder["pid"])
-        return watch.SKIPPED, why, _counted(cycle, kept, watch.SKIPPED, why, check_mode)
-    if kept.history_url is None:
-        return watch.RUNNING, None, None  # nobody else can have this history, and its library is dear
-    number, answered = _taken(cycle, kept)
+        reason = msg(
+            "Another cycle of this watch is under way (process {pid}): this one is left out", pid=holder["pid"]
+        )
+        return watch.SKIPPED, reason, _record_skipped(cycle, settings, watch.SKIPPED, reason, check_mode)
+    if settings.history_url is None:
+        return watch.RUNNING, None, None  # no other controller uses this history, and its library is slow to load
+    number, answered = _claim_row(cycle, settings)
     if answered and number is None:
-        why = msg("Another controller has a cycle of this watch under way: this one is left out")
-        return watch.SKIPPED, why, _counted(cycle, kept, watch.SKIPPED, why, check_mode)
+        reason = msg("Another controller has a cycle of this watch under way: this one is left out")
+        return watch.SKIPPED, reason, _record_skipped(cycle, settings, watch.SKIPPED, reason, check_mode)
     return watch.RUNNING, None, number
 
 
-def _taken(cycle: Cycle, kept: Settings) -> tuple[int | None, bool]:
-    """The row that a shared history has of a cycle, ``None`` where another has one; whether the history answered."""
+def _claim_row(cycle: Cycle, settings: Settings) -> tuple[int | None, bool]:
+    """Return the cycle's row in a shared history (``None``: another cycle runs) and whether the history answered."""
     from ..history import access
 
     try:
-        with access.open_history(kept.state_dir, kept.history_url) as store:
-            return _begun(store, cycle), True
+        with access.open_history(settings.state_dir, settings.history_url) as store:
+            return _insert_row(store, cycle), True
     except OSError:
-        return None, False  # hosts are looked at all the same: what was seen is kept, and nobody acts (see record)
+        return None, False  # hosts are probed and recorded all the same, and nothing is done (see record)
 
 
-def _begun(store: Any, cycle: Cycle) -> int | None:
+def _insert_row(store: Any, cycle: Cycle) -> int | None:
     from . import store as watch_store
 
-    found: int | None = watch_store.begin(
+    number: int | None = watch_store.begin(
         store, key=cycle.key, owner=cycle.owner, hosts=len(cycle.hosts), budget_s=cycle.budget_s
     )
-    return found
+    return number
 
 
-def _counted(cycle: Cycle, kept: Settings, outcome: str, why: Message, check_mode: bool) -> int | None:
+def _record_skipped(cycle: Cycle, settings: Settings, outcome: str, reason: Message, check_mode: bool) -> int | None:
     if check_mode:
         return None
     from ..history import access
     from . import store as watch_store
 
-    with access.open_history(kept.state_dir, kept.history_url) as store:
-        data = {"key": cycle.key, "owner": cycle.owner, "why": why}
+    with access.open_history(settings.state_dir, settings.history_url) as store:
+        data = {"key": cycle.key, "owner": cycle.owner, "why": reason}
         return watch_store.note(store, outcome, hosts=len(cycle.hosts), data=data)
 
 
 def record(
     cycle: Cycle,
-    kept: Settings,
-    seen: Mapping[str, watch.Look],
+    settings: Settings,
+    observed: Mapping[str, watch.HostObservation],
     *,
     number: int | None,
     started: float,
     check_mode: bool,
-) -> Recorded:
-    """Record what a cycle saw, in one transaction, and decide about every host.
+) -> RecordedCycle:
+    """Record the probes of a cycle in one transaction and decide about every host.
 
-    ``seen``: by host; ``number`` and ``started`` (epoch seconds): of the cycle.
+    ``observed``: by host; ``number`` and ``started`` (epoch seconds): of the cycle.
 
     Raises:
-        OSError: the history cannot be read or written: nobody may act then, because nobody could count it. What was
-            seen is kept aside until it can (:mod:`orquestrador_ops.history.spool`).
+        OSError: the history cannot be read or written: nothing may be done then, because recoveries could not be
+            counted. The probes are spooled (:mod:`orquestrador_ops.history.spool`).
     """
     from ..history import spool
     from . import store as watch_store
 
-    rows = watch_store.rows_of(_samples(seen))
+    rows = watch_store.rows_of(_samples(observed))
     try:
-        return _recorded(cycle, kept, seen, rows, number=number, started=started, check_mode=check_mode)
-    except _NotNoted as error:
+        return _store_cycle(cycle, settings, observed, rows, number=number, started=started, check_mode=check_mode)
+    except _CycleRecordError as error:
         raise error.reason from error.__cause__
     except OSError as error:
         if check_mode:
             raise
-        raise spool.keep(kept.state_dir, rows, error) from error
+        raise spool.keep(settings.state_dir, rows, error) from error
 
 
-class _NotNoted(Exception):  # noqa: N818 - never leaves this module
-    """What went wrong after the samples were stored."""
+class _CycleRecordError(Exception):
+    """The cycle could not be recorded after its samples were stored."""
 
     def __init__(self, reason: OSError) -> None:
         super().__init__(str(reason))
         self.reason = reason
 
 
-def _recorded(
+def _store_cycle(
     cycle: Cycle,
-    kept: Settings,
-    seen: Mapping[str, watch.Look],
+    settings: Settings,
+    observed: Mapping[str, watch.HostObservation],
     rows: list[dict[str, Any]],
     *,
     number: int | None,
     started: float,
     check_mode: bool,
-) -> Recorded:
+) -> RecordedCycle:
     from ..history import access, spool
     from . import store as watch_store
 
-    tr = kept.translator()
-    with access.open_history(kept.state_dir, kept.history_url) as store:
-        decisions = _decisions(store, cycle, seen)
-        recorded = Recorded(decisions, _lines(decisions, tr), number)
+    tr = settings.translator()
+    with access.open_history(settings.state_dir, settings.history_url) as store:
+        decisions = _decisions(store, cycle, observed)
+        recorded = RecordedCycle(decisions, _lines(decisions, tr), number)
         if check_mode:
             return recorded
-        memories = {host: one.probe.memory for host, one in seen.items() if one.probe.memory is not None}
+        memories = {
+            host: host_observed.probe.memory
+            for host, host_observed in observed.items()
+            if host_observed.probe.memory is not None
+        }
         watch_store.record_rows(store, rows, memories)
-        spool.reserve(kept.state_dir)
+        spool.reserve(settings.state_dir)
         try:
-            _note(store, cycle, kept, recorded, len(seen), started)
+            _note(store, cycle, settings, recorded, len(observed), started)
         except OSError as error:
-            raise _NotNoted(error) from error
+            raise _CycleRecordError(error) from error
     return recorded
 
 
-def _note(store: Any, cycle: Cycle, kept: Settings, recorded: Recorded, hosts: int, started: float) -> None:
-    """Give the cycle its row, with what it decided."""
+def _note(store: Any, cycle: Cycle, settings: Settings, recorded: RecordedCycle, hosts: int, started: float) -> None:
+    """Write the cycle's row with its decisions."""
     from . import store as watch_store
 
-    if recorded.number is None and kept.history_url is not None:
+    if recorded.number is None and settings.history_url is not None:
         # The history did not answer when the cycle began: another controller may have one by now, and acts.
-        recorded.number = _begun(store, cycle)
+        recorded.number = _insert_row(store, cycle)
         if recorded.number is None:
             raise HistoryError(msg("another controller has a cycle of this watch under way: nothing is done about it"))
     if recorded.number is None:
-        whose = {"key": cycle.key, "owner": cycle.owner}
-        recorded.number = watch_store.note(store, watch.RUNNING, hosts=hosts, data=whose)
-    idle = all(one["kind"] == watch.NONE for one in recorded.decisions.values())
-    counted = watch.tally(recorded.decisions)
-    watch_store.finish(store, recorded.number, acted=0, data=counted, started_at=started, over=idle)
+        identity = {"key": cycle.key, "owner": cycle.owner}
+        recorded.number = watch_store.note(store, watch.RUNNING, hosts=hosts, data=identity)
+    idle = all(decision["kind"] == watch.NONE for decision in recorded.decisions.values())
+    counts = watch.count_states(recorded.decisions)
+    watch_store.finish(store, recorded.number, acted=0, data=counts, started_at=started, over=idle)
 
 
-def task_of(seen: watch.Look, decision: watch.Decision) -> dict[str, Any]:
-    """What the playbook needs to do what was decided: the decision, with the ``finding`` that people are told."""
-    return {**decision, "finding": watch.finding(seen, decision) if decision["kind"] == watch.TELL else None}
+def with_finding(observed: watch.HostObservation, decision: watch.Decision) -> dict[str, Any]:
+    """Return the decision for the playbook, with the ``finding`` that on-call is notified of."""
+    return {**decision, "finding": watch.finding(observed, decision) if decision["kind"] == watch.NOTIFY else None}
 
 
 def budgets() -> dict[str, int]:
-    """Seconds that each procedure may take that a verdict or a diagnosis can call for."""
+    """Return the budget of each emergency procedure in seconds."""
     from ..procedures.catalog import EMERGENCIES
 
-    return {name: one.budget_s for name, one in EMERGENCIES.items()}
+    return {name: procedure.budget_s for name, procedure in EMERGENCIES.items()}
 
 
-def finish(kept: Settings, number: int, ended: Mapping[str, str]) -> None:
-    """A cycle that had something to do is over. ``ended``: by host, how (``adapters/watching.py``)."""
+def finish(settings: Settings, number: int, results: Mapping[str, str]) -> None:
+    """Close a cycle that acted. ``results``: outcomes by host (``adapters/watching.py``)."""
     from ..history import access
     from . import store as watch_store
 
-    acted = sum(how in (outcomes.RECOVERED, outcomes.FAILED, outcomes.UNREACHABLE) for how in ended.values())
-    with access.open_history(kept.state_dir, kept.history_url) as store:
-        watch_store.finish(store, number, acted=acted, data={"ended": dict(ended)})
+    acted = sum(outcome in (outcomes.RECOVERED, outcomes.FAILED, outcomes.UNREACHABLE) for outcome in results.values())
+    with access.open_history(settings.state_dir, settings.history_url) as store:
+        watch_store.finish(store, number, acted=acted, data={"ended": dict(results)})
 
 
-def last_lines(ended: Mapping[str, str], tr: i18n.Translator) -> list[str]:
-    """How it ended, a line for every host that something was to be done about."""
-    lines = [f"  {host}: {tr.message(_ENDS[how])}" for host, how in list(ended.items())[:MAX_LINES]]
+def final_lines(results: Mapping[str, str], tr: i18n.Translator) -> list[str]:
+    """Return one line with the outcome for every host that had a task."""
+    lines = [f"  {host}: {tr.message(_ENDS[outcome])}" for host, outcome in list(results.items())[:MAX_LINES]]
     return [text.clean(line, 400) for line in lines]
 
 
@@ -248,53 +256,53 @@ _ENDS: Mapping[str, Message] = {
 }
 
 
-def _decisions(store: Any, cycle: Cycle, seen: Mapping[str, watch.Look]) -> dict[str, watch.Decision]:
+def _decisions(store: Any, cycle: Cycle, observed: Mapping[str, watch.HostObservation]) -> dict[str, watch.Decision]:
     from . import store as watch_store
 
     incidents = watch_store.open_incidents(store)
-    found: dict[str, watch.Decision] = {}
-    for host, one in seen.items():
-        trouble = one.trouble
-        before = watch_store.troubles(store, host, cycle.patience) if trouble is not None else []
-        found[host] = watch.decide(
-            one,
-            lasted=watch.streak(trouble, before),
+    decisions: dict[str, watch.Decision] = {}
+    for host, host_observed in observed.items():
+        problem = host_observed.problem
+        before = watch_store.last_problems(store, host, cycle.patience) if problem is not None else []
+        decisions[host] = watch.decide(
+            host_observed,
+            cycles=watch.consecutive_cycles(problem, before),
             patience=cycle.patience,
             incident=host in incidents,
-            maintenance=_maintenance(store, host) if trouble or host in incidents else None,
+            maintenance=_maintenance(store, host) if problem or host in incidents else None,
         )
-    return found
+    return decisions
 
 
 def _maintenance(store: Any, host: str) -> Mapping[str, Any] | None:
-    """The open maintenance window of a host."""
+    """Return the open maintenance window of a host."""
     from ..incidents import maintenance
 
     return maintenance.active(store, host, time.time())
 
 
-def _samples(seen: Mapping[str, watch.Look]) -> Iterator[tuple[str, Any, Any, dict[str, Any]]]:
-    """Rows for the history: where a second look was taken, the first one as well."""
-    for host, one in seen.items():
-        if one.first is not None:
-            yield _sample(host, one.first, {"first_look": True})
-        yield _sample(host, one, {"trouble": one.trouble})
+def _samples(observed: Mapping[str, watch.HostObservation]) -> Iterator[tuple[str, Any, Any, dict[str, Any]]]:
+    """Yield samples for the history: of a confirmed probe the first one as well."""
+    for host, host_observed in observed.items():
+        if host_observed.first is not None:
+            yield _sample(host, host_observed.first, {"first_look": True})
+        yield _sample(host, host_observed, {"trouble": host_observed.problem})
 
 
-def _sample(host: str, look: watch.Look, more: dict[str, Any]) -> tuple[str, Any, Any, dict[str, Any]]:
-    if look.public is not None:
-        more["public"] = {name: look.public.get(name) for name in ("ok", "status", "latency_ms", "error")}
-    return host, look.probe.snapshot, look.probe.verdict, more
+def _sample(host: str, observed: watch.HostObservation, more: dict[str, Any]) -> tuple[str, Any, Any, dict[str, Any]]:
+    if observed.public is not None:
+        more["public"] = {name: observed.public.get(name) for name in ("ok", "status", "latency_ms", "error")}
+    return host, observed.probe.snapshot, observed.probe.verdict, more
 
 
 def _lines(decisions: Mapping[str, watch.Decision], tr: i18n.Translator) -> list[str]:
-    """A line for every host that is not well, and one that sums up."""
-    worth = [(host, one) for host, one in decisions.items() if watch.worth_a_line(one)]
-    lines = [_line(host, one, tr) for host, one in worth[:MAX_LINES]]
-    if len(worth) > MAX_LINES:
-        lines.append("  " + tr.t("{count} more", count=len(worth) - MAX_LINES))
-    counted = watch.tally(decisions)
-    parts = [tr.message({**_WORDS[name], "args": {"count": count}}) for name, count in counted.items() if count]
+    """Return a line for every unhealthy host, and a summary."""
+    notable = [(host, decision) for host, decision in decisions.items() if watch.is_notable(decision)]
+    lines = [_line(host, decision, tr) for host, decision in notable[:MAX_LINES]]
+    if len(notable) > MAX_LINES:
+        lines.append("  " + tr.t("{count} more", count=len(notable) - MAX_LINES))
+    counts = watch.count_states(decisions)
+    parts = [tr.message({**_WORDS[name], "args": {"count": count}}) for name, count in counts.items() if count]
     return [*lines, tr.t("Watch of {hosts} host(s)", hosts=len(decisions)) + ": " + ", ".join(parts)]
 
 
@@ -309,11 +317,11 @@ _WORDS: Mapping[str, Message] = {
 }
 
 
-def _line(host: str, one: watch.Decision, tr: i18n.Translator) -> str:
-    said = "; ".join(filter(None, map(tr.message, one["reasons"])))
-    then = tr.message(one["then"])
-    state = tr.message(_STATES.get(one["trouble"] or one["state"], msg("unknown")))
-    line = f"  {host}: {state}" + (f" - {said}" if said else "") + (f" -> {then}" if then else "")
+def _line(host: str, decision: watch.Decision, tr: i18n.Translator) -> str:
+    reasons = "; ".join(filter(None, map(tr.message, decision["reasons"])))
+    then = tr.message(decision["then"])
+    state = tr.message(_STATES.get(decision["trouble"] or decision["state"], msg("unknown")))
+    line = f"  {host}: {state}" + (f" - {reasons}" if reasons else "") + (f" -> {then}" if then else "")
     return text.clean(line, 400)
 
 

@@ -1,9 +1,9 @@
-"""What one cycle of the watch makes of what it saw. Pure: no clock, no files, no network.
+"""Decisions of a watch cycle about its hosts. Pure: no clock, no files, no network.
 
-A host's *trouble* is what keeps it from being well: ``failing`` (a confirmed failure that a procedure treats),
-``unreachable``, ``unknown`` (it could be reached, but not observed), ``outside`` (healthy inside, not reachable from
-here) or ``capacity`` (critical, and no procedure treats it). The last four are told to people once they have lasted
-for some cycles; only a failure is acted upon, and only when two looks agree on it.
+A host's *problem* (``trouble`` in results) is why it is unhealthy: ``failing`` (a confirmed failure that a procedure
+treats), ``unreachable``, ``unknown`` (reachable, but not observed), ``outside`` (healthy inside, its public URL
+unreachable) or ``capacity`` (critical, and no procedure treats it). On-call is notified of the last four after some
+cycles; only a failure starts a procedure, and only when two probes agree on it.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from ..core.i18n import parse_time
 from ..core.outcomes import BREAKER, OTHER, TOLD, UNREACHABLE
 
 FAILING, UNSEEN, OUTSIDE, CAPACITY = "failing", "unknown", "outside", "capacity"
-NONE, RECOVER, TELL, SETTLE = "none", "recover", "tell", "settle"
-DONE, SKIPPED, LATE, RUNNING = "done", "skipped", "late", "running"
+NONE, RECOVER, NOTIFY, CLOSE = "none", "recover", "tell", "settle"
+COMPLETED, SKIPPED, LATE, RUNNING = "done", "skipped", "late", "running"
 
-# Critical and treated by no procedure: what people have to make room for. Errors in the logs are told by the routines.
+# Critical checks that no procedure treats and people must solve. Routines report errors in the logs.
 _CAPACITY_CHECKS = ("host.memory", "mysql.connections")
 _REASONS = 3
 
@@ -33,7 +33,7 @@ Decision = dict[str, Any]
 
 
 def key_of(sources: Iterable[str], hosts: Iterable[str]) -> str:
-    """What makes two cycles the same watch: the inventory and the hosts it is of."""
+    """Return the identifier of a watch, made of its inventory and hosts."""
     import hashlib
 
     text = "\n".join([*sorted(map(str, sources)), "", *sorted(map(str, hosts))])
@@ -41,10 +41,10 @@ def key_of(sources: Iterable[str], hosts: Iterable[str]) -> str:
 
 
 def lateness_s(due: object, now: datetime) -> float:
-    """By how many seconds a cycle that was due at ``due`` (ISO 8601, epoch seconds) is late; 0 without a due time.
+    """Return by how many seconds a cycle due at ``due`` (ISO 8601, epoch seconds) is late; 0 without a due time.
 
     Raises:
-        ValueError: one line, for what is no time.
+        ValueError: ``due`` is not a time; one line.
     """
     if due is None or due == "":
         return 0.0
@@ -58,38 +58,38 @@ def lateness_s(due: object, now: datetime) -> float:
 
 
 @dataclass(frozen=True)
-class Look:
-    """What a cycle saw of a host, from inside and from here."""
+class HostObservation:
+    """The probe of a host and of its public URL in one cycle."""
 
     probe: ProbeResult
-    trouble: str | None
-    public: Mapping[str, Any] | None = None  # how the address for users answered, None where it was not asked
-    blip: list[Message] = field(default_factory=list)  # what a second look did not find any more
-    first: Look | None = None  # the look before this one, where two were taken
+    problem: str | None
+    public: Mapping[str, Any] | None = None  # reply of the public URL, None without one
+    blip: list[Message] = field(default_factory=list)  # reasons that the second probe no longer found
+    first: HostObservation | None = None  # the first probe, when a second confirmed it
 
     @classmethod
-    def read(cls, value: object) -> Look:
-        """Take what the task that looks registered; a host that has nothing was not seen."""
-        found = mapping(value) or {"trouble": UNSEEN}
-        first = mapping(found.get("first_look"))
+    def read(cls, value: object) -> HostObservation:
+        """Read the registered result of the probe task; a host without one is unobserved."""
+        registered = mapping(value) or {"trouble": UNSEEN}
+        first = mapping(registered.get("first_look"))
         return cls(
-            probe=ProbeResult.read(found),
-            trouble=str(found["trouble"]) if found.get("trouble") else None,
-            public=mapping(found.get("public")) or None,
-            blip=items(found.get("blip")),
+            probe=ProbeResult.read(registered),
+            problem=str(registered["trouble"]) if registered.get("trouble") else None,
+            public=mapping(registered.get("public")) or None,
+            blip=items(registered.get("blip")),
             first=cls.read(first) if first else None,
         )
 
 
-def essence(probe: ProbeResult) -> dict[str, Any]:
-    """What a sample and a decision need of a probe: a healthy host's whole snapshot would only be carried about.
+def summarize_probe(probe: ProbeResult) -> dict[str, Any]:
+    """Return the fields of a probe that samples and decisions need, without the whole snapshot.
 
     ``{snapshot, verdict, outcome, failure}``.
     """
-    kept: dict[str, Any] | None = None
+    snapshot: dict[str, Any] | None = None
     if probe.snapshot is not None:
         http, app = (mapping(dig(probe.snapshot, *path)) for path in (("http",), ("pm2", "app")))
-        kept = {
+        snapshot = {
             "taken_at": probe.snapshot.get("taken_at"),
             "http": {name: http.get(name) for name in ("status", "latency_median_ms")},
             "pm2": {"app": {name: app.get(name) for name in ("memory_bytes", "cpu_percent", "restarts")}},
@@ -98,21 +98,24 @@ def essence(probe: ProbeResult) -> dict[str, Any]:
         }
     verdict: dict[str, Any] | None = None
     if probe.verdict is not None:
-        judged = probe.judged
-        checks = [{"id": name, "status": status} for name, status in judged.checks.items()]
-        verdict = {**{name: getattr(judged, name) for name in ("overall", "procedure", "reasons")}, "checks": checks}
+        probe_verdict = probe.judged
+        checks = [{"id": name, "status": status} for name, status in probe_verdict.checks.items()]
+        verdict = {
+            **{name: getattr(probe_verdict, name) for name in ("overall", "procedure", "reasons")},
+            "checks": checks,
+        }
     failure = probe.failure
-    if probe.failed and not failure:  # because of its variables
+    if probe.failed and not failure:  # because of wrong variables
         failure = msg("The probe was not sent: {reason}", reason=probe.said)
-    return {"snapshot": kept, "verdict": verdict, "outcome": probe.outcome, "failure": failure}
+    return {"snapshot": snapshot, "verdict": verdict, "outcome": probe.outcome, "failure": failure}
 
 
-def asked(http: Any, url: str, limit_s: float) -> dict[str, Any]:
-    """How the address for users answers from here, asked once with ``module_utils``' ``http_health``.
+def probe_public_url(http: Any, url: str, limit_s: float) -> dict[str, Any]:
+    """Request the public URL once from the controller, with the host package's ``health_endpoint``.
 
-    ``{ok, url, status, latency_ms, error, reason: Message|None}``; the URL without what may be secret in it.
+    ``{ok, url, status, latency_ms, error, reason: Message|None}``; the URL without secrets.
     """
-    state, found = http.collect(url, requests=1, timeout_s=limit_s, request_timeout_s=limit_s)
+    state, findings = http.collect(url, requests=1, timeout_s=limit_s, request_timeout_s=limit_s)
     status = state["status"]
     return {
         "ok": state["error"] is None and status is not None and 200 <= status < 300,
@@ -120,12 +123,12 @@ def asked(http: Any, url: str, limit_s: float) -> dict[str, Any]:
         "status": status,
         "latency_ms": state["latency_median_ms"],
         "error": state["error"],
-        "reason": found[0]["message"] if state["error"] and found else None,
+        "reason": findings[0]["message"] if state["error"] and findings else None,
     }
 
 
-def unanswered(url: str) -> dict[str, Any]:
-    """What :func:`asked` would have said had it come back: a name that is not resolved in time, say."""
+def unanswered_reply(url: str) -> dict[str, Any]:
+    """Return the reply of a public URL that did not answer in time, e.g. because of a slow resolver."""
     from urllib.parse import urlsplit
 
     from orquestrador.app.health_endpoint import shown_url
@@ -135,10 +138,10 @@ def unanswered(url: str) -> dict[str, Any]:
     return {"ok": False, "url": shown, "status": None, "latency_ms": None, "error": "timeout", "reason": reason}
 
 
-def trouble(probe: ProbeResult, public: Mapping[str, Any] | None) -> str | None:
-    """What is wrong with a host after its last look; ``None`` for one that is well or merely degraded.
+def classify(probe: ProbeResult, public: Mapping[str, Any] | None) -> str | None:
+    """Return the problem of a host after its last probe; ``None`` when it is healthy or merely degraded.
 
-    ``public`` is how the address for users answered from here: ``{ok, …}``, ``None`` when it was not asked.
+    ``public`` is the reply of the public URL: ``{ok, …}``, ``None`` without one.
     """
     verdict = probe.judged
     if probe.outcome == UNREACHABLE:
@@ -152,117 +155,117 @@ def trouble(probe: ProbeResult, public: Mapping[str, Any] | None) -> str | None:
     return OUTSIDE if public is not None and not public.get("ok") else None
 
 
-def streak(now: str | None, before: Sequence[str | None]) -> int:
-    """For how many cycles in a row a trouble has been there, this one included; ``before`` is newest first."""
-    if now is None:
+def consecutive_cycles(problem: str | None, before: Sequence[str | None]) -> int:
+    """Count the cycles in a row with this problem, this one included; ``before`` is newest first."""
+    if problem is None:
         return 0
     count = 1
-    for one in before:
-        if one != now:
+    for earlier in before:
+        if earlier != problem:
             break
         count += 1
     return count
 
 
 def decide(
-    seen: Look,
+    observed: HostObservation,
     *,
-    lasted: int,
+    cycles: int,
     patience: int,
     incident: bool,
     maintenance: Mapping[str, Any] | None,
 ) -> Decision:
-    """What to do about a host.
+    """Decide what to do about a host.
 
-    ``lasted``: cycles in a row with this trouble; ``patience``: of how many to tell people; ``incident``: whether one
-    is open; ``maintenance``: the open window, if any.
+    ``cycles``: in a row with this problem; ``patience``: cycles after which on-call is notified; ``incident``: whether
+    one is open; ``maintenance``: the open window, if any.
 
     Returns ``{kind: none|recover|tell|settle, state, trouble, procedure, reasons, waits, then: Message|None}``;
-    ``waits``: people are not told yet of a trouble that nobody may treat.
+    ``waits``: on-call is not notified yet when a procedure may not run.
     """
-    probe, found = seen.probe, seen.trouble
-    told = {
-        "state": str(found or UNKNOWN) if probe.verdict is None else probe.judged.overall,
-        "trouble": found,
+    probe, problem = observed.probe, observed.problem
+    assessment = {
+        "state": str(problem or UNKNOWN) if probe.verdict is None else probe.judged.overall,
+        "trouble": problem,
         "procedure": probe.judged.procedure,
-        "reasons": reasons(seen),
-        "waits": lasted < patience,
+        "reasons": reasons(observed),
+        "waits": cycles < patience,
     }
-    kind, then = _course(seen, told, lasted, patience, incident, maintenance)
-    return {**told, "kind": kind, "then": then}
+    kind, then = _course(observed, assessment, cycles, patience, incident, maintenance)
+    return {**assessment, "kind": kind, "then": then}
 
 
 def _course(
-    seen: Look,
-    told: Mapping[str, Any],
-    lasted: int,
+    observed: HostObservation,
+    assessment: Mapping[str, Any],
+    cycles: int,
     patience: int,
     incident: bool,
     maintenance: Mapping[str, Any] | None,
 ) -> tuple[str, Message | None]:
-    found = told["trouble"]
+    problem = assessment["trouble"]
     course: tuple[str, Message | None] = (NONE, None)
-    if maintenance is not None and (found is not None or incident):
+    if maintenance is not None and (problem is not None or incident):
         course = NONE, msg("in maintenance until {until_at}: left alone", until_at=maintenance.get("ends_at"))
-    elif found == FAILING:
-        course = RECOVER, msg("confirmed: {procedure} follows", procedure=told["procedure"])
-    elif found is not None and lasted >= patience:
-        course = TELL, msg("for {cycles} cycles or more: people are told", cycles=patience)
-    elif found is not None:
-        course = NONE, msg("cycle {lasted} of {patience}: noted", lasted=lasted, patience=patience)
-    elif incident and told["state"] in (HEALTHY, DEGRADED):
-        course = SETTLE, msg("well again: the incident is looked at")
-    elif seen.blip:
+    elif problem == FAILING:
+        course = RECOVER, msg("confirmed: {procedure} follows", procedure=assessment["procedure"])
+    elif problem is not None and cycles >= patience:
+        course = NOTIFY, msg("for {cycles} cycles or more: people are told", cycles=patience)
+    elif problem is not None:
+        course = NONE, msg("cycle {lasted} of {patience}: noted", lasted=cycles, patience=patience)
+    elif incident and assessment["state"] in (HEALTHY, DEGRADED):
+        course = CLOSE, msg("well again: the incident is looked at")
+    elif observed.blip:
         course = NONE, msg("a second look found it well: nothing was done")
     return course
 
 
-def reasons(seen: Look) -> list[Message]:
-    """Why a host is not well, the first few."""
-    found = [seen.probe.failure] if seen.probe.failure else []
-    if seen.trouble == OUTSIDE and seen.public is not None:
-        found.append(outside(seen.public))
-    found += seen.probe.judged.reasons
-    return (found or seen.blip)[:_REASONS]
+def reasons(observed: HostObservation) -> list[Message]:
+    """Return the first reasons why a host is unhealthy."""
+    messages = [observed.probe.failure] if observed.probe.failure else []
+    if observed.problem == OUTSIDE and observed.public is not None:
+        messages.append(outside(observed.public))
+    messages += observed.probe.judged.reasons
+    return (messages or observed.blip)[:_REASONS]
 
 
 def outside(public: Mapping[str, Any]) -> Message:
-    """What is said of an application that is well on its host and can't be reached from here."""
+    """Return the message for an application that is healthy on its host but unreachable by its public URL."""
     answered = msg("{url} answers with HTTP {status}", url=public.get("url"), status=public.get("status"))
     return msg("Reachable inside, not outside: {reason}", reason=public.get("reason") or answered)
 
 
-def finding(seen: Look, decision: Decision) -> dict[str, Any]:
-    """A trouble that no procedure treats, in the shape in which a procedure reports: ``emergency_result``."""
-    found = str(decision["trouble"])
-    severity, level, proposal = _TOLD[found]
+def finding(observed: HostObservation, decision: Decision) -> dict[str, Any]:
+    """Return a problem that no procedure treats in the shape of ``emergency_result``."""
+    problem = str(decision["trouble"])
+    severity, level, proposal = _ESCALATIONS[problem]
     return {
         "changed": False,
         "outcome": FAILED,
         "diagnosis": {
-            "alert": found,
+            "alert": problem,
             "severity": severity,
-            "scenario": found,
+            "scenario": problem,
             "reasons": decision["reasons"],
             "proposals": [proposal],
             "level": level,
         },
-        "before": {"snapshot": seen.probe.snapshot, "verdict": seen.probe.verdict},
+        "before": {"snapshot": observed.probe.snapshot, "verdict": observed.probe.verdict},
         "steps": {},
         "over_budget": False,
         "failures": [],
     }
 
 
-def as_one_look(seen: Mapping[str, Any]) -> dict[str, Any]:
-    """What was seen from inside and from here as the result of one probe: not well when either is not."""
-    verdict = seen.get("verdict")
-    if seen.get("trouble") != OUTSIDE or not isinstance(verdict, Mapping):
-        return dict(seen)
-    return {**seen, "verdict": {**verdict, "overall": CRITICAL}}
+def merge_probes(observed: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge the inside and outside probes into one result: critical when either failed."""
+    verdict = observed.get("verdict")
+    if observed.get("trouble") != OUTSIDE or not isinstance(verdict, Mapping):
+        return dict(observed)
+    return {**observed, "verdict": {**verdict, "overall": CRITICAL}}
 
 
-_TOLD: Mapping[str, tuple[str, str, Message]] = {
+_ESCALATIONS: Mapping[str, tuple[str, str, Message]] = {
     UNREACHABLE: (
         "critical",
         "L2",
@@ -278,21 +281,21 @@ _TOLD: Mapping[str, tuple[str, str, Message]] = {
 }
 
 
-# Ends after which a cycle's status is not 0.
+# Outcomes after which the play fails.
 NOT_WELL = (FAILED, OTHER, REFUSED, BREAKER, UNREACHABLE, TOLD)
 
 
-def tally(decisions: Mapping[str, Decision]) -> dict[str, int]:
-    """How many hosts a cycle found well, and what it does about the others."""
-    counted = dict.fromkeys((HEALTHY, DEGRADED, CRITICAL, UNKNOWN, UNREACHABLE, OUTSIDE, RECOVER), 0)
-    for one in decisions.values():
-        state = UNREACHABLE if one["trouble"] == UNREACHABLE else one["state"]
-        state = OUTSIDE if one["trouble"] == OUTSIDE else state
-        counted[state if state in counted else UNKNOWN] += 1
-        counted[RECOVER] += one["kind"] == RECOVER
-    return counted
+def count_states(decisions: Mapping[str, Decision]) -> dict[str, int]:
+    """Count the hosts by state, and those to recover."""
+    counts = dict.fromkeys((HEALTHY, DEGRADED, CRITICAL, UNKNOWN, UNREACHABLE, OUTSIDE, RECOVER), 0)
+    for decision in decisions.values():
+        state = UNREACHABLE if decision["trouble"] == UNREACHABLE else decision["state"]
+        state = OUTSIDE if decision["trouble"] == OUTSIDE else state
+        counts[state if state in counts else UNKNOWN] += 1
+        counts[RECOVER] += decision["kind"] == RECOVER
+    return counts
 
 
-def worth_a_line(decision: Decision) -> bool:
-    """Whether an operator is shown a host: whatever is not healthy, or about to be settled."""
+def is_notable(decision: Decision) -> bool:
+    """Return whether the operator sees a line about a host: it is unhealthy, or something is done."""
     return decision["state"] != HEALTHY or decision["then"] is not None

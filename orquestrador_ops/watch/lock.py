@@ -1,8 +1,8 @@
-"""One cycle of a watch at a time on this controller: a file that names the process whose cycle it is.
+"""Lock of a watch on this controller: one cycle at a time, in a file that names its process.
 
 The cycle is Ansible's, which forks a worker for every task: no task lives long enough to hold a lock itself. So the
 file names the controlling process, by its number and the moment at which it started, and counts for as long as that
-process lives: a killed cycle stands in nobody's way. ``flock`` is held only while the file is read and written.
+process lives: a killed cycle blocks no other. ``flock`` is held only while the file is read and written.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ MAX_BYTES = 4096
 
 
 def take(state_dir: Path, key: str, pid: int) -> dict[str, Any] | None:
-    """Take the cycle of ``key`` for the process ``pid``: ``None``, or whose it is, ``{pid, …}``.
+    """Take the lock of ``key`` for the process ``pid``; return ``None``, or its holder, ``{pid, …}``.
 
     Raises ``OSError`` when the file cannot be read or written.
     """
     directory = private_dir(state_dir / "watch")
-    # For as long as another takes to read and write a line.
+    # Waits only while another process reads and writes one line.
     with locked(directory / f"{safe_name(key)}.lock", wait_s=None) as handle:
         holder = _read(handle)
         if holder is not None and holder.get("pid") != pid and alive(holder):
@@ -34,12 +34,12 @@ def take(state_dir: Path, key: str, pid: int) -> dict[str, Any] | None:
 
 
 def identity(pid: int) -> dict[str, Any]:
-    """A process as nobody else will ever be: its number, the boot it belongs to and when in it it started."""
+    """Return what identifies a process uniquely: pid, boot and start time."""
     return {"pid": pid, "boot_id": _boot_id(), "started": _started(pid)}
 
 
 def alive(holder: dict[str, Any]) -> bool:
-    """Whether the process that a lock names still runs."""
+    """Return whether the process that a lock names still runs."""
     pid = holder.get("pid")
     if not isinstance(pid, int) or isinstance(pid, bool) or pid <= 0:
         return False
@@ -70,7 +70,7 @@ def _boot_id() -> str | None:
 
 
 def _started(pid: int) -> int | None:
-    """When a process started, in ticks since the boot; ``None`` for none, and for one that is dead but not buried."""
+    """Return when a process started, in ticks since boot; ``None`` when it does not run, also for a zombie."""
     try:
         # The command, in brackets, may hold anything: fields count from the last bracket.
         fields = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()

@@ -1,4 +1,4 @@
-"""What a cycle of the watch leaves: samples and memories in one transaction, and a row for the cycle itself."""
+"""Records of a watch cycle: samples and baselines in one transaction, and a row for the cycle."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..history import schema
 from ..history.rows import memory_row, sample_row
 from ..history.store import History
 from ..incidents.store import SERVICE_LEVEL
-from .decisions import DONE, RUNNING
+from .decisions import COMPLETED, RUNNING
 
 SOURCE = "watch"
 
@@ -23,10 +23,10 @@ def record(
     samples: Iterable[tuple[str, Mapping[str, Any] | None, Mapping[str, Any] | None, Mapping[str, Any]]],
     memories: Mapping[str, Mapping[str, Any]],
 ) -> None:
-    """Store what a cycle saw, all or nothing.
+    """Store the samples and baselines of a cycle, all or nothing.
 
     ``samples``: ``(host, snapshot, verdict, more)``, several of one host in the order in which they were taken;
-    ``more`` goes into the sample's data. ``memories``: what the next cycle has to know, by host.
+    ``more`` goes into the sample's data. ``memories``: baselines for the next cycle, by host.
     """
     record_rows(store, rows_of(samples), memories)
 
@@ -34,7 +34,7 @@ def record(
 def rows_of(
     samples: Iterable[tuple[str, Mapping[str, Any] | None, Mapping[str, Any] | None, Mapping[str, Any]]],
 ) -> list[dict[str, Any]]:
-    """Rows of ``samples`` for :func:`record_rows`; what they say is settled with this."""
+    """Return the rows of ``samples`` for :func:`record_rows`."""
     rows = []
     for host, snapshot, verdict, more in samples:
         row = sample_row(host, snapshot, verdict, SOURCE, None)
@@ -43,7 +43,7 @@ def rows_of(
 
 
 def record_rows(store: History, rows: Sequence[Mapping[str, Any]], memories: Mapping[str, Mapping[str, Any]]) -> None:
-    """Store rows of samples and memories, all or nothing."""
+    """Store rows of samples and baselines, all or nothing."""
     remembered = [memory_row(host, SOURCE, memory) for host, memory in memories.items()]
 
     def write(connection: sa.Connection) -> None:
@@ -58,13 +58,15 @@ def record_rows(store: History, rows: Sequence[Mapping[str, Any]], memories: Map
         store.write(write)
 
 
-def troubles(store: History, host: str, limit: int) -> list[str | None]:
-    """What was wrong with ``host`` in the last cycles, newest first; of two looks of a cycle the second counts."""
+def last_problems(store: History, host: str, limit: int) -> list[str | None]:
+    """Return the problems of ``host`` in the last cycles, newest first; of two probes the second counts."""
     table = schema.samples
     query = (
         sa.select(table.c.data)
         .where(table.c.host == host, table.c.source == SOURCE)
-        .order_by(table.c.id.desc())  # not by time: that is each host's own, and the controller's for one that is gone
+        .order_by(
+            table.c.id.desc()
+        )  # not by time: hosts have their own clocks, and an unreachable one has the controller's
         .limit(2 * limit)
     )
     rows: Sequence[Any] = store.read(lambda connection: connection.execute(query).scalars().all())
@@ -73,7 +75,7 @@ def troubles(store: History, host: str, limit: int) -> list[str | None]:
 
 
 def open_incidents(store: History) -> set[str]:
-    """Hosts with an incident that is not closed, and that a look at the host can prove to be over."""
+    """Return hosts with an open incident that a probe can prove to be over."""
     table = schema.incidents
     of_state = table.c.procedure.not_like(f"{SERVICE_LEVEL}%")
     query = sa.select(table.c.host).where(table.c.closed_at.is_(None), of_state).distinct()
@@ -81,14 +83,14 @@ def open_incidents(store: History) -> set[str]:
 
 
 def begin(store: History, *, key: str, owner: str, hosts: int, budget_s: float) -> int | None:
-    """Note that a cycle has begun; ``None`` when one of the same watch, of another controller perhaps, is under way.
+    """Insert the row of a started cycle; ``None`` when another one of the same watch is running.
 
-    A cycle that was killed stays ``running``; it stands in nobody's way any longer once its budget is over.
+    A cycle that was killed stays ``running``; it blocks no other once its budget is over.
     """
     table, now = schema.watch_cycles, time.time()
     row = {"started_at": now, "outcome": RUNNING, "hosts": hosts, "acted": 0, "data": {"key": key, "owner": owner}}
     number = _insert(store, row)
-    # Its own row first: of two that begin at once, the one that came later sees the other.
+    # Its own row first: of two that start at once, the later one sees the other.
     query = sa.select(table.c.id, table.c.data).where(
         table.c.outcome == RUNNING,
         table.c.id < number,
@@ -104,7 +106,7 @@ def begin(store: History, *, key: str, owner: str, hosts: int, budget_s: float) 
 
 
 def note(store: History, outcome: str, *, hosts: int, data: Mapping[str, Any]) -> int:
-    """Give a cycle its row: one that did not take place, which is over with that, or one that is under way."""
+    """Insert the row of a cycle that was left out (closed at once) or is running."""
     now = time.time()
     ended = None if outcome == RUNNING else now
     return _insert(
@@ -122,25 +124,25 @@ def finish(
     started_at: float | None = None,
     over: bool = True,
 ) -> None:
-    """What a cycle did goes into its row; one that is not ``over`` has decided, and acts now."""
+    """Update a cycle's row; without ``over`` the cycle has decided and acts now."""
     table = schema.watch_cycles
-    kept = sa.select(table.c.data).where(table.c.id == number)
+    query = sa.select(table.c.data).where(table.c.id == number)
 
     def write(connection: sa.Connection) -> None:
         values: dict[str, Any] = {"acted": acted}
         if over:
-            values |= {"ended_at": time.time(), "outcome": DONE}
+            values |= {"ended_at": time.time(), "outcome": COMPLETED}
         if started_at is not None:
             values["started_at"] = started_at
-        known = connection.execute(kept).scalar()
-        values["data"] = {**(known if isinstance(known, dict) else {}), **data}
+        stored = connection.execute(query).scalar()
+        values["data"] = {**(stored if isinstance(stored, dict) else {}), **data}
         connection.execute(sa.update(table).where(table.c.id == number).values(values))
 
     store.write(write)
 
 
 def cycles(store: History, *, since: float = 0.0, limit: int = 1000) -> list[dict[str, Any]]:
-    """Cycles since an instant (epoch seconds), newest first."""
+    """Return the cycles since an instant (epoch seconds), newest first."""
     table = schema.watch_cycles
     query = sa.select(table).where(table.c.started_at >= since).order_by(table.c.id.desc()).limit(limit)
     return [dict(row) for row in store.read(lambda connection: connection.execute(query).mappings().all())]

@@ -123,7 +123,7 @@ class Live(Silent):
                 self._print_held(events.tasks[-2].seconds if len(events.tasks) > 1 else None)
                 self._held = text.strip("\n")
                 if text and events.tasks:  # Ansible's own checks of arguments have no output
-                    self._now = (events.tasks[-1].name, events.tasks[-1].started_s)
+                    self._now = (self._held.rpartition(" : ")[2].removeprefix("  - "), events.tasks[-1].started_s)
             elif text:
                 self._print_held(None)
                 self._print(text)

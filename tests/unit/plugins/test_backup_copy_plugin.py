@@ -22,7 +22,7 @@ class Fetching(module.ActionModule):  # type: ignore[name-defined, misc]
 
     def __init__(self, lease: dict[str, Any] | None, *, lost: bool = False, takes_s: float = 0.0) -> None:
         self.variables: dict[str, Any] = {}
-        self._begin(lease)
+        self._set_renewal(lease)
         self._connection = SimpleNamespace(become=None, fetch_file=lambda *_: self.asked.append("whole"))
         self._left, self._lost, self._takes_s = 3, lost, takes_s
         self.asked: list[Any] = []

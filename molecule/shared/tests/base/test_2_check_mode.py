@@ -58,7 +58,7 @@ def checked(
 ) -> tuple[list[str], Run, list[str]]:
     """The bootstrap in check mode on the drifted host: before, what it said, after."""
     before = drifted.fingerprint()
-    run = run_clean(BOOTSTRAP, "--check", "--diff", state=tmp_path_factory.mktemp("checked"))
+    run = run_clean(BOOTSTRAP, "--check", "--diff", "-e", "ops_locale=en", state=tmp_path_factory.mktemp("checked"))
     return before, run, drifted.fingerprint()
 
 

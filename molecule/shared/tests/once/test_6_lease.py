@@ -171,9 +171,9 @@ def test_bootstrap_takes_an_expired_lease_over_and_gives_it_back(
 
 
 def test_failed_bootstrap_can_be_repeated_at_once(run_clean: Runner, machine: Machine, state: Path) -> None:
-    run = run_clean(BOOTSTRAP, "-e", "app_logs_dir=/proc/impossible", state=state)
+    run = run_clean(BOOTSTRAP, "-e", "ops_locale=en", "-e", "app_logs_dir=/proc/impossible", state=state)
     assert run.rc != 0
-    assert "Create the directories of logs" in run.output
+    assert "Create log and archive directories" in run.output
     assert holder(machine) == {}
 
 

@@ -38,7 +38,7 @@ def plant(machine: Machine, place: str, target: str) -> None:
 
 
 def assert_refused(run_clean: Runner, state: Path, place: str, *args: str) -> None:
-    run = run_clean(BOOTSTRAP, *args, state=state)
+    run = run_clean(BOOTSTRAP, "-e", "ops_locale=en", *args, state=state)
     assert run.rc != 0, run.output
     said = [line for line in run.output.splitlines() if "failed: " in line and f": {place} on " in line]
     assert len(said) == 1, run.output
@@ -75,7 +75,7 @@ def test_links_that_are_in_nobodys_way(
     for name in ("touch", "module_conf.json"):
         plant(machine, f"{PM2_HOME}/{name}", f"{ROOTS}/{name}")
     machine.out(f"rm {unit}; systemctl daemon-reload")
-    run = run_clean(BOOTSTRAP, state=state)
+    run = run_clean(BOOTSTRAP, "-e", "ops_locale=en", state=state)
     assert run.rc == 0, run.output
     assert machine.out(LOOK) == roots
     assert machine.out(f"stat -c '%F %U %a' {CREDENTIAL}") == f"regular file {USER} 600"
@@ -103,11 +103,11 @@ def test_root_creates_a_directory_where_only_root_may(
     machine: Machine, run_clean: Runner, state: Path, outside: None
 ) -> None:
     place = "/srv/backups"
-    checked = run_clean(BOOTSTRAP, "--check", "-e", f"backup_dir={place}", state=state)
+    checked = run_clean(BOOTSTRAP, "--check", "-e", "ops_locale=en", "-e", f"backup_dir={place}", state=state)
     assert checked.rc == 0, checked.output
     assert machine.sh(f"test -e {place}", check=False).returncode != 0
     for changed in (True, False):
-        run = run_clean(BOOTSTRAP, "-e", f"backup_dir={place}", state=state)
+        run = run_clean(BOOTSTRAP, "-e", "ops_locale=en", "-e", f"backup_dir={place}", state=state)
         assert run.rc == 0, run.output
         assert ("changed: " in run.output) is changed, run.output
         assert machine.out(f"stat -c '%U:%G %a' {place} {place}/critical").split("\n") == [f"{USER}:{USER} 700"] * 2
@@ -125,6 +125,6 @@ def test_root_creates_nothing_where_others_may(
 
 
 def test_bootstrap_succeeds_without_the_links(machine: Machine, run_clean: Runner, state: Path) -> None:
-    run = run_clean(BOOTSTRAP, state=state)
+    run = run_clean(BOOTSTRAP, "-e", "ops_locale=en", state=state)
     assert run.rc == 0, run.output
     assert "failed: " not in run.output

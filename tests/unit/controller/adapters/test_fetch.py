@@ -37,11 +37,11 @@ def giving(data: bytes) -> fetching.Fetch:
 
 
 def test_a_backup_and_its_manifest(tmp_path: Path) -> None:
-    folder = fetching.place(tmp_path, "web-01", "code")
+    folder = fetching.copy_directory(tmp_path, "web-01", "code")
     assert folder == tmp_path / "backups" / "web-01" / "code"
-    assert not fetching.has(folder, item())
+    assert not fetching.is_current(folder, item())
     fetching.fetch_backup(folder, item(), giving(DATA))
-    assert fetching.has(folder, item())
+    assert fetching.is_current(folder, item())
     assert (folder / "x.tar.zst.age").stat().st_mode & 0o777 == 0o600
     assert (folder.stat().st_mode & 0o777, folder.parent.stat().st_mode & 0o777) == (0o700, 0o700)
     assert fetching.fetch_manifest(folder, item(), giving(b"{}"))
@@ -68,7 +68,7 @@ def test_what_is_not_the_file_gets_no_name(tmp_path: Path, data: bytes) -> None:
 )
 def test_what_counts_as_there(tmp_path: Path, content: bytes, changes: dict[str, Any], there: bool) -> None:
     (tmp_path / "x.tar.zst.age").write_bytes(content)
-    assert fetching.has(tmp_path, item(**changes)) is there
+    assert fetching.is_current(tmp_path, item(**changes)) is there
 
 
 @pytest.mark.parametrize("name", ["../x", "/etc/passwd", ".bashrc", "a/b"])

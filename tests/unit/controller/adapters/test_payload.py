@@ -65,7 +65,7 @@ def test_what_is_carried_observes_a_host(tmp_path: Path) -> None:
     assert answer["snapshot"]["http"]["failures"] >= 1
     assert answer["snapshot"]["logs"]["files"][0]["path"] == str(tmp_path / "error.log")
     assert not [finding for finding in answer["snapshot"]["errors"] if finding["code"] == "internal"]
-    judged = observation.judged(parameters(tmp_path), answer)
+    judged = observation.add_verdict(parameters(tmp_path), answer)
     assert judged["verdict"]["overall"] == "critical"
     assert judged["memory"]["logs"]
 
@@ -78,7 +78,7 @@ def test_nothing_is_left_on_the_host(tmp_path: Path) -> None:
 def test_nothing_of_the_directory_it_starts_in_is_imported(tmp_path: Path, hostile: Path) -> None:
     """The login's home is the application's; with ``become`` this is root."""
     returned = carried(parameters(tmp_path), cwd=str(hostile))
-    assert "verdict" in observation.judged(parameters(tmp_path), payload.reply(payload.PROBE, returned)), returned
+    assert "verdict" in observation.add_verdict(parameters(tmp_path), payload.reply(payload.PROBE, returned)), returned
     assert not (hostile / "ran").exists()
 
 
@@ -99,14 +99,14 @@ def test_the_home_is_the_hosts(tmp_path: Path) -> None:
 
 def test_a_host_without_python_is_a_reason_and_no_traceback(tmp_path: Path) -> None:
     answer = payload.reply(payload.PROBE, carried(parameters(tmp_path), "/nonexistent/python3"))
-    settled = observation.settle(answer, host="web-01", started="")
+    settled = observation.normalize_result(answer, host="web-01", started="")
     assert settled["outcome"] == "error"
     assert "/nonexistent/python3" in settled["failure"]["args"]["reason"]
 
 
 def test_an_exception_over_there_is_one_line(tmp_path: Path) -> None:
     returned = carried({**parameters(tmp_path), "critical_files": "nonsense"})
-    settled = observation.settle(payload.reply(payload.PROBE, returned), host="web-01", started="")
+    settled = observation.normalize_result(payload.reply(payload.PROBE, returned), host="web-01", started="")
     assert settled["outcome"] == "error"
     assert "Traceback" not in json.dumps(settled)
 
@@ -123,7 +123,7 @@ def test_an_exception_over_there_is_one_line(tmp_path: Path) -> None:
     ],
 )
 def test_no_answer_is_a_failure_with_a_reason(returned: dict[str, Any], why: str) -> None:
-    settled = observation.settle(payload.reply(payload.PROBE, returned), host="web-01", started="")
+    settled = observation.normalize_result(payload.reply(payload.PROBE, returned), host="web-01", started="")
     assert settled["outcome"] == "error"
     assert why in settled["failure"]["args"]["reason"]
 

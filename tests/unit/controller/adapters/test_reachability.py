@@ -32,23 +32,23 @@ SAID = {
 
 @pytest.mark.parametrize("said", SAID)
 def test_what_ssh_says_is_told_apart(said: str) -> None:
-    assert reachability.code_of(said) == SAID[said]
+    assert reachability.classify(said) == SAID[said]
 
 
 def test_the_line_that_says_why_is_shown() -> None:
-    assert "IDENTIFICATION HAS CHANGED" in reachability.line_of(CHANGED)
+    assert "IDENTIFICATION HAS CHANGED" in reachability.relevant_line(CHANGED)
     wordy = "Data could not be sent to remote host. Make sure it can be reached over ssh: ssh: x: Connection refused"
-    assert reachability.line_of(wordy) == "ssh: x: Connection refused"
+    assert reachability.relevant_line(wordy) == "ssh: x: Connection refused"
 
 
 @given(st.text())
 def test_anything_said_is_explained(said: str) -> None:
-    told = plain(reachability.explain("web-01", said, reachability.line_of(said) or "?"))
+    told = plain(reachability.explain("web-01", said, reachability.relevant_line(said) or "?"))
     assert told.startswith("web-01 cannot be reached over SSH: ")
 
 
 def triaged(**result: Any) -> dict[str, Any]:
-    return emergencies.triaged(result, host="web-01", started=observation.utc_now())
+    return emergencies.triage_result(result, host="web-01", started=observation.utc_now())
 
 
 def case(alert: str) -> dict[str, Any]:

@@ -51,6 +51,6 @@ def test_the_conclusion_finds_every_step(registered: dict[str, set[str]]) -> Non
 
 
 def test_what_is_no_result_counts_as_none() -> None:
-    assert results.of({"emergency_gate": "hosts say what they like"}, "gate") == {}
-    assert results.decided({"watch_seen": {"todo": {"a": {"waits": True}}}}, "a") == {"waits": True}
-    assert results.decided({}, "a") == {}
+    assert results.registered({"emergency_gate": "hosts say what they like"}, "gate") == {}
+    assert results.decision_for({"watch_seen": {"todo": {"a": {"waits": True}}}}, "a") == {"waits": True}
+    assert results.decision_for({}, "a") == {}

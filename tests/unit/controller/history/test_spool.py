@@ -49,7 +49,7 @@ def seen(at: float, ok: bool = True) -> dict[str, Any]:
 
 def record(kept: Settings, looks: dict[str, Any], **more: Any) -> watch_cycle.Recorded:
     cycle = watch_cycle.Cycle(sources=("i",), hosts=tuple(looks), owner="me", budget_s=300, late_s=45, patience=3)
-    read = {host: watch.Look.read(one) for host, one in looks.items()}
+    read = {host: watch.HostObservation.read(one) for host, one in looks.items()}
     return watch_cycle.record(cycle, kept, read, **{"number": None, "started": MONDAY, "check_mode": False, **more})
 
 

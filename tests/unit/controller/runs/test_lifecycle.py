@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from orquestrador.core.messages import plain
 from orquestrador_ops.adapters import probe as observation
 from orquestrador_ops.core import places, settings
 from orquestrador_ops.core.host_results import ProbeResult
@@ -144,7 +145,9 @@ def test_check_mode_leaves_the_memory_to_the_next_real_run(tmp_path: Path, probe
 
 def test_an_unreachable_host_is_reported_and_keeps_its_memory(tmp_path: Path, probe: dict[str, Any]) -> None:
     concluded(opened(), {**probe, "memory": {"offset": 1}}, tmp_path)
-    gone = observation.settle({"unreachable": True, "msg": "no route"}, host="web-01", started="2026-01-01T00:00:00Z")
+    gone = observation.normalize_result(
+        {"unreachable": True, "msg": "no route"}, host="web-01", started="2026-01-01T00:00:00Z"
+    )
     conclusion = concluded(opened(), gone, tmp_path)
     assert not conclusion.met
     assert conclusion.record["outcome"] == "unreachable"
@@ -155,7 +158,7 @@ def test_an_unreachable_host_is_reported_and_keeps_its_memory(tmp_path: Path, pr
 def test_a_failed_step_is_named_in_one_line(tmp_path: Path, probe: dict[str, Any]) -> None:
     conclusion = concluded(opened(), probe, tmp_path, critical_files={"failed": True, "msg": "disk full"})
     assert not conclusion.met
-    line = runs.failure_line(conclusion)
+    line = " - ".join(map(plain, runs.failure_messages(conclusion)))
     assert "critical_files" in line
     assert "\n" not in line
 
@@ -195,7 +198,7 @@ def test_an_unwritable_report_fails_the_run_but_not_the_history(tmp_path: Path, 
     ],
 )
 def test_a_probe_that_brought_nothing_back_is_a_message(result: dict[str, Any], outcome: str, words: str) -> None:
-    settled = observation.settle(result, host="web-01", started="2026-01-01T00:00:00Z")
+    settled = observation.normalize_result(result, host="web-01", started="2026-01-01T00:00:00Z")
     assert not settled.get("failed")
     assert settled["snapshot"] is None
     assert settled["outcome"] == outcome
@@ -205,7 +208,7 @@ def test_a_probe_that_brought_nothing_back_is_a_message(result: dict[str, Any], 
 
 def test_arguments_that_do_not_fit_fail_the_task_in_one_line() -> None:
     text = "argument 'app_port' is of type str and we were unable to convert to int\nsecond line"
-    settled = observation.settle({"failed": True, "msg": text}, host="web-01", started="")
+    settled = observation.normalize_result({"failed": True, "msg": text}, host="web-01", started="")
     assert settled["failed"]
     assert "app_port" in settled["msg"]
     assert "\n" not in settled["msg"]
@@ -262,7 +265,9 @@ FILES = "Failed to set permissions on the temporary files Ansible needs to creat
     ],
 )
 def test_a_probe_that_could_not_run_says_what_to_do(result: dict[str, Any], advice: str, reason: str | None) -> None:
-    settled = observation.settle({"failed": True, "msg": "MODULE FAILURE", **result}, host="web-01", started="")
+    settled = observation.normalize_result(
+        {"failed": True, "msg": "MODULE FAILURE", **result}, host="web-01", started=""
+    )
     assert settled["outcome"] == "error"
     assert advice in settled["failure"]["text"]
     if reason:

@@ -27,7 +27,7 @@ def looked(verdict: dict[str, Any] | None, **more: Any) -> dict[str, Any]:
 
 
 def trouble(result: dict[str, Any], public: dict[str, Any] | None) -> str | None:
-    return watch.trouble(ProbeResult.read(result), public)
+    return watch.classify(ProbeResult.read(result), public)
 
 
 @pytest.mark.parametrize(
@@ -75,12 +75,12 @@ def test_trouble_without_a_verdict() -> None:
     ],
 )
 def test_streak(now: str | None, before: list[str | None], expected: int) -> None:
-    assert watch.streak(now, before) == expected
+    assert watch.consecutive_cycles(now, before) == expected
 
 
 def decided(seen: Any, **more: Any) -> dict[str, Any]:
     return watch.decide(
-        watch.Look.read(seen), **{"lasted": 1, "patience": 3, "incident": False, "maintenance": None, **more}
+        watch.HostObservation.read(seen), **{"cycles": 1, "patience": 3, "incident": False, "maintenance": None, **more}
     )
 
 
@@ -88,7 +88,7 @@ def test_only_a_confirmed_failure_is_acted_upon(make_verdict: Verdict) -> None:
     failing = looked(make_verdict("critical", "database"), trouble=watch.FAILING)
     one = decided(failing)
     assert (one["kind"], one["procedure"]) == (watch.RECOVER, "database")
-    assert [decided(failing, lasted=n)["waits"] for n in (1, 2, 3, 4)] == [True, True, False, False]
+    assert [decided(failing, cycles=n)["waits"] for n in (1, 2, 3, 4)] == [True, True, False, False]
     window = {"ends_at": "2026-11-22T13:00:00+00:00"}
     assert decided(failing, maintenance=window)["kind"] == watch.NONE
     for overall in ("healthy", "degraded", "unknown", "critical"):
@@ -98,10 +98,10 @@ def test_only_a_confirmed_failure_is_acted_upon(make_verdict: Verdict) -> None:
 @pytest.mark.parametrize("trouble", [watch.UNREACHABLE, watch.UNSEEN, watch.OUTSIDE, watch.CAPACITY])
 def test_what_nobody_treats_is_told_when_it_lasts(make_verdict: Verdict, trouble: str) -> None:
     seen = looked(make_verdict("unknown"), trouble=trouble)
-    assert [decided(seen, lasted=n)["kind"] for n in (1, 2, 3, 4)] == ["none", "none", "tell", "tell"]
-    assert decided(seen, lasted=9, maintenance={"ends_at": None})["kind"] == watch.NONE
-    one = decided(seen, lasted=3)
-    finding = watch.finding(watch.Look.read(seen), one)
+    assert [decided(seen, cycles=n)["kind"] for n in (1, 2, 3, 4)] == ["none", "none", "tell", "tell"]
+    assert decided(seen, cycles=9, maintenance={"ends_at": None})["kind"] == watch.NONE
+    one = decided(seen, cycles=3)
+    finding = watch.finding(watch.HostObservation.read(seen), one)
     assert finding["outcome"] == "failed"
     assert finding["diagnosis"]["scenario"] == trouble
     assert finding["diagnosis"]["level"] in ("L2", "L4")
@@ -116,23 +116,23 @@ def test_incident_of_a_host_that_is_well_again_is_settled(make_verdict: Verdict)
 
 
 def test_who_gets_a_line(make_verdict: Verdict) -> None:
-    assert not watch.worth_a_line(decided(looked(make_verdict("healthy"), trouble=None)))
-    assert watch.worth_a_line(decided(looked(make_verdict("degraded"), trouble=None)))
+    assert not watch.is_notable(decided(looked(make_verdict("healthy"), trouble=None)))
+    assert watch.is_notable(decided(looked(make_verdict("degraded"), trouble=None)))
     blip = decided(looked(make_verdict("healthy"), trouble=None, blip=[{"text": "It was away", "args": {}}]))
-    assert watch.worth_a_line(blip)
+    assert watch.is_notable(blip)
     assert [plain(one) for one in blip["reasons"]] == ["It was away"]
 
 
 def test_what_is_seen_from_outside_counts_as_one_look(make_verdict: Verdict) -> None:
     seen = {"trouble": watch.OUTSIDE, "verdict": make_verdict("healthy"), "public": BAD}
-    assert watch.as_one_look(seen)["verdict"]["overall"] == "critical"
+    assert watch.merge_probes(seen)["verdict"]["overall"] == "critical"
     assert seen["verdict"]["overall"] == "healthy", "the sample of the host says what the host said"
     assert (
-        plain(watch.reasons(watch.Look.read(seen))[0])
+        plain(watch.reasons(watch.HostObservation.read(seen))[0])
         == "Reachable inside, not outside: http://app answers with HTTP 502"
     )
     unreachable = {"trouble": watch.UNREACHABLE, "verdict": None}
-    assert watch.as_one_look(unreachable) == unreachable
+    assert watch.merge_probes(unreachable) == unreachable
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_what_is_seen_from_outside_counts_as_one_look(make_verdict: Verdict) -> 
     ],
 )
 def test_how_it_ended(kind: str, variables: dict[str, Any], expected: str) -> None:
-    assert watching.ended({"kind": kind, "procedure": "offline"}, variables) == expected
+    assert watching.outcome_of({"kind": kind, "procedure": "offline"}, variables) == expected
     assert expected in watch.NOT_WELL or expected in ("settled", "held", "recovered", "nothing")
 
 
@@ -204,7 +204,7 @@ ANYTHING = st.recursive(
 @given(ANYTHING)
 def test_essence_takes_whatever_a_probe_gave(value: Any) -> None:
     result = value if isinstance(value, dict) else {"snapshot": value}
-    found = watch.essence(ProbeResult.read(result))
+    found = watch.summarize_probe(ProbeResult.read(result))
     assert set(found) == {"snapshot", "verdict", "outcome", "failure"}
     if found["verdict"] is None:
         assert trouble(found, None) in (watch.UNSEEN, watch.UNREACHABLE)
@@ -237,7 +237,7 @@ def test_public_address(monkeypatch: pytest.MonkeyPatch, reply: http_health.Repl
         def collect(url: str, **limits: Any) -> Any:
             return http_health.collect(url, **limits, ask=lambda parts, deadline: reply)
 
-    found = watch.asked(Asked, "https://user:secret@app.example/api/health?token=secret", 1.0)
+    found = watch.probe_public_url(Asked, "https://user:secret@app.example/api/health?token=secret", 1.0)
     assert found["ok"] is ok
     assert "secret" not in str(found)
-    assert "secret" not in str(watch.unanswered("https://user:secret@app.example/x?token=secret"))
+    assert "secret" not in str(watch.unanswered_reply("https://user:secret@app.example/x?token=secret"))

@@ -54,7 +54,7 @@ def begin(kept: Settings, pid: int | None = None, **more: Any) -> tuple[str, Any
 def record(kept: Settings, looks: dict[str, Any], **more: Any) -> watch_cycle.Recorded:
     options: dict[str, Any] = {"number": None, "started": time.time(), "check_mode": False, **more}
     return watch_cycle.record(
-        cycle(tuple(looks)), kept, {host: watch.Look.read(one) for host, one in looks.items()}, **options
+        cycle(tuple(looks)), kept, {host: watch.HostObservation.read(one) for host, one in looks.items()}, **options
     )
 
 
@@ -174,5 +174,5 @@ def test_lock_of_another_process_with_the_same_number_is_taken(tmp_path: Path) -
 @pytest.mark.parametrize("value", ["x", "", None, "nan", "inf", -1, 10**7, [3]])
 def test_variable_that_is_no_number_is_named(value: object) -> None:
     with pytest.raises(ValueError, match=r"watch_late_s is .*: give a number from 0 in the inventory"):
-        watch_cycle.number("watch_late_s", value)
-    assert watch_cycle.number("watch_late_s", "4.5") == 4.5
+        watch_cycle.parse_number("watch_late_s", value)
+    assert watch_cycle.parse_number("watch_late_s", "4.5") == 4.5

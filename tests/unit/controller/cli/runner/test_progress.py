@@ -267,3 +267,12 @@ def test_sigterm_lets_a_cycle_end_and_sigint_does_not() -> None:
         assert hasty.received == [signal.SIGTERM]
         os.kill(os.getpid(), signal.SIGINT)
         assert patient.received == [signal.SIGINT]
+
+
+def test_current_task_is_shown_in_the_language_of_its_line() -> None:
+    events = RunEvents()
+    task = event("playbook_on_task_start", "  - app : Reservar o host", task="Acquire the host lease")
+    with Live(brief=True, stream=io.StringIO()) as live:
+        events.add(task, 0.0)
+        live.event(task, events)
+        assert "Reservar o host" in str(live._bottom(1.0, 300.0, 15.0))

@@ -102,7 +102,7 @@ def test_rows_become_blocks_and_say_the_same(opener: Opener) -> None:
         told = (
             store.tally("web", MONDAY),
             store.tally("web", MONDAY + 1.5 * HOUR),
-            watch_store.troubles(store, "web", 5),
+            watch_store.last_problems(store, "web", 5),
         )
         listed = store.samples("web")
         assert blocks.compact(store, NOW) == {"moved": len(instants) - blocks.KEEP_ROWS, "late": 0}
@@ -112,7 +112,7 @@ def test_rows_become_blocks_and_say_the_same(opener: Opener) -> None:
         assert told == (
             store.tally("web", MONDAY),
             store.tally("web", MONDAY + 1.5 * HOUR),
-            watch_store.troubles(store, "web", 5),
+            watch_store.last_problems(store, "web", 5),
         )
         assert told[0]["probes"] == len(instants)
         assert told[0]["probes_good"] == sum(number % 7 != 0 for number in range(len(instants)))
