@@ -116,8 +116,8 @@ failures:
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible.module_utils.orquestrador.backup import arguments
-from ansible.module_utils.orquestrador.backup.offsite import CONTROLLER, copy_all, listed, record, remarks
+from ansible.module_utils.orquestrador.backup import arguments, offsite
+from ansible.module_utils.orquestrador.backup.offsite import CONTROLLER
 from ansible.module_utils.orquestrador.core.messages import msg
 from ansible.module_utils.orquestrador.core.module import fail
 from ansible.module_utils.orquestrador.lease.module import at_work
@@ -129,7 +129,7 @@ _RECORDED = {
     "sha256": {"type": "str", "required": True},
 }
 ARGUMENT_SPEC = {
-    **arguments.PLACES,
+    **arguments.LOCATIONS,
     **arguments.LEASE,
     "to": {"type": "str", "default": ""},
     "host": {"type": "str", "required": True},
@@ -151,10 +151,12 @@ def main() -> None:
             module.exit_json(changed=False, evidence={}, note=[msg("No destination for copies is set.")])
         if to == CONTROLLER:
             for item in params["recorded"] if not module.check_mode else ():
-                record(item["directory"], item["kind"], item["id"], CONTROLLER, item["sha256"])
-            module.exit_json(changed=bool(params["recorded"]), sets=listed(params["places"], CONTROLLER))
+                offsite.record_copy(item["directory"], item["kind"], item["id"], CONTROLLER, item["sha256"])
+            module.exit_json(
+                changed=bool(params["recorded"]), sets=offsite.list_for_controller(params["places"], CONTROLLER)
+            )
         began = time.monotonic()
-        result = copy_all(params["places"], to, host, timeout_s=params["timeout"], check_mode=module.check_mode)
+        result = offsite.copy_all(params["places"], to, host, timeout_s=params["timeout"], check_mode=module.check_mode)
         if result["failures"]:
             fail(module, *result.pop("failures"), **result)
         evidence = {
@@ -164,7 +166,7 @@ def main() -> None:
             "copied_bytes": result["copied_bytes"],
             "took_s": round(time.monotonic() - began, 3),
         }
-        module.exit_json(**result, evidence=evidence, note=remarks(result, to, module.check_mode))
+        module.exit_json(**result, evidence=evidence, note=offsite.describe(result, to, module.check_mode))
 
 
 if __name__ == "__main__":

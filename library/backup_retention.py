@@ -76,13 +76,13 @@ failures:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.orquestrador.backup import arguments
-from ansible.module_utils.orquestrador.backup.retention import apply, remarks
+from ansible.module_utils.orquestrador.backup.retention import apply, describe
 from ansible.module_utils.orquestrador.core.errors import OperatorError
 from ansible.module_utils.orquestrador.core.module import fail
 from ansible.module_utils.orquestrador.lease.module import at_work
 
 ARGUMENT_SPEC = {
-    **arguments.PLACES,
+    **arguments.LOCATIONS,
     **arguments.LEASE,
     "days": {"type": "int", "default": 90},
     "keep_minimum": {"type": "int", "default": 3},
@@ -104,7 +104,7 @@ def main() -> None:
                 failures.append(error.message)
                 continue
             done.append(result)
-            said.extend(remarks(result, params["days"], module.check_mode))
+            said.extend(describe(result, params["days"], module.check_mode))
         deleted = [f"{result['path']}/{name}\n" for result in done for name in result["deleted"]]
         answer = {"changed": bool(deleted), "places": done, "diff": {"before": "".join(deleted), "after": ""}}
         if failures:

@@ -113,7 +113,7 @@ failures:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.orquestrador.backup import arguments
-from ansible.module_utils.orquestrador.backup.code import back_up, remarks
+from ansible.module_utils.orquestrador.backup.code import back_up, describe
 from ansible.module_utils.orquestrador.backup.store import brief
 from ansible.module_utils.orquestrador.core.messages import msg
 from ansible.module_utils.orquestrador.lease.module import at_work
@@ -126,7 +126,7 @@ ARGUMENT_SPEC = {
     "identity": {"type": "str", "no_log": True},
     "level": {"type": "int", "default": 3},
 }
-RANGES = {**arguments.RANGES, **arguments.ROOM, **arguments.LEVEL}
+RANGES = {**arguments.RANGES, **arguments.RESERVE, **arguments.LEVEL}
 
 
 def main() -> None:
@@ -159,7 +159,7 @@ def main() -> None:
             "took_s": manifest["duration_s"],
             "verified": manifest["verified"] is not None,
         }
-        module.exit_json(**result, evidence=evidence, note=remarks(manifest, result["path"]))
+        module.exit_json(**result, evidence=evidence, note=describe(manifest, result["path"]))
 
 
 if __name__ == "__main__":

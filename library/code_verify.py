@@ -68,7 +68,7 @@ def main() -> None:
     with at_work(module, arguments.RANGES):
         result = verify(
             params["dest"],
-            wanted=params["backup"],
+            backup=params["backup"],
             identity=params["identity"],
             timeout_s=params["timeout"],
             stall_s=params["stall"],

@@ -105,7 +105,7 @@ ARGUMENT_SPEC = {
     "defaults_file": {"type": "path", "required": True},
     "level": {"type": "int", "default": 1},
 }
-RANGES = {**arguments.RANGES, **arguments.ROOM, **arguments.LEVEL}
+RANGES = {**arguments.RANGES, **arguments.RESERVE, **arguments.LEVEL}
 
 
 def main() -> None:

@@ -131,7 +131,7 @@ failures:
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.orquestrador.app.control import Application, Settings
 from ansible.module_utils.orquestrador.backup import arguments
-from ansible.module_utils.orquestrador.backup.restore_database import Wanted, restore
+from ansible.module_utils.orquestrador.backup.restore_database import RestoreRequest, restore
 from ansible.module_utils.orquestrador.backup.store import brief
 from ansible.module_utils.orquestrador.lease.module import at_work
 from ansible.module_utils.orquestrador.mysql.load import Admin
@@ -159,7 +159,7 @@ ARGUMENT_SPEC = {
     "status_expected": {"type": "str", "default": "ok"},
     "database_expected": {"type": "str", "default": "connected"},
 }
-RANGES = {**arguments.RANGES, **arguments.ROOM, "app_port": (1, 65535), "app_timeout": (1, 3600)}
+RANGES = {**arguments.RANGES, **arguments.RESERVE, "app_port": (1, 65535), "app_timeout": (1, 3600)}
 
 
 def main() -> None:
@@ -167,12 +167,12 @@ def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
     with at_work(module, RANGES):
-        told = ("backup", "name", "confirm", "unverified", "identity", "recipient", "defaults_file")
-        wanted = Wanted(
+        names = ("backup", "name", "confirm", "unverified", "identity", "recipient", "defaults_file")
+        request = RestoreRequest(
             directory=params["dest"],
             limits=arguments.limits(params),
             app_timeout_s=params["app_timeout"],
-            **{name: params[name] for name in told},
+            **{name: params[name] for name in names},
         )
         settings = Settings(
             name=params["app_name"],
@@ -184,7 +184,7 @@ def main() -> None:
         owner = Owner(params["app_user"])
         admin = Admin(owner, params["admin_socket"], params["admin_defaults_file"] or "")
         with owner.at_work():
-            result = restore(wanted, admin, Application(owner, settings), check_mode=module.check_mode)
+            result = restore(request, admin, Application(owner, settings), check_mode=module.check_mode)
         manifest, notes = result.pop("backup"), result.pop("notes")
         module.exit_json(**result, note=notes, backup=brief(manifest))
 

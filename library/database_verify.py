@@ -87,7 +87,7 @@ failures:
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.orquestrador.backup import arguments
 from ansible.module_utils.orquestrador.backup.store import brief
-from ansible.module_utils.orquestrador.backup.verify import METHODS, Ways, verify
+from ansible.module_utils.orquestrador.backup.verify import METHODS, ProofMethod, verify
 from ansible.module_utils.orquestrador.core.messages import msg
 from ansible.module_utils.orquestrador.lease.module import at_work
 
@@ -106,13 +106,13 @@ def main() -> None:
     """Prove, and fail in one line."""
     module = AnsibleModule(argument_spec=ARGUMENT_SPEC, supports_check_mode=True)
     params = module.params
-    with at_work(module, {**arguments.RANGES, **arguments.ROOM}):
+    with at_work(module, {**arguments.RANGES, **arguments.RESERVE}):
         result = verify(
             params["dest"],
-            wanted=params["backup"],
+            backup=params["backup"],
             identity=params["identity"],
             limits=arguments.limits(params),
-            ways=Ways(params["method"], params["defaults_file"] or "", params["user"]),
+            method=ProofMethod(params["method"], params["defaults_file"] or "", params["user"]),
             check_mode=module.check_mode,
         )
         result["backup"] = brief(result["backup"])

@@ -151,14 +151,14 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.orquestrador.backup import arguments
 from ansible.module_utils.orquestrador.backup.restore_files import (
     SHOWN_CHANGES,
-    Wanted,
-    confirm,
-    difference,
-    remarks,
+    RestoreRequest,
+    describe,
+    diff_text,
+    require_confirmation,
     restore_code,
     restore_critical,
 )
-from ansible.module_utils.orquestrador.backup.tree import shown
+from ansible.module_utils.orquestrador.backup.tree import printable
 from ansible.module_utils.orquestrador.core.module import fail
 from ansible.module_utils.orquestrador.lease.module import at_work
 from ansible.module_utils.orquestrador.system.dated_copies import OPTION
@@ -182,21 +182,21 @@ ARGUMENT_SPEC = {
 
 def code(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
     """Restore the directory; what the module returns."""
-    told = ("dest", "backup", "source", "exclude", "identity", "recipient", "unverified", "outside_links")
-    wanted = Wanted(*(params[name] for name in told))
-    result = restore_code(wanted, arguments.limits(params), check_mode=check_mode)
+    names = ("dest", "backup", "source", "exclude", "identity", "recipient", "unverified", "outside_links")
+    request = RestoreRequest(*(params[name] for name in names))
+    result = restore_code(request, arguments.limits(params), check_mode=check_mode)
     found = result["changes"]
     return {
         **{key: result[key] for key in ("changed", "path", "safety")},
-        "changes": {name: [shown(path) for path in paths[:SHOWN_CHANGES]] for name, paths in found.items()},
-        "diff": difference(found),
+        "changes": {name: [printable(path) for path in paths[:SHOWN_CHANGES]] for name, paths in found.items()},
+        "diff": diff_text(found),
         "evidence": {
             "id": result["backup"]["id"],
             "safety": result["safety"],
             "resumed": result["resumed"],
             **{name: len(paths) for name, paths in found.items()},
         },
-        "note": remarks(result, "code", check_mode),
+        "note": describe(result, "code", check_mode),
     }
 
 
@@ -206,7 +206,7 @@ def critical(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
         params["files"],
         params["dest"],
         names=params["only"],
-        wanted=params["backup"] or "latest",
+        copy_name=params["backup"] or "latest",
         check_mode=check_mode,
     )
     names = [report["name"] for report in result["files"] if report["changed"]]
@@ -215,7 +215,7 @@ def critical(params: dict[str, Any], check_mode: bool) -> dict[str, Any]:
         "before": "".join(f"{name} (as it is)\n" for name in names),
         "after": "".join(f"{name} (as it was)\n" for name in names),
     }
-    return {**result, "diff": diff, "evidence": evidence, "note": remarks(result, "critical", check_mode)}
+    return {**result, "diff": diff, "evidence": evidence, "note": describe(result, "critical", check_mode)}
 
 
 def main() -> None:
@@ -226,9 +226,9 @@ def main() -> None:
         required_if=[("what", "code", ("source", "identity", "recipient")), ("what", "critical", ("files",))],
     )
     params = module.params
-    with at_work(module, {**arguments.RANGES, **arguments.ROOM}):
+    with at_work(module, {**arguments.RANGES, **arguments.RESERVE}):
         if not module.check_mode:
-            confirm(params["confirm"], params["name"])
+            require_confirmation(params["confirm"], params["name"])
         result = (code if params["what"] == "code" else critical)(params, module.check_mode)
         if result.get("failures"):
             fail(module, *result.pop("failures"), **result)

@@ -208,7 +208,7 @@ def install(module: AnsibleModule) -> dict:
     return {"changed": change.needed, "diff": change.diff(), "jobs": [job.name for job in jobs], "left_out": left_out}
 
 
-def plan(params: dict, jobs: list, context: schedule.Context) -> schedule_install.Both:
+def plan(params: dict, jobs: list, context: schedule.Context) -> schedule_install.SchedulePlan:
     """What has to be done to timers and crontab: one of them has the jobs, the other none of ours."""
     kind, root = params["kind"], os.geteuid() == 0
     own = kind == "systemd_user" or (kind == "cron" and not root)
@@ -216,8 +216,8 @@ def plan(params: dict, jobs: list, context: schedule.Context) -> schedule_instal
     timers = schedule_install.Timers(str(Path(directory).expanduser()), user=own)
     crontab = schedule_install.Crontab(params["user"] if root and not own else "")
     if kind == "cron":
-        return schedule_install.both(timers, {}, crontab, [schedule.cron_line(job, context) for job in jobs])
-    return schedule_install.both(timers, schedule.units(jobs, context, system=not own), crontab, [])
+        return schedule_install.plan_schedule(timers, {}, crontab, [schedule.cron_line(job, context) for job in jobs])
+    return schedule_install.plan_schedule(timers, schedule.units(jobs, context, system=not own), crontab, [])
 
 
 def jobs_of(params: dict) -> tuple:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from orquestrador.backup.offsite import CONTROLLER, remarks
+from orquestrador.backup.offsite import CONTROLLER, describe
 from orquestrador.core.errors import OperatorError
 from orquestrador.core.messages import msg, plain
 from orquestrador.lease.keeper import RENEWALS
@@ -78,7 +78,7 @@ class Copies:
             "copied_bytes": found["copied_bytes"],
             "took_s": round(time.monotonic() - self._began, 3),
         }
-        return {**found, "evidence": evidence, "note": remarks(found, CONTROLLER, self._check_mode)}
+        return {**found, "evidence": evidence, "note": describe(found, CONTROLLER, self._check_mode)}
 
     def _describe(self, sets: Sets) -> None:
         here = {*self._found["copied"], *self._found["present"]}
@@ -176,7 +176,7 @@ def _into(folder: Path, name: str, source: str, fetch: Fetch, sha256: str | None
         if sha256 is not None and sha256_of(str(partial)) != sha256:
             raise FetchError(
                 msg(
-                    "the copy of {path} in {destination} is not what its manifest says: look whether the backup itself"
+                    "the copy of {path} in {destination} does not match its manifest: check whether the backup itself"
                     " is damaged",
                     path=source,
                     destination=str(folder),

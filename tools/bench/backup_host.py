@@ -18,9 +18,9 @@ from typing import Any
 
 from orquestrador.backup.database import back_up
 from orquestrador.backup.session import Limits
-from orquestrador.backup.store import backups
+from orquestrador.backup.store import list_backups
 from orquestrador.backup.verify import verify
-from orquestrador.mysql.clients import PRODUCTS, find, find_dumper
+from orquestrador.mysql.clients import PRODUCTS, find_dumper, find_program
 from orquestrador.mysql.throwaway_server import throwaway_server
 
 CHILD_PROGRAMS = {"zstd", "age"}
@@ -84,7 +84,7 @@ def work(task: dict[str, Any]) -> dict[str, Any]:
         made = back_up(store, defaults_file=defaults, name=schema, recipient=task["recipient"], limits=LIMITS)["backup"]
         seconds = time.perf_counter() - started
         memory.over.set()
-        for manifest in backups(store)[:-1]:
+        for manifest in list_backups(store)[:-1]:
             for name in (manifest["file"], f"{manifest['id']}.json"):
                 Path(store, name).unlink()
         return {
@@ -93,13 +93,13 @@ def work(task: dict[str, Any]) -> dict[str, Any]:
             "bytes": made["bytes_file"],
             "dump": made["bytes_dump"],
         }
-    manifest = backups(store)[-1]
+    manifest = list_backups(store)[-1]
     if what == "proof":
         started = time.perf_counter()
-        result = verify(store, wanted=manifest["id"], identity=task["identity"], limits=LIMITS)
+        result = verify(store, backup=manifest["id"], identity=task["identity"], limits=LIMITS)
         proof = result["backup"]["verified"]
         return {"seconds": time.perf_counter() - started, "restore_s": proof["restore_s"]}
-    client = find(PRODUCTS["mysql"].clients)
+    client = find_program(PRODUCTS["mysql"].clients)
     bounds = {"size_bytes": 0, "reserve_bytes": 0, "deadline": time.monotonic() + LIMITS.timeout_s}
     with throwaway_server(store, manifest["server"], schema, **bounds) as server:
         return {"seconds": _shell(f"{client} {' '.join(server.access)} {server.schema} < {home}/dump.sql")}

@@ -1,4 +1,4 @@
-"""What several modules for backups are told, as their documentation has it in its fragments of the same names."""
+"""Arguments that several backup modules share; the documentation fragments of the same names describe them."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ BACKUP_WRITE: dict[str, Any] = {
     "recipient": {"type": "str", "required": True},
     "reserve_bytes": {"type": "int", "default": 1024**3},
 }
-_PLACE = {
+_LOCATION = {
     "kind": {"type": "str", "choices": ["database", "code"], "required": True},
     "path": {"type": "path", "required": True},
 }
-PLACES: dict[str, Any] = {"places": {"type": "list", "elements": "dict", "required": True, "options": _PLACE}}
+LOCATIONS: dict[str, Any] = {"places": {"type": "list", "elements": "dict", "required": True, "options": _LOCATION}}
 TREE: dict[str, Any] = {
     "source": {"type": "path"},
     "exclude": {"type": "list", "elements": "str", "default": ["node_modules", "dist", "logs", "backups"]},
 }
 RANGES = {"timeout": (1.0, 7 * 86400.0), "stall": (1.0, 86400.0)}
-ROOM = {"reserve_bytes": (0.0, 2.0**60)}
+RESERVE = {"reserve_bytes": (0.0, 2.0**60)}
 LEVEL = {"level": (1.0, 19.0)}
 
 
 def limits(params: dict[str, Any]) -> Limits:
-    """Room and time of a module that has both."""
+    """Return the limits of space and time from the arguments of a module that has both."""
     return Limits(params["reserve_bytes"], params["timeout"], params["stall"])

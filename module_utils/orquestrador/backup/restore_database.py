@@ -1,9 +1,9 @@
-"""Restore a backup over the database in production, with a way back at every moment.
+"""Restore a backup over the production database, with a rollback for every failure.
 
-Everything that can be refused is refused before anything is changed. Then: the application is stopped, what is there is
-saved (with nobody writing any more, so that no row is outside of both backups), the schema is dropped and loaded,
-compared, and the application started and proven. What fails after the stop is undone: the safety backup is loaded and
-the application started. A journal beside the backups says how far it came, so that a run that was killed is noticed.
+All checks precede any change. Then the application is stopped, the current database is backed up (while nothing writes
+to it, so that no row is missing from both backups), the schema is dropped, loaded and compared, and the application is
+started and probed. After a failure, the safety backup is loaded and the application started. A journal beside the
+backups records the stage, so that the next run detects a killed one.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ from ..core.jsonable import iso
 from ..core.messages import msg
 from ..core.types import Message
 from ..mysql.dump_scanner import DumpScanner
-from ..mysql.load import Admin, Loader, Server, inspect, release
+from ..mysql.load import Admin, Loader, ServerInfo, inspect_server, release
 from ..system.files import Lock, free_bytes, locked, sha256_of
 from ..system.whole_file import sync_directory
 from .database import back_up
 from .keys import check_opens, check_pair, decrypted
-from .session import Limits, no_room_to_restore
-from .store import backups, choose, data_path, sweep, write_manifest
+from .session import Limits, no_space_to_restore
+from .store import data_path, find_backup, list_backups, sweep, write_manifest
 
 JOURNAL = ".restore.json"
-ROOM = 1.25  # of the size that the tables had, for what loading them takes
-# Oldest server of the same product whose dumps are taken. Across products nothing is: MariaDB's dumps begin with a line
-# that MySQL's client rejects, MySQL's name collations that MariaDB does not have, and either has syntax of its own.
-TAKES = {"mysql": (5, 7), "mariadb": (10, 3)}
+LOAD_FACTOR = 1.25  # space for loading, as a multiple of the tables' size
+# Oldest server version whose dumps are accepted. Dumps of the other product never are: MariaDB's begin with a line that
+# MySQL's client rejects, MySQL's name collations that MariaDB does not have, and each has its own syntax.
+MIN_VERSIONS = {"mysql": (5, 7), "mariadb": (10, 3)}
 STOPPED, REPLACING, REPLACED = "stopped", "replacing", "replaced"
 
 
-class Wanted(NamedTuple):
-    """What the operator asks for."""
+class RestoreRequest(NamedTuple):
+    """Request of the operator."""
 
     directory: str
     backup: str
@@ -50,54 +50,54 @@ class Wanted(NamedTuple):
     identity: str
     recipient: str
     defaults_file: str  # of the account that makes the safety backup
-    limits: Limits  # its time is for the way there, and again for the way back
+    limits: Limits  # the time is for the restore, and again for a rollback
     app_timeout_s: float  # to stop, to start, and to be healthy, each
 
 
-def pick(directory: str, wanted: str) -> dict[str, Any]:
-    """The manifest of the backup; ``latest`` is the newest that is no safety backup."""
-    if not wanted:
+def choose_backup(directory: str, backup: str) -> dict[str, Any]:
+    """Return the manifest of the backup; ``latest`` is the newest one that is not a safety backup."""
+    if not backup:
         raise OperatorError(msg("no backup is named: give -e backup=latest, an id or a file"))
-    return choose(directory, wanted, safety=False)
+    return find_backup(directory, backup, safety=False)
 
 
-def refuse(manifest: dict[str, Any], wanted: Wanted, server: Server) -> Optional[Message]:
-    """Why a backup is not restored into this server, ``None`` when it may be; pure."""
+def reason_to_refuse(manifest: dict[str, Any], request: RestoreRequest, server: ServerInfo) -> Optional[Message]:
+    """Return why the backup must not be restored into this server, ``None`` when it may be; pure."""
     backup, other = str(manifest["id"]), str(manifest["database"])
-    if other != wanted.name:
+    if other != request.name:
         return msg(
             "backup {id} is of the database {other}, not of {database}: choose another",
             id=backup,
             other=other,
-            database=wanted.name,
+            database=request.name,
         )
-    if manifest.get("verified") is None and not wanted.unverified:
+    if manifest.get("verified") is None and not request.unverified:
         return msg(
             "backup {id} is not proven: prove it with verify_backup.yml, or give -e backup_restore_unverified=true",
             id=backup,
         )
-    return untakeable(manifest, server)
+    return reason_incompatible(manifest, server)
 
 
-def untakeable(manifest: dict[str, Any], server: Server) -> Optional[Message]:
-    """Why this server can't take the dump, ``None`` when it can; pure."""
-    theirs = manifest["server"]
-    product, version, lower = str(theirs["product"]), str(theirs["version"]), int(theirs["lower_case_table_names"])
+def reason_incompatible(manifest: dict[str, Any], server: ServerInfo) -> Optional[Message]:
+    """Return why this server can't load the dump, ``None`` when it can; pure."""
+    source = manifest["server"]
+    product, version, lower = str(source["product"]), str(source["version"]), int(source["lower_case_table_names"])
     sides = {"id": str(manifest["id"]), "theirs": f"{product} {version}", "ours": f"{server.product} {server.version}"}
-    if product != server.product or product not in TAKES:
+    if product != server.product or product not in MIN_VERSIONS:
         return msg(
-            "backup {id} is of {theirs}, which {ours} can't take: restore it into a server of its own product", **sides
+            "backup {id} is of {theirs}, which {ours} can't load: restore it into a server of the same product", **sides
         )
     if release(version) > release(server.version):
         return msg("backup {id} is of {theirs}, newer than {ours}: update the server first", **sides)
-    if release(version) < TAKES[product]:
+    if release(version) < MIN_VERSIONS[product]:
         return msg(
             "backup {id} is of {theirs}, too old for {ours}: restore it into an older server and update that", **sides
         )
     if lower != server.lower_case_table_names and any(name != name.lower() for name in manifest["tables"]):
         return msg(
-            "backup {id} has names with capitals, which this server treats otherwise: lower_case_table_names"
-            " was {theirs} and is {ours}",
+            "backup {id} has table names with capitals, but lower_case_table_names was {theirs} and is {ours}"
+            " here: restore it into a server with the same value",
             id=sides["id"],
             theirs=str(lower),
             ours=str(server.lower_case_table_names),
@@ -105,96 +105,98 @@ def untakeable(manifest: dict[str, Any], server: Server) -> Optional[Message]:
     return None
 
 
-def confirmed(wanted: Wanted) -> None:
+def require_confirmation(request: RestoreRequest) -> None:
     """:class:`OperatorError` unless the operator named the database that is replaced."""
-    if wanted.confirm != wanted.name:
+    if request.confirm != request.name:
         text = msg(
-            "nothing is restored without its confirmation: give -e confirm={database}, the database that is replaced",
-            database=wanted.name,
+            "a restore needs a confirmation: give -e confirm={database}, the name of the database that is replaced",
+            database=request.name,
         )
         raise OperatorError(text)
 
 
-def needed_bytes(manifest: dict[str, Any], server: Server) -> int:
-    """What loading takes where the server keeps its data, what the schema has there now being freed before."""
-    theirs = manifest["server"]
-    loaded = int(max(int(theirs["size_bytes"]), int(manifest["bytes_dump"])) * ROOM)
+def needed_bytes(manifest: dict[str, Any], server: ServerInfo) -> int:
+    """Return the bytes that loading needs in the data directory, beyond those that dropping the schema frees."""
+    source = manifest["server"]
+    loaded = int(max(int(source["size_bytes"]), int(manifest["bytes_dump"])) * LOAD_FACTOR)
     return max(loaded - server.size_bytes, 0) + (int(manifest["bytes_dump"]) if server.log_bin else 0)
 
 
-class Plan(NamedTuple):
-    """What is going to be done; nothing has been changed yet."""
+class RestorePlan(NamedTuple):
+    """A checked restore, before any change."""
 
     manifest: dict[str, Any]
     path: str
-    server: Server
-    safety_bytes: int  # that the safety backup is expected to take
+    server: ServerInfo
+    safety_bytes: int  # expected size of the safety backup
 
 
-def prepare(wanted: Wanted, admin: Admin, application: Application) -> Plan:
-    """Look at everything that could be in the way; :class:`OperatorError` for the first that is."""
-    confirmed(wanted)
-    manifest = pick(wanted.directory, wanted.backup)
-    path = data_path(wanted.directory, manifest)
-    server = inspect(admin, wanted.name)
-    reason = refuse(manifest, wanted, server)
+def prepare(request: RestoreRequest, admin: Admin, application: Application) -> RestorePlan:
+    """Check everything that could prevent the restore; :class:`OperatorError` for the first obstacle."""
+    require_confirmation(request)
+    manifest = choose_backup(request.directory, request.backup)
+    path = data_path(request.directory, manifest)
+    server = inspect_server(admin, request.name)
+    reason = reason_to_refuse(manifest, request, server)
     if reason is not None:
         raise OperatorError(reason)
     if sha256_of(path) != manifest["sha256"]:
         raise OperatorError(
             msg("{path} is damaged: its SHA-256 is not the one in its manifest: restore another backup", path=path)
         )
-    check_pair(wanted.identity, wanted.recipient)
-    check_opens(path, wanted.identity)
+    check_pair(request.identity, request.recipient)
+    check_opens(path, request.identity)
     application.known()
     safety = 0
     if server.exists and not server.empty:
-        safety = int(_save(wanted, None, check_mode=True)["needed_bytes"])
-    _room(wanted, manifest, server, safety)
-    return Plan(manifest, path, server, safety)
+        safety = int(_back_up_current(request, None, check_mode=True)["needed_bytes"])
+    _check_space(request, manifest, server, safety)
+    return RestorePlan(manifest, path, server, safety)
 
 
-def _room(wanted: Wanted, manifest: dict[str, Any], server: Server, safety: int) -> None:
+def _check_space(request: RestoreRequest, manifest: dict[str, Any], server: ServerInfo, safety: int) -> None:
     if not os.path.isdir(server.data_directory):
         return  # a server of another host
-    place, reserve = server.data_directory, wanted.limits.reserve_bytes
-    needed, free = needed_bytes(manifest, server), free_bytes(place)
-    if os.stat(place).st_dev == os.stat(wanted.directory).st_dev:
+    directory, reserve = server.data_directory, request.limits.reserve_bytes
+    needed, free = needed_bytes(manifest, server), free_bytes(directory)
+    if os.stat(directory).st_dev == os.stat(request.directory).st_dev:
         needed += safety
     if free < needed + reserve:
-        raise OperatorError(no_room_to_restore(place, needed, reserve, free))
+        raise OperatorError(no_space_to_restore(directory, needed, reserve, free))
 
 
-def _save(wanted: Wanted, lock: Optional[Lock], *, check_mode: bool = False) -> dict[str, Any]:
+def _back_up_current(request: RestoreRequest, lock: Optional[Lock], *, check_mode: bool = False) -> dict[str, Any]:
     return back_up(
-        wanted.directory,
-        defaults_file=wanted.defaults_file,
-        name=wanted.name,
-        recipient=wanted.recipient,
-        limits=wanted.limits,
+        request.directory,
+        defaults_file=request.defaults_file,
+        name=request.name,
+        recipient=request.recipient,
+        limits=request.limits,
         check_mode=check_mode,
         purpose="safety",
-        held=lock,
+        held_lock=lock,
     )
 
 
-def restore(wanted: Wanted, admin: Admin, application: Application, *, check_mode: bool = False) -> dict[str, Any]:
+def restore(
+    request: RestoreRequest, admin: Admin, application: Application, *, check_mode: bool = False
+) -> dict[str, Any]:
     """Restore a backup over the database.
 
     :returns: ``{changed, backup: manifest, path, evidence, notes: [message]}``
-    :raises OperatorError: why nothing was begun; :class:`RestoreError` when it had begun: what became of it.
+    :raises OperatorError: nothing was changed, or the restore failed and was rolled back, or could not be.
     """
-    if check_mode or not os.path.isdir(wanted.directory):
-        plan = prepare(wanted, admin, application)
-        return _said(plan, read_journal(wanted.directory))
-    with locked(wanted.directory, "database_restore", time.time()) as lock:
-        confirmed(wanted)
-        sweep(wanted.directory)
-        plan = prepare(wanted, admin, application)
-        return _Restore(wanted, admin, application, plan, lock).run()
+    if check_mode or not os.path.isdir(request.directory):
+        plan = prepare(request, admin, application)
+        return _dry_run_result(plan, read_journal(request.directory))
+    with locked(request.directory, "database_restore", time.time()) as lock:
+        require_confirmation(request)
+        sweep(request.directory)
+        plan = prepare(request, admin, application)
+        return _Restore(request, admin, application, plan, lock).run()
 
 
-def _said(plan: Plan, journal: Optional[dict[str, Any]]) -> dict[str, Any]:
+def _dry_run_result(plan: RestorePlan, journal: Optional[dict[str, Any]]) -> dict[str, Any]:
     manifest = plan.manifest
     replaces = msg(
         "{path}, {rows} rows of {tables} tables as of {began_at}, would replace the database {database}; the"
@@ -208,16 +210,16 @@ def _said(plan: Plan, journal: Optional[dict[str, Any]]) -> dict[str, Any]:
     if plan.server.exists and not plan.server.empty:
         saves = msg("a safety backup of about {size_bytes} would be made first", size_bytes=plan.safety_bytes)
     else:
-        saves = msg("there is nothing to save first")
-    notes = [*_broken_off(journal), replaces, saves]
+        saves = msg("no safety backup is needed: there is no data to save")
+    notes = [*_unfinished_notes(journal), replaces, saves]
     return {"changed": True, "backup": manifest, "path": plan.path, "evidence": {}, "notes": notes}
 
 
-# --- the journal: what a run that was killed leaves to the next ----------------------------------------------------
+# --- the journal of a run that was killed --------------------------------------------------------------------------
 
 
 def read_journal(directory: str) -> Optional[dict[str, Any]]:
-    """What a run that was ended half-way left, ``None`` when none was."""
+    """Return the journal of a run that was killed, ``None`` when there is none."""
     try:
         descriptor = os.open(os.path.join(directory, JOURNAL), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         with os.fdopen(descriptor, encoding="utf-8") as file:
@@ -227,14 +229,14 @@ def read_journal(directory: str) -> Optional[dict[str, Any]]:
     return journal if isinstance(journal, dict) else None
 
 
-def _broken_off(journal: Optional[dict[str, Any]]) -> list[Message]:
+def _unfinished_notes(journal: Optional[dict[str, Any]]) -> list[Message]:
     if journal is None:
         return []
     facts = {"id": str(journal.get("backup")), "began_at": str(journal.get("began_at"))}
     if not journal.get("safety"):
         return [msg("a restore of {id} that began at {began_at} was not finished", **facts)]
     text = msg(
-        "a restore of {id} that began at {began_at} was not finished; the safety backup of then is {safety}",
+        "a restore of {id} that began at {began_at} was not finished; its safety backup is {safety}",
         safety=str(journal["safety"]),
         **facts,
     )
@@ -242,85 +244,88 @@ def _broken_off(journal: Optional[dict[str, Any]]) -> list[Message]:
 
 
 class _Restore:
-    """One restore, from the stop of the application on."""
+    """One restore, from stopping the application to starting it."""
 
-    def __init__(self, wanted: Wanted, admin: Admin, application: Application, plan: Plan, lock: Lock) -> None:
-        self._wanted = wanted
+    def __init__(
+        self, request: RestoreRequest, admin: Admin, application: Application, plan: RestorePlan, lock: Lock
+    ) -> None:
+        self._request = request
         self._application = application
         self._plan = plan
         self._lock = lock
         self._server = plan.server
-        self._left = read_journal(wanted.directory)
-        self._notes = _broken_off(self._left)
-        decrypt = functools.partial(decrypted, identity=wanted.identity)
-        self._loader = Loader(admin, plan.server.product, wanted.name, decrypt, wanted.limits.stall_s, self._tell)
-        self._began = time.time()
+        self._journal = read_journal(request.directory)
+        self._notes = _unfinished_notes(self._journal)
+        decrypt = functools.partial(decrypted, identity=request.identity)
+        stall_s, product = request.limits.stall_s, plan.server.product
+        self._loader = Loader(admin, product, request.name, decrypt, stall_s, self._report_progress)
+        self._started_at = time.time()
         self._stage = ""
         self._safety: Optional[dict[str, Any]] = None
-        self._way_back: Optional[dict[str, Any]] = None
+        self._rollback_backup: Optional[dict[str, Any]] = None
         self._scheduler = plan.server.event_scheduler
-        if self._left is not None and self._left.get("event_scheduler") == "ON" and self._scheduler == "OFF":
-            self._scheduler = "ON"  # the run that was killed had switched it off
+        if self._journal is not None and self._journal.get("event_scheduler") == "ON" and self._scheduler == "OFF":
+            self._scheduler = "ON"  # the killed run had switched it off
         self._figures: dict[str, Any] = {}
 
     def run(self) -> dict[str, Any]:
-        """Do it, or undo it."""
+        """Restore, or roll back and raise the error to report."""
         if not self._application.running():
-            self._way_back = self._inherited()
+            self._rollback_backup = self._safety_of_killed_run()
         clock = time.monotonic()
         try:
-            self._enter(STOPPED)
-            self._application.stop(self._wanted.app_timeout_s)
-            self._keep()
+            self._enter_stage(STOPPED)
+            self._application.stop(self._request.app_timeout_s)
+            self._save_current()
             self._figures = self._replace(self._plan.path, self._plan.manifest)
-            self._enter(REPLACED)
-            self._application.start(self._wanted.app_timeout_s)
-            self._application.prove(self._wanted.app_timeout_s)
+            self._enter_stage(REPLACED)
+            self._application.start(self._request.app_timeout_s)
+            self._application.prove(self._request.app_timeout_s)
         except BaseException as error:
-            with _undisturbed():
-                raise self._undone(error) from error
-        self._close()
+            with _signals_ignored():
+                raise self._undo(error) from error
+        self._remove_journal()
         return self._result(time.monotonic() - clock)
 
-    def _tell(self, scanner: DumpScanner) -> None:
+    def _report_progress(self, scanner: DumpScanner) -> None:
         self._lock.tell(1.0, action="database_restore", bytes=scanner.bytes, table=scanner.table)
 
-    def _enter(self, stage: str) -> None:
+    def _enter_stage(self, stage: str) -> None:
         self._stage = stage
         journal = {
             "backup": self._plan.manifest["id"],
-            "safety": self._way_back["id"] if self._way_back else None,
-            "began_at": iso(self._began),
-            # While the way back is another run's, what is there is what that one left half-way.
-            "stage": REPLACING if stage == STOPPED and self._way_back else stage,
+            "safety": self._rollback_backup["id"] if self._rollback_backup else None,
+            "began_at": iso(self._started_at),
+            # With the safety backup of a killed run, the database is still what that run left incomplete.
+            "stage": REPLACING if stage == STOPPED and self._rollback_backup else stage,
             "event_scheduler": self._scheduler,
         }
-        write_manifest(self._wanted.directory, JOURNAL, journal)
+        write_manifest(self._request.directory, JOURNAL, journal)
 
-    def _close(self) -> None:
+    def _remove_journal(self) -> None:
         with contextlib.suppress(OSError):
-            os.unlink(os.path.join(self._wanted.directory, JOURNAL))
-            sync_directory(self._wanted.directory)
+            os.unlink(os.path.join(self._request.directory, JOURNAL))
+            sync_directory(self._request.directory)
 
-    def _inherited(self) -> Optional[dict[str, Any]]:
-        """The safety backup of a run that was killed while the database was incomplete, if that is how it is still."""
-        left = self._left or {}
-        if left.get("stage") != REPLACING:
+    def _safety_of_killed_run(self) -> Optional[dict[str, Any]]:
+        """Return the safety backup of a run that was killed while it replaced the database, ``None`` otherwise."""
+        journal = self._journal or {}
+        if journal.get("stage") != REPLACING:
             return None
-        for manifest in backups(self._wanted.directory):
-            path = data_path(self._wanted.directory, manifest)
-            if manifest["id"] == left.get("safety") and sha256_of(path) == manifest["sha256"]:
+        for manifest in list_backups(self._request.directory):
+            path = data_path(self._request.directory, manifest)
+            if manifest["id"] == journal.get("safety") and sha256_of(path) == manifest["sha256"]:
                 return manifest
         return None
 
-    def _keep(self) -> None:
-        """Save what is there; it is the way back, unless what is there is what a killed run left half-way."""
+    def _save_current(self) -> None:
+        """Back up the current database; a rollback uses it, unless a killed run left an older safety backup."""
         if self._server.exists and not self._server.empty:
-            self._safety = _save(self._wanted, self._lock)["backup"]
-        self._way_back = self._way_back or self._safety
+            self._safety = _back_up_current(self._request, self._lock)["backup"]
+        self._rollback_backup = self._rollback_backup or self._safety
         if self._safety is not None:
-            facts = {"rows": self._safety["rows"], "path": data_path(self._wanted.directory, self._safety)}
-            note = msg("what was there is saved in {path}: {rows} rows", **facts)
+            facts = {"rows": self._safety["rows"], "path": data_path(self._request.directory, self._safety)}
+            note = msg("the previous database is saved in {path}: {rows} rows", **facts)
         elif self._server.exists:
             note = msg("the database was empty: there was nothing to save")
         else:
@@ -328,81 +333,82 @@ class _Restore:
         self._notes.append(note)
 
     def _replace(self, path: str, manifest: dict[str, Any]) -> dict[str, Any]:
-        self._enter(REPLACING)
+        self._enter_stage(REPLACING)
         if self._scheduler != "ON":
-            return self._loader.replace(path, manifest, time.monotonic() + self._wanted.limits.timeout_s)
+            return self._loader.replace(path, manifest, time.monotonic() + self._request.limits.timeout_s)
         # An event that fires while its tables are being loaded changes them.
-        self._loader.events("OFF")
+        self._loader.set_event_scheduler("OFF")
         try:
-            figures = self._loader.replace(path, manifest, time.monotonic() + self._wanted.limits.timeout_s)
+            figures = self._loader.replace(path, manifest, time.monotonic() + self._request.limits.timeout_s)
         except BaseException:
-            # A server that does not answer any more comes back with the scheduler as it is configured.
+            # A server that does not answer starts again with the configured scheduler.
             with contextlib.suppress(OperatorError):
-                self._loader.events("ON")
+                self._loader.set_event_scheduler("ON")
             raise
-        self._loader.events("ON")
+        self._loader.set_event_scheduler("ON")
         return figures
 
-    def _undone(self, error: BaseException) -> BaseException:
-        """Put back what was there and start the application; what to say of it."""
+    def _undo(self, error: BaseException) -> BaseException:
+        """Roll back and start the application; return the error to raise."""
         if isinstance(error, OperatorError):
-            said = error.message
+            reason = error.message
         elif isinstance(error, OSError):
-            place, reason = self._wanted.directory, os_reason(error)
-            said = msg("the restore can't go on in {path}: {reason}", path=place, reason=reason)
+            where = self._request.directory
+            reason = msg("the restore can't go on in {path}: {reason}", path=where, reason=os_reason(error))
         elif isinstance(error, (SystemExit, KeyboardInterrupt)):
-            said = msg("the restore was told to end by a signal")
+            reason = msg("a signal ended the restore")
         else:
-            said = _unexpected(error)
-        messages = [said]
+            reason = _unexpected(error)
+        messages = [reason]
         try:
-            messages.append(self._put_back())
-        except BaseException as second:  # noqa: BLE001 - whatever it was, the operator has to know what is where
-            messages += self._stranded(second)
+            messages.append(self._roll_back())
+        except BaseException as second:  # noqa: BLE001 - any failure must reach the operator
+            messages += self._rollback_failed(second)
             return OperatorError(*messages, *self._notes)
         try:
-            self._application.start(self._wanted.app_timeout_s)
-            self._application.prove(self._wanted.app_timeout_s)
+            self._application.start(self._request.app_timeout_s)
+            self._application.prove(self._request.app_timeout_s)
             messages.append(msg("the application runs again and is healthy"))
         except BaseException as third:  # noqa: BLE001 - as above
             messages.append(third.message if isinstance(third, OperatorError) else msg("the application did not start"))
-            messages.append(msg("look at the application: the database is not what keeps it from running"))
-        self._close()
+            messages.append(msg("check the application: the database is not the cause"))
+        self._remove_journal()
         return OperatorError(*messages, *self._notes)
 
-    def _put_back(self) -> Message:
-        name = self._wanted.name
-        if self._stage == STOPPED and self._way_back is None:
+    def _roll_back(self) -> Message:
+        name = self._request.name
+        if self._stage == STOPPED and self._rollback_backup is None:
             return msg("the database {database} was not touched", database=name)
-        if self._way_back is not None:
+        if self._rollback_backup is not None:
             if self._stage == REPLACED:
-                self._application.stop(self._wanted.app_timeout_s)
-            path = data_path(self._wanted.directory, self._way_back)
-            self._replace(path, self._way_back)
+                self._application.stop(self._request.app_timeout_s)
+            path = data_path(self._request.directory, self._rollback_backup)
+            self._replace(path, self._rollback_backup)
             return msg(
-                "the database {database} is again what it was: the safety backup {path} was put back",
+                "the database {database} is rolled back: the safety backup {path} was restored",
                 database=name,
                 path=path,
             )
         if self._stage == REPLACED:
             return msg(
-                "the database {database} is restored and compared; there was nothing before it to go back to",
+                "the database {database} is restored and compared; it was empty before, so there is nothing to"
+                " roll back to",
                 database=name,
             )
         self._loader.drop(self._server.defaults)
-        return msg("the database {database} is as empty as it was: nothing half-restored is left", database=name)
+        return msg("the database {database} is empty again: the partial restore was removed", database=name)
 
-    def _stranded(self, error: BaseException) -> list[Message]:
+    def _rollback_failed(self, error: BaseException) -> list[Message]:
         reason = error.message if isinstance(error, OperatorError) else _unexpected(error)
-        what_to_do = msg(
+        next_step = msg(
             "the database {database} is incomplete and the application is stopped: remove the cause, then run"
             " restore.yml with -e backup={id} -e backup_restore_unverified=true -e confirm={database};"
             " its file is in {path}",
-            database=self._wanted.name,
-            id=str((self._way_back or self._plan.manifest)["id"]),
-            path=self._wanted.directory,
+            database=self._request.name,
+            id=str((self._rollback_backup or self._plan.manifest)["id"]),
+            path=self._request.directory,
         )
-        return [msg("what was there could not be put back"), reason, what_to_do]
+        return [msg("the rollback failed: the previous database is not back"), reason, next_step]
 
     def _result(self, seconds: float) -> dict[str, Any]:
         manifest, figures = self._plan.manifest, self._figures
@@ -430,8 +436,8 @@ def _unexpected(error: BaseException) -> Message:
 
 
 @contextlib.contextmanager
-def _undisturbed() -> Iterator[None]:
-    """Nothing but a kill ends what puts things back."""
+def _signals_ignored() -> Iterator[None]:
+    """Ignore signals that end a process, so that only SIGKILL interrupts a rollback."""
     numbers = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
     before = {number: signal.signal(number, signal.SIG_IGN) for number in numbers}
     try:

@@ -1,8 +1,8 @@
-"""Which backups go, and their going: old ones, as long as enough that were proven stay.
+"""Retention: delete old backups while enough proven ones remain.
 
-What is decided is pure (:func:`decide`); :func:`apply` reads a directory, decides, deletes. The data goes first, then
-the manifest: killed in between, what is left is a manifest without data, which the next run takes for what it is. Only
-files that a manifest of ours names are ever deleted, and never through a link.
+:func:`decide` is pure; :func:`apply` reads a directory, decides and deletes. The data is deleted before the manifest: a
+kill in between leaves a manifest without data, which the next run deletes. Only files that a backup's manifest names
+are deleted, never through a link.
 """
 
 from __future__ import annotations
@@ -30,17 +30,17 @@ _MANIFEST = re.compile(r"(\d{8}T\d{6}Z)-[0-9a-f]{6}\.json")
 
 
 class Backup(NamedTuple):
-    """One backup as it lies there."""
+    """One stored backup."""
 
     id: str
-    made_at: float  # seconds since 1970, of its id
+    made_at: float  # seconds since 1970, from its id
     verified: bool
-    whole: bool  # its data is there in the size that the manifest says
+    whole: bool  # the data file has the size in the manifest
     safety: bool = False  # made before a restore
 
 
 class Decision(NamedTuple):
-    """Ids; ``reason`` says why nothing is deleted where that is worth saying, ``ahead`` are from the future."""
+    """Ids to delete and to keep; ``reason`` why nothing may be deleted, ``ahead`` the ids dated in the future."""
 
     delete: list[str]
     keep: list[str]
@@ -48,23 +48,23 @@ class Decision(NamedTuple):
     ahead: list[str]
 
 
-def decide(found: Sequence[Backup], now: float, days: float, keep_minimum: int) -> Decision:
-    """What goes.
+def decide(backups: Sequence[Backup], now: float, days: float, keep_minimum: int) -> Decision:
+    """Decide which backups to delete.
 
     - Nothing while the newest backup is not verified or not whole, or is itself older than ``days``: backups have
       stopped, or the clock has jumped.
     - The newest ``keep_minimum`` verified and whole ones stay whatever their age, at least one.
-    - Of the others those older than ``days`` go, whether they were proven or not.
-    - What is from the future stays and counts for nothing; a safety backup that was not proven is never the newest.
+    - All others older than ``days`` are deleted, proven or not.
+    - Backups dated in the future stay and do not count; an unproven safety backup never counts as the newest.
     """
-    ordered = sorted(found, key=lambda one: (one.made_at, one.id))
-    ahead = [one.id for one in ordered if one.made_at > now + AHEAD_S]
-    past = [one for one in ordered if one.made_at <= now + AHEAD_S]
-    everything = [one.id for one in ordered]
-    old = [one for one in past if now - one.made_at > days * DAY_S]
+    ordered = sorted(backups, key=lambda backup: (backup.made_at, backup.id))
+    ahead = [backup.id for backup in ordered if backup.made_at > now + AHEAD_S]
+    past = [backup for backup in ordered if backup.made_at <= now + AHEAD_S]
+    everything = [backup.id for backup in ordered]
+    old = [backup for backup in past if now - backup.made_at > days * DAY_S]
     if not old:
         return Decision([], everything, None, ahead)
-    counting = [one for one in past if one.verified or not one.safety]
+    counting = [backup for backup in past if backup.verified or not backup.safety]
     newest = counting[-1] if counting else past[-1]
     if not newest.whole:
         return Decision([], everything, "damaged", ahead)
@@ -72,14 +72,14 @@ def decide(found: Sequence[Backup], now: float, days: float, keep_minimum: int) 
         return Decision([], everything, "unverified", ahead)
     if newest in old:
         return Decision([], everything, "stale", ahead)
-    proven = [one.id for one in past if one.verified and one.whole]
+    proven = [backup.id for backup in past if backup.verified and backup.whole]
     protected = set(proven[-max(keep_minimum, 1) :])
-    delete = [one.id for one in old if one.id not in protected]
+    delete = [backup.id for backup in old if backup.id not in protected]
     return Decision(delete, [name for name in everything if name not in set(delete)], None, ahead)
 
 
 def survey(directory: str, kind: str) -> list[tuple[Backup, dict[str, Any]]]:
-    """The backups of a directory with their manifests; only what a manifest of ours names."""
+    """Return the backups of a directory with their manifests; other files are ignored."""
     try:
         names = sorted(os.listdir(directory))
     except FileNotFoundError:
@@ -87,7 +87,7 @@ def survey(directory: str, kind: str) -> list[tuple[Backup, dict[str, Any]]]:
     except OSError as error:
         text = msg("{path} can't be read: {reason}", path=directory, reason=os_reason(error))
         raise OperatorError(text) from error
-    found = []
+    backups = []
     for name in names:
         match = _MANIFEST.fullmatch(name)
         path = os.path.join(directory, name)
@@ -99,111 +99,113 @@ def survey(directory: str, kind: str) -> list[tuple[Backup, dict[str, Any]]]:
         try:
             made_at = float(timegm(time.strptime(match.group(1), "%Y%m%dT%H%M%SZ")))
         except ValueError:
-            continue  # no moment: nothing that we named
+            continue  # no time: not a backup's name
         size = _size(data_path(directory, manifest))
-        if size == _FOREIGN:
-            continue  # a link or a directory has taken the place of the data
+        if size == _NOT_A_FILE:
+            continue  # a link or a directory instead of the data file
         verified = isinstance(manifest.get("verified"), dict)
         whole = size is not None and size == manifest.get("bytes_file")
         safety = manifest.get("purpose") == "safety"
-        found.append((Backup(str(manifest["id"]), made_at, verified, whole, safety), manifest))
-    return found
+        backups.append((Backup(str(manifest["id"]), made_at, verified, whole, safety), manifest))
+    return backups
 
 
-_FOREIGN = -1
+_NOT_A_FILE = -1
 
 
 def _size(path: str) -> Optional[int]:
-    """Bytes of a regular file; ``None`` when it is missing."""
+    """Return the size of a regular file; ``None`` when it is missing, :data:`_NOT_A_FILE` for anything else."""
     try:
         info = os.lstat(path)
     except OSError:
         return None
-    return info.st_size if stat.S_ISREG(info.st_mode) else _FOREIGN
+    return info.st_size if stat.S_ISREG(info.st_mode) else _NOT_A_FILE
 
 
 def apply(
     directory: str, kind: str, *, days: float, keep_minimum: int, now: Optional[float] = None, check_mode: bool = False
 ) -> dict[str, Any]:
-    """Delete what goes in one directory.
+    """Delete the backups of one directory that :func:`decide` selects.
 
     :returns: ``{kind, path, deleted: [ids], kept: [ids], damaged: [ids], ahead: [ids], freed_bytes, reason}``
     :raises OperatorError: the directory is in use, or something could not be deleted.
     """
-    when = time.time() if now is None else now
+    moment = time.time() if now is None else now
     result: dict[str, Any] = {"kind": kind, "path": directory, "freed_bytes": 0, "reason": None}
     result.update((name, []) for name in ("deleted", "kept", "damaged", "ahead"))
     if not os.path.isdir(directory):
         return result
-    with contextlib.nullcontext() if check_mode else locked(directory, "backup_retention", when):
-        found = survey(directory, kind)
-        decision = decide([backup for backup, _ in found], when, days, keep_minimum)
+    with contextlib.nullcontext() if check_mode else locked(directory, "backup_retention", moment):
+        backups = survey(directory, kind)
+        decision = decide([backup for backup, _ in backups], moment, days, keep_minimum)
         result.update(
             kept=decision.keep,
             ahead=decision.ahead,
             reason=decision.reason,
-            damaged=[backup.id for backup, _ in found if not backup.whole],
+            damaged=[backup.id for backup, _ in backups if not backup.whole],
         )
-        going = set(decision.delete)
-        for backup, manifest in found:
-            if backup.id not in going:
+        to_delete = set(decision.delete)
+        for backup, manifest in backups:
+            if backup.id not in to_delete:
                 continue
             data = data_path(directory, manifest)
-            described = os.path.join(directory, f"{backup.id}.json")
-            result["freed_bytes"] += sum(max(_size(path) or 0, 0) for path in (data, described))
+            manifest_path = os.path.join(directory, f"{backup.id}.json")
+            result["freed_bytes"] += sum(max(_size(path) or 0, 0) for path in (data, manifest_path))
             if not check_mode:
-                _delete(directory, data, described)
+                _delete(directory, data, manifest_path)
             result["deleted"].append(backup.id)
         if result["deleted"] and not check_mode:
             sync_directory(directory)
     return result
 
 
-def _delete(directory: str, data: str, described: str) -> None:
+def _delete(directory: str, data: str, manifest_path: str) -> None:
     try:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(data)
-        # The data has to be gone on the disk, too, before what says that it is ours.
+        # The deletion of the data must be on disk before the manifest that identifies it is deleted.
         sync_directory(directory)
-        os.unlink(described)
+        os.unlink(manifest_path)
     except OSError as error:
         text = msg("{path} can't be deleted: {reason}", path=data, reason=os_reason(error))
         raise OperatorError(text) from error
 
 
-def remarks(result: dict[str, Any], days: float, check_mode: bool) -> list[Message]:
-    """What there is to say of one directory."""
-    path, deleted, kept = result["path"], len(result["deleted"]), len(result["kept"])
-    said = _why_nothing(result["reason"], path, days)
-    if deleted and not said:
-        figures = {"deleted": deleted, "path": path, "freed_bytes": result["freed_bytes"], "kept": kept}
+def describe(result: dict[str, Any], days: float, check_mode: bool) -> list[Message]:
+    """Return the messages about one directory."""
+    path, deleted, retained = result["path"], len(result["deleted"]), len(result["kept"])
+    messages = _reason_to_keep_all(result["reason"], path, days)
+    if deleted and not messages:
+        figures = {"deleted": deleted, "path": path, "freed_bytes": result["freed_bytes"], "kept": retained}
         if check_mode:
             text = msg("{deleted} backups would be deleted in {path}, {freed_bytes}; {kept} would be kept", **figures)
         else:
             text = msg("{deleted} backups deleted in {path}, {freed_bytes}; {kept} kept", **figures)
-        said.append(text)
-    elif kept and not said:
-        said.append(msg("{kept} backups in {path}, none of which has to go", kept=kept, path=path))
+        messages.append(text)
+    elif retained and not messages:
+        messages.append(msg("{kept} backups in {path}, none to delete", kept=retained, path=path))
     damaged, ahead = (", ".join(result[name][:SHOWN]) for name in ("damaged", "ahead"))
     if damaged:
-        said.append(msg("damaged, and not counted: {ids} in {path}", ids=damaged, path=path))
+        messages.append(msg("damaged, and not counted: {ids} in {path}", ids=damaged, path=path))
     if ahead:
-        said.append(msg("from the future, and kept: {ids} in {path}: look at the clock", ids=ahead, path=path))
-    return said
+        messages.append(msg("dated in the future, and kept: {ids} in {path}: check the clock", ids=ahead, path=path))
+    return messages
 
 
-def _why_nothing(reason: Optional[str], path: str, days: float) -> list[Message]:
-    """What stands in the way of deleting anything."""
+def _reason_to_keep_all(reason: Optional[str], path: str, days: float) -> list[Message]:
+    """Return the message why nothing may be deleted, if any."""
     texts = {
-        "unverified": msg("Nothing is deleted in {path}: its newest backup is not proven: prove it", path=path),
+        "unverified": msg(
+            "Nothing is deleted in {path}: its newest backup is not proven: prove it with verify_backup.yml", path=path
+        ),
         "damaged": msg(
             "Nothing is deleted in {path}: the data of its newest backup is missing or has another size: make a"
             " new one",
             path=path,
         ),
         "stale": msg(
-            "Nothing is deleted in {path}: its newest backup is older than {days} days: look why there is none"
-            " since, and at the clock",
+            "Nothing is deleted in {path}: its newest backup is older than {days} days: check why none was"
+            " made since, and the clock",
             path=path,
             days=days,
         ),

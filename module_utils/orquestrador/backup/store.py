@@ -1,10 +1,10 @@
-"""Where backups lie, what counts as one, and how nothing half-done ever looks like one.
+"""Storage of backups: a data file with its manifest, both renamed into place only when complete.
 
-``<dir>/<id>.sql.zst.age`` with ``<dir>/<id>.json``, its manifest; another kind than a database's has another ending and
-a directory of its own. Both are written under names that begin with
-``.partial-`` and synced; then the data is renamed, then the manifest. Only a file with a manifest is a backup. A run
-that was killed between the two renames left a whole backup, which the next one completes; killed before, it left
-partial files, which the next one removes. One run at a time per directory, by a lock that ends with its process.
+``<dir>/<id>.sql.zst.age`` with ``<dir>/<id>.json``, its manifest; code backups have another suffix and a directory of
+their own. Both files are written under names that begin with ``.partial-`` and synced; then the data is renamed, then
+the manifest. Only a data file with a manifest is a backup. When a run was killed between the two renames, the next run
+completes the backup; when it was killed before, the next run removes the partial files. A lock, which ends with its
+process, allows one run at a time per directory.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ..system.files import DIR_MODE, FILE_MODE
 from ..system.whole_file import sync_directory, write_whole
 
 FORMAT = 1
-# Of the data's file, by the manifest's kind.
+# Suffix of the data file, by the manifest's kind.
 SUFFIXES = {"database": ".sql.zst.age", "code": ".tar.zst.age"}
 PARTIAL = ".partial-"
 MAX_MANIFEST = 64 * 1024 * 1024
@@ -28,23 +28,27 @@ _ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{6}")
 
 
 class RefutedError(OperatorError):
-    """A backup is not what its manifest says."""
+    """The contents of a backup differ from its manifest."""
 
 
 def ensure_directory(path: str) -> None:
-    """Have the directory, for its owner only."""
+    """Create the directory, accessible to its owner only."""
     try:
         os.makedirs(path, DIR_MODE, exist_ok=True)
         os.chmod(path, DIR_MODE)
     except OSError as error:
         reason = os_reason(error)
         raise OperatorError(
-            msg("{path} can't be used for backups: {reason}: make it the application user's", path=path, reason=reason)
+            msg(
+                "{path} can't be used for backups: {reason}: give it to the application's user",
+                path=path,
+                reason=reason,
+            )
         ) from error
 
 
 def sweep(directory: str, kind: str = "database") -> list[str]:
-    """Under the lock: complete or remove what killed runs left; the names of what was removed or completed."""
+    """Complete or remove the partial files of killed runs and return their names; the caller holds the lock."""
     swept: list[str] = []
     for name in sorted(os.listdir(directory)):
         path = os.path.join(directory, name)
@@ -64,17 +68,17 @@ def sweep(directory: str, kind: str = "database") -> list[str]:
 
 
 def brief(manifest: dict[str, Any]) -> dict[str, Any]:
-    """A manifest without its lists of thousands of files or tables, which nobody needs twice."""
+    """Return a manifest without its long lists of files and tables."""
     return {key: value for key, value in manifest.items() if key not in ("files", "tables", "structure")}
 
 
 def data_path(directory: str, manifest: dict[str, Any]) -> str:
-    """Where a backup's data is."""
+    """Return the path of a backup's data file."""
     return os.path.join(directory, str(manifest["file"]))
 
 
 def write_manifest(directory: str, name: str, manifest: dict[str, Any]) -> str:
-    """Write and sync a manifest as ``name``, never a part of it; its path."""
+    """Write and sync a manifest as ``name``, all or nothing; return its path."""
     path = os.path.join(directory, name)
     text = json.dumps(manifest, indent=1, sort_keys=True) + "\n"
     write_whole(path, text.encode(), FILE_MODE, temporary=f"{path}.new")
@@ -82,24 +86,24 @@ def write_manifest(directory: str, name: str, manifest: dict[str, Any]) -> str:
 
 
 def commit(directory: str, partial: str, manifest: dict[str, Any]) -> None:
-    """Both files are whole and synced before either gets its name; the data's name comes first."""
-    described = write_manifest(directory, f"{PARTIAL}{manifest['id']}.json", manifest)
+    """Write the manifest, then rename the synced data file ``partial`` and the manifest into place."""
+    manifest_path = write_manifest(directory, f"{PARTIAL}{manifest['id']}.json", manifest)
     os.rename(partial, data_path(directory, manifest))
-    os.rename(described, os.path.join(directory, f"{manifest['id']}.json"))
+    os.rename(manifest_path, os.path.join(directory, f"{manifest['id']}.json"))
     sync_directory(directory)
 
 
 def replace_manifest(directory: str, manifest: dict[str, Any]) -> None:
-    """Replace a backup's manifest at once: readers see the old one or the new one."""
+    """Replace a backup's manifest atomically: readers see the old one or the new one."""
     backup_id = str(manifest["id"])
-    # Its data is in place, so that a sweep after a kill completes the renaming rather than losing what was proven.
+    # The data is in place, so a sweep after a kill completes the rename instead of losing the proof.
     path = write_manifest(directory, f"{PARTIAL}{backup_id}.json", manifest)
     os.rename(path, os.path.join(directory, f"{backup_id}.json"))
     sync_directory(directory)
 
 
 def read_manifest(path: str, kind: str = "database") -> Optional[dict[str, Any]]:
-    """A manifest of ours of this kind, ``None`` for anything else."""
+    """Return a backup's manifest of this kind, ``None`` for any other file."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with os.fdopen(descriptor, encoding="utf-8", errors="surrogateescape") as file:
@@ -116,36 +120,36 @@ def read_manifest(path: str, kind: str = "database") -> Optional[dict[str, Any]]
     return manifest if os.path.basename(path) == f"{backup_id}.json" else None
 
 
-def backups(directory: str, kind: str = "database") -> list[dict[str, Any]]:
-    """Manifests of the backups of this kind that are there with their data, oldest first."""
+def list_backups(directory: str, kind: str = "database") -> list[dict[str, Any]]:
+    """Return the manifests of this kind that have their data file, oldest first."""
     try:
         names = sorted(os.listdir(directory))
     except OSError:
         return []
-    found = []
+    manifests = []
     for name in names:
         if _ID.fullmatch(name[: -len(".json")]) and name.endswith(".json"):
             manifest = read_manifest(os.path.join(directory, name), kind)
             if manifest is not None and os.path.isfile(data_path(directory, manifest)):
-                found.append(manifest)
-    return found
+                manifests.append(manifest)
+    return manifests
 
 
-def choose(directory: str, wanted: str, kind: str = "database", *, safety: bool = True) -> dict[str, Any]:
-    """The manifest of backup ``wanted``: its id, its file's name or path, or ``latest``.
+def find_backup(directory: str, backup: str, kind: str = "database", *, safety: bool = True) -> dict[str, Any]:
+    """Return the manifest of ``backup``: an id, a file's name or path, or ``latest``.
 
-    :param safety: whether ``latest`` may be what was saved before a restore, which no routine made.
+    :param safety: whether ``latest`` may be a safety backup, made before a restore.
     """
-    found = backups(directory, kind)
-    if wanted == "latest":
-        latest = [manifest for manifest in found if safety or manifest.get("purpose") != "safety"]
+    manifests = list_backups(directory, kind)
+    if backup == "latest":
+        latest = [manifest for manifest in manifests if safety or manifest.get("purpose") != "safety"]
         if latest:
             return latest[-1]
-    name = os.path.basename(wanted)
+    name = os.path.basename(backup)
     name = name[: -len(SUFFIXES[kind])] if name.endswith(SUFFIXES[kind]) else name
-    for manifest in found:
+    for manifest in manifests:
         if manifest["id"] == name:
             return manifest
     raise OperatorError(
-        msg("there is no backup {wanted} in {path}: look at what is there", wanted=wanted, path=directory)
+        msg("there is no backup {wanted} in {path}: choose one of that directory", wanted=backup, path=directory)
     )

@@ -1,13 +1,13 @@
-"""Put a prepared tree in the place of another, so that a kill at any moment leaves the old or the new one.
+"""Replace a directory tree by a prepared one, so that a kill at any moment leaves the old or the new one.
 
-``<root>/.restore-<id>/`` holds ``new/`` (complete and synced), ``old/`` and, from the moment on at which nothing can
-go wrong any more but a rename, ``journal.json``. Top-level names are renamed, one out and one in; the renaming is done
-by a process of its own, which a signal to the one that started it does not reach, and lasts about a millisecond. Only
-the host's own end can fall into it, and then the journal is there: :func:`recover`, which begins every backup and
-restore, goes on where it ended. A rename that fails is undone with all before it.
+``<root>/.restore-<id>/`` holds ``new/`` (complete and synced), ``old/`` and, once only renames are left to do,
+``journal.json``. Each top-level name is renamed out to ``old/`` and in from ``new/`` by a separate process, which
+signals to its parent do not reach, in about a millisecond. Only a crash of the host can interrupt the renames; then
+:func:`recover`, which every restore calls first, reads the journal and continues. When a rename fails, it and all
+earlier ones are undone.
 
-Names that are kept (``node_modules``, ``logs`` …) are never moved, and the directory itself stays the same one, so that
-processes that work in it go on working in it.
+Excluded names (``node_modules``, ``logs`` …) are never moved, and the directory itself stays, so that processes with it
+as their working directory continue.
 """
 
 from __future__ import annotations
@@ -27,16 +27,16 @@ from ..core.errors import OperatorError, os_reason
 from ..core.messages import msg
 from ..system.command import fork
 from ..system.whole_file import sync_directory, write_whole
-from .tree import STAGE, is_stage, left_out
+from .tree import STAGE, is_excluded, is_stage
 
 NEW, OLD, JOURNAL = "new", "old", "journal.json"
-SWITCH_S = 60.0  # renames take no time; a sick disk takes any
+SWITCH_S = 60.0  # renames take milliseconds; a failing disk may never answer
 MAX_JOURNAL = 16 * 1024 * 1024
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def prepare(root: str, backup_id: str) -> str:
-    """An empty stage for the tree of ``backup_id``; the directory to fill."""
+    """Create an empty stage for the tree of ``backup_id``; return the directory to fill."""
     stage = os.path.join(root, STAGE + backup_id)
     os.mkdir(stage, 0o700)
     for name in (NEW, OLD):
@@ -45,14 +45,14 @@ def prepare(root: str, backup_id: str) -> str:
 
 
 def discard(root: str, backup_id: str) -> None:
-    """Remove a stage whose renaming has not begun, or has ended."""
+    """Remove a stage, before its renames started or after they completed."""
     remove_tree(os.path.join(root, STAGE + backup_id))
 
 
 def remove_tree(path: str) -> None:
-    """Remove a directory of ours, also when directories in it can't be written to."""
+    """Remove a directory, including read-only directories in it."""
 
-    def allow(function: Callable[..., Any], where: str, why: Any) -> None:
+    def make_writable(function: Callable[..., Any], where: str, error: Any) -> None:
         with contextlib.suppress(OSError):
             os.chmod(os.path.dirname(where), 0o700)
             if os.path.isdir(where) and not os.path.islink(where):
@@ -61,24 +61,24 @@ def remove_tree(path: str) -> None:
             else:
                 os.unlink(where)
 
-    # Its second name, onexc, is younger than Python 3.9; this one is there until 3.14 at least.
-    shutil.rmtree(path, onerror=allow)
+    # Its replacement, onexc, is newer than Python 3.9; onerror exists until 3.14 at least.
+    shutil.rmtree(path, onerror=make_writable)
     shutil.rmtree(path, ignore_errors=True)
 
 
 def switch(root: str, backup_id: str, keep: Collection[str]) -> None:
-    """Put what was prepared in the place of everything in ``root`` that is not kept.
+    """Replace everything in ``root``, except the names in ``keep``, by the prepared tree.
 
-    :raises OperatorError: a rename failed, and the old tree is back.
+    :raises OperatorError: a rename failed; the old tree is back in place.
     """
     stage = os.path.join(root, STAGE + backup_id)
     sync_file_system(stage)
     plan = {
         "new": sorted(os.listdir(os.path.join(stage, NEW))),
-        "old": sorted(name for name in os.listdir(root) if not left_out(name, keep)),
+        "old": sorted(name for name in os.listdir(root) if not is_excluded(name, keep)),
     }
     _write_journal(stage, plan)
-    problem = _apart(lambda: _renamed(root, stage, plan))
+    problem = _run_isolated(lambda: _rename_all(root, stage, plan))
     if problem is not None:
         raise OperatorError(
             msg("the restored files could not be put in place: {reason}: the old ones are back", reason=problem)
@@ -87,8 +87,8 @@ def switch(root: str, backup_id: str, keep: Collection[str]) -> None:
 
 
 def recover(root: str) -> list[str]:
-    """Finish what a killed restore left; the stages that were finished or removed."""
-    found = []
+    """Complete or remove the stages of killed restores and return their names."""
+    stages = []
     try:
         names = sorted(os.listdir(root))
     except OSError:
@@ -97,10 +97,10 @@ def recover(root: str) -> list[str]:
         stage = os.path.join(root, name)
         if not is_stage(name) or os.path.islink(stage) or not os.path.isdir(stage):
             continue
-        found.append(name)
+        stages.append(name)
         journal = _read_journal(stage)
         if journal is not None:
-            problem = _apart(lambda stage=stage, journal=journal: _renamed(root, stage, journal))  # type: ignore[misc]
+            problem = _run_isolated(lambda stage=stage, journal=journal: _rename_all(root, stage, journal))  # type: ignore[misc]
             if problem is not None:
                 text = msg(
                     "a restore of {path} that was killed can't be finished: {reason}: the old files are back",
@@ -109,22 +109,22 @@ def recover(root: str) -> list[str]:
                 )
                 raise OperatorError(text)
         remove_tree(stage)
-    return found
+    return stages
 
 
-def pending(root: str) -> bool:
-    """Whether a killed restore has something left to finish."""
+def has_pending(root: str) -> bool:
+    """Whether a killed restore left renames to complete."""
     with contextlib.suppress(OSError):
         return any(is_stage(name) and _read_journal(os.path.join(root, name)) is not None for name in os.listdir(root))
     return False
 
 
-def _renamed(root: str, stage: str, plan: dict[str, list[str]]) -> Optional[str]:
-    """Forward, or all the way back; what exists says how far it got, so that it can be begun again at any point."""
+def _rename_all(root: str, stage: str, plan: dict[str, list[str]]) -> Optional[str]:
+    """Rename forward, or all back on an error, and return the error; can be repeated after a crash at any point."""
     try:
-        forward(root, stage, plan)
+        rename_forward(root, stage, plan)
     except OSError as error:
-        backward(root, stage, plan)
+        rename_back(root, stage, plan)
         os.unlink(os.path.join(stage, JOURNAL))
         sync_directory(stage)
         return os_reason(error)
@@ -134,30 +134,30 @@ def _renamed(root: str, stage: str, plan: dict[str, list[str]]) -> Optional[str]
     return None
 
 
-def forward(root: str, stage: str, plan: dict[str, list[str]]) -> None:
-    """Rename, skipping what is done already."""
+def rename_forward(root: str, stage: str, plan: dict[str, list[str]]) -> None:
+    """Rename old names out and new ones in, skipping names already done."""
     for name in sorted({*plan["new"], *plan["old"]}):
-        new, old, place = (os.path.join(*parts, name) for parts in ((stage, NEW), (stage, OLD), (root,)))
+        new, old, current = (os.path.join(*parts, name) for parts in ((stage, NEW), (stage, OLD), (root,)))
         if name in plan["new"] and not os.path.lexists(new):
-            continue  # it is in its place
-        if os.path.lexists(place):
-            _rename(place, old)
+            continue  # already renamed
+        if os.path.lexists(current):
+            _rename(current, old)
         if name in plan["new"]:
-            _rename(new, place)
+            _rename(new, current)
 
 
-def backward(root: str, stage: str, plan: dict[str, list[str]]) -> None:
+def rename_back(root: str, stage: str, plan: dict[str, list[str]]) -> None:
     """Undo what :func:`forward` did."""
     for name in sorted({*plan["new"], *plan["old"]}, reverse=True):
-        new, old, place = (os.path.join(*parts, name) for parts in ((stage, NEW), (stage, OLD), (root,)))
+        new, old, current = (os.path.join(*parts, name) for parts in ((stage, NEW), (stage, OLD), (root,)))
         if name in plan["new"] and not os.path.lexists(new):
-            _rename(place, new)
+            _rename(current, new)
         if os.path.lexists(old):
-            _rename(old, place)
+            _rename(old, current)
 
 
 def _rename(source: str, target: str) -> None:
-    """Rename; a directory that its owner can't write to can't be moved to another parent."""
+    """Rename; a directory without write permission needs it meanwhile to get another parent."""
     info = os.lstat(source)
     narrow = stat.S_ISDIR(info.st_mode) and not info.st_mode & stat.S_IWUSR
     if narrow:
@@ -167,34 +167,33 @@ def _rename(source: str, target: str) -> None:
         os.chmod(target, stat.S_IMODE(info.st_mode))
 
 
-def _apart(work: Callable[[], Optional[str]]) -> Optional[str]:
-    """Do it in a process that goes on when this one is killed; what it returns."""
-    ours, theirs = os.pipe()
+def _run_isolated(work: Callable[[], Optional[str]]) -> Optional[str]:
+    """Run ``work`` in a process that survives this one and return its result."""
+    reader, writer = os.pipe()
     child = fork()
     if child == 0:
-        said = "!it ended without a word"
+        reply = "!the process ended without a result"
         try:
             os.setsid()
             for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGPIPE):
                 signal.signal(number, signal.SIG_IGN)
-            said = "=" + (work() or "")
-        except BaseException as error:  # noqa: BLE001 - nothing of Ansible's may run in this process
-            said = "!" + str(getattr(error, "strerror", None) or type(error).__name__)
+            reply = "=" + (work() or "")
+        except BaseException as error:  # noqa: BLE001 - Ansible's handlers must not run in this process
+            reply = "!" + str(getattr(error, "strerror", None) or type(error).__name__)
         finally:
             with contextlib.suppress(OSError):
-                os.write(theirs, said.encode("utf-8", "replace")[:2000])
+                os.write(writer, reply.encode("utf-8", "replace")[:2000])
             os._exit(0)
-    os.close(theirs)
+    os.close(writer)
     try:
-        ready, _, _ = select.select([ours], [], [], SWITCH_S)
-        answer = os.read(ours, 4096) if ready else b""
+        ready, _, _ = select.select([reader], [], [], SWITCH_S)
+        answer = os.read(reader, 4096) if ready else b""
     finally:
-        os.close(ours)
+        os.close(reader)
     text = answer.decode("utf-8", "replace")
     if not text.startswith("="):
         message = msg(
-            "the exchange of old and new files stopped half-way: {reason}: run the restore again, it goes on from"
-            " there",
+            "the replacement of the files was interrupted: {reason}: run the restore again, it continues from there",
             reason=text[1:] or "the disk does not answer",
         )
         raise OperatorError(message)
@@ -203,7 +202,7 @@ def _apart(work: Callable[[], Optional[str]]) -> Optional[str]:
 
 
 def sync_file_system(path: str) -> None:
-    """Have everything of a path's file system on the disk: one call instead of one for each of thousands of files."""
+    """Sync the file system of a path: one call instead of one fsync for each of thousands of files."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         if _LIBC.syncfs(descriptor) != 0:

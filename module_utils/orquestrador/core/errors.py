@@ -1,4 +1,4 @@
-"""The error that reaches an operator in one line, and what an error of the system says in a word."""
+"""The error with a message for the operator, and the reason of an ``OSError``."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from .types import Message
 
 
 class OperatorError(Exception):
-    """Something can't go on; ``message`` says what, where and what to do next.
+    """A failure with a message for the operator: what failed, where, and what to do next.
 
-    ``failures`` is that and what else is to be told, in order; ``evidence`` shows it. ``str()`` is English, one line.
+    ``failures`` is that message and further ones, in order; ``evidence`` supports them. ``str()`` is one English line.
     """
 
     def __init__(self, message: Message, *others: Message, evidence: Optional[dict[str, Any]] = None) -> None:
@@ -23,10 +23,10 @@ class OperatorError(Exception):
 
 
 def os_reason(error: BaseException) -> str:
-    """Why the system refused, as it says it; the kind of error where it does not."""
+    """Return the system's text for an error, such as "Permission denied"; else its class."""
     return getattr(error, "strerror", None) or type(error).__name__
 
 
 def is_full(error: Optional[BaseException]) -> bool:
-    """Whether a disk, or what a user may have of it, is full."""
+    """Return whether a disk or a quota is full."""
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)

@@ -1,4 +1,4 @@
-"""Values that survive the way to the controller."""
+"""Conversion of values to JSON for the controller."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Optional
 
 
 def clean(value: Any, depth: int = 0) -> Any:
-    """Make a value survive JSON and UTF-8: no lone surrogates (file names), no NaN, no endless nesting."""
+    """Return a value that is valid JSON and UTF-8: no lone surrogates (file names), no NaN, limited nesting."""
     if isinstance(value, str):
         return value if value.isascii() else value.encode("utf-8", "replace").decode("utf-8")
     if isinstance(value, float):
@@ -23,14 +23,14 @@ def clean(value: Any, depth: int = 0) -> Any:
 
 
 def number(value: Any) -> Optional[float]:
-    """A finite number from a number or a numeric string; ``None`` for all else, truth values too."""
+    """Return a finite number from a number or a numeric string; ``None`` for all else, booleans too."""
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
     try:
-        found = float(value)
+        result = float(value)
     except (ValueError, OverflowError):
         return None
-    return found if math.isfinite(found) else None
+    return result if math.isfinite(result) else None
 
 
 def count(value: Any) -> int:
@@ -39,9 +39,9 @@ def count(value: Any) -> int:
 
 
 def iso(epoch_s: Any) -> Optional[str]:
-    """Seconds since 1970 as ISO 8601 in UTC, to the second; ``None`` for what is no time."""
-    found = number(epoch_s)
+    """Return seconds since 1970 as ISO 8601 in UTC, to the second; ``None`` when it is no time."""
+    result = number(epoch_s)
     try:
-        return None if found is None else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(found))
+        return None if result is None else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(result))
     except (ValueError, OverflowError, OSError):
         return None

@@ -1,4 +1,4 @@
-"""What a number among a module's arguments may be."""
+"""Ranges of a module's numeric arguments."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Optional
 
 
 def out_of_range(params: Mapping[str, Any], ranges: Mapping[str, tuple[float, float]]) -> Optional[str]:
-    """The one line that names the first number outside its range (from, to), ``None`` when there is none."""
+    """Return one line about the first number outside its range (from, to), ``None`` when there is none."""
     for name, (lowest, highest) in ranges.items():
         value = params[name]
         if not math.isfinite(value) or not lowest <= value <= highest:

@@ -1,11 +1,10 @@
-"""Secrets kept out of everything that leaves a host.
+"""Redaction of secrets in everything that leaves a host.
 
-Two nets, because each has holes. The *exact* net knows the values of the application's ``.env`` and finds them
-wherever they turn up. The *generic* net knows shapes (``password=…``, ``user:pass@`` in URLs, bearer tokens, JWTs,
-PEM blocks, cookies) and finds secrets nobody told us about. What is found becomes ``***``.
+Two filters, because each is incomplete. The *exact* filter replaces the values of the application's ``.env`` wherever
+they occur. The *generic* filter matches patterns (``password=…``, ``user:pass@`` in URLs, bearer tokens, JWTs, PEM
+blocks, cookies) and so finds secrets of other sources. Matches become ``***``.
 
-Scrubbing what was scrubbed changes nothing, and the work is bounded: strings are cut to :data:`MAX_TEXT` characters,
-nesting to :data:`MAX_DEPTH`.
+Scrubbing is idempotent and bounded: strings are cut to :data:`MAX_TEXT` characters, nesting to :data:`MAX_DEPTH`.
 """
 
 from __future__ import annotations
@@ -23,14 +22,14 @@ MAX_TEXT = 65536
 MAX_DEPTH = 64
 MAX_ENV_BYTES = 262144
 MAX_SECRETS = 500
-# Room beyond the cut, so that a secret which straddles it is seen whole before the tail is dropped.
+# Characters beyond the cut, so that a secret across it is matched as a whole before the tail is dropped.
 _OVERLAP = 4096
 _ROUNDS = 8
 
 _SECRET_KEY = re.compile(r"PASS|PWD|SECRET|TOKEN|KEY|PRIVATE|CREDENTIAL|DSN", re.I)
 _USERINFO = re.compile(r"^[a-z][a-z0-9+.-]*://[^\s/@:]*:(.+)@", re.I | re.S)
 _ENV_LINE = re.compile(r"^[ \t]*(?:export[ \t]+)?([A-Za-z_][\w.-]*)[ \t]*=[ \t]*", re.M)
-# A value that is also a word of the snapshot's own vocabulary would make the snapshot unreadable and is no secret.
+# A value that is also a word of the snapshot is no secret; replacing it would make the snapshot unreadable.
 _WORDS = (
     "online stopped stopping launching errored cluster unresponsive foreign missing connected disconnected healthy"
     " degraded critical unknown refused denied timeout production development staging localhost memory mysql2 mariadb"
@@ -71,7 +70,7 @@ _SHAPES = re.compile(
     r"|\b(?:AKIA|ASIA|AGPA|AIDA|AROA|ANPA)[A-Z0-9]{16}\b"  # AWS key ids
     r"|\bgh[pousr]_[A-Za-z0-9]{20,}|\bgithub_pat_\w{20,}"
     r"|\bsk-[A-Za-z0-9_-]{16,}|\bAIza[\w-]{30,}|\bxox[abprs]-[A-Za-z0-9-]{10,}"  # AI providers, Slack
-    # The body of a key whose BEGIN line is elsewhere; hexadecimal digests and paths are not meant.
+    # The body of a key without its BEGIN line; no hexadecimal digests or paths.
     r"|(?<![\w/+.-])(?![0-9a-fA-F]{60,}\b)(?=[A-Za-z0-9+/]{0,200}[0-9])(?=[A-Za-z0-9+/]{0,200}[A-Z])"
     r"(?=[A-Za-z0-9+/]{0,200}[a-z])[A-Za-z0-9+][A-Za-z0-9+/]{59,}={0,2}"
 )
@@ -83,11 +82,11 @@ _STRUCTURAL = re.compile(r"[a-z_]{1,40}")
 
 
 def load_secrets(env_path: str) -> list[str]:
-    """Values of the ``.env`` at ``env_path`` that are secrets, longest first.
+    """Return the values of the ``.env`` at ``env_path`` that are secrets, longest first.
 
-    A value counts when its key says so (PASS, SECRET, TOKEN, KEY, PRIVATE, CREDENTIAL, DSN) or when it is a URL with a
-    password; of the latter the password counts alone, too. Values of fewer than :data:`MIN_SECRET` characters don't.
-    A file that is missing, unreadable, no regular file or not text gives an empty list.
+    A value is a secret when its key contains PASS, SECRET, TOKEN, KEY, PRIVATE, CREDENTIAL or DSN, or when it is a URL
+    with a password, which is then a secret itself. Values of fewer than :data:`MIN_SECRET` characters are not.
+    Empty for a file that is missing, unreadable, not a regular file or not text.
     """
     try:
         fd = os.open(env_path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -105,7 +104,7 @@ def load_secrets(env_path: str) -> list[str]:
 
 
 def parse_env(text: str) -> list[tuple[str, str]]:
-    """Pairs of a ``.env`` text as dotenv reads it: ``export``, quotes, multi-line quoted values, comments."""
+    """Return the pairs of a ``.env`` text as dotenv reads it: ``export``, quotes, multi-line values, comments."""
     pairs: list[tuple[str, str]] = []
     pos = 0
     while True:
@@ -132,38 +131,38 @@ def parse_env(text: str) -> list[tuple[str, str]]:
             value, pos = text[start:end_of_line], end_of_line
             # Shells and dotenv differ on an unquoted "#": both readings are kept.
             pairs.append((match.group(1), value.strip()))
-            value = value.lstrip("\"'`")  # a quote that nobody closes
+            value = value.lstrip("\"'`")  # an unclosed quote
             value = re.split(r"\s#", value, maxsplit=1)[0].strip()
         pairs.append((match.group(1), value))
 
 
 def _secrets_of(text: str) -> list[str]:
-    found: set[str] = set()
+    values: set[str] = set()
     for key, value in parse_env(text):
         userinfo = _USERINFO.match(value)
         if userinfo:
-            found.update((userinfo.group(1), unquote(userinfo.group(1))))
+            values.update((userinfo.group(1), unquote(userinfo.group(1))))
         if userinfo or _SECRET_KEY.search(key):
-            found.add(value)
+            values.add(value)
             # A logged PEM loses its line breaks or shows them as \n: its lines are secrets each.
-            found.update(line.strip() for line in value.splitlines() if not line.startswith("-----"))
-    for value in list(found):
-        found.add(quote(value, safe=""))
-    kept = {value for value in found if len(value) >= MIN_SECRET and value.lower() not in _VOCABULARY}
-    return sorted(kept, key=lambda value: (-len(value), value))[:MAX_SECRETS]
+            values.update(line.strip() for line in value.splitlines() if not line.startswith("-----"))
+    for value in list(values):
+        values.add(quote(value, safe=""))
+    secrets = {value for value in values if len(value) >= MIN_SECRET and value.lower() not in _VOCABULARY}
+    return sorted(secrets, key=lambda value: (-len(value), value))[:MAX_SECRETS]
 
 
 def scrub(value: Any, secrets: Sequence[str]) -> Any:
-    """A copy of ``value`` (JSON) with every secret replaced by ``***``.
+    """Return a copy of ``value`` (JSON) with every secret replaced by ``***``.
 
-    Objects whose field is named like a secret lose its text. The ``text`` of a message is a literal of the code and
-    the key of a translation: shapes are not looked for in it, exact secrets are.
+    The text of a field that is named like a secret is replaced. The ``text`` of a message is a literal of the code and
+    the key of its translation: only the exact filter applies to it.
     """
     return _scrub(value, _exact(secrets), 0)
 
 
 def scrub_text(text: str, secrets: Sequence[str] = ()) -> str:
-    """One string with both nets applied."""
+    """Return a string with both filters applied."""
     return _text(text, _exact(secrets))
 
 
@@ -238,12 +237,12 @@ def _generic(text: str) -> str:
 
 
 def _assignments(text: str) -> str:
-    """``password=…`` and its relatives; the value may be quoted, quoted inside a quoted string, or bare."""
+    """Replace values of ``password=…`` and the like; quoted, quoted inside a quoted string, or bare."""
     parts: list[str] = []
-    done = 0
+    position = 0
     for match in _ASSIGNMENT.finditer(text):
         start = match.end()
-        if start < done:
+        if start < position:
             continue
         opening = _OPENING.match(text, start)
         if opening:
@@ -258,17 +257,17 @@ def _assignments(text: str) -> str:
             end = start + len(_NEXT_PAIR.split(bare.group(), maxsplit=1)[0].rstrip(",)}]"))
             if end == start or text[start:end].lower() in _NO_SECRET:
                 continue
-        parts.extend((text[done:start], MASK))
-        done = end
-    parts.append(text[done:])
+        parts.extend((text[position:start], MASK))
+        position = end
+    parts.append(text[position:])
     return "".join(parts)
 
 
 def _closing(text: str, start: int, quoting: str) -> int:
-    """Where the quoted value that begins at ``start`` ends; the end of the text when it was cut."""
+    """Return the end of the quoted value that begins at ``start``; the end of the text when it was cut."""
     if len(quoting) > 1:
-        found = text.find(quoting, start)
-        return found if found >= 0 else len(text)
+        end = text.find(quoting, start)
+        return end if end >= 0 else len(text)
     pos = start
     while pos < len(text):
         if text[pos] == "\\":

@@ -1,7 +1,7 @@
 """Shapes of the data that flows from a managed host to the controller.
 
-Snapshot: what is. Check and verdict: how that compares with what the playbook expects. Finding: what could not be
-observed, and why. Every value is JSON; units are in the names.
+Snapshot: the observed state. Check and verdict: its comparison with what the operational playbook expects. Finding: a
+failed observation and its reason. Every value is JSON; units are in the names.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from typing import Any, Optional, TypedDict
 
 SNAPSHOT_SCHEMA = 1
 
-# How things end; what ends how: orquestrador_ops/core/outcomes.py.
+# Outcomes; their meaning is in orquestrador_ops/core/outcomes.py.
 OK, WARN, UNKNOWN, CRITICAL = "ok", "warn", "unknown", "critical"
 HEALTHY, DEGRADED = "healthy", "degraded"
 CHANGED, SKIPPED, FAILED, RECOVERED, REFUSED = "changed", "skipped", "failed", "recovered", "refused"
@@ -24,7 +24,7 @@ class Message(TypedDict):
 
 
 class Finding(TypedDict):
-    """Something that could not be observed, or was wrong with the observing itself."""
+    """A failed or incomplete observation."""
 
     collector: str  # pm2 | port | http | database | resources | logs | files | runner
     code: str  # stable, e.g. "timeout", "stale_socket", "not_json"
@@ -56,7 +56,7 @@ class Process(TypedDict):
 
 
 class Application(TypedDict):
-    """All processes of one name, judged as one application."""
+    """All processes of one name, evaluated as one application."""
 
     name: str
     instances: int
@@ -92,7 +92,7 @@ class Listener(TypedDict):
 
 class PortState(TypedDict):
     port: int
-    open: bool  # somebody listens and accepts
+    open: bool  # a process listens and accepts
     pid: Optional[int]
     command: Optional[str]
     listeners: list[Listener]
@@ -102,7 +102,7 @@ class HttpState(TypedDict):
     url: str
     requests: int
     failures: int
-    status: Optional[int]  # the worst one seen: an error status before 200
+    status: Optional[int]  # the worst one: an error status before 200
     latency_ms: list[float]  # one per answered request, in order
     latency_median_ms: Optional[float]
     body: Optional[dict[str, Any]]  # status, database, system, timestamp only; strings bounded
@@ -177,7 +177,7 @@ class Verdict(TypedDict):
 
 
 class Memory(TypedDict, total=False):
-    """What one run leaves for the next of the same procedure and host; kept by the controller, opaque to it."""
+    """Data that a run leaves for the next one of the same procedure and host; stored by the controller, opaque."""
 
     taken_at: str
     logs: dict[str, Any]

@@ -19,7 +19,7 @@ from ..core import redact
 from ..core.jsonable import clean, iso
 from ..core.messages import msg
 from ..core.types import Message
-from ..mysql import state
+from ..mysql import driver
 from ..pm2 import orphans
 from ..system.identity import Owner
 from ..system.process_table import look
@@ -170,12 +170,12 @@ def _text(value: Any) -> str:
 def _sessions(params: dict[str, Any], seconds: float) -> list[dict[str, Any]]:
     """By the operations account, which sees everybody's sessions; empty when it can't look."""
     try:
-        defaults, _ = state.read_defaults(os.path.expanduser(params["mysql_defaults_file"]))
-        connection = state.connect(defaults, params["mysql_database"], seconds / 2)
+        defaults, _ = driver.read_defaults(os.path.expanduser(params["mysql_defaults_file"]))
+        connection = driver.connect(defaults, params["mysql_database"], seconds / 2)
     except Exception:  # noqa: BLE001 - the snapshot says why; the evidence goes without
         return []
     try:
-        for table in state.MYSQL.processlists:
+        for table in driver.MYSQL.processlists:
             with contextlib.suppress(Exception), connection.cursor() as cursor:
                 cursor.execute(f"SELECT USER, COMMAND, TIME FROM {table} LIMIT 5000")  # noqa: S608 - a name of ours
                 return summary(cursor.fetchall())

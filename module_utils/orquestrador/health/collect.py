@@ -162,15 +162,15 @@ class Probe:
         from ..app import health_endpoint as http_health  # noqa: F401
         from ..core import redact  # noqa: F401
         from ..logs import errors as logs  # noqa: F401
-        from ..mysql import state as database
+        from ..mysql import driver, state  # noqa: F401
 
         # http.client does without ssl, which only https needs and then imports itself.
-        with database.absent("ssl") if self._options.app_health_url.startswith("http:") else contextlib.nullcontext():
+        with driver.absent("ssl") if self._options.app_health_url.startswith("http:") else contextlib.nullcontext():
             import http.client  # noqa: F401
         # What is wrong with either is met again, and named, by the collector.
-        with contextlib.suppress(database.DatabaseError, ImportError):
-            defaults, _ = database.read_defaults(self._options.mysql_defaults_file)
-            database.import_pymysql(lean=defaults.socket is not None)
+        with contextlib.suppress(driver.DatabaseError, ImportError):
+            defaults, _ = driver.read_defaults(self._options.mysql_defaults_file)
+            driver.import_pymysql(lean=defaults.socket is not None)
 
     def _pm2(self, seconds: float) -> tuple[Any, list[Finding]]:
         options = self._options
@@ -192,10 +192,10 @@ class Probe:
         return resources.collect(options.disk_paths, self._wait_for_pids, timeout_s=seconds, limits=limits)
 
     def _database(self, seconds: float) -> tuple[Any, list[Finding]]:
-        from ..mysql import state as database
+        from ..mysql import state
 
         options = self._options
-        return database.collect(
+        return state.collect(
             options.mysql_defaults_file, options.mysql_database, timeout_s=seconds, slow_s=options.slow_query_s
         )
 

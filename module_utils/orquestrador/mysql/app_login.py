@@ -1,8 +1,7 @@
-"""Whether the application's own account is let in: with the credentials that the application has, as it would use them.
+"""Log in to the database with the application's own credentials, as the application would.
 
-What the operations account sees says nothing about the application's: another password, another host, other rights. The
-log tells what was wrong when it last tried; this tells what would happen if it tried now, which is what decides whether
-starting it again helps.
+A login of the operations account proves nothing about the application's: password, host and rights differ. The log
+has the error of the application's last attempt; a login now decides whether starting it again can help.
 """
 
 from __future__ import annotations
@@ -18,10 +17,10 @@ from typing import Any, NamedTuple, Optional
 from urllib.parse import unquote, urlsplit
 
 from ..core import redact
-from . import state as database
+from . import driver
 
 MAX_ENV_BYTES = 1 << 18
-# Names that applications give their settings, in order of preference.
+# Environment variables of the connection, in order of preference.
 _NAMES = {
     "host": ("DB_HOST", "MYSQL_HOST", "DATABASE_HOST"),
     "port": ("DB_PORT", "MYSQL_PORT", "DATABASE_PORT"),
@@ -34,7 +33,7 @@ _URLS = ("DATABASE_URL", "DB_URL", "MYSQL_URL")
 
 
 class Account(NamedTuple):
-    """How the application reaches its database."""
+    """Host, account and schema with which the application connects."""
 
     host: str
     port: int
@@ -45,7 +44,7 @@ class Account(NamedTuple):
 
 
 def account_from(settings: Mapping[str, str]) -> Optional[Account]:
-    """The account that an application's settings name; ``None`` when they name none."""
+    """Return the account in the application's settings; ``None`` when there is none."""
     for url in _URLS:
         if settings.get(url):
             with contextlib.suppress(ValueError):
@@ -54,46 +53,46 @@ def account_from(settings: Mapping[str, str]) -> Optional[Account]:
                     user, password = unquote(parts.username), unquote(parts.password or "")
                     host, port = parts.hostname or "127.0.0.1", parts.port or 3306
                     return Account(host, port, user, password, parts.path.lstrip("/"), "")
-    found = {kind: next((settings[n] for n in names if settings.get(n)), "") for kind, names in _NAMES.items()}
-    if not found["user"]:
+    values = {kind: next((settings[n] for n in names if settings.get(n)), "") for kind, names in _NAMES.items()}
+    if not values["user"]:
         return None
-    port = int(found["port"]) if found["port"].isdigit() else 3306
-    return Account(found["host"] or "127.0.0.1", port, found["user"], found["password"], found["name"], found["socket"])
+    port = int(values["port"]) if values["port"].isdigit() else 3306
+    return Account(values["host"] or "127.0.0.1", port, *(values[kind] for kind in Account._fields[2:]))
 
 
-def settings(env_file: str, pids: list[int], proc: str = "/proc") -> dict[str, str]:
-    """What the application is told: its ``.env``, and above that what its process was started with."""
-    found: dict[str, str] = {}
+def read_settings(env_file: str, pids: list[int], proc: str = "/proc") -> dict[str, str]:
+    """Return the application's settings: its ``.env``, overridden by the environment of its process."""
+    settings: dict[str, str] = {}
     with contextlib.suppress(OSError, ValueError):
         fd = os.open(env_file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         with open(fd, "rb") as file:
             if stat.S_ISREG(os.fstat(fd).st_mode):
-                found.update(redact.parse_env(file.read(MAX_ENV_BYTES).decode("utf-8", "replace")))
-    wanted = {name for names in _NAMES.values() for name in names} | set(_URLS)
+                settings.update(redact.parse_env(file.read(MAX_ENV_BYTES).decode("utf-8", "replace")))
+    names = {name for names in _NAMES.values() for name in names} | set(_URLS)
     for pid in pids[:1]:
         with contextlib.suppress(OSError), open(f"{proc}/{pid}/environ", "rb") as file:
             pairs = (item.partition("=") for item in file.read(MAX_ENV_BYTES).decode("utf-8", "replace").split("\0"))
-            found.update({name: value for name, _, value in pairs if name in wanted})
-    return found
+            settings.update({name: value for name, _, value in pairs if name in names})
+    return settings
 
 
 def resolve(host: str, timeout_s: float) -> list[str]:
-    """The addresses of a name; the resolver knows no time limit of its own, so it is left behind at ours."""
-    found: list[str] = []
+    """Return the addresses of a name, in a thread that is abandoned after ``timeout_s``: the resolver has no limit."""
+    addresses: list[str] = []
     with contextlib.suppress(ValueError):
         return [str(ipaddress.ip_address(host))]
 
     def ask() -> None:
         with contextlib.suppress(OSError, UnicodeError):
-            found.extend(str(entry[4][0]) for entry in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM))
+            addresses.extend(str(entry[4][0]) for entry in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM))
 
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     thread.join(timeout_s)
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(addresses))
 
 
-def _own(address: str) -> bool:
+def _is_local(address: str) -> bool:
     try:
         if ipaddress.ip_address(address).is_loopback:
             return True
@@ -105,52 +104,53 @@ def _own(address: str) -> bool:
     return True
 
 
-def attempt(account: Account, server_socket: Optional[str], timeout_s: float) -> dict[str, Any]:
+def try_login(account: Account, server_socket: Optional[str], timeout_s: float) -> dict[str, Any]:
     """Try to log in: ``{host, port, user, database, local, result}``, without the password.
 
     ``result`` is ``ok``, ``unknown_host``, ``refused`` or ``timeout`` of the address, a reason of
-    :func:`.database.reason_of`, or ``unknown`` where this Python can't log in as the account has to. A local server is
-    asked over its socket once its address is known to be open, since passwords go over that without TLS.
+    :func:`.driver.reason_of`, or ``unknown`` when this Python lacks the account's authentication method. A local
+    server whose port is open is reached over its socket, where passwords need no TLS.
     """
-    told: dict[str, Any] = {"host": account.host, "port": account.port, "user": account.user, "database": account.name}
+    address = {"host": account.host, "port": account.port}
+    report: dict[str, Any] = {**address, "user": account.user, "database": account.name}
     path = account.socket
     if path:
-        told["local"] = True
+        report["local"] = True
     else:
         addresses = resolve(account.host, timeout_s)
-        told["local"] = any(_own(address) for address in addresses) if addresses else None
-        wrong = _listens(addresses, account.port, timeout_s)
-        if wrong is not None:
-            return {**told, "result": wrong}
-        if told["local"]:
-            path = server_socket or next((s for s in database.SOCKETS if os.path.exists(s)), "")
-    return {**told, "result": _log_in(account, path, timeout_s)}
+        report["local"] = any(_is_local(address) for address in addresses) if addresses else None
+        problem = _check_listener(addresses, account.port, timeout_s)
+        if problem is not None:
+            return {**report, "result": problem}
+        if report["local"]:
+            path = server_socket or next((s for s in driver.SOCKETS if os.path.exists(s)), "")
+    return {**report, "result": _log_in(account, path, timeout_s)}
 
 
-def _listens(addresses: list[str], port: int, timeout_s: float) -> Optional[str]:
-    """What is wrong with addresses; ``None`` when somebody listens at one."""
-    wrong = "unknown_host"
+def _check_listener(addresses: list[str], port: int, timeout_s: float) -> Optional[str]:
+    """Return the problem of connecting to the addresses; ``None`` when a server listens at one."""
+    problem = "unknown_host"
     for address in addresses[:2]:
         try:
             socket.create_connection((address, port), timeout=timeout_s).close()
         except ConnectionRefusedError:
-            wrong = "refused"
-        except (TimeoutError, database.SocketTimeout):
-            wrong = "timeout"
+            problem = "refused"
+        except (TimeoutError, driver.SocketTimeout):
+            problem = "timeout"
         except OSError:
-            wrong = "unreachable"
+            problem = "unreachable"
         else:
             return None
-    return wrong
+    return problem
 
 
 def _log_in(account: Account, path: str, timeout_s: float) -> str:
     try:
         options = {"host": account.host, "port": account.port, "user": account.user, "password": account.password}
-        defaults = database.Defaults("", path or None, account.host)
-        connection = database.connect(defaults, account.name or None, timeout_s, **options)
+        defaults = driver.Defaults("", path or None, account.host)
+        connection = driver.connect(defaults, account.name or None, timeout_s, **options)
     except Exception as error:  # noqa: BLE001 - a server that answers garbage makes PyMySQL raise anything
-        reason = database.reason_of(error)
+        reason = driver.reason_of(error)
         return "unknown" if reason in ("no_pymysql", "no_cryptography", "unknown_plugin", "denied_socket") else reason
     with contextlib.suppress(Exception):
         connection.close()

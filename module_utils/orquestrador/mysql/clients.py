@@ -1,4 +1,4 @@
-"""Which programs dump and restore a product, and with which options: differences as data."""
+"""Programs that dump and restore each product, and their options."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ _MYSQL = re.compile(r"(?:Ver|Distrib) (\d+)\.(\d+)\.\d+")
 
 
 class Option(NamedTuple):
-    """A dump option and the client versions (major, minor) that know it, from and up to before."""
+    """A dump option with the client versions (major, minor) that accept it: ``since`` inclusive, ``before`` not."""
 
     text: str
     since: tuple[int, int] = (0, 0)
     before: tuple[int, int] = (999, 0)
 
 
-class Product(NamedTuple):
-    """How one product is dumped and restored. Names of programs in order of preference."""
+class ProductTools(NamedTuple):
+    """Programs of one product, in order of preference, and the options of its dump program."""
 
     name: str
     dumpers: tuple[str, ...]
@@ -37,8 +37,8 @@ class Product(NamedTuple):
     uuid: str  # expression that identifies the server
 
 
-# One consistent snapshot, no locks; rows by primary key, so that a second dump of the same data has the same bytes;
-# no --databases, whose USE would send a test restore to the database in production.
+# One consistent snapshot without locks; rows by primary key, so that dumping the same data again gives the same bytes;
+# no --databases: its USE statement would send a test restore to the production database.
 _COMMON = (
     Option("--single-transaction"),
     Option("--quick"),
@@ -53,7 +53,7 @@ _COMMON = (
     Option("--max-allowed-packet=1G"),
 )
 PRODUCTS = {
-    "mysql": Product(
+    "mysql": ProductTools(
         "mysql",
         ("mysqldump",),
         ("mysql",),
@@ -61,12 +61,12 @@ PRODUCTS = {
         (
             *_COMMON,
             Option("--set-gtid-purged=OFF", since=(5, 6)),
-            # Statistics of the source are no data; the client's default changed between versions.
+            # The source's statistics are not data; the client's default changed between versions.
             Option("--skip-column-statistics", since=(8, 0)),
         ),
         "@@server_uuid",
     ),
-    "mariadb": Product(
+    "mariadb": ProductTools(
         "mariadb",
         ("mariadb-dump", "mysqldump"),
         ("mariadb", "mysql"),
@@ -78,7 +78,7 @@ PRODUCTS = {
 
 
 class Dumper(NamedTuple):
-    """A dump program that fits the server: its path, version, and the options it takes."""
+    """A dump program of the server's product: its path, version and options."""
 
     path: str
     version: str
@@ -86,36 +86,36 @@ class Dumper(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What its process is called."""
+        """Name of its process."""
         return os.path.basename(self.path)
 
     def command(self, access: Sequence[str], schema: str, options: Optional[Sequence[str]] = None) -> list[str]:
-        """Its argv. It would write 4 KB at a time, and every write into a pipe wakes the reader: a fifth of its time.
+        """Return its argv, with larger writes: by default it writes 4 KB at a time, which costs a fifth of its time.
 
-        :param access: options that say where the server is and who asks; they have to come first.
+        :param access: options for the server and the account; they must come first.
         :param options: those of an earlier dump, instead of its own.
         """
-        stdbuf = find(("stdbuf",))
-        wider = [] if stdbuf is None else [stdbuf, f"--output={WRITE_BYTES}"]
-        return [*wider, self.path, *access, *(self.options if options is None else options), "--", schema]
+        stdbuf = find_program(("stdbuf",))
+        prefix = [] if stdbuf is None else [stdbuf, f"--output={WRITE_BYTES}"]
+        return [*prefix, self.path, *access, *(self.options if options is None else options), "--", schema]
 
 
 def parse_version(line: str) -> Optional[tuple[str, tuple[int, int]]]:
-    """``(product, (major, minor))`` of what ``--version`` prints; ``None`` when it is neither product's."""
+    """Return ``(product, (major, minor))`` of the output of ``--version``; ``None`` for another program."""
     for product, pattern in (("mariadb", _MARIADB), ("mysql", _MYSQL)):
-        found = pattern.search(line)
-        if found and (product == "mariadb" or "mariadb" not in line.lower()):
-            return product, (int(found.group(1)), int(found.group(2)))
+        match = pattern.search(line)
+        if match and (product == "mariadb" or "mariadb" not in line.lower()):
+            return product, (int(match.group(1)), int(match.group(2)))
     return None
 
 
-def options_for(product: Product, version: tuple[int, int]) -> tuple[str, ...]:
-    """The options that this version of the product's dump program knows."""
+def options_for(product: ProductTools, version: tuple[int, int]) -> tuple[str, ...]:
+    """Return the options that this version of the product's dump program accepts."""
     return tuple(option.text for option in product.options if option.since <= version < option.before)
 
 
-def find(programs: tuple[str, ...], which: Callable[[str], Optional[str]] = shutil.which) -> Optional[str]:
-    """The first program that is installed; servers lie where an account's PATH does not look."""
+def find_program(programs: tuple[str, ...], which: Callable[[str], Optional[str]] = shutil.which) -> Optional[str]:
+    """Return the path of the first installed program; servers are in directories outside a user's PATH."""
     for program in programs:
         for candidate in (program, f"/usr/sbin/{program}", f"/usr/libexec/{program}"):
             path = which(candidate)
@@ -125,7 +125,7 @@ def find(programs: tuple[str, ...], which: Callable[[str], Optional[str]] = shut
 
 
 def _installed(programs: tuple[str, ...]) -> str:
-    path = find(programs)
+    path = find_program(programs)
     if path is None:
         raise OperatorError(
             msg("{programs} is not installed: install the client of the database", programs=programs[0])
@@ -133,16 +133,16 @@ def _installed(programs: tuple[str, ...]) -> str:
     return path
 
 
-def find_client(product: Product) -> str:
-    """The product's client; :class:`OperatorError` when there is none."""
+def find_client(product: ProductTools) -> str:
+    """Return the path of the product's client; :class:`OperatorError` when it is not installed."""
     return _installed(product.clients)
 
 
-def find_dumper(product: Product) -> Dumper:
-    """The product's dump program with its options; :class:`OperatorError` when there is none that fits."""
+def find_dumper(product: ProductTools) -> Dumper:
+    """Return the product's dump program with its options; :class:`OperatorError` when it is not installed."""
     path = _installed(product.dumpers)
-    done = run([path, "--version"], timeout_s=VERSION_TIMEOUT_S)
-    line = done.stdout.decode("utf-8", "replace").strip()
+    result = run([path, "--version"], timeout_s=VERSION_TIMEOUT_S)
+    line = result.stdout.decode("utf-8", "replace").strip()
     parsed = parse_version(line)
     if parsed is None or parsed[0] != product.name:
         raise OperatorError(
@@ -151,9 +151,9 @@ def find_dumper(product: Product) -> Dumper:
     return Dumper(path, line, options_for(product, parsed[1]))
 
 
-def need(program: str) -> str:
-    """The path of a program of ours; :class:`OperatorError` when it is missing."""
-    path = find((program,))
+def require_program(program: str) -> str:
+    """Return the path of a program that setup installs; :class:`OperatorError` when it is missing."""
+    path = find_program((program,))
     if path is None:
         raise OperatorError(msg("{program} is not installed: run the setup playbook", program=program))
     return path

@@ -1,14 +1,14 @@
-"""What a dump's stream contains, counted and hashed while it flows past: exact, in bounded memory, at pipe speed.
+"""Scan a dump's stream: exact row counts and digests of its tables, in bounded memory, at pipe speed.
 
 A dump is text: comments and DDL in lines, and ``INSERT INTO `t` … VALUES (…),(…);`` statements, each about a
 megabyte long and ended by ``;`` and a line feed. Inside literals the dump tools escape line feeds and quotes with a
 backslash (they empty the session's ``sql_mode`` first), so the two bytes that end a statement never occur in a
 literal. Outside literals an opening parenthesis occurs once per row.
 
-Rows are counted where they meet, ``),(``. Where every such place of a piece can be seen to lie outside of literals,
-because a closing quote stands before it or an opening one behind it, counting them is all; as many tables begin with a
-number and end with a time, this is the common case, at a sixth of the cost. Otherwise rows are the parentheses outside
-quotes, found by deleting everything but parentheses and quotes rather than by parsing.
+Rows are counted by their separator, ``),(``. When a quote before or after every separator of a piece proves that it
+lies outside of literals, counting separators is enough; since many tables begin with a number and end with a time, this
+is the common case, at a sixth of the cost. Otherwise opening parentheses outside of quotes are counted, after deleting
+all bytes but parentheses and quotes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import re
 from operator import itemgetter
 from typing import Any, Optional
 
-# A name is at most 64 characters, a table has at most 4096 columns: longer than this is no head of a statement.
+# A name has at most 64 characters, a table at most 4096 columns: no head of a statement is longer than this.
 MAX_HEAD = 4 * 1024 * 1024
 TAIL = 256  # enough for the last line of a dump
 _NAME = rb"`(?:[^`]|``)+`"
@@ -26,7 +26,7 @@ _HEAD = re.compile(
     rb"INSERT (?:IGNORE )?INTO (" + _NAME + rb")(?: \(" + _NAME + rb"(?:, ?" + _NAME + rb")*\))? VALUES[ \n]"
 )
 _START = b"INSERT "
-# Bodies of triggers, routines and events stand between lines that change the delimiter; what looks like data is code.
+# Bodies of triggers, routines and events stand between lines that change the delimiter; INSERTs there are code.
 _DELIMITER = b"DELIMITER "
 _OTHER_DELIMITER = re.compile(rb"DELIMITER (?!;\n)[^\n]*\n")
 _COMPLETED = re.compile(rb"(?:\A|\n)-- Dump completed(?: on [^\n]*)?\n*\Z")
@@ -40,32 +40,32 @@ _DROP_CODE = re.compile(rb"/\*!\d+ DROP (?:FUNCTION|PROCEDURE|EVENT|TRIGGER|PACK
 
 
 class CodeFilter:
-    """Lets a dump pass without its triggers, routines and events, and without the owners of its views.
+    """Filter that removes triggers, routines and events from a dump, and the definers of its views.
 
-    What is left runs nothing and gives nothing to another account: tables, their rows, and views.
+    The output, tables with their rows and views, contains no stored code and no objects of another account.
     """
 
     def __init__(self) -> None:
         self._pending = b""  # the beginning of a line
-        self._rest = False  # the beginning of a line has passed, being long
+        self._in_long_line = False  # the beginning of this long line has been passed on
         self._code = False
 
     def feed(self, data: bytes) -> bytes:
-        """What may pass of what has come so far."""
+        """Return the filtered output for the next piece."""
         *lines, last = (self._pending + data).split(b"\n")
         passing = []
         for line in lines:
-            passing.append(line + b"\n" if self._rest else self._line(line + b"\n"))
-            self._rest = False
+            passing.append(line + b"\n" if self._in_long_line else self._line(line + b"\n"))
+            self._in_long_line = False
         self._pending = last
-        if self._rest or (len(last) > MAX_HEAD and not self._code):
-            # Of rows, as no code is that long; it need not be kept to be looked at.
+        if self._in_long_line or (len(last) > MAX_HEAD and not self._code):
+            # It holds rows, since no code is that long: pass it on unbuffered.
             passing.append(last)
-            self._pending, self._rest = b"", True
+            self._pending, self._in_long_line = b"", True
         return b"".join(passing)
 
     def end(self) -> bytes:
-        """What is left when nothing more comes."""
+        """Return the remaining output at the end of the dump."""
         return b"" if self._code else self._pending
 
     def _line(self, line: bytes) -> bytes:
@@ -78,7 +78,7 @@ class CodeFilter:
 
 
 class Table:
-    """Rows and digest of one table's data as they stand in the dump."""
+    """Row count and digest of one table's data in the dump."""
 
     __slots__ = ("_digest", "rows")
 
@@ -87,16 +87,16 @@ class Table:
         self._digest = hashlib.sha256()
 
     def add(self, data: bytes) -> None:
-        """Hash bytes of its statements."""
+        """Hash bytes of the table's INSERT statements."""
         self._digest.update(data)
 
     def summary(self) -> dict[str, Any]:
-        """``{rows, sha256}``: of the bytes of all its INSERT statements, in order."""
+        """Return ``{rows, sha256}``; the digest is of all its INSERT statements, in order."""
         return {"rows": self.rows, "sha256": self._digest.hexdigest()}
 
 
 class Ending:
-    """How much of a dump has passed, whether with its last line: all there is to ask of bytes that a hash covers."""
+    """Size of a dump and whether it ends with its last line, for a file with a verified SHA-256."""
 
     def __init__(self) -> None:
         self.bytes = 0
@@ -109,25 +109,25 @@ class Ending:
 
     @property
     def complete(self) -> bool:
-        """Whether the last line is the one that dump tools write when they are done."""
+        """Whether the dump ends with the line that dump programs write last."""
         return _COMPLETED.search(self._tail) is not None
 
 
 class DumpScanner:
-    """Feed it the stream in any pieces; afterwards it knows the tables and whether the dump is whole."""
+    """Scanner of a dump in pieces of any size: rows and digest of each table, and completeness."""
 
     def __init__(self) -> None:
         self.bytes = 0
         self._ending = Ending()
-        self.table: Optional[str] = None  # the one whose rows are passing
+        self.table: Optional[str] = None  # table of the current INSERT statement
         self._tables: dict[str, dict[str, Any]] = {}
         self._current: Optional[Table] = None
         self._current_name = ""
-        self._inside = False  # an INSERT's values
+        self._inside = False  # of an INSERT's values
         self._first = False  # none of them has been counted yet
         self._between = _BETWEEN
         self._code = False  # another delimiter is in force
-        self._pending = b""  # not decided yet: the beginning of a line, or the last byte of a piece
+        self._pending = b""  # undecided bytes: the beginning of a line, or the last bytes of a piece
         self._quoted = False
 
     def feed(self, data: bytes) -> None:
@@ -143,11 +143,11 @@ class DumpScanner:
 
     @property
     def complete(self) -> bool:
-        """Whether the last line is the one that dump tools write when they are done."""
+        """Whether the dump ends with the line that dump programs write last."""
         return not self._inside and self._ending.complete
 
     def tables(self) -> dict[str, dict[str, Any]]:
-        """``{name: {rows, sha256}}`` of the tables that have rows."""
+        """Return ``{name: {rows, sha256}}`` of the tables that have rows."""
         self._finish()
         return dict(self._tables)
 
@@ -163,14 +163,14 @@ class DumpScanner:
             if begin.startswith(_DELIMITER) or _START.startswith(begin) or _DELIMITER.startswith(begin):
                 self._pending = data[start:]
                 return len(data)
-            # The rest of the line is of no interest, but that it is no beginning of one has to be remembered.
+            # The remainder of the line is ignored; the marker keeps it from being parsed as the start of a line.
             self._pending = b"-"
             return len(data)
         head = _HEAD.match(data, start)
         if head is None:
             if len(data) - start > MAX_HEAD:
                 raise ValueError("a statement of the dump has no end of its head")
-            # Names may hold line feeds, so the end of the line decides nothing; its statement may not be complete.
+            # Names may hold line feeds, so an incomplete head needs more data.
             if _is_other(data, start):
                 return data.index(b"\n", start) + 1
             self._pending = data[start:]
@@ -198,7 +198,7 @@ class DumpScanner:
         return len(data)
 
     def _undecided(self, data: bytes, start: int) -> int:
-        """Where the end begins that means something only together with what follows."""
+        """Return where the trailing bytes begin that can only be interpreted with the next piece."""
         stop = len(data)
         for size in range(len(self._between) - 1, 0, -1):
             if data.endswith(self._between[:size]):
@@ -219,24 +219,24 @@ class DumpScanner:
         if len(rows) > 1 and (self._between is _BETWEEN_LINES or _outside(rows)):
             table.rows += len(rows) - 1 + first
             self._quoted = False
-            self._parentheses(rows[-1])  # for what it leaves open; it holds no row's beginning
+            self._parentheses(rows[-1])  # only for the quote that it may leave open; no row begins in it
         else:
             table.rows += self._parentheses(piece)
 
     def _parentheses(self, piece: bytes) -> int:
-        """Opening ones outside of literals; afterwards it is known whether the piece ends in one."""
+        """Count opening parentheses outside of literals and update whether the piece ends in a literal."""
         if b"\\\\" in piece:
-            piece = piece.replace(b"\\\\", b"")  # or the second one would seem to escape a quote
+            piece = piece.replace(b"\\\\", b"")  # or the second backslash would seem to escape a quote
         if b"\\'" in piece:
             piece = piece.replace(b"\\'", b"")
-        # Pairs of adjacent quotes don't change what is inside a literal: what remains are literals with parentheses.
+        # Adjacent quotes can go: what remains are literals that contain parentheses.
         marks = piece.translate(None, _NO_MARK).replace(b"''", b"")
         if b"'" not in marks:
             return 0 if self._quoted else len(marks)
         parts = marks.split(b"'")
-        found = sum(map(len, parts[1 if self._quoted else 0 :: 2]))
+        rows = sum(map(len, parts[1 if self._quoted else 0 :: 2]))
         self._quoted ^= len(parts) % 2 == 0
-        return found
+        return rows
 
     def _finish(self) -> None:
         if self._current is None:
@@ -248,7 +248,7 @@ class DumpScanner:
 
 
 def _outside(rows: list[bytes]) -> bool:
-    """Whether a piece that was split between rows was split nowhere within a literal.
+    """Whether no split of a piece at the row separator lies within a literal.
 
     A quote before ``),(`` closes a literal unless it is escaped (a backslash before it) or opens one (a comma, a
     parenthesis or, as in ``_binary '``, a space before it); one behind it opens a literal unless it closes one (a comma
@@ -262,6 +262,6 @@ def _outside(rows: list[bytes]) -> bool:
 
 
 def _is_other(data: bytes, start: int) -> bool:
-    """Whether a line that begins as INSERT is not one of the dump tool's (a line of a routine's body)."""
+    """Whether a line that begins with INSERT is not the dump program's but of a routine's body."""
     end = data.find(b"\n", start)
     return end >= 0 and not data.startswith((b"INSERT INTO `", b"INSERT IGNORE INTO `"), start)

@@ -1,10 +1,10 @@
-"""Rebuild tables where that pays: looked at first, with room to do it, and never in the application's way for long.
+"""Rebuild tables with enough free space in their files, after checking the disk, with bounded lock waits.
 
-``OPTIMIZE TABLE`` on InnoDB rebuilds the table beside the old one. It needs that room, and at its beginning and end a
-metadata lock for which it waits behind every open transaction, while everything else waits behind it:
+``OPTIMIZE TABLE`` on InnoDB rebuilds the table beside the old one. It needs space for both, and at its beginning and
+end a metadata lock: it waits for every open transaction, and all later statements on the table wait for it.
 ``lock_wait_timeout`` bounds that. A table that does not exist is a row of the answer, not an error.
 
-The statement is the one an operator would type, binary log included: replicas rebuild theirs as well.
+The statement goes to the binary log, as an operator's would: replicas rebuild their tables as well.
 """
 
 from __future__ import annotations
@@ -21,32 +21,32 @@ from ..core.errors import OperatorError
 from ..core.messages import msg
 from ..core.redact import scrub_text
 from ..core.types import Message
-from . import state as database
-from .statements import closing, quoted, unasked
+from . import driver
+from .statements import closing, query_error, quoted
 
-ANSWER_GRACE_S = 5.0  # a statement that was ended has that long to say so
-ROOM = 1.2  # the new table may be this much larger than the old one while both exist
-# Engines that OPTIMIZE TABLE does something for.
+ANSWER_GRACE_S = 5.0  # for a killed statement to return
+GROWTH = 1.2  # the new table may be this many times as large as the old one
+# Engines that support OPTIMIZE TABLE.
 ENGINES = frozenset({"innodb", "myisam", "aria", "archive"})
 
-# What became of a table.
-OPTIMIZED, NOT_NEEDED, WOULD = "optimized", "not_needed", "would_optimize"
+# States of a table.
+OPTIMIZED, NOT_NEEDED, PENDING = "optimized", "not_needed", "would_optimize"
 MISSING, VIEW, UNSUPPORTED, SHARED = "missing", "view", "unsupported", "shared"
-LOCKED, NO_ROOM, TIMED_OUT, FAILED = "locked", "no_room", "timed_out", "failed"
-DONE = ("OK", "TABLE IS ALREADY UP TO DATE")  # status of the server's answer
+LOCKED, NO_SPACE, TIMED_OUT, FAILED = "locked", "no_room", "timed_out", "failed"
+OK_STATUSES = ("OK", "TABLE IS ALREADY UP TO DATE")  # status rows of the server's answer
 _WRONG_LIST = frozenset({MISSING, VIEW})
-_NOT_DONE = frozenset({LOCKED, NO_ROOM, TIMED_OUT, FAILED})
+_FAILED_STATES = frozenset({LOCKED, NO_SPACE, TIMED_OUT, FAILED})
 
 _SERVER_LOCKED = (1205, 3572)  # lock wait timeout; NOWAIT
 _SERVER_ENDED = (1317, 1969, 3024)  # killed; MariaDB's max_statement_time; max_execution_time
 
 
 class Limits(NamedTuple):
-    """When it pays, and how long anything may take."""
+    """Thresholds for a rebuild, and time limits."""
 
     min_free_bytes: int
     min_free_ratio: float  # of the table's file
-    everything: bool  # all listed tables, whatever they would gain
+    everything: bool  # rebuild all listed tables
     lock_wait_s: int
     timeout_s: float
 
@@ -55,16 +55,16 @@ class Table(NamedTuple):
     """A listed table as the server describes it; sizes in bytes."""
 
     listed: str
-    name: Optional[str]  # None: there is none of that name
+    name: Optional[str]  # None: there is no such table
     kind: str  # BASE TABLE | VIEW | …
     engine: str
     size_bytes: int
     free_bytes: int
-    similar: Optional[str] = None  # another table's name that differs in case only
-    shared: bool = False  # lies in a tablespace with others: what is free there is not its own, nor given back
+    similar: Optional[str] = None  # name of a table that differs in case only
+    shared: bool = False  # in a tablespace with other tables, whose free space a rebuild does not return
 
 
-class Said(NamedTuple):
+class AnswerRow(NamedTuple):
     """One row of the server's answer to OPTIMIZE TABLE."""
 
     kind: str  # note | warning | error | status
@@ -75,7 +75,7 @@ class Said(NamedTuple):
 
 
 def tablespace_names(schema: str, table: str) -> tuple[str, ...]:
-    """What InnoDB may call the table's file: MySQL plainly, MariaDB as in the file's name, others than ASCII left out.
+    """Return InnoDB's names of the table's file: plain in MySQL, encoded in MariaDB; only plain when not ASCII.
 
     >>> tablespace_names("app", "a b")
     ('app/a b', 'app/a@0020b')
@@ -90,30 +90,30 @@ def tablespace_names(schema: str, table: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys((plain_name, f"{encoded(schema)}/{encoded(table)}")))
 
 
-def described(listed: str, rows: Iterable[Sequence[Any]], *, any_case: bool) -> Table:
-    """Find a listed table among ``(name, kind, engine, data, index, free)`` rows of the schema.
+def find_table(listed: str, rows: Iterable[Sequence[Any]], *, any_case: bool) -> Table:
+    """Return a listed table from the schema's rows ``(name, kind, engine, data, index, free)``.
 
-    ``any_case``: the server doesn't tell names apart that differ in case only.
+    :param any_case: the server ignores the case of names.
     """
     similar: Optional[str] = None
     for name, kind, engine, data, index, free in rows:
-        found = database.text_of(name)
-        if found == listed or (any_case and found.casefold() == listed.casefold()):
+        current = driver.text_of(name)
+        if current == listed or (any_case and current.casefold() == listed.casefold()):
             used = int(data or 0) + int(index or 0)
-            return Table(listed, found, str(kind), str(engine or ""), used + int(free or 0), int(free or 0))
-        if found.casefold() == listed.casefold():
-            similar = found
+            return Table(listed, current, str(kind), str(engine or ""), used + int(free or 0), int(free or 0))
+        if current.casefold() == listed.casefold():
+            similar = current
     return Table(listed, None, "", "", 0, 0, similar)
 
 
-def pays(table: Table, limits: Limits) -> bool:
-    """Whether what is free in a table's file is worth a rebuild."""
+def is_worthwhile(table: Table, limits: Limits) -> bool:
+    """Whether the free space in a table's file is worth a rebuild."""
     enough = table.free_bytes >= limits.min_free_bytes and not table.shared
     return limits.everything or (enough and table.free_bytes >= limits.min_free_ratio * max(table.size_bytes, 1))
 
 
-def unfit(table: Table) -> Optional[str]:
-    """Why a table can't be optimised at all, ``None`` when it can."""
+def reason_unsupported(table: Table) -> Optional[str]:
+    """Return why a table can't be optimised, ``None`` when it can."""
     if table.name is None:
         return MISSING
     if table.kind != "BASE TABLE":
@@ -121,12 +121,12 @@ def unfit(table: Table) -> Optional[str]:
     return None if table.engine.lower() in ENGINES else UNSUPPORTED
 
 
-def outcome_of(said: Sequence[Said]) -> tuple[str, str]:
-    """``(state, reason)`` of an answer. That InnoDB recreates instead is a note and the way it is meant to be."""
-    errors = [row.text for row in said if row.kind == "error"]
-    if not errors and any(row.kind == "status" and row.text.strip().upper() in DONE for row in said):
+def outcome_of(answer: Sequence[AnswerRow]) -> tuple[str, str]:
+    """Return ``(state, reason)`` of an answer; InnoDB's note that it recreates the table is normal."""
+    errors = [row.text for row in answer if row.kind == "error"]
+    if not errors and any(row.kind == "status" and row.text.strip().upper() in OK_STATUSES for row in answer):
         return OPTIMIZED, ""
-    reason = " ".join((errors or [row.text for row in said] or ["no answer"])[0].split())[:200]
+    reason = " ".join((errors or [row.text for row in answer] or ["no answer"])[0].split())[:200]
     lowered = reason.lower()
     if "lock wait timeout" in lowered:
         return LOCKED, reason
@@ -137,15 +137,15 @@ def outcome_of(said: Sequence[Said]) -> tuple[str, str]:
     return FAILED, reason
 
 
-def message_of(entry: dict[str, Any], limits: Limits) -> Optional[Message]:
-    """What an operator has to know of a table; ``None`` when there is nothing to do about it."""
+def message_for(entry: dict[str, Any], limits: Limits) -> Optional[Message]:
+    """Return the message about a table, ``None`` when the operator need not act."""
     table, state = entry["table"], entry["state"]
-    similar, engine, waited_s = entry.get("similar"), entry.get("engine") or "?", limits.lock_wait_s
+    similar, engine, limit_s = entry.get("similar"), entry.get("engine") or "?", limits.lock_wait_s
     if state == MISSING and similar:
         return msg(
             "There is no table {table}, but {similar}: correct mysql_optimize_tables", table=table, similar=similar
         )
-    room = {"needed_bytes": entry.get("needed_bytes"), "free_bytes": entry.get("room_bytes")}
+    figures = {"needed_bytes": entry.get("needed_bytes"), "free_bytes": entry.get("room_bytes")}
     texts = {
         MISSING: msg("There is no table {table}: correct mysql_optimize_tables", table=table),
         VIEW: msg("{table} is a view, which has nothing to optimise: correct mysql_optimize_tables", table=table),
@@ -153,16 +153,16 @@ def message_of(entry: dict[str, Any], limits: Limits) -> Optional[Message]:
         LOCKED: msg(
             "{table} was not optimised: a transaction held it for more than {lock_wait_s}; try again later",
             table=table,
-            lock_wait_s=waited_s,
+            lock_wait_s=limit_s,
         ),
-        NO_ROOM: msg(
-            "{table} was not optimised: it needs {needed_bytes} free in {directory} and {free_bytes} are",
+        NO_SPACE: msg(
+            "{table} was not optimised: it needs {needed_bytes} in {directory}, which has {free_bytes} free",
             table=table,
             directory=entry.get("directory"),
-            **room,
+            **figures,
         ),
         TIMED_OUT: msg(
-            "{table} was not optimised: the time allowed, {limit_s}, is over", table=table, limit_s=limits.timeout_s
+            "{table} was not optimised: it did not finish within {limit_s}", table=table, limit_s=limits.timeout_s
         ),
         FAILED: msg("{table} was not optimised: {reason}", table=table, reason=entry.get("reason", "")),
     }
@@ -170,27 +170,28 @@ def message_of(entry: dict[str, Any], limits: Limits) -> Optional[Message]:
 
 
 def summary(entries: Sequence[dict[str, Any]], limits: Limits) -> dict[str, Any]:
-    """``{changed, status?, note, failures, evidence}`` of what became of each table."""
-    done = [entry for entry in entries if entry["state"] == OPTIMIZED]
-    would = [entry for entry in entries if entry["state"] == WOULD]
-    messages = [(entry["state"], message_of(entry, limits)) for entry in entries]
-    told = [text for _, text in messages if text is not None]
-    reclaimed = sum(max(entry["before_bytes"] - entry["after_bytes"], 0) for entry in done)
-    if done:
-        head = msg("{count} tables optimised, {reclaimed_bytes} given back", count=len(done), reclaimed_bytes=reclaimed)
-    elif would:
-        names = ", ".join(entry["table"] for entry in would)
-        head = msg("{count} tables would be optimised: {tables}", count=len(would), tables=names)
+    """Return ``{changed, status?, note, failures, evidence}`` from the entries of all tables."""
+    optimized = [entry for entry in entries if entry["state"] == OPTIMIZED]
+    pending = [entry for entry in entries if entry["state"] == PENDING]
+    messages = [(entry["state"], message_for(entry, limits)) for entry in entries]
+    notes = [text for _, text in messages if text is not None]
+    reclaimed = sum(max(entry["before_bytes"] - entry["after_bytes"], 0) for entry in optimized)
+    if optimized:
+        figures = {"count": len(optimized), "reclaimed_bytes": reclaimed}
+        head = msg("{count} tables optimised, {reclaimed_bytes} freed", **figures)
+    elif pending:
+        names = ", ".join(entry["table"] for entry in pending)
+        head = msg("{count} tables would be optimised: {tables}", count=len(pending), tables=names)
     else:
         head = msg("No table was worth optimising")
     result: dict[str, Any] = {
-        "changed": bool(done or would),
-        "note": [head, *told] if told else head,
-        "failures": [text for state, text in messages if state in _NOT_DONE and text is not None],
-        "evidence": {"tables": list(entries), "reclaimed_bytes": reclaimed, "optimized": len(done)},
+        "changed": bool(optimized or pending),
+        "note": [head, *notes] if notes else head,
+        "failures": [text for state, text in messages if state in _FAILED_STATES and text is not None],
+        "evidence": {"tables": list(entries), "reclaimed_bytes": reclaimed, "optimized": len(optimized)},
     }
     states = {entry["state"] for entry in entries}
-    if states & _NOT_DONE:
+    if states & _FAILED_STATES:
         result["status"] = "failed"
     elif states & _WRONG_LIST:
         result["status"] = "warn"
@@ -200,30 +201,30 @@ def summary(entries: Sequence[dict[str, Any]], limits: Limits) -> dict[str, Any]
 # --- I/O -----------------------------------------------------------------------------------------------------------
 
 
-def defaults_of(defaults_file: str, socket: Optional[str]) -> database.Defaults:
-    """How to reach the server: by an option file, or as this user over its Unix socket when there is none named."""
+def defaults_of(defaults_file: str, socket: Optional[str]) -> driver.Defaults:
+    """Return how to connect: by the option file, or without one as this user over the Unix socket."""
     if not defaults_file:
-        return database.Defaults("", socket or None, None)
-    return database.read_defaults(defaults_file)[0]
+        return driver.Defaults("", socket or None, None)
+    return driver.read_defaults(defaults_file)[0]
 
 
 class Server:
-    """One connection that works and, when it has to be told to stop, another one."""
+    """A connection that runs statements, with a second one to kill a statement that takes too long."""
 
-    def __init__(self, defaults: database.Defaults, schema: str, deadline: float) -> None:
+    def __init__(self, defaults: driver.Defaults, schema: str, deadline: float) -> None:
         self._defaults = defaults
         self._schema = schema
         self._deadline = deadline
         self._connection: Any = None
         self.id = 0
-        self.product = database.MYSQL
+        self.product = driver.MYSQL
         self.directory = ""
         self.any_case = False
 
     def __enter__(self) -> Server:
         self._connection = self._open(max(self._deadline - time.monotonic(), 1.0) + ANSWER_GRACE_S)
         row = self.rows("SELECT VERSION(), @@version_comment, CONNECTION_ID(), @@datadir, @@lower_case_table_names")[0]
-        self.product = database.product_of(str(row[0]), str(row[1]))
+        self.product = driver.product_of(str(row[0]), str(row[1]))
         self.id, self.directory, self.any_case = int(row[2]), str(row[3]), int(row[4]) != 0
         return self
 
@@ -233,35 +234,35 @@ class Server:
 
     def _open(self, wait_s: float) -> Any:
         try:
-            return database.connect(self._defaults, self._schema, wait_s)
+            return driver.connect(self._defaults, self._schema, wait_s)
         except Exception as error:  # a server that answers garbage makes PyMySQL raise anything
-            raise unasked(self._defaults, self._schema, error) from error
+            raise query_error(self._defaults, self._schema, error) from error
 
     def rows(self, statement: str, values: Sequence[Any] = ()) -> list[Sequence[Any]]:
-        """What a statement returns."""
-        return database.rows(self._connection, statement, values)
+        """Return the rows of a statement."""
+        return driver.rows(self._connection, statement, values)
 
     def prepare(self, lock_wait_s: int) -> None:
-        """Bound the waits of this session, and see sizes as they are, not as they were a day ago."""
+        """Bound the lock waits of this session and read current sizes: MySQL caches them for a day."""
         self.rows("SET SESSION lock_wait_timeout = %s", (lock_wait_s,))
         with contextlib.suppress(Exception):
             self.rows("SET SESSION innodb_lock_wait_timeout = %s", (lock_wait_s,))
-        if self.product is database.MYSQL:
+        if self.product is driver.MYSQL:
             self.rows("SET SESSION information_schema_stats_expiry = 0")
 
     def tables(self, listed: Sequence[str]) -> list[Table]:
-        """The listed tables with their sizes, in that order."""
+        """Return the listed tables with their sizes, in that order."""
         rows = self.rows(
             "SELECT TABLE_NAME, TABLE_TYPE, ENGINE, DATA_LENGTH, INDEX_LENGTH, DATA_FREE"
             " FROM information_schema.TABLES WHERE TABLE_SCHEMA = DATABASE()"
         )
-        return [self._measured(described(name, rows, any_case=self.any_case)) for name in listed]
+        return [self._measured(find_table(name, rows, any_case=self.any_case)) for name in listed]
 
     def _measured(self, table: Table) -> Table:
-        """With the size of the table's own file, which is what the disk feels, where the server tells it."""
+        """Return the table with the size of its own file on disk, where the server reports it."""
         if table.name is None or table.engine.lower() != "innodb":
             return table
-        source = "INNODB_TABLESPACES" if self.product is database.MYSQL else "INNODB_SYS_TABLESPACES"
+        source = "INNODB_TABLESPACES" if self.product is driver.MYSQL else "INNODB_SYS_TABLESPACES"
         names = tablespace_names(self._schema, table.name)
         # Partitions have a file each: app/table#p#name.
         like = [name.replace("\\", "\\\\").replace("_", "\\_").replace("%", "\\%") + "#p#%" for name in names]
@@ -272,34 +273,34 @@ class Server:
             size = int(self.rows(statement, (*names, *like))[0][0])
             if size > 0:
                 return table._replace(size_bytes=size)
-            # Names that are not ASCII may be spelled otherwise there, and then nothing is known.
+            # Names that are not ASCII may be encoded differently: an unmatched one proves nothing.
             return table._replace(shared=names[0].isascii())
         return table
 
     def optimize(self, name: str, timeout_s: float) -> tuple[str, str]:
-        """Rebuild a table: ``(state, reason)``. It is ended after ``timeout_s``, and when this process is."""
-        if self.product is database.MARIADB:
+        """Rebuild a table and return ``(state, reason)``; kill it after ``timeout_s`` or on an exception."""
+        if self.product is driver.MARIADB:
             self.rows("SET SESSION max_statement_time = %s", (max(timeout_s, 0.1),))
-        over = threading.Timer(max(timeout_s, 0.1), self._stop)
-        over.daemon = True
-        over.start()
+        timer = threading.Timer(max(timeout_s, 0.1), self._stop)
+        timer.daemon = True
+        timer.start()
         finished = False
         try:
             answer = self.rows(f"OPTIMIZE TABLE {quoted(name)}")
             finished = True
-        except Exception as error:  # noqa: BLE001 - whatever the server or the connection says is the table's result
+        except Exception as error:  # noqa: BLE001 - any error is the table's result
             finished = True
             return _of_error(error)
         finally:
-            over.cancel()
+            timer.cancel()
             if not finished:
                 self._stop()
-        said = [(database.text_of(row[2]), database.text_of(row[3])) for row in answer]
-        return outcome_of([Said(kind.lower(), scrub_text(text)) for kind, text in said])
+        answer_rows = [(driver.text_of(row[2]), driver.text_of(row[3])) for row in answer]
+        return outcome_of([AnswerRow(kind.lower(), scrub_text(text)) for kind, text in answer_rows])
 
     def _stop(self) -> None:
         with contextlib.suppress(Exception), closing(self._open(ANSWER_GRACE_S)) as other:
-            database.rows(other, f"KILL QUERY {self.id}")
+            driver.rows(other, f"KILL QUERY {self.id}")
 
 
 def _of_error(error: Exception) -> tuple[str, str]:
@@ -308,11 +309,11 @@ def _of_error(error: Exception) -> tuple[str, str]:
         return LOCKED, ""
     if number in _SERVER_ENDED:
         return TIMED_OUT, ""
-    return FAILED, f"{database.reason_of(error)} ({number})"
+    return FAILED, f"{driver.reason_of(error)} ({number})"
 
 
-def room(directory: str, schema: str) -> Optional[int]:
-    """Bytes that the server may still use where a schema's tables lie, ``None`` when that can't be seen from here."""
+def free_space(directory: str, schema: str) -> Optional[int]:
+    """Return the free bytes of a schema's file system, ``None`` when its directory can't be read."""
     own = os.path.join(directory, tablespace_names(schema, "")[-1])
     try:
         info = os.statvfs(own if os.path.isdir(own) else directory)
@@ -329,35 +330,35 @@ def optimize(
     socket: Optional[str],
     limits: Limits,
     check_mode: bool,
-    free: Callable[[str, str], Optional[int]] = room,
+    free: Callable[[str, str], Optional[int]] = free_space,
 ) -> dict[str, Any]:
-    """Look at the listed tables and rebuild those where it pays, one after the other; see :func:`summary`.
+    """Rebuild the listed tables that are worth it, one after the other; return :func:`summary`.
 
-    Raises :class:`OperatorError` when the server can't be asked at all. One table's failure doesn't stop the others.
+    Raises :class:`OperatorError` when the server can't be reached. One table's failure does not stop the others.
     """
     deadline = time.monotonic() + limits.timeout_s
     entries: list[dict[str, Any]] = []
     with Server(defaults_of(defaults_file, socket), schema, deadline) as server:
         try:
             server.prepare(limits.lock_wait_s)
-            found = server.tables(list(dict.fromkeys(tables)))
-        except Exception as error:  # the server went away or keeps its tables to itself
-            reason = database.reason_of(error)
+            described = server.tables(list(dict.fromkeys(tables)))
+        except Exception as error:  # a lost connection or a missing privilege
+            reason = driver.reason_of(error)
             raise OperatorError(
                 msg("The sizes of the tables of {database} can't be read: {reason}", database=schema, reason=reason)
             ) from error
-        for table in found:
-            entry = _looked_at(table, limits)
+        for table in described:
+            entry = _assess(table, limits)
             entries.append(entry)
-            if entry["state"] == WOULD:
-                _with_room(entry, server.directory, free(server.directory, schema))
-            if entry["state"] == WOULD and not check_mode:
+            if entry["state"] == PENDING:
+                _check_space(entry, server.directory, free(server.directory, schema))
+            if entry["state"] == PENDING and not check_mode:
                 _rebuild(server, table, entry, deadline)
     return summary(entries, limits)
 
 
-def _looked_at(table: Table, limits: Limits) -> dict[str, Any]:
-    state = unfit(table) or (WOULD if pays(table, limits) else NOT_NEEDED)
+def _assess(table: Table, limits: Limits) -> dict[str, Any]:
+    state = reason_unsupported(table) or (PENDING if is_worthwhile(table, limits) else NOT_NEEDED)
     if state == NOT_NEEDED and table.shared:
         state = SHARED
     return {
@@ -373,21 +374,21 @@ def _looked_at(table: Table, limits: Limits) -> dict[str, Any]:
     }
 
 
-def _with_room(entry: dict[str, Any], directory: str, available: Optional[int]) -> None:
-    """Refuse a rebuild that would fill the disk which the database needs to go on."""
-    needed = int(entry["before_bytes"] * ROOM)
+def _check_space(entry: dict[str, Any], directory: str, available: Optional[int]) -> None:
+    """Set the entry to :data:`NO_SPACE` when the rebuild would fill the disk."""
+    needed = int(entry["before_bytes"] * GROWTH)
     if available is None or available < needed:
-        entry.update(state=NO_ROOM, needed_bytes=needed, room_bytes=available, directory=directory)
+        entry.update(state=NO_SPACE, needed_bytes=needed, room_bytes=available, directory=directory)
 
 
 def _rebuild(server: Server, table: Table, entry: dict[str, Any], deadline: float) -> None:
-    began = time.monotonic()
-    left = deadline - began
-    if left <= 0:
+    started = time.monotonic()
+    remaining_s = deadline - started
+    if remaining_s <= 0:
         entry["state"] = TIMED_OUT
         return
-    entry["state"], reason = server.optimize(str(table.name), left)
-    entry["duration_s"] = round(time.monotonic() - began, 3)
+    entry["state"], reason = server.optimize(str(table.name), remaining_s)
+    entry["duration_s"] = round(time.monotonic() - started, 3)
     if reason:
         entry["reason"] = reason
     with contextlib.suppress(Exception):

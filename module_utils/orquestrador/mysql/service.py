@@ -1,7 +1,7 @@
-"""The database's service as systemd and the server's own log tell it: its state, and why it does not start.
+"""The database's systemd service: its state, and why it does not start.
 
-``systemctl start`` only says that it failed; the reason is the last error in the server's log, or, where it failed
-before it had opened that, in the journal.
+``systemctl start`` reports only the failure; the reason is the last error in the server's log, or in the journal when
+the server failed before it opened its log.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ..core import redact
 from ..system.command import run
 from ..system.resources import process_state
 
-# Where servers write their errors when nothing else is said: Debian and Ubuntu, Red Hat, MariaDB.
+# Default error logs: Debian and Ubuntu, Red Hat, MariaDB.
 ERROR_LOGS = (
     "/var/log/mysql/error.log",
     "/var/log/mysql/mysqld.log",
@@ -43,15 +43,15 @@ ASK_S, JOURNAL_S = 3.0, 3.0
 LINES, READ_BYTES = 12, 64 * 1024
 
 
-class Cause(NamedTuple):
-    """Why a server does not start: a word, the line that says so, whom it concerns."""
+class StartFailure(NamedTuple):
+    """Reason why a server does not start: its name, the line of the log, the escalation level."""
 
     name: str
     line: str
     level: str
 
 
-# (cause, level, what the line has), the first cause that a line names. L4 is for capacity, by the escalation matrix.
+# (cause, level, pattern of the line); the first match counts. L4 is for capacity, by the escalation matrix.
 _CAUSES = (
     (
         "disk_full",
@@ -81,7 +81,7 @@ _CAUSES = (
 )
 _ERROR = re.compile(r"\[(?:ERROR|FATAL)\]|\bERROR\b|\bfatal\b|\berror:", re.I)
 _START = re.compile(r"MySQL Server - start|starting as process|Starting MariaDB", re.I)
-# What follows from the error before it, and says nothing of its own.
+# Errors that only follow from an earlier one.
 _ECHO = re.compile(
     r"\bAborting\b|Data Dictionary initialization failed|Failed with result|Main process exited"
     r"|Failed to start|Plugin initialization aborted|Failed to initialize DD Storage"
@@ -89,15 +89,15 @@ _ECHO = re.compile(
 
 
 def parse_show(text: str) -> dict[str, str]:
-    """What ``systemctl show`` prints, by property."""
+    """Return the properties in the output of ``systemctl show``."""
     return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
 
 
 def state_from(shown: Mapping[str, str]) -> dict[str, Any]:
-    """``{id, load, active, sub, result, enabled, pid, exit_status, restarts, invocation, begun_s}`` of its properties.
+    """Return ``{id, load, active, sub, result, enabled, pid, exit_status, restarts, invocation, begun_s}``.
 
-    ``begun_s`` is when it last began to start, on the clock of :func:`time.monotonic`; ``id`` is the unit's own name,
-    by which its journal goes: that it was asked for may be another, as MariaDB's ``mysql`` is.
+    ``begun_s`` is the time of its last start, on the clock of :func:`time.monotonic`; ``id`` is the unit's own name, as
+    in its journal: the requested name may be an alias, such as MariaDB's ``mysql``.
     """
 
     def number(name: str) -> Optional[int]:
@@ -120,97 +120,97 @@ def state_from(shown: Mapping[str, str]) -> dict[str, Any]:
 
 
 def state(unit: str) -> dict[str, Any]:
-    """The unit's state as :func:`state_from` has it, and ``process``, the state letter of the server's process."""
-    done = run(["systemctl", "show", unit, f"--property={','.join(PROPERTIES)}"], timeout_s=ASK_S)
-    found = state_from(parse_show(done.stdout.decode("utf-8", "replace")))
-    found["process"] = process_state(found["pid"]) if found["pid"] else None
-    return found
+    """Return the unit's state of :func:`state_from` with ``process``, the state letter of the server's process."""
+    result = run(["systemctl", "show", unit, f"--property={','.join(PROPERTIES)}"], timeout_s=ASK_S)
+    state = state_from(parse_show(result.stdout.decode("utf-8", "replace")))
+    state["process"] = process_state(state["pid"]) if state["pid"] else None
+    return state
 
 
-class Mark(NamedTuple):
-    """Where the logs ended at a moment."""
+class LogMark(NamedTuple):
+    """Sizes of the logs at a time."""
 
     at: float
     sizes: dict[str, int]
 
 
-def mark(logs: Sequence[str] = ERROR_LOGS) -> Mark:
-    """Now; see :func:`since`."""
+def mark_logs(logs: Sequence[str] = ERROR_LOGS) -> LogMark:
+    """Return the current sizes of the logs, for :func:`lines_since`."""
     sizes = {}
     for path in logs:
         try:
             sizes[path] = os.stat(path).st_size
         except OSError:
             sizes[path] = 0
-    return Mark(time.time(), sizes)
+    return LogMark(time.time(), sizes)
 
 
-def since(unit: str, then: Mark) -> list[str]:
-    """What the server's log and the journal of its unit have said since, without secrets, oldest first."""
-    said: list[str] = []
-    for path, size in then.sizes.items():
-        said += _read(path, size)
-    said += journal(unit, since_at=then.at - 1)
-    return [redact.scrub_text(line)[:400] for line in said]
+def lines_since(unit: str, start: LogMark) -> list[str]:
+    """Return the lines of the server's logs and its unit's journal since the mark, without secrets, oldest first."""
+    lines: list[str] = []
+    for path, size in start.sizes.items():
+        lines += _read(path, size)
+    lines += journal(unit, since_at=start.at - 1)
+    return [redact.scrub_text(line)[:400] for line in lines]
 
 
-def attempt(service: Mapping[str, Any], logs: Sequence[str] = ERROR_LOGS) -> list[str]:
-    """What the server has said since it last began to start (``service`` as :func:`state` has it), without secrets."""
-    said: list[str] = []
-    begun = service.get("begun_s")
-    if begun:
-        began_at = time.time() - (time.monotonic() - float(begun)) - 1
+def last_start_lines(service: Mapping[str, Any], logs: Sequence[str] = ERROR_LOGS) -> list[str]:
+    """Return the lines logged since the last start of the service (:func:`state`), without secrets."""
+    lines: list[str] = []
+    started = service.get("begun_s")
+    if started:
+        started_at = time.time() - (time.monotonic() - float(started)) - 1
         for path in logs:
             with contextlib.suppress(OSError):
-                if os.stat(path).st_mtime >= began_at:
-                    lines = _read(path, 0)
-                    starts = [number for number, line in enumerate(lines) if _START.search(line)]
-                    said += lines[starts[-1] :] if starts else lines
+                if os.stat(path).st_mtime >= started_at:
+                    log_lines = _read(path, 0)
+                    starts = [number for number, line in enumerate(log_lines) if _START.search(line)]
+                    lines += log_lines[starts[-1] :] if starts else log_lines
     if service.get("invocation"):
         argv = ["journalctl", "--no-pager", "--quiet", "--output=cat", f"--lines={LINES * 4}"]
-        done = run(
+        result = run(
             [*argv, f"_SYSTEMD_INVOCATION_ID={service['invocation']}"], timeout_s=JOURNAL_S, max_bytes=READ_BYTES
         )
-        said += done.stdout.decode("utf-8", "replace").splitlines()
-    return [redact.scrub_text(line)[:400] for line in said]
+        lines += result.stdout.decode("utf-8", "replace").splitlines()
+    return [redact.scrub_text(line)[:400] for line in lines]
 
 
 def journal(unit: str, *, since_at: Optional[float] = None, lines: int = LINES * 4) -> list[str]:
-    """The last lines of a unit's journal; empty when it can't be read."""
+    """Return the last lines of a unit's journal; empty when it can't be read."""
     argv = ["journalctl", "--unit", unit, "--no-pager", "--quiet", "--output=short-iso", f"--lines={lines}"]
     if since_at is not None:
         argv.append(f"--since=@{since_at:.0f}")
-    done = run(argv, timeout_s=JOURNAL_S, max_bytes=READ_BYTES)
-    return [redact.scrub_text(line)[:400] for line in done.stdout.decode("utf-8", "replace").splitlines()]
+    result = run(argv, timeout_s=JOURNAL_S, max_bytes=READ_BYTES)
+    return [redact.scrub_text(line)[:400] for line in result.stdout.decode("utf-8", "replace").splitlines()]
 
 
-def last_words(unit: str, logs: Sequence[str] = ERROR_LOGS) -> list[str]:
-    """The end of the server's log and of its journal, for whoever has to understand it later."""
-    said = []
+def recent_lines(unit: str, logs: Sequence[str] = ERROR_LOGS) -> list[str]:
+    """Return the last lines of the server's logs and its journal, as evidence."""
+    lines = []
     for path in logs:
-        said += _read(path, 0)[-LINES:]
-    return [redact.scrub_text(line)[:400] for line in said] + journal(unit, lines=LINES)
+        lines += _read(path, 0)[-LINES:]
+    return [redact.scrub_text(line)[:400] for line in lines] + journal(unit, lines=LINES)
 
 
 def _read(path: str, start: int) -> list[str]:
     try:
         with open(path, "rb") as file:
             size = os.fstat(file.fileno()).st_size
-            # A log that has become shorter was replaced.
+            # A log that is shorter than before was replaced.
             file.seek(max(start if size >= start else 0, size - READ_BYTES))
             return file.read(READ_BYTES).decode("utf-8", "replace").splitlines()
     except OSError:
         return []
 
 
-def cause_of(lines: Iterable[str]) -> Optional[Cause]:
-    """Why it did not start, of what was said; ``None`` when no line is an error.
+def find_cause(lines: Iterable[str]) -> Optional[StartFailure]:
+    """Return why the server did not start, from the lines of its log; ``None`` when no line is an error.
 
-    The first known cause counts, since what comes after follows from it; otherwise the last error.
+    The first known cause counts, since later errors follow from it; otherwise the last error.
     """
     errors = [line.strip() for line in lines if _ERROR.search(line) and not _ECHO.search(line)]
     for line in errors:
         for name, level, pattern in _CAUSES:
             if re.search(pattern, line, re.I):
-                return Cause(name, line, level)
-    return Cause("unknown", errors[-1], "L3") if errors else None
+                return StartFailure(name, line, level)
+    return StartFailure("unknown", errors[-1], "L3") if errors else None

@@ -1,7 +1,7 @@
-"""Who holds the database's connections, and who makes whom wait in it: looked at, never ended without approval.
+"""Sessions of the database server: which accounts hold connections, which sessions block others, and killing them.
 
-Both are asked over a connection that may see everybody: root over the server's socket, for which MySQL and MariaDB keep
-one connection free when all others are taken. Statements leave this module without their literals.
+Read as root over the server's socket, which sees all sessions and for which MySQL and MariaDB reserve one connection
+when all others are taken. Statements leave this module without their literals.
 """
 
 from __future__ import annotations
@@ -11,20 +11,21 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple, Optional
 
-from . import state as database
+from . import driver
+from .statements import normalise
 
-# Nobody's sessions: the server's own threads, and who copies from it. Never ended, never counted as holders.
+# The server's own threads and replicas: never killed, never counted as holders.
 SERVER_USERS = frozenset(("system user", "event_scheduler", "unauthenticated user", "mysql.session", "mysql.sys"))
 COPYING = ("Binlog Dump", "Binlog Dump GTID", "Daemon", "Slave_IO", "Slave_SQL", "Slave_worker", "Register Slave")
 IDLE = "Sleep"
-# From how long a session's age is told in a group: of a connection pool, of a forgotten window, of a leak.
+# Age groups: typical of a connection pool, of a forgotten client, of a leak.
 AGES = ((10, "10 s"), (60, "1 min"), (600, "10 min"), (3600, "1 h"))
 MAX_GROUPS, MAX_WAITS = 20, 20
-PERSIST_S, AGAIN_S = 3.0, 0.02
+PERSIST_S, RETRY_S = 3.0, 0.02
 
 
 class Session(NamedTuple):
-    """One session of the server. ``seconds`` is for how long it has been at its ``command``."""
+    """One session of the server; ``seconds`` is the time in its current ``command``."""
 
     id: int
     user: str
@@ -33,70 +34,70 @@ class Session(NamedTuple):
     command: str
     seconds: float
     state: str
-    changing: bool = False  # it has changed rows and not committed them
+    changing: bool = False  # has uncommitted changes
 
 
-class Root:
-    """A connection of the database's root over its socket, every wait bounded; see :func:`as_root`."""
+class RootConnection:
+    """A connection of the database's root over its socket, every wait bounded; see :func:`connect_as_root`."""
 
     def __init__(self, connection: Any, wait_s: float) -> None:
         self._connection = connection
         version, comment, own = self.rows("SELECT VERSION(), @@version_comment, CONNECTION_ID()")[0]
         self.id, self.wait_s = int(own), wait_s
-        self.product = database.product_of(str(version), str(comment))
+        self.product = driver.product_of(str(version), str(comment))
 
     def rows(self, statement: str, values: Sequence[Any] = ()) -> list[Sequence[Any]]:
-        """What a statement returns."""
-        return database.rows(self._connection, statement, values)
+        """Return the rows of a statement."""
+        return driver.rows(self._connection, statement, values)
 
     def close(self) -> None:
-        """Say goodbye; a server that does not listen any more is left."""
+        """Close the connection; errors of a lost server are ignored."""
         with contextlib.suppress(Exception):
             self._connection.close()
 
 
 @contextlib.contextmanager
-def as_root(socket: Optional[str], wait_s: float, defaults_file: str = "") -> Iterator[Root]:
-    """Be let in as the database's root for a moment; this process has to be root. Raises whatever PyMySQL does."""
-    found = database.read_defaults(defaults_file)[0] if defaults_file else database.Defaults("", socket or None, None)
-    root = Root(_let_in(found, wait_s), wait_s)
+def connect_as_root(socket: Optional[str], wait_s: float, defaults_file: str = "") -> Iterator[RootConnection]:
+    """Connect as the database's root; this process must be root. Raises any exception of PyMySQL."""
+    defaults = driver.read_defaults(defaults_file)[0] if defaults_file else driver.Defaults("", socket or None, None)
+    root = RootConnection(_connect_with_retry(defaults, wait_s), wait_s)
     try:
         yield root
     finally:
         root.close()
 
 
-def _let_in(found: database.Defaults, wait_s: float) -> Any:
-    """A connection, asked for again while all are taken, for :data:`PERSIST_S` at most.
+def _connect_with_retry(defaults: driver.Defaults, wait_s: float) -> Any:
+    """Return a connection; retry while all are taken, for :data:`PERSIST_S` at most.
 
-    The one that is kept free for root is taken for a moment by everybody whom the server is about to turn away: by our
-    own look just before, and by an application that asks again and again.
+    Every client that the server is about to reject takes the connection reserved for root for a moment: our own probe
+    just before, and an application that keeps reconnecting.
     """
     deadline = time.monotonic() + min(wait_s, PERSIST_S)
     while True:
         try:
-            return database.connect(found, "", wait_s)
+            return driver.connect(defaults, "", wait_s)
         except Exception as error:
-            if database.reason_of(error) != "too_many_connections" or time.monotonic() >= deadline:
+            if driver.reason_of(error) != "too_many_connections" or time.monotonic() >= deadline:
                 raise
-        time.sleep(AGAIN_S)
+        time.sleep(RETRY_S)
 
 
-# --- who holds the connections ----------------------------------------------------------------------------------------
+# --- holders of connections -------------------------------------------------------------------------------------------
 
 
-def sessions(root: Root) -> list[Session]:
-    """Every session but this one and the server's own threads."""
+def list_sessions(root: RootConnection) -> list[Session]:
+    """Return every session except this one and the server's own threads."""
     seconds = root.product.seconds
     changing = _changing(root)
     failure: Optional[Exception] = None
     for source in root.product.processlists:
-        # Names from a table of ours, no input.
-        statement = f"SELECT ID, USER, HOST, COMMAND, {seconds}, STATE FROM {source} LIMIT {database.MAX_ROWS}"  # noqa: S608
+        # Names from a constant table, no input.
+        statement = f"SELECT ID, USER, HOST, COMMAND, {seconds}, STATE FROM {source} LIMIT {driver.MAX_ROWS}"  # noqa: S608
         try:
             rows = root.rows(statement)
         except Exception as error:  # no such table: the next source may do
-            if database.reason_of(error) in ("timeout", "lost"):
+            if driver.reason_of(error) in ("timeout", "lost"):
                 raise
             failure = error
             continue
@@ -104,7 +105,7 @@ def sessions(root: Root) -> list[Session]:
     raise failure or LookupError("no source for the list of sessions")
 
 
-def _changing(root: Root) -> set[int]:
+def _changing(root: RootConnection) -> set[int]:
     with contextlib.suppress(Exception):
         statement = "SELECT trx_mysql_thread_id FROM information_schema.innodb_trx WHERE trx_rows_modified > 0"
         return {int(row[0]) for row in root.rows(statement)}
@@ -112,34 +113,34 @@ def _changing(root: Root) -> set[int]:
 
 
 def parse_sessions(rows: Iterable[Sequence[Any]], changing: Iterable[int] = ()) -> list[Session]:
-    """Sessions of rows ``(id, user, host:port, command, seconds, state)``; rows that are none are left out."""
-    found = []
+    """Return sessions from rows ``(id, user, host:port, command, seconds, state)``; invalid rows are skipped."""
+    sessions = []
     busy = set(changing)
     for row in rows:
         try:
             number, seconds = int(row[0]), float(row[4] or 0)
-            user, where, command, state = (database.text_of(row[i]) for i in (1, 2, 3, 5))
+            user, where, command, state = (driver.text_of(row[i]) for i in (1, 2, 3, 5))
         except (TypeError, ValueError, IndexError):
             continue
         if user in SERVER_USERS or command in COPYING:
             continue
         host, _, port = where.rpartition(":")
-        known = port.isdigit() and bool(host)
-        host, number_of_port = (host, int(port)) if known else (where, None)
+        has_port = port.isdigit() and bool(host)
+        host, number_of_port = (host, int(port)) if has_port else (where, None)
         busy_s = max(seconds, 0.0)
-        found.append(Session(number, user, host, number_of_port, command, busy_s, state, number in busy))
-    return found
+        sessions.append(Session(number, user, host, number_of_port, command, busy_s, state, number in busy))
+    return sessions
 
 
-def holders(found: Iterable[Session], own_ports: Iterable[int] = ()) -> list[dict[str, Any]]:
-    """Sessions grouped by who holds them, most first: ``{user, host, command, age, sessions, longest_s, app}``.
+def group_by_holder(sessions: Iterable[Session], own_ports: Iterable[int] = ()) -> list[dict[str, Any]]:
+    """Group sessions by holder, largest first: ``{user, host, command, age, sessions, longest_s, app}``.
 
-    ``age`` is ``< 10 s`` … ``> 1 h``; ``app``: whether the other ends are the application's, ``own_ports`` being those
-    that it speaks to the server from.
+    ``age`` is ``< 10 s`` … ``> 1 h``; ``app`` whether the client is the application, ``own_ports`` being the local
+    ports of its connections.
     """
     ports = set(own_ports)
     groups: dict[tuple[str, str, str, str, bool], list[float]] = {}
-    for session in found:
+    for session in sessions:
         age = next((f"< {name}" for limit, name in AGES if session.seconds < limit), f"> {AGES[-1][1]}")
         key = (session.user, session.host, session.command, age, session.port in ports)
         groups.setdefault(key, []).append(session.seconds)
@@ -150,38 +151,35 @@ def holders(found: Iterable[Session], own_ports: Iterable[int] = ()) -> list[dic
     return sorted(rows, key=lambda row: (-int(str(row["sessions"])), str(row["user"]), str(row["age"])))[:MAX_GROUPS]
 
 
-def may_end(found: Iterable[Session], *, idle_s: float, spared: Iterable[str]) -> list[Session]:
-    """Those that may be ended when an operator approved it: idle for ``idle_s`` at least, without uncommitted changes.
+def select_idle(sessions: Iterable[Session], *, idle_s: float, spared: Iterable[str]) -> list[Session]:
+    """Return the sessions that an operator may have killed: idle for ``idle_s``, without uncommitted changes.
 
-    ``spared`` are accounts whose sessions are left alone whatever they do: ours, root's, the application's.
+    :param spared: accounts with sessions that are never selected: operations, root, the application.
     """
-    kept = {"root", *spared}
-    return [
-        session
-        for session in found
-        if session.command == IDLE and session.seconds >= idle_s and session.user not in kept and not session.changing
-    ]
+    excluded = {"root", *spared}
+    idle = [session for session in sessions if session.command == IDLE and session.seconds >= idle_s]
+    return [session for session in idle if session.user not in excluded and not session.changing]
 
 
-def end(root: Root, chosen: Iterable[Session]) -> list[Session]:
-    """End sessions that still are what they were: idle, of the same account. Returns those that were ended."""
-    now = {session.id: session for session in sessions(root)}
-    ended = []
+def kill_sessions(root: RootConnection, chosen: Iterable[Session]) -> list[Session]:
+    """Kill the chosen sessions that are still idle and of the same account; return the killed ones."""
+    now = {session.id: session for session in list_sessions(root)}
+    killed = []
     for session in chosen:
-        still = now.get(session.id)
-        if still is None or still.command != IDLE or still.user != session.user:
+        current = now.get(session.id)
+        if current is None or current.command != IDLE or current.user != session.user:
             continue
-        with contextlib.suppress(Exception):  # it went by itself
+        with contextlib.suppress(Exception):  # it ended by itself
             root.rows(f"KILL CONNECTION {session.id:d}")
-            ended.append(session)
-    return ended
+            killed.append(session)
+    return killed
 
 
-# --- who waits for whom -----------------------------------------------------------------------------------------------
+# --- lock waits -------------------------------------------------------------------------------------------------------
 
 # (kind, statement). Columns: object, waiter's id, seconds it has waited, its statement, blocker's id, seconds of the
-# blocker's transaction (or of what it is at), its statement. As the views of MySQL's sys schema have them, which may be
-# missing; a metadata lock blocks whatever comes after it, so the one who has it is who matters.
+# blocker's transaction or command, its statement. As in the views of MySQL's sys schema, which may be missing. Waiters
+# for a metadata lock queue up, so the blocker is the session that holds it.
 _MYSQL_WAITS = (
     (
         "row",
@@ -218,7 +216,7 @@ _MARIADB_WAITS = (
         " JOIN information_schema.innodb_trx b ON b.trx_id = w.blocking_trx_id"
         " JOIN information_schema.innodb_locks l ON l.lock_id = w.requested_lock_id LIMIT 500",
     ),
-    # Present only with the plugin metadata_lock_info; without it the next one tells who waits, not for whom.
+    # Only with the plugin metadata_lock_info; without it the next statement returns the waiters without blockers.
     (
         "metadata",
         "SELECT CONCAT_WS('.', m.TABLE_SCHEMA, m.TABLE_NAME), p.ID, p.TIME_MS / 1000, LEFT(p.INFO, 2000),"
@@ -236,56 +234,57 @@ _MARIADB_WAITS = (
 )
 
 
-def waits(root: Root, least_s: float = 1.0) -> list[dict[str, Any]]:
-    """Sessions that wait for a lock and who has it, longest first; a lock that nobody waits for is nobody's trouble.
+def lock_waits(root: RootConnection, least_s: float = 1.0) -> list[dict[str, Any]]:
+    """Return the sessions that wait for a lock and the sessions that block them, longest wait first.
 
     ``{kind: row|metadata, object, waiter, waiter_user, waited_s, waiting_query, blocker, blocker_user, blocker_host,
-    blocker_command, blocker_s, blocking_query}``; the blocker's are ``None`` where the server does not tell them.
+    blocker_command, blocker_s, blocking_query}``; the blocker's are ``None`` when the server does not report them.
     """
-    found: list[Sequence[Any]] = []
-    told: set[int] = set()
-    for kind, statement in _MARIADB_WAITS if root.product is database.MARIADB else _MYSQL_WAITS:
+    waits: list[Sequence[Any]] = []
+    known_waiters: set[int] = set()
+    for kind, statement in _MARIADB_WAITS if root.product is driver.MARIADB else _MYSQL_WAITS:
         try:
             rows = root.rows(statement)
-        except Exception as error:  # a table that this server does not have
-            if database.reason_of(error) in ("timeout", "lost"):
+        except Exception as error:  # this server does not have the table
+            if driver.reason_of(error) in ("timeout", "lost"):
                 raise
             continue
-        fresh = [row for row in rows if row[4] is not None or database.integer(row[1]) not in told]
-        told |= {database.integer(row[1]) for row in rows}
-        found += [(kind, *row) for row in fresh]
-    if not found:
+        new_rows = [row for row in rows if row[4] is not None or driver.integer(row[1]) not in known_waiters]
+        known_waiters |= {driver.integer(row[1]) for row in rows}
+        waits += [(kind, *row) for row in new_rows]
+    if not waits:
         return []
-    everybody = {session.id: session for session in sessions(root)}
-    return parse_waits(found, everybody, least_s)
+    sessions_by_id = {session.id: session for session in list_sessions(root)}
+    return parse_waits(waits, sessions_by_id, least_s)
 
 
 def parse_waits(
-    rows: Iterable[Sequence[Any]], everybody: dict[int, Session], least_s: float = 1.0
+    rows: Iterable[Sequence[Any]], sessions_by_id: dict[int, Session], least_s: float = 1.0
 ) -> list[dict[str, Any]]:
     """See :func:`waits`; rows are ``(kind, object, waiter, waited, its statement, blocker, age, its statement)``."""
-    found: dict[tuple[int, Optional[int]], dict[str, Any]] = {}
+    waits: dict[tuple[int, Optional[int]], dict[str, Any]] = {}
     for kind, name, waiter, waited, waiting, blocker, age, blocking in rows:
-        number, other = database.integer(waiter), database.integer(blocker) if blocker is not None else None
+        number, other = driver.integer(waiter), driver.integer(blocker) if blocker is not None else None
         waited_s = float(waited or 0)
-        if waited_s < least_s or (number, other) in found:
+        if waited_s < least_s or (number, other) in waits:
             continue
-        who, holds = everybody.get(number), everybody.get(other) if other is not None else None
-        found[number, other] = {
+        waiting_session = sessions_by_id.get(number)
+        blocking_session = sessions_by_id.get(other) if other is not None else None
+        waits[number, other] = {
             "kind": kind,
-            "object": database.text_of(name).replace("`", "") or None,
+            "object": driver.text_of(name).replace("`", "") or None,
             "waiter": number,
-            "waiter_user": who.user if who else None,
+            "waiter_user": waiting_session.user if waiting_session else None,
             "waited_s": round(waited_s, 1),
-            "waiting_query": database.normalise(database.text_of(waiting)) or None,
+            "waiting_query": normalise(driver.text_of(waiting)) or None,
             "blocker": other,
-            "blocker_user": holds.user if holds else None,
-            "blocker_host": holds.host if holds else None,
-            "blocker_command": holds.command if holds else None,
+            "blocker_user": blocking_session.user if blocking_session else None,
+            "blocker_host": blocking_session.host if blocking_session else None,
+            "blocker_command": blocking_session.command if blocking_session else None,
             "blocker_s": round(float(age), 1) if age is not None else None,
-            "blocking_query": database.normalise(database.text_of(blocking)) or None,
+            "blocking_query": normalise(driver.text_of(blocking)) or None,
         }
-    # Somebody who waits himself is not the cause.
-    waiting_too = {entry["waiter"] for entry in found.values()}
-    causes = [entry for entry in found.values() if entry["blocker"] not in waiting_too] or list(found.values())
+    # A blocker that waits itself is not the cause.
+    waiting_too = {entry["waiter"] for entry in waits.values()}
+    causes = [entry for entry in waits.values() if entry["blocker"] not in waiting_too] or list(waits.values())
     return sorted(causes, key=lambda entry: -float(entry["waited_s"]))[:MAX_WAITS]

@@ -1,7 +1,7 @@
-"""The structure of a schema as the server describes it, reduced to one digest per object.
+"""The structure of a schema from ``information_schema``, reduced to one digest per object.
 
-DDL text is no measure: MySQL writes the same table differently after a restore (``CHARACTER SET`` appears where only
-``COLLATE`` was). ``information_schema`` says the same before and after.
+DDL text can't be compared: MySQL writes the same table differently after a restore (``CHARACTER SET`` appears where
+only ``COLLATE`` was). ``information_schema`` is the same before and after.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Optional
 
-from . import state as database
+from . import driver
 from .statements import quoted
 
 Structure = dict[str, dict[str, str]]
@@ -19,7 +19,7 @@ MAX_DIFFERENCES = 5
 
 
 class Kind(NamedTuple):
-    """One kind of object: where it is described and by which columns; the first names the object."""
+    """One kind of object, with its table and columns in ``information_schema``; the first column is its name."""
 
     name: str
     source: str
@@ -31,7 +31,7 @@ class Kind(NamedTuple):
 
 
 _DEFINED = "SQL_MODE, CHARACTER_SET_CLIENT, COLLATION_CONNECTION, DATABASE_COLLATION"
-# Counters, times and estimates are left out: they are not structure and differ after any restore.
+# Without counters, times and estimates, which differ after any restore.
 KINDS = (
     Kind(
         "tables",
@@ -115,7 +115,7 @@ KINDS = (
         "EVENT_NAME, TIME_ZONE, EVENT_DEFINITION, EVENT_TYPE, EXECUTE_AT, INTERVAL_VALUE, INTERVAL_FIELD, STARTS, "
         f"ENDS, STATUS, ON_COMPLETION, EVENT_COMMENT, {_DEFINED}",
     ),
-    # By themselves, because an account without the right to give objects to others can restore all but these.
+    # Separate kinds, because an account without the privilege to set definers can restore all but these.
     Kind("view owners", "VIEWS", "TABLE_SCHEMA", "TABLE_NAME, DEFINER"),
     Kind("routine owners", "ROUTINES", "ROUTINE_SCHEMA", "ROUTINE_NAME, ROUTINE_TYPE, DEFINER"),
     Kind("trigger owners", "TRIGGERS", "TRIGGER_SCHEMA", "TRIGGER_NAME, DEFINER"),
@@ -126,7 +126,7 @@ OWNERS = frozenset(kind.name for kind in KINDS if kind.name.endswith(" owners"))
 
 
 def statement(kind: Kind, product: str) -> str:
-    """The query for one kind of objects of the connection's schema."""
+    """Return the query for one kind of objects of the connection's schema."""
     columns = ", ".join(filter(None, (kind.columns, kind.mysql if product == "mysql" else kind.mariadb)))
     # Names from the table above, no input.
     return (
@@ -136,19 +136,19 @@ def statement(kind: Kind, product: str) -> str:
 
 
 def digests(rows: Sequence[Sequence[Any]]) -> dict[str, str]:
-    """One digest per object (first column), independent of the order of the rows."""
+    """Return one digest per object (first column), independent of the order of the rows."""
     grouped: dict[str, list[str]] = {}
     for row in rows:
         grouped.setdefault(_text(row[0]), []).append(json.dumps([_text(value) for value in row]))
     return {name: hashlib.sha256("\n".join(sorted(lines)).encode()).hexdigest()[:32] for name, lines in grouped.items()}
 
 
-def read(connection: Any, product: str, renamed: Optional[tuple[str, str]] = None) -> Structure:
-    """``{kind: {object: digest}}`` of the connection's schema.
+def read_structure(connection: Any, product: str, renamed: Optional[tuple[str, str]] = None) -> Structure:
+    """Return ``{kind: {object: digest}}`` of the connection's schema.
 
-    :param renamed: the schema's name and the one to put in its place, where the server writes it into a description.
+    :param renamed: the schema's name and its replacement in the descriptions, to compare schemas of other names.
     """
-    found: Structure = {}
+    structure: Structure = {}
     own, other = renamed or ("", "")
 
     def rename(value: Any) -> Any:
@@ -157,20 +157,20 @@ def read(connection: Any, product: str, renamed: Optional[tuple[str, str]] = Non
         return value.replace(quoted(own), quoted(other)) if isinstance(value, str) else value
 
     for kind in KINDS:
-        rows = database.rows(connection, statement(kind, product))
+        rows = driver.rows(connection, statement(kind, product))
         if own != other:
             rows = [[rename(value) for value in row] for row in rows]
-        found[kind.name] = digests(rows)
-    return found
+        structure[kind.name] = digests(rows)
+    return structure
 
 
-def differences(expected: Mapping[str, Any], found: Mapping[str, Any]) -> list[str]:
-    """What differs, ``kind name`` each, at most a few and a count of the rest."""
+def differences(expected: Mapping[str, Any], actual: Mapping[str, Any]) -> list[str]:
+    """Return the objects that differ as ``kind name``, at most a few and the count of the others."""
     differing = [
         f"{kind} {name}"
-        for kind in sorted({*expected, *found})
-        for name in sorted({*expected.get(kind, {}), *found.get(kind, {})})
-        if expected.get(kind, {}).get(name) != found.get(kind, {}).get(name)
+        for kind in sorted({*expected, *actual})
+        for name in sorted({*expected.get(kind, {}), *actual.get(kind, {})})
+        if expected.get(kind, {}).get(name) != actual.get(kind, {}).get(name)
     ]
     shown = differing[:MAX_DIFFERENCES]
     return shown if len(shown) == len(differing) else [*shown, f"+{len(differing) - len(shown)}"]

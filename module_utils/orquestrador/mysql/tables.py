@@ -1,7 +1,7 @@
-"""Tables that the server called crashed: checked one by one, and repaired where their engine knows how to.
+"""Check tables that the server reported as crashed, and repair them where their engine supports it.
 
-``REPAIR TABLE`` works on a file of its own (MyISAM, Aria, ARCHIVE, CSV). InnoDB repairs itself when it starts or not at
-all: what it can't read comes back from a backup.
+``REPAIR TABLE`` needs an engine with a file per table (MyISAM, Aria, ARCHIVE, CSV). InnoDB repairs itself when it
+starts or not at all: a table that it can't read must be restored from a backup.
 """
 
 from __future__ import annotations
@@ -13,85 +13,84 @@ from typing import Any
 from ..core.errors import OperatorError
 from ..core.messages import msg
 from ..core.redact import scrub_text
-from . import sessions
-from . import state as database
-from .optimize import DONE
+from . import driver, sessions
+from .optimize import OK_STATUSES
 from .statements import quoted
 
 REPAIRABLE = frozenset(("myisam", "aria", "archive", "csv"))
 SOUND, REPAIRED, DAMAGED, MISSING, UNCHECKED = "sound", "repaired", "damaged", "missing", "unchecked"
 FINE = (SOUND, REPAIRED)
-LEAST_S = 1.0
+MIN_S = 1.0
 
 
 def verdict_of(rows: Iterable[Sequence[Any]]) -> tuple[bool, str]:
-    """``(sound, what was said)`` of the answer to CHECK or REPAIR TABLE, rows of ``(table, operation, type, text)``."""
-    told = [(database.text_of(row[2]).lower(), database.text_of(row[3])) for row in rows if len(row) > 3]
-    errors = [text for kind, text in told if kind == "error"]
-    sound = any(kind == "status" and text.strip().upper() in DONE for kind, text in told)
-    said = errors or [text for kind, text in told if kind == "warning"] or [text for _, text in told]
-    return sound and not errors, scrub_text(" ".join((said or ["no answer"])[0].split()))[:200]
+    """Return ``(sound, message)`` from the rows ``(table, operation, type, text)`` of CHECK or REPAIR TABLE."""
+    answer = [(driver.text_of(row[2]).lower(), driver.text_of(row[3])) for row in rows if len(row) > 3]
+    errors = [text for kind, text in answer if kind == "error"]
+    sound = any(kind == "status" and text.strip().upper() in OK_STATUSES for kind, text in answer)
+    texts = errors or [text for kind, text in answer if kind == "warning"] or [text for _, text in answer]
+    return sound and not errors, scrub_text(" ".join((texts or ["no answer"])[0].split()))[:200]
 
 
-def damaged(root: sessions.Root, schema: str, names: Iterable[str]) -> list[str]:
-    """Of tables that were called crashed, those that still are, or that can't be checked in a moment."""
-    found = []
+def find_damaged(root: sessions.RootConnection, schema: str, names: Iterable[str]) -> list[str]:
+    """Return the tables that are damaged, or that can't be checked quickly."""
+    damaged = []
     for name in names:
         try:
             sound, _ = verdict_of(root.rows(f"CHECK TABLE {quoted(schema)}.{quoted(name)} QUICK"))
-        except Exception:  # noqa: BLE001 - whatever it is, that it is sound is not known
+        except Exception:  # noqa: BLE001 - a table that can't be checked counts as damaged
             sound = False
         if not sound:
-            found.append(name)
-    return found
+            damaged.append(name)
+    return damaged
 
 
-def mend(names: Sequence[str], *, schema: str, socket: Any, seconds: float) -> list[dict[str, Any]]:
-    """Check each table, repair it where that is possible: ``[{table, engine, state, said, took_s}]``.
+def check_and_repair(names: Sequence[str], *, schema: str, socket: Any, seconds: float) -> list[dict[str, Any]]:
+    """Check each table and repair it where possible: ``[{table, engine, state, said, took_s}]``.
 
-    :class:`OperatorError` when the server does not let its root in. The time is the tables' together: one that is
-    not reached in it is ``unchecked``.
+    Raises :class:`OperatorError` when root can't log in. ``seconds`` is for all tables together: a table that is not
+    reached in time is ``unchecked``.
     """
     deadline = time.monotonic() + seconds
-    found: list[dict[str, Any]] = []
+    entries: list[dict[str, Any]] = []
     try:
-        with sessions.as_root(socket, max(seconds, LEAST_S)) as root:
-            # Who waits for the metadata lock has everybody wait behind him.
+        with sessions.connect_as_root(socket, max(seconds, MIN_S)) as root:
+            # While a statement waits for the metadata lock, all later ones on the table wait for it.
             root.rows("SET SESSION lock_wait_timeout = %s", (max(int(seconds / 4), 1),))
             for name in names:
-                found.append(_one(root, schema, name, deadline))
+                entries.append(_check_table(root, schema, name, deadline))
     except Exception as error:  # noqa: BLE001 - PyMySQL raises anything; a table's failure is its result
-        if found:
-            found += [_entry(name, UNCHECKED, "") for name in names[len(found) :]]
-            return found
+        if entries:
+            entries += [_entry(name, UNCHECKED, "") for name in names[len(entries) :]]
+            return entries
         raise OperatorError(
-            msg("The database's root is not let in over its socket: {reason}", reason=database.reason_of(error))
+            msg("The database's root is not let in over its socket: {reason}", reason=driver.reason_of(error))
         ) from None
-    return found
+    return entries
 
 
-def _one(root: sessions.Root, schema: str, name: str, deadline: float) -> dict[str, Any]:
-    began = time.monotonic()
-    if deadline - began < LEAST_S:
+def _check_table(root: sessions.RootConnection, schema: str, name: str, deadline: float) -> dict[str, Any]:
+    started = time.monotonic()
+    if deadline - started < MIN_S:
         return _entry(name, UNCHECKED, "")
     statement = "SELECT TABLE_NAME, ENGINE FROM information_schema.TABLES WHERE TABLE_SCHEMA = %s AND TABLE_NAME = %s"
     rows = root.rows(statement, (schema, name))
     if not rows:
         return _entry(name, MISSING, "")
-    # A table whose file can't be opened has no engine in the list, but SHOW CREATE TABLE may still tell; CHECK does.
-    engine = database.text_of(rows[0][1]).lower()
+    # A table with a file that can't be opened has no engine in the list; CHECK TABLE reports the error.
+    engine = driver.text_of(rows[0][1]).lower()
     table = f"{quoted(schema)}.{quoted(name)}"
-    sound, said = verdict_of(root.rows(f"CHECK TABLE {table} MEDIUM"))
+    sound, message = verdict_of(root.rows(f"CHECK TABLE {table} MEDIUM"))
     if sound:
-        return _entry(name, SOUND, said, engine, began)
+        return _entry(name, SOUND, message, engine, started)
     if engine not in REPAIRABLE:
-        return _entry(name, DAMAGED, said, engine, began)
-    mended, answer = verdict_of(root.rows(f"REPAIR TABLE {table}"))
-    if mended:
-        mended, answer = verdict_of(root.rows(f"CHECK TABLE {table} MEDIUM"))
-    return _entry(name, REPAIRED if mended else DAMAGED, said if mended else answer, engine, began)
+        return _entry(name, DAMAGED, message, engine, started)
+    repaired, answer = verdict_of(root.rows(f"REPAIR TABLE {table}"))
+    if repaired:
+        repaired, answer = verdict_of(root.rows(f"CHECK TABLE {table} MEDIUM"))
+    return _entry(name, REPAIRED if repaired else DAMAGED, message if repaired else answer, engine, started)
 
 
-def _entry(name: str, state: str, said: str, engine: str = "", began: float = 0.0) -> dict[str, Any]:
-    took = round(time.monotonic() - began, 2) if began else 0.0
-    return {"table": name, "engine": engine or None, "state": state, "said": said or None, "took_s": took}
+def _entry(name: str, state: str, message: str, engine: str = "", started: float = 0.0) -> dict[str, Any]:
+    duration_s = round(time.monotonic() - started, 2) if started else 0.0
+    return {"table": name, "engine": engine or None, "state": state, "said": message or None, "took_s": duration_s}

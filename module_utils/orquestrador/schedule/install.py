@@ -1,4 +1,4 @@
-"""Bring timers or a crontab to what is wanted, and take away what was ours and is wanted no longer."""
+"""Install timers or crontab lines, and remove those that the schedule no longer contains."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Run = Callable[..., Completed]
 
 
 class Change(NamedTuple):
-    """What differs: content before and after by name, and what of timers is to be enabled, or no longer."""
+    """Contents before and after by name, and the timers to enable and to disable."""
 
     before: dict[str, str]
     after: dict[str, str]
@@ -30,7 +30,7 @@ class Change(NamedTuple):
 
     @property
     def needed(self) -> bool:
-        """Whether there is anything to do."""
+        """Whether anything changes."""
         return self.before != self.after or bool(self.enable or self.disable)
 
 
@@ -38,30 +38,30 @@ class Change(NamedTuple):
 
 
 class Timers:
-    """Unit files in a directory, and the manager that reads them (``user``: that of whoever this is)."""
+    """Unit files in a directory, and systemd, or with ``user`` this user's systemd, that reads them."""
 
     def __init__(self, directory: str, *, user: bool, run_command: Run = run) -> None:
         self._directory = directory
-        self._systemctl = ["systemctl", "--user"] if user else ["systemctl"]
+        self._command = ["systemctl", "--user"] if user else ["systemctl"]
         self._run = run_command
         self._env: Optional[dict[str, str]] = None
         if user and not os.environ.get("XDG_RUNTIME_DIR"):
             self._env = {"XDG_RUNTIME_DIR": f"/run/user/{os.getuid()}"}
 
-    def plan(self, wanted: Mapping[str, str]) -> Change:
-        """What has to be done to have exactly ``wanted``. :class:`ScheduleError` for a file that is not ours."""
-        ours, foreign = self._held()
-        for name in wanted:
+    def plan(self, units: Mapping[str, str]) -> Change:
+        """Return the change to exactly these units. :class:`ScheduleError` for a unit that is not ours."""
+        own, foreign = self._read_units()
+        for name in units:
             if name in foreign:
                 path = os.path.join(self._directory, name)
-                raise ScheduleError(msg("{path} is there and was not made by this schedule: move it away", path=path))
-        timers = [name for name in wanted if name.endswith(".timer")]
-        gone = [name for name in ours if name.endswith(".timer") and name not in wanted]
-        return Change(ours, dict(wanted), [name for name in timers if not self._runs(name)], gone)
+                raise ScheduleError(msg("{path} exists and was not made by this schedule: move it away", path=path))
+        timers = [name for name in units if name.endswith(".timer")]
+        obsolete = [name for name in own if name.endswith(".timer") and name not in units]
+        return Change(own, dict(units), [name for name in timers if not self._is_running(name)], obsolete)
 
     def apply(self, change: Change) -> None:
-        """Do what was planned. Raises ``OSError`` and :class:`ScheduleError`."""
-        self._manage("show", "--property=Version")  # one that does not answer is known before a file is written
+        """Apply the change. Raises ``OSError`` and :class:`ScheduleError`."""
+        self._manage("show", "--property=Version")  # fail before writing any file when systemd does not answer
         for name in change.disable:
             self._manage("disable", "--now", name)
         for name in set(change.before) - set(change.after):
@@ -76,14 +76,14 @@ class Timers:
             self._manage("daemon-reload")
         for name in change.enable:
             self._manage("enable", "--now", name)
-        # A timer that runs goes on with its old times until it is started anew.
+        # A running timer keeps its old times until it is restarted.
         for name in changed:
             if name.endswith(".timer") and name not in change.enable:
                 self._manage("restart", name)
 
-    def _held(self) -> tuple[dict[str, str], set[str]]:
-        """Our unit files by name, and the names of those with our prefix that are not ours."""
-        ours: dict[str, str] = {}
+    def _read_units(self) -> tuple[dict[str, str], set[str]]:
+        """Return our unit files by name, and the names with our prefix that are not ours."""
+        own: dict[str, str] = {}
         foreign: set[str] = set()
         try:
             names = sorted(os.listdir(self._directory))
@@ -95,31 +95,30 @@ class Timers:
             path = os.path.join(self._directory, name)
             text = "" if os.path.islink(path) else _read(path)
             if text.startswith(plan.MARK):
-                ours[name] = text
+                own[name] = text
             else:
                 foreign.add(name)
-        return ours, foreign
+        return own, foreign
 
-    def _runs(self, timer: str) -> bool:
-        asked = [self._do(verb, "--quiet", timer).code for verb in ("is-enabled", "is-active")]
-        return asked == [0, 0]
+    def _is_running(self, timer: str) -> bool:
+        statuses = [self._systemctl_run(verb, "--quiet", timer).code for verb in ("is-enabled", "is-active")]
+        return statuses == [0, 0]
 
     def _manage(self, *arguments: str) -> None:
-        done = self._do(*arguments)
-        if done.code != 0:
-            said = " ".join(done.stderr.decode("utf-8", "replace").split())[:300] or done.error or "no reason given"
-            command = " ".join([*self._systemctl, *arguments])
-            raise ScheduleError(msg("{command} failed: {reason}", command=command, reason=said))
+        result = self._systemctl_run(*arguments)
+        if result.code != 0:
+            command = " ".join([*self._command, *arguments])
+            raise ScheduleError(msg("{command} failed: {reason}", command=command, reason=_error_text(result)))
 
-    def _do(self, *arguments: str) -> Completed:
-        return self._run([*self._systemctl, *arguments], timeout_s=COMMAND_S, env=self._env)
+    def _systemctl_run(self, *arguments: str) -> Completed:
+        return self._run([*self._command, *arguments], timeout_s=COMMAND_S, env=self._env)
 
 
 # --- cron ----------------------------------------------------------------------------------------------------------
 
 
 class Crontab:
-    """The crontab of a user; empty: of whoever this is."""
+    """The crontab of a user; of this process's user when ``user`` is empty."""
 
     NAME = "crontab"
 
@@ -128,66 +127,65 @@ class Crontab:
         self._run = run_command
 
     def plan(self, lines: Sequence[str]) -> Change:
-        """What has to be done to have exactly ``lines`` in our block. :class:`ScheduleError`: there is no cron."""
-        held = self._held()
-        wanted = plan.crontab(held, lines)
-        return Change({self.NAME: held}, {self.NAME: wanted}, [], [])
+        """Return the change to exactly ``lines`` in our block. :class:`ScheduleError` when there is no cron."""
+        current = self._read_crontab()
+        text = plan.render_crontab(current, lines)
+        return Change({self.NAME: current}, {self.NAME: text}, [], [])
 
     def apply(self, change: Change) -> None:
-        """Do what was planned. Raises ``OSError`` and :class:`ScheduleError`."""
+        """Apply the change. Raises ``OSError`` and :class:`ScheduleError`."""
         text = change.after[self.NAME]
         if not text:
-            self._done(self._run([*self._command, "-r"], timeout_s=COMMAND_S))
+            self._require_success(self._run([*self._command, "-r"], timeout_s=COMMAND_S))
             return
         handle, path = tempfile.mkstemp(prefix="orquestrador-crontab-")
         try:
             with os.fdopen(handle, "w", encoding="utf-8") as stream:
                 stream.write(text)
-            self._done(self._run([*self._command, path], timeout_s=COMMAND_S))
+            self._require_success(self._run([*self._command, path], timeout_s=COMMAND_S))
         finally:
             os.unlink(path)
 
-    def _held(self) -> str:
-        done = self._run([*self._command, "-l"], timeout_s=COMMAND_S)
-        if done.code == 1 and b"no crontab" in done.stderr:
+    def _read_crontab(self) -> str:
+        result = self._run([*self._command, "-l"], timeout_s=COMMAND_S)
+        if result.code == 1 and b"no crontab" in result.stderr:
             return ""
-        self._done(done)
-        return done.stdout.decode("utf-8", "surrogateescape")
+        self._require_success(result)
+        return result.stdout.decode("utf-8", "surrogateescape")
 
-    def _done(self, done: Completed) -> None:
-        if done.code != 0:
-            said = " ".join(done.stderr.decode("utf-8", "replace").split())[:300] or done.error or "no reason given"
-            text = msg("{command} failed: {reason}", command=" ".join(self._command), reason=said)
-            raise ScheduleError(text)
+    def _require_success(self, result: Completed) -> None:
+        if result.code != 0:
+            command = " ".join(self._command)
+            raise ScheduleError(msg("{command} failed: {reason}", command=command, reason=_error_text(result)))
 
 
 # --- both ----------------------------------------------------------------------------------------------------------
 
 
-class Both(NamedTuple):
-    """What has to be done to timers and to the crontab."""
+class SchedulePlan(NamedTuple):
+    """Changes of the timers and of the crontab."""
 
     timers: Timers
-    of_timers: Change
+    timer_change: Change
     crontab: Crontab
-    of_crontab: Change
+    crontab_change: Change
 
     @property
     def needed(self) -> bool:
-        """Whether there is anything to do."""
-        return self.of_timers.needed or self.of_crontab.needed
+        """Whether anything changes."""
+        return self.timer_change.needed or self.crontab_change.needed
 
     def apply(self) -> None:
-        """Do it. Raises ``OSError`` and :class:`ScheduleError`."""
-        if self.of_timers.needed:
-            self.timers.apply(self.of_timers)
-        if self.of_crontab.needed:
-            self.crontab.apply(self.of_crontab)
+        """Apply both changes. Raises ``OSError`` and :class:`ScheduleError`."""
+        if self.timer_change.needed:
+            self.timers.apply(self.timer_change)
+        if self.crontab_change.needed:
+            self.crontab.apply(self.crontab_change)
 
     def diff(self) -> list[dict[str, str]]:
-        """Every text that changes, as Ansible shows differences."""
+        """Return every text that changes, for Ansible's ``--diff``."""
         shown = []
-        for change in (self.of_timers, self.of_crontab):
+        for change in (self.timer_change, self.crontab_change):
             for name in sorted({*change.before, *change.after}):
                 before, after = change.before.get(name, ""), change.after.get(name, "")
                 if before != after:
@@ -195,18 +193,19 @@ class Both(NamedTuple):
         return shown
 
 
-def both(timers: Timers, units: Mapping[str, str], crontab: Crontab, lines: Sequence[str]) -> Both:
-    """What has to be done to have exactly these units and lines. Raises :class:`ScheduleError`."""
+def plan_schedule(timers: Timers, units: Mapping[str, str], crontab: Crontab, lines: Sequence[str]) -> SchedulePlan:
+    """Return the changes to exactly these units and lines. Raises :class:`ScheduleError`."""
     try:
-        of_crontab = crontab.plan(lines)
+        crontab_change = crontab.plan(lines)
     except ScheduleError:
         if lines:
             raise
-        of_crontab = Change({}, {}, [], [])  # without cron there is nothing of ours in it
-    return Both(timers, timers.plan(units), crontab, of_crontab)
+        crontab_change = Change({}, {}, [], [])  # without cron there is no block of ours to remove
+    return SchedulePlan(timers, timers.plan(units), crontab, crontab_change)
 
 
-# --- files ---------------------------------------------------------------------------------------------------------
+def _error_text(result: Completed) -> str:
+    return " ".join(result.stderr.decode("utf-8", "replace").split())[:300] or result.error or "no reason given"
 
 
 def _read(path: str) -> str:

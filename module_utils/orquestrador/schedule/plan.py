@@ -1,7 +1,7 @@
-"""Timers and cron lines for the routines, as text. Pure: what is wanted goes in, files and lines come out.
+"""Render timers and cron lines of the routines as text; pure.
 
-cron joins day of month and day of week with OR, so that ``0 14 1-7 * 5`` is every Friday and the first week: the day of
-the month is asked for in the command. systemd joins them with AND.
+cron joins day of month and day of week with OR, so that ``0 14 1-7 * 5`` is every Friday and the first week: the
+command tests the day of the month instead. systemd joins them with AND.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ MARK = "# Managed by orquestrador-ops: changed here, it is changed back."
 PREFIX = "orquestrador-ops"
 ON = ("daily", "friday", "first_friday", "first_friday_of_quarter", "interval")
 DAILY, FRIDAY, FIRST_FRIDAY, QUARTER, INTERVAL = ON
-CRON_LINE_MAX = 990  # cron itself ends at 999
+CRON_LINE_MAX = 990  # cron's own limit is 999
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
 _AT = re.compile(r"([01]\d|2[0-3]):([0-5]\d)")
 _ENVIRONMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 class Job(NamedTuple):
-    """A playbook and when it runs: ``at`` HH:MM, or every ``every_s`` (``on: interval``); ``limit_s`` ends it."""
+    """A playbook and its schedule: ``at`` HH:MM, or every ``every_s`` (``on: interval``); killed after ``limit_s``."""
 
     name: str
     playbook: str
@@ -36,7 +36,7 @@ class Job(NamedTuple):
 
 
 class Context(NamedTuple):
-    """What every job shares. ``user`` is empty for timers of the one who installs them."""
+    """Settings of all jobs; ``user`` is empty for timers of the installing user."""
 
     project: str
     command: str  # ansible-playbook
@@ -47,41 +47,41 @@ class Context(NamedTuple):
 
 
 class ScheduleError(OperatorError, ValueError):
-    """A schedule that can't be; ``message`` says which part and what to do."""
+    """An invalid schedule; ``message`` has the part and what to do."""
 
 
-# --- what is wanted, checked ---------------------------------------------------------------------------------------
+# --- validation ----------------------------------------------------------------------------------------------------
 
 
 def check(jobs: Iterable[Job], context: Context, *, cron: bool) -> None:
-    """Raise :class:`ScheduleError` for what neither a timer nor cron could run as it is meant."""
-    seen = set()
+    """Raise :class:`ScheduleError` for a job or a setting that a timer or cron can't run as intended."""
+    names = set()
     for job in jobs:
         _check_job(job, cron)
-        if job.name in seen:
-            raise ScheduleError(msg("Job {name} is there twice", name=job.name))
-        seen.add(job.name)
+        if job.name in names:
+            raise ScheduleError(msg("Job {name} is defined twice", name=job.name))
+        names.add(job.name)
     texts = {"project": context.project, "command": context.command, "user": context.user}
     texts.update({f"argument {number}": text for number, text in enumerate(context.arguments, 1)})
     texts.update({f"environment {name}": value for name, value in context.environment.items()})
-    for what, text in texts.items():
+    for field, text in texts.items():
         if any(character < " " or character == "\x7f" for character in text):
-            raise ScheduleError(msg("The schedule's {what} holds a line break or a control character", what=what))
+            raise ScheduleError(msg("The schedule's {what} contains a line break or a control character", what=field))
     for name in context.environment:
         if not _ENVIRONMENT.fullmatch(name):
-            raise ScheduleError(msg("{name} is no name of an environment variable", name=name))
+            raise ScheduleError(msg("{name} is not a valid name of an environment variable", name=name))
 
 
 def _check_job(job: Job, cron: bool) -> None:
     if not _NAME.fullmatch(job.name):
         raise ScheduleError(
-            msg("{name} is no name of a job: lower case letters, digits and underscores", name=repr(job.name))
+            msg("{name} is not a valid job name: use lower case letters, digits and underscores", name=repr(job.name))
         )
     if job.on == INTERVAL:
         if cron and (job.every_s < 60 or job.every_s % 60 or 3600 % job.every_s):
             text = msg(
-                "Job {name}: cron can't run something every {every_s}: whole minutes that divide an hour, "
-                "or a timer of systemd",
+                "Job {name}: cron can't run a job every {every_s}: give whole minutes that divide an hour, or use"
+                " systemd timers",
                 name=job.name,
                 every_s=job.every_s,
             )
@@ -95,7 +95,7 @@ def _check_job(job: Job, cron: bool) -> None:
                 )
             )
     elif not _AT.fullmatch(job.at):
-        text = msg("Job {name}: {at} is no time of a day: give HH:MM, in quotes", name=job.name, at=repr(job.at))
+        text = msg("Job {name}: {at} is not a time of day: give HH:MM, in quotes", name=job.name, at=repr(job.at))
         raise ScheduleError(text)
 
 
@@ -103,7 +103,7 @@ def _check_job(job: Job, cron: bool) -> None:
 
 
 def calendar(job: Job, timezone: str = "") -> str:
-    """``OnCalendar`` of a job; empty for one that runs at an interval."""
+    """Return ``OnCalendar`` of a job; empty for one that runs at an interval."""
     days = {
         DAILY: "*-*-*",
         FRIDAY: "Fri *-*-*",
@@ -116,12 +116,12 @@ def calendar(job: Job, timezone: str = "") -> str:
 
 
 def unit_names(job: Job) -> tuple[str, str]:
-    """File names of a job's service and timer."""
+    """Return the file names of a job's service and timer."""
     return f"{PREFIX}-{job.name}.service", f"{PREFIX}-{job.name}.timer"
 
 
 def units(jobs: Iterable[Job], context: Context, *, system: bool) -> dict[str, str]:
-    """Content of every unit file, by its name."""
+    """Return the content of every unit file by its name."""
     files: dict[str, str] = {}
     for job in jobs:
         service, timer = unit_names(job)
@@ -139,10 +139,10 @@ def _service(job: Job, context: Context, system: bool) -> str:
         lines.append(f"User={_specifiers(context.user)}")
     lines.append(f"WorkingDirectory={_specifiers(context.project)}")
     lines += [f"Environment={_quoted(f'{name}={value}')}" for name, value in sorted(context.environment.items())]
-    # A dollar begins a variable in arguments, and is a dollar in the command itself.
+    # systemd expands $ in arguments, but not in the command itself.
     arguments = [_quoted(part).replace("$", "$$") for part in (*context.arguments, job.playbook)]
     lines.append("ExecStart=" + " ".join([_quoted(context.command), *arguments]))
-    # A routine bounds itself; this ends one that hangs all the same, with all that it started.
+    # A routine has its own limit; this kills one that hangs nevertheless, with its children.
     lines += [f"TimeoutStartSec={job.limit_s}", ""]
     return "\n".join(lines)
 
@@ -150,7 +150,7 @@ def _service(job: Job, context: Context, system: bool) -> str:
 def _timer(job: Job, context: Context) -> str:
     lines = [MARK, "[Unit]", f"Description=Orquestrador Ops: {job.name}", "", "[Timer]"]
     if job.on == INTERVAL:
-        # From one start to the next; while one runs, none begins, and what was missed is not made up for.
+        # From one start to the next; runs never overlap, and missed ones are not repeated.
         lines += ["OnActiveSec=1s", f"OnUnitActiveSec={job.every_s}s", "AccuracySec=1s"]
     else:
         lines += [f"OnCalendar={calendar(job, context.timezone)}", "Persistent=true", "AccuracySec=30s"]
@@ -162,7 +162,7 @@ def _specifiers(text: str) -> str:
 
 
 def _quoted(text: str) -> str:
-    """A word of a unit file, whatever is in it."""
+    """Return a quoted word of a unit file."""
     return '"' + _specifiers(text).replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
@@ -170,7 +170,7 @@ def _quoted(text: str) -> str:
 
 
 def cron_line(job: Job, context: Context) -> str:
-    """The line of a job. What it prints goes to the system's log, under the job's name.
+    """Return the crontab line of a job; its output goes to syslog under the job's name.
 
     Raises:
         ScheduleError: the line would be longer than cron reads.
@@ -180,7 +180,7 @@ def cron_line(job: Job, context: Context) -> str:
     run = " ".join(["timeout", "-k", "30", str(job.limit_s), "env", *variables, *argv])
     command = f"cd {shlex.quote(context.project)} && {run} 2>&1 | logger -t {PREFIX}-{job.name}"
     if job.on in (FIRST_FRIDAY, QUARTER):
-        # Of cron's own two conditions one would do; see above. The first seven days hold one Friday.
+        # cron would join day of month and weekday with OR (see above). The first seven days contain one Friday.
         command = f'test "$(date +%d)" -le 7 && {command}'
     line = f"{_cron_time(job)} {command}".replace("%", r"\%")
     if len(line.encode()) > CRON_LINE_MAX:
@@ -200,25 +200,25 @@ def _cron_time(job: Job) -> str:
 BEGIN, END = f"# BEGIN {PREFIX}", f"# END {PREFIX}"
 
 
-def crontab(held: str, lines: Sequence[str]) -> str:
-    """A crontab with our block as it should be, and everything else as it was; without lines there is no block.
+def render_crontab(current: str, lines: Sequence[str]) -> str:
+    """Return a crontab with our block replaced and all other lines unchanged; no block without lines.
 
     Raises:
-        ScheduleError: a block begins and does not end: somebody else's lines might be in it.
+        ScheduleError: our block has no end, so that other lines might be in it.
     """
-    kept: list[str] = []
-    place: Optional[int] = None
+    other_lines: list[str] = []
+    position: Optional[int] = None
     inside = False
-    for line in held.splitlines():
+    for line in current.splitlines():
         if line.rstrip() == BEGIN and not inside:
-            inside, place = True, len(kept) if place is None else place
+            inside, position = True, len(other_lines) if position is None else position
         elif line.rstrip() == END and inside:
             inside = False
         elif not inside:
-            kept.append(line)
+            other_lines.append(line)
     if inside:
         raise ScheduleError(msg('The crontab has a line "{begin}" without "{end}": correct it', begin=BEGIN, end=END))
     block = [BEGIN, MARK, *lines, END] if lines else []
-    at = len(kept) if place is None else place
-    whole = [*kept[:at], *block, *kept[at:]]
+    at = len(other_lines) if position is None else position
+    whole = [*other_lines[:at], *block, *other_lines[at:]]
     return "\n".join(whole) + "\n" if whole else ""

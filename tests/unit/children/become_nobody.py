@@ -80,7 +80,7 @@ with owner.at_work():
         "reload": reloading(place),
         "fork": forked(),
         "apart": apart(owner, lambda: {"status": users(status())}, 20)["status"],
-        "switch": users(backup_switch._apart(status)),
+        "switch": users(backup_switch._run_isolated(status)),
         "by name": users(owner.run(ids, timeout_s=20).stdout.decode()),
     }
     with owner.privileged():

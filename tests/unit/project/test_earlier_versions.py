@@ -124,7 +124,7 @@ def test_backups_are_listed_by_their_manifests(tmp_path: Path) -> None:
         assert read is not None
         assert (read["id"], bool(read["verified"])) == (manifest.stem, True)
         (directory / (manifest.stem + backups.SUFFIXES[kind])).write_bytes(b"")
-        assert [one["id"] for one in backups.backups(str(directory), kind)] == [manifest.stem]
+        assert [one["id"] for one in backups.list_backups(str(directory), kind)] == [manifest.stem]
 
 
 def test_proven_build_is_a_way_back(tmp_path: Path) -> None:

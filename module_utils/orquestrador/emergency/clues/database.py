@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Optional
 
 from ...core import redact
-from ...mysql import app_login, service, sessions, state, tables
+from ...mysql import app_login, driver, service, sessions, tables
 from ...system import tcp_owner
 
 # An error that is older belongs to another trouble.
@@ -95,7 +95,7 @@ def complete(params: Mapping[str, Any], snapshot: Mapping[str, Any], clues: dict
         return
     seen = known.get("service") or {}
     if seen.get("active") in ("activating", "failed"):
-        cause = service.cause_of(service.attempt(seen))
+        cause = service.find_cause(service.last_start_lines(seen))
         if cause is not None:
             known["start_error"] = {"cause": cause.name, "line": cause.line[:300]}
     doubted = "service" in known or "tables" in known
@@ -104,14 +104,14 @@ def complete(params: Mapping[str, Any], snapshot: Mapping[str, Any], clues: dict
     pids = ((snapshot.get("pm2") or {}).get("app") or {}).get("pids") or []
     port = int((known.get("login") or {}).get("port") or 3306)
     try:
-        with sessions.as_root(params.get("mysql_socket"), ADMIN_S) as root:
-            found = sessions.sessions(root)
-            known["holders"] = sessions.holders(found, tcp_owner.client_ports(pids, port))
-            known["waits"] = sessions.waits(root)
+        with sessions.connect_as_root(params.get("mysql_socket"), ADMIN_S) as root:
+            found = sessions.list_sessions(root)
+            known["holders"] = sessions.group_by_holder(found, tcp_owner.client_ports(pids, port))
+            known["waits"] = sessions.lock_waits(root)
             if "tables" in known:  # one that was repaired meanwhile is still in the log
-                known["tables"] = tables.damaged(root, str(params["mysql_database"]), known["tables"])
+                known["tables"] = tables.find_damaged(root, str(params["mysql_database"]), known["tables"])
     except Exception as error:  # noqa: BLE001 - PyMySQL raises anything; the diagnosis does without
-        known["hidden"] = state.reason_of(error)
+        known["hidden"] = driver.reason_of(error)
 
 
 def evidence(params: Mapping[str, Any], clues: Mapping[str, Any], deadline: float) -> dict[str, Any]:
@@ -121,7 +121,7 @@ def evidence(params: Mapping[str, Any], clues: Mapping[str, Any], deadline: floa
     shown = {name: known.get(name) for name in ("login", "holders", "waits", "read_only", "start_error")}
     found = {name: value for name, value in {"service": told, **shown}.items() if value}
     if told and told.get("active") != "active" and time.monotonic() < deadline - service.JOURNAL_S:
-        words = service.last_words(str(told.get("id") or params.get("mysql_service") or "mysql"))
+        words = service.recent_lines(str(told.get("id") or params.get("mysql_service") or "mysql"))
         found["last_lines"] = [*(clues.get("error_tail") or []), *words]
     return found
 
@@ -150,16 +150,16 @@ def login(params: Mapping[str, Any], snapshot: Mapping[str, Any]) -> Optional[di
     """What happens when the application's account logs in now; ``None`` when its settings name no account."""
     env = params.get("app_env_file") or f"{str(params['app_dir']).rstrip('/')}/.env"
     pids = ((snapshot.get("pm2") or {}).get("app") or {}).get("pids") or []
-    account = app_login.account_from(app_login.settings(str(env), list(pids)))
-    return app_login.attempt(account, params.get("mysql_socket"), LOGIN_S) if account else None
+    account = app_login.account_from(app_login.read_settings(str(env), list(pids)))
+    return app_login.try_login(account, params.get("mysql_socket"), LOGIN_S) if account else None
 
 
 def refused_writes(params: Mapping[str, Any]) -> Optional[str]:
     """The setting for which the server takes no changes, ``None`` when it takes them or can't be asked."""
     wanted = ("super_read_only", "read_only", "innodb_read_only", "innodb_force_recovery")
     try:
-        found, _ = state.read_defaults(str(params["mysql_defaults_file"]))
-        connection = state.connect(found, "", LOGIN_S)
+        found, _ = driver.read_defaults(str(params["mysql_defaults_file"]))
+        connection = driver.connect(found, "", LOGIN_S)
     except Exception:  # noqa: BLE001 - whatever it is, the probe has said it
         return None
     try:

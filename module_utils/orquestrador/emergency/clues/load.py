@@ -19,7 +19,7 @@ def clues(params: dict[str, Any], snapshot: dict[str, Any], verdict: dict[str, A
 
     ``load`` is :func:`.process_table.look`'s, when host or application are busy and nothing is gone;
     ``memory_trend`` is :func:`.trend.growth` over the history's samples since the application was last started;
-    ``waits`` is :func:`.sessions.waits`, when queries run for long.
+    ``waits`` is :func:`.sessions.lock_waits`, when queries run for long.
     """
     found: dict[str, Any] = {}
     host = ((snapshot.get("resources") or {}).get("cpu") or {}).get("percent")
@@ -30,8 +30,8 @@ def clues(params: dict[str, Any], snapshot: dict[str, Any], verdict: dict[str, A
         found["load"] = heavy(snapshot)
     if (snapshot.get("database") or {}).get("slow"):
         try:
-            with sessions.as_root(params.get("mysql_socket"), ASK_S) as root:
-                found["waits"] = sessions.waits(root)
+            with sessions.connect_as_root(params.get("mysql_socket"), ASK_S) as root:
+                found["waits"] = sessions.lock_waits(root)
         except Exception:  # noqa: BLE001, S110 - PyMySQL raises anything; the diagnosis does without
             pass
     past = params.get("memory_samples")

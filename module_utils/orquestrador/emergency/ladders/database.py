@@ -16,8 +16,8 @@ from typing import Any, Optional
 from ...core.errors import OperatorError
 from ...core.messages import msg
 from ...core.types import Message
-from ...mysql import service, sessions, state, tables
-from ...mysql.service import Cause
+from ...mysql import driver, service, sessions, state, tables
+from ...mysql.service import StartFailure
 from ...system import signals
 from ...system.command import run
 from ...system.isolate import apart
@@ -199,7 +199,7 @@ class _Rungs:
         It is left as it is: it goes on by itself when there is room.
         """
         now = service.state(self._unit)
-        cause = service.cause_of(service.attempt(now)) if now["active"] != "active" else None
+        cause = service.find_cause(service.last_start_lines(now)) if now["active"] != "active" else None
         if cause is not None and cause.name == "disk_full":
             raise self._does_not_start(cause, {"unit": self._unit, "now": f"{now['active']} ({now['sub']})"})
 
@@ -215,7 +215,7 @@ class _Rungs:
         return self._systemctl("restart", min(seconds, END_HUNG_S + LOOK_S))
 
     def _systemctl(self, verb: str, seconds: float) -> dict[str, Any]:
-        then = service.mark()
+        then = service.mark_logs()
         before = service.state(self._unit)
         if before["active"] == "failed":
             run(["systemctl", "reset-failed", self._unit], timeout_s=STATE_S)
@@ -229,7 +229,7 @@ class _Rungs:
         if done.code == 0:
             return {"unit": self._unit, "was": f"{before['active']} ({before['sub']})"}
         after = service.state(self._unit)
-        said = service.since(after["id"] or self._unit, then)
+        said = service.lines_since(after["id"] or self._unit, then)
         evidence = {"unit": self._unit, "now": f"{after['active']} ({after['sub']})", "last_lines": said[-30:]}
         if done.timed_out and after["active"] in ("activating", "deactivating"):
             raise EmergencyError(
@@ -243,10 +243,10 @@ class _Rungs:
         if after["active"] == "activating":
             # What fails the same way each time is not tried again and again, neither by us nor by systemd.
             run(["systemctl", "stop", self._unit], timeout_s=max(LOOK_S, STATE_S))
-        raise self._does_not_start(service.cause_of(said), evidence)
+        raise self._does_not_start(service.find_cause(said), evidence)
 
-    def _does_not_start(self, found: Optional[Cause], evidence: dict[str, Any]) -> EmergencyError:
-        cause = found or Cause("unknown", "?", "L3")
+    def _does_not_start(self, found: Optional[StartFailure], evidence: dict[str, Any]) -> EmergencyError:
+        cause = found or StartFailure("unknown", "?", "L3")
         why = msg(
             "{unit} does not start: {why}: {line}", unit=self._unit, why=_WORDS[cause.name], line=cause.line[:240]
         )
@@ -272,12 +272,13 @@ class _Rungs:
         app = (self._scene.clues.get("database", {}).get("login") or {}).get("user")
         spared = [name for name in (app, params.get("mysql_ops_user")) if name]
         try:
-            with sessions.as_root(params.get("mysql_socket"), STATE_S) as root:
-                chosen = sessions.may_end(sessions.sessions(root), idle_s=float(params["idle_s"]), spared=spared)
-                ended = sessions.end(root, chosen)
+            with sessions.connect_as_root(params.get("mysql_socket"), STATE_S) as root:
+                idle_s, current = float(params["idle_s"]), sessions.list_sessions(root)
+                chosen = sessions.select_idle(current, idle_s=idle_s, spared=spared)
+                ended = sessions.kill_sessions(root, chosen)
         except Exception as error:  # noqa: BLE001 - PyMySQL raises anything
             raise EmergencyError(
-                msg("The database's root is not let in over its socket: {reason}", reason=state.reason_of(error))
+                msg("The database's root is not let in over its socket: {reason}", reason=driver.reason_of(error))
             ) from None
         if not ended:
             raise EmergencyError(
@@ -286,12 +287,12 @@ class _Rungs:
                     idle_s=float(params["idle_s"]),
                 )
             )
-        return {"ended": sessions.holders(ended), "count": len(ended)}
+        return {"ended": sessions.group_by_holder(ended), "count": len(ended)}
 
     def _mend_tables(self, seconds: float) -> dict[str, Any]:
         params = self._scene.params
         names = [str(name) for name in self._scene.clues.get("database", {}).get("tables") or []]
-        entries = tables.mend(
+        entries = tables.check_and_repair(
             names, schema=params["mysql_database"], socket=params.get("mysql_socket"), seconds=seconds - LOOK_S
         )
         evidence = {"tables": entries}

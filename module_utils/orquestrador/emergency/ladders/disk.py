@@ -238,7 +238,7 @@ class _Frees:
         count = sum(len(one["deleted"]) for one in done)
         freed = sum(int(one["freed_bytes"]) for one in done)
         days = self._told["backup_retention_days"]
-        said = [note for one in done for note in retention.remarks(one, days, check_mode=False)]
+        said = [note for one in done for note in retention.describe(one, days, check_mode=False)]
         return {"note": said, "freed_bytes": freed, "deleted": count, "places": done}
 
     def _delete_cache(self) -> dict[str, Any]:

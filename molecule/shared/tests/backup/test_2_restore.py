@@ -248,7 +248,7 @@ def test_refusals_come_before_anything_is_changed(machine: Machine, proven: dict
         ("true", ("-e", f"backup={safety}"), DATABASE, "is not proven"),
         (damage, chosen, DATABASE, "is damaged"),
         ("true", (*chosen, "-e", f"backup_age_identity={other}"), DATABASE, "does not belong to"),
-        (foreign, chosen, DATABASE, "can't take"),
+        (foreign, chosen, DATABASE, "can't load"),
         (newer, chosen, DATABASE, "update the server first"),
         ("true", (*chosen, "-e", f"backup_reserve_bytes={2**55}"), DATABASE, "free some"),
     ):
@@ -277,8 +277,8 @@ def test_what_is_ended_half_way_has_what_was_there_put_back(
     done = run.result()
     assert done.rc != 0
     assert done.steps["database_restore"] == "failed"
-    reason = "ended by signal 9" if victim == "client" else "told to end by a signal"
-    for words in (reason, "was put back", "runs again and is healthy"):
+    reason = "ended by signal 9" if victim == "client" else "a signal ended the restore"
+    for words in (reason, "was restored", "runs again and is healthy"):
         assert words in said(done)
     assert objects(machine) == there
     assert count(machine, "later") == 2
@@ -298,7 +298,7 @@ def test_what_can_not_be_put_back_is_said_and_what_to_do_works(
     done = run.result()
     machine.sh("systemctl start mysql", timeout=40)
     assert done.rc != 0
-    assert "could not be put back" in said(done)
+    assert "the rollback failed" in said(done)
     assert machine.pids() == []
     (advice,) = re.findall(r"with (-e backup=\S+ -e backup_restore_unverified=true) -e confirm=", said(done))
     # An event in the backup whose only time has passed by now.
@@ -376,7 +376,7 @@ def test_a_module_killed_half_way_is_told_of_by_the_next_run_which_knows_the_way
     run = Background(lambda: restore(*chosen))
     machine.sh(f"kill -KILL {half_way(machine)}")
     done = run.result()
-    for words in ("was not finished", left["safety"], "was put back", "runs again and is healthy"):
+    for words in ("was not finished", left["safety"], "was restored", "runs again and is healthy"):
         assert words in said(done)
     assert objects(machine) == there
     assert_at_rest(machine)
@@ -417,7 +417,7 @@ def test_what_the_application_is_not_healthy_with_is_taken_back(
     wrong = ("-e", "backup_restore_app_timeout_s=4", "-e", "health_database_expected=elsewhere")
     run = restore("-e", f"backup={proven['id']}", *wrong)
     assert run.rc != 0
-    assert "was put back" in said(run)
+    assert "was restored" in said(run)
     assert "runs again and is healthy" not in said(run)
     assert count(machine, "kept") == 0
     machine.sql(f"DROP TABLE {DATABASE}.kept")

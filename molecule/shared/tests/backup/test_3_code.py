@@ -127,7 +127,7 @@ def test_without_the_key_the_backup_is_made_and_stays_unproven(machine: Machine,
     assert manifest(machine, backup_id)["verified"] is None
     refused = run("restore_files", *CONFIRMED, "--check")
     assert not refused.ok
-    assert f"backup {backup_id} was not proven" in refused.said
+    assert f"backup {backup_id} is not proven" in refused.said
     assert run("verify_code").ok
     assert manifest(machine, backup_id)["verified"]["files"] > 50
 
@@ -143,7 +143,7 @@ def test_a_file_that_changes_while_it_is_read_is_named(machine: Machine, run: En
         machine.sh("kill $(cat /run/busy.pid)")
     assert done.result["status"] == "warn"
     assert done.result["backup"]["unstable"] == ["busy"]
-    assert "changed while it was read, twice: busy" in done.said
+    assert "changed while they were read, twice: busy" in done.said
     # What was read is what is in the backup, and nothing else is suspected.
     assert done.result["backup"]["verified"]
 

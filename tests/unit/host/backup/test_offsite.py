@@ -29,20 +29,20 @@ def put(directory: Path, backup_id: str = ID, content: bytes = b"data", **change
 @pytest.fixture
 def elsewhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     """A directory that counts as another file system."""
-    place = tmp_path / "elsewhere"
-    place.mkdir()
+    target = tmp_path / "elsewhere"
+    target.mkdir()
     real = offsite.Mounted.__init__
 
     def init(self: offsite.Mounted, path: str, deadline: float, directories: Any) -> None:
         real(self, path, deadline, [])
 
     monkeypatch.setattr(offsite.Mounted, "__init__", init)
-    return place
+    return target
 
 
 def copy(tmp_path: Path, to: Path, **options: Any) -> dict[str, Any]:
-    places = [{"kind": "code", "path": str(tmp_path / "backups")}]
-    return offsite.copy_all(places, str(to), "web", **{"timeout_s": 10, **options})
+    locations = [{"kind": "code", "path": str(tmp_path / "backups")}]
+    return offsite.copy_all(locations, str(to), "web", **{"timeout_s": 10, **options})
 
 
 def test_copies_are_proven_recorded_and_not_made_again(tmp_path: Path, elsewhere: Path) -> None:
@@ -51,13 +51,13 @@ def test_copies_are_proven_recorded_and_not_made_again(tmp_path: Path, elsewhere
     assert list(elsewhere.iterdir()) == []
     first = copy(tmp_path, elsewhere)
     assert (first["copied"], first["failures"]) == ([ID], [])
-    place = elsewhere / "web" / "code"
-    assert (place / manifest["file"]).read_bytes() == b"data"
-    assert (place / manifest["file"]).stat().st_mode & 0o777 == 0o600
-    kept = json.loads((tmp_path / "backups" / f"{ID}.json").read_text())
-    assert kept["copies"][0]["to"] == str(elsewhere)
-    assert kept["copies"][0]["sha256"] == manifest["sha256"]
-    assert (place / f"{ID}.json").read_bytes() == (tmp_path / "backups" / f"{ID}.json").read_bytes()
+    target = elsewhere / "web" / "code"
+    assert (target / manifest["file"]).read_bytes() == b"data"
+    assert (target / manifest["file"]).stat().st_mode & 0o777 == 0o600
+    manifest_after = json.loads((tmp_path / "backups" / f"{ID}.json").read_text())
+    assert manifest_after["copies"][0]["to"] == str(elsewhere)
+    assert manifest_after["copies"][0]["sha256"] == manifest["sha256"]
+    assert (target / f"{ID}.json").read_bytes() == (tmp_path / "backups" / f"{ID}.json").read_bytes()
     second = copy(tmp_path, elsewhere)
     assert (second["changed"], second["copied"], second["present"]) == (False, [], [ID])
 
@@ -101,9 +101,9 @@ def test_the_same_file_system_is_no_place_for_copies(tmp_path: Path) -> None:
     ],
 )
 def test_destinations_that_are_none(to: str, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(offsite, "need", lambda program: program)
+    monkeypatch.setattr(offsite, "require_program", lambda program: program)
     with pytest.raises(OperatorError) as caught:
-        offsite.destination(to, time.monotonic() + 5, [])
+        offsite.open_destination(to, time.monotonic() + 5, [])
     assert says in plain(caught.value.message)
 
 
@@ -112,19 +112,19 @@ def test_a_destination_that_does_not_answer_ends_in_time(tmp_path: Path, monkeyp
     slow = tmp_path / "rsync"
     slow.write_text("#!/bin/sh\nexec sleep 60\n")
     slow.chmod(0o755)
-    monkeypatch.setattr(offsite, "need", lambda program: str(slow))
-    began = time.monotonic()
+    monkeypatch.setattr(offsite, "require_program", lambda program: str(slow))
+    started = time.monotonic()
     result = copy(tmp_path, Path("rsync:host:/x"), timeout_s=1)
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - started < 15
     assert "time allowed is over" in plain(result["failures"][0])
     assert (tmp_path / "backups" / f"{ID}.json").exists()
 
 
 def test_recording_keeps_what_changed_meanwhile(tmp_path: Path) -> None:
     manifest = put(tmp_path / "backups", verified={"at": "now"}, copies=[{"to": "a", "at": "x", "sha256": "y"}])
-    offsite.record(str(tmp_path / "backups"), "code", ID, "b", str(manifest["sha256"]))
-    kept = json.loads((tmp_path / "backups" / f"{ID}.json").read_text())
-    assert kept["verified"] == {"at": "now"}
-    assert [one["to"] for one in kept["copies"]] == ["a", "b"]
+    offsite.record_copy(str(tmp_path / "backups"), "code", ID, "b", str(manifest["sha256"]))
+    manifest_after = json.loads((tmp_path / "backups" / f"{ID}.json").read_text())
+    assert manifest_after["verified"] == {"at": "now"}
+    assert [copy_record["to"] for copy_record in manifest_after["copies"]] == ["a", "b"]
     with pytest.raises(OperatorError):
-        offsite.record(str(tmp_path / "backups"), "code", ID, "b", "another")
+        offsite.record_copy(str(tmp_path / "backups"), "code", ID, "b", "another")

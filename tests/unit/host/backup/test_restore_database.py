@@ -9,15 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orquestrador.backup import restore_database
-from orquestrador.backup.restore_database import Wanted
+from orquestrador.backup.restore_database import RestoreRequest
 from orquestrador.backup.session import Limits
 from orquestrador.backup.store import SUFFIXES
 from orquestrador.core.errors import OperatorError
 from orquestrador.core.messages import plain
 from orquestrador.mysql import load
-from orquestrador.mysql.load import Server
+from orquestrador.mysql.load import ServerInfo
+from orquestrador.mysql.statements import charset_name
 from orquestrador.mysql.statements import quoted as quoted_name
-from orquestrador.mysql.statements import word
 
 MIB = 1024 * 1024
 SUFFIX = SUFFIXES["database"]
@@ -32,22 +32,22 @@ def a_manifest(**changes: Any) -> dict[str, Any]:
     return {**names, **proven, "server": server, "tables": tables, **changes}
 
 
-def a_server(**changes: Any) -> Server:
+def a_server(**changes: Any) -> ServerInfo:
     defaults, structure = ("utf8mb4", "utf8mb4_bin"), {"tables": {"aModel": "d"}}
-    server = Server("mysql", "8.4.3-debian", 0, False, "/nowhere", "ON", defaults, 0, structure)
+    server = ServerInfo("mysql", "8.4.3-debian", 0, False, "/nowhere", "ON", defaults, 0, structure)
     return server._replace(**changes)
 
 
-def wanted(directory: Path | None = None, **changes: Any) -> Wanted:
+def request(directory: Path | None = None, **changes: Any) -> RestoreRequest:
     keys = {"identity": "AGE-SECRET-KEY-1X", "recipient": "age1x"}
     names = {"backup": "latest", "name": "app", "confirm": "app", "defaults_file": "/x"}
     limits = Limits(reserve_bytes=0, timeout_s=1.0, stall_s=1.0)
     values = {"directory": str(directory), "unverified": False, "limits": limits, "app_timeout_s": 1.0, **keys, **names}
-    return Wanted(**{**values, **changes})
+    return RestoreRequest(**{**values, **changes})
 
 
 @pytest.mark.parametrize(
-    ("manifest", "server", "unverified", "said"),
+    ("manifest", "server", "unverified", "reason"),
     [
         ({}, {}, False, None),
         ({"server_version": "5.7.44"}, {"version": "9.7.4"}, False, None),
@@ -61,9 +61,9 @@ def wanted(directory: Path | None = None, **changes: Any) -> Wanted:
         ({"database": "other"}, {}, False, "is of the database other"),
         ({"verified": None}, {}, False, "is not proven"),
         ({"verified": None}, {}, True, None),
-        ({}, {"product": "mariadb", "version": "11.8.3-MariaDB"}, False, "can't take"),
-        ({"server_product": "mariadb", "server_version": "11.8.3-MariaDB"}, {}, False, "can't take"),
-        ({"server_product": "postgres"}, {"product": "postgres"}, False, "can't take"),
+        ({}, {"product": "mariadb", "version": "11.8.3-MariaDB"}, False, "can't load"),
+        ({"server_product": "mariadb", "server_version": "11.8.3-MariaDB"}, {}, False, "can't load"),
+        ({"server_product": "postgres"}, {"product": "postgres"}, False, "can't load"),
         ({"server_version": "9.1.0"}, {}, False, "update the server first"),
         ({"server_version": "8.10.0"}, {}, False, "update the server first"),
         ({"server_version": "5.6.51"}, {}, False, "too old"),
@@ -72,29 +72,35 @@ def wanted(directory: Path | None = None, **changes: Any) -> Wanted:
         ({"tables": {"model": {}}}, {"lower_case_table_names": 1}, False, None),
     ],
 )
-def test_what_is_refused(manifest: dict[str, Any], server: dict[str, Any], unverified: bool, said: str | None) -> None:
-    message = restore_database.refuse(a_manifest(**manifest), wanted(unverified=unverified), a_server(**server))
-    if said is None:
+def test_reasons_to_refuse(
+    manifest: dict[str, Any], server: dict[str, Any], unverified: bool, reason: str | None
+) -> None:
+    message = restore_database.reason_to_refuse(
+        a_manifest(**manifest), request(unverified=unverified), a_server(**server)
+    )
+    if reason is None:
         assert message is None
     else:
         assert message is not None
-        assert said in plain(message)
+        assert reason in plain(message)
         assert "\n" not in plain(message)
 
 
 @given(st.integers(0, 20), st.integers(0, 20), st.integers(0, 20), st.integers(0, 20))
-def test_a_newer_dump_is_never_taken_and_one_of_the_same_release_always(a: int, b: int, c: int, d: int) -> None:
-    message = restore_database.untakeable(a_manifest(server_version=f"{a}.{b}.7"), a_server(version=f"{c}.{d}.1"))
+def test_a_newer_dump_is_never_accepted_and_one_of_the_same_release_always(a: int, b: int, c: int, d: int) -> None:
+    message = restore_database.reason_incompatible(
+        a_manifest(server_version=f"{a}.{b}.7"), a_server(version=f"{c}.{d}.1")
+    )
     if (a, b) > (c, d):
         assert message is not None
-    elif (a, b) >= restore_database.TAKES["mysql"]:
+    elif (a, b) >= restore_database.MIN_VERSIONS["mysql"]:
         assert message is None
 
 
 @pytest.mark.parametrize("confirm", ["", "App", "app ", "latest"])
-def test_without_its_confirmation_nothing_is_looked_at(tmp_path: Path, confirm: str) -> None:
+def test_without_confirmation_nothing_is_done(tmp_path: Path, confirm: str) -> None:
     with pytest.raises(OperatorError, match="confirmation"):
-        restore_database.restore(wanted(tmp_path, confirm=confirm), None, None)  # type: ignore[arg-type]
+        restore_database.restore(request(tmp_path, confirm=confirm), None, None)  # type: ignore[arg-type]
     assert [path.name for path in tmp_path.iterdir()] in ([], [".lock"])
 
 
@@ -107,7 +113,7 @@ def test_without_its_confirmation_nothing_is_looked_at(tmp_path: Path, confirm: 
         ({"size_bytes": 900 * MIB, "log_bin": True}, 30 * MIB),
     ],
 )
-def test_what_is_dropped_makes_room_and_the_binary_log_takes_some(server: dict[str, Any], expected: int) -> None:
+def test_needed_space_without_the_dropped_tables_and_with_the_binary_log(server: dict[str, Any], expected: int) -> None:
     assert restore_database.needed_bytes(a_manifest(), a_server(**server)) == expected
 
 
@@ -122,18 +128,18 @@ def store(directory: Path, number: int, **changes: Any) -> str:
 def test_latest_is_the_newest_that_is_no_safety_backup(tmp_path: Path) -> None:
     older, newest = store(tmp_path, 1), store(tmp_path, 2, purpose="routine")
     safety = store(tmp_path, 3, purpose="safety")
-    assert restore_database.pick(str(tmp_path), "latest")["id"] == newest
-    assert restore_database.pick(str(tmp_path), older)["id"] == older
-    assert restore_database.pick(str(tmp_path), f"/elsewhere/{safety}{SUFFIX}")["id"] == safety
+    assert restore_database.choose_backup(str(tmp_path), "latest")["id"] == newest
+    assert restore_database.choose_backup(str(tmp_path), older)["id"] == older
+    assert restore_database.choose_backup(str(tmp_path), f"/elsewhere/{safety}{SUFFIX}")["id"] == safety
     for unknown in ("", "2026", "../x"):
         with pytest.raises(OperatorError):
-            restore_database.pick(str(tmp_path), unknown)
+            restore_database.choose_backup(str(tmp_path), unknown)
 
 
 def test_only_safety_backups_are_no_latest(tmp_path: Path) -> None:
     store(tmp_path, 1, purpose="safety")
     with pytest.raises(OperatorError, match="no backup"):
-        restore_database.pick(str(tmp_path), "latest")
+        restore_database.choose_backup(str(tmp_path), "latest")
 
 
 @pytest.mark.parametrize("content", [None, b"", b"[]", b"{", b"\xff\xfe", b"[" * 5000])
@@ -165,17 +171,17 @@ def test_a_name_can_not_leave_its_quotes(name: str) -> None:
 
 
 @pytest.mark.parametrize("text", ["utf8mb4; DROP", "a b", "", "`x`"])
-def test_only_a_word_is_a_character_set(text: str) -> None:
+def test_other_texts_are_no_character_set(text: str) -> None:
     with pytest.raises(OperatorError):
-        word(text)
-    assert word("utf8mb4_0900_ai_ci") == "utf8mb4_0900_ai_ci"
+        charset_name(text)
+    assert charset_name("utf8mb4_0900_ai_ci") == "utf8mb4_0900_ai_ci"
 
 
 ROWS = {"a": {"rows": 2, "sha256": "x"}, "b": {"rows": 0, "sha256": "empty"}}
 
 
 @pytest.mark.parametrize(
-    ("found", "exact", "expected"),
+    ("actual", "exact", "expected"),
     [
         ({"a": {"rows": 2, "sha256": "x"}}, True, ""),
         ({"a": {"rows": 2, "sha256": "y"}}, True, "a"),
@@ -185,8 +191,8 @@ ROWS = {"a": {"rows": 2, "sha256": "x"}, "b": {"rows": 0, "sha256": "empty"}}
         ({"a": {"rows": 2, "sha256": "x"}, "c": {"rows": 1, "sha256": "z"}}, True, "c"),
     ],
 )
-def test_tables_that_differ(found: dict[str, Any], exact: bool, expected: str) -> None:
-    assert load.differing(ROWS, found, exact=exact) == expected
+def test_tables_that_differ(actual: dict[str, Any], exact: bool, expected: str) -> None:
+    assert load.differing_tables(ROWS, actual, exact=exact) == expected
 
 
 def test_an_empty_schema_is_empty_and_a_missing_one_does_not_exist() -> None:

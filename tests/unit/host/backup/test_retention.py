@@ -29,38 +29,39 @@ def backup(age_days: float, verified: bool = True, whole: bool = True, safety: b
 BACKUPS = st.lists(
     st.builds(backup, st.floats(-40, 400), st.booleans(), st.booleans(), st.booleans()),
     max_size=12,
-    unique_by=lambda one: one.id,
+    unique_by=lambda item: item.id,
 )
 
 
 @given(BACKUPS, st.integers(1, 200), st.integers(1, 6))
-def test_what_may_never_happen(found: list[retention.Backup], days: int, keep: int) -> None:
-    decision = retention.decide(found, NOW, days, keep)
-    by_id = {one.id: one for one in found}
-    gone = [by_id[name] for name in decision.delete]
+def test_invariants(backups: list[retention.Backup], days: int, keep: int) -> None:
+    decision = retention.decide(backups, NOW, days, keep)
+    by_id = {item.id: item for item in backups}
+    deleted = [by_id[name] for name in decision.delete]
     stays = [by_id[name] for name in decision.keep]
     assert sorted(decision.delete + decision.keep) == sorted(by_id)
-    assert all(NOW - one.made_at > days * DAY for one in gone), "one that is not old enough"
+    assert all(NOW - item.made_at > days * DAY for item in deleted), "one that is not old enough"
     good = sorted(
-        (one for one in found if one.verified and one.whole and one.made_at <= NOW + 300), key=lambda b: b.made_at
+        (item for item in backups if item.verified and item.whole and item.made_at <= NOW + 300),
+        key=lambda b: b.made_at,
     )
     assert not good or good[-1].id in decision.keep, "the newest verified one"
-    counted = [one for one in stays if one in good]
+    counted = [item for item in stays if item in good]
     assert len(counted) >= min(keep, len(good)), "fewer than the minimum"
-    if gone:
-        present = [one for one in found if one.made_at <= NOW + 300 and (one.verified or not one.safety)]
-        newest = max(present, key=lambda one: (one.made_at, one.id))
+    if deleted:
+        present = [item for item in backups if item.made_at <= NOW + 300 and (item.verified or not item.safety)]
+        newest = max(present, key=lambda item: (item.made_at, item.id))
         assert newest.verified
         assert newest.whole
         assert NOW - newest.made_at <= days * DAY
-    assert set(decision.ahead) == {one.id for one in found if one.made_at > NOW + 300}
+    assert set(decision.ahead) == {item.id for item in backups if item.made_at > NOW + 300}
     assert not set(decision.ahead) & set(decision.delete)
     again = retention.decide(stays, NOW, days, keep)
     assert again.delete == [], "a second run has nothing to do"
 
 
 @pytest.mark.parametrize(
-    ("found", "reason", "deleted"),
+    ("backups", "reason", "deleted"),
     [
         ([], None, 0),
         ([backup(1)], None, 0),
@@ -77,8 +78,8 @@ def test_what_may_never_happen(found: list[retention.Backup], days: int, keep: i
         ([backup(-10), backup(120), backup(110), backup(100)], "stale", 0),
     ],
 )
-def test_cases(found: list[retention.Backup], reason: str | None, deleted: int) -> None:
-    decision = retention.decide(found, NOW, 90, 3)
+def test_cases(backups: list[retention.Backup], reason: str | None, deleted: int) -> None:
+    decision = retention.decide(backups, NOW, 90, 3)
     assert (decision.reason, len(decision.delete)) == (reason, deleted)
 
 
@@ -110,7 +111,7 @@ def test_old_ones_go_with_their_manifests_and_again_there_is_nothing_to_do(tmp_p
     assert apply(tmp_path)["deleted"] == []
 
 
-def test_what_is_not_ours_is_not_touched(tmp_path: Path) -> None:
+def test_other_files_are_not_touched(tmp_path: Path) -> None:
     put(tmp_path, 1)
     foreign = tmp_path / "elsewhere"
     foreign.write_text("mine")

@@ -54,18 +54,18 @@ def test_what_comes_is_written_counted_and_hashed(tmp_path: Path) -> None:
     assert pipeline.reasons == []
 
 
-def test_the_reserve_is_kept_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sink, "LOOK_EVERY", 1)
+def test_the_reserve_stays_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sink, "CHECK_EVERY", 1)
     monkeypatch.setattr(sink, "free_bytes", lambda _: 99)
     made, pipeline = written(tmp_path, b"x" * 10, reserve=100)
     (reason,) = pipeline.reasons
-    assert plain(reason) == f"no space left for the backup in {tmp_path}: free some there"
+    assert plain(reason) == f"no space left for the backup in {tmp_path}: free some space there"
     assert made.bytes == 10
 
 
-@pytest.mark.parametrize(("code", "said"), [(errno.EDQUOT, "no space left"), (errno.EIO, "Input/output error")])
-def test_why_it_can_not_be_written_is_told(code: int, said: str) -> None:
-    assert said in plain(sink.no_room("/srv", OSError(code, os.strerror(code))))
+@pytest.mark.parametrize(("code", "reason"), [(errno.EDQUOT, "no space left"), (errno.EIO, "Input/output error")])
+def test_reasons_of_write_failures(code: int, reason: str) -> None:
+    assert reason in plain(sink.write_failure("/srv", OSError(code, os.strerror(code))))
 
 
 def test_data_gets_its_name_before_its_manifest_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

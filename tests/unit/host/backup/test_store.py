@@ -34,7 +34,7 @@ def put(directory: Path, backup_id: str = ID, **changes: Any) -> None:
 
 
 def ids(directory: Path) -> list[str]:
-    return [str(found["id"]) for found in store.backups(str(directory))]
+    return [str(stored["id"]) for stored in store.list_backups(str(directory))]
 
 
 def test_backups_are_listed_oldest_first(tmp_path: Path) -> None:
@@ -47,7 +47,7 @@ def test_backups_are_listed_oldest_first(tmp_path: Path) -> None:
     "changes",
     [{"format": 2}, {"kind": "code"}, {"id": NEWER}, {"file": "../x"}, {"id": None}, {"file": f"{NEWER}.sql.zst.age"}],
 )
-def test_what_is_no_manifest_of_ours_does_not_count(tmp_path: Path, changes: dict[str, Any]) -> None:
+def test_other_files_are_no_manifest(tmp_path: Path, changes: dict[str, Any]) -> None:
     put(tmp_path, **changes)
     assert ids(tmp_path) == []
 
@@ -70,7 +70,7 @@ def test_half_a_backup_does_not_count(tmp_path: Path, missing: str) -> None:
 def test_any_bytes_in_a_manifests_place_are_survived(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     directory = tmp_path_factory.mktemp("any")
     (directory / f"{ID}.json").write_bytes(data)
-    assert store.backups(str(directory)) == []
+    assert store.list_backups(str(directory)) == []
 
 
 def test_sweep_removes_partial_files_and_nothing_else(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_a_kill_in_the_middle_of_a_manifest_leaves_the_one_that_was_there(tmp_pa
     assert sorted(path.name for path in tmp_path.iterdir()) == [f"{ID}.json", ID + SUFFIX]
 
 
-def test_a_backup_whose_run_was_killed_between_its_two_names_is_completed(tmp_path: Path) -> None:
+def test_a_backup_is_completed_after_a_kill_between_its_two_renames(tmp_path: Path) -> None:
     (tmp_path / (ID + SUFFIX)).write_bytes(b"data")
     store.write_manifest(str(tmp_path), f".partial-{ID}.json", manifest())
     assert ids(tmp_path) == []
@@ -115,20 +115,20 @@ def test_a_backup_whose_run_was_killed_between_its_two_names_is_completed(tmp_pa
 def test_manifest_is_replaced_at_once_and_private(tmp_path: Path) -> None:
     put(tmp_path)
     store.replace_manifest(str(tmp_path), manifest(verified={"rto_s": 1}))
-    (found,) = store.backups(str(tmp_path))
-    assert found["verified"] == {"rto_s": 1}
+    (stored,) = store.list_backups(str(tmp_path))
+    assert stored["verified"] == {"rto_s": 1}
     assert (tmp_path / f"{ID}.json").stat().st_mode & 0o777 == 0o600
 
 
-def test_second_run_is_refused_and_told_who_is_at_work(tmp_path: Path) -> None:
+def test_second_run_is_refused_with_the_holder_of_the_lock(tmp_path: Path) -> None:
     with files.locked(str(tmp_path), "database_backup", 0.0) as lock:
         lock.tell(action="database_backup", since_at="1970-01-01T00:00:00Z", bytes=42)
         with pytest.raises(OperatorError) as caught, files.locked(str(tmp_path), "database_verify", 1.0):
             pass
-    told = plain(caught.value.message)
-    assert f"process {os.getpid()}" in told
-    assert "database_backup" in told
-    assert "42" in told
+    message = plain(caught.value.message)
+    assert f"process {os.getpid()}" in message
+    assert "database_backup" in message
+    assert "42" in message
     with files.locked(str(tmp_path), "database_verify", 1.0):
         pass
 
@@ -148,12 +148,12 @@ def test_names_sort_by_time() -> None:
 
 def test_each_kind_of_backup_has_its_own_ending_and_is_no_other_kind(tmp_path: Path) -> None:
     for kind, ending in store.SUFFIXES.items():
-        place = tmp_path / kind
-        place.mkdir()
-        (place / (ID + ending)).write_bytes(b"data")
-        described = {**manifest(), "kind": kind, "file": ID + ending}
-        store.write_manifest(str(place), f".partial-{ID}.json", described)
-        assert store.sweep(str(place), kind) == [f".partial-{ID}.json"]
-        assert [found["id"] for found in store.backups(str(place), kind)] == [ID]
+        directory = tmp_path / kind
+        directory.mkdir()
+        (directory / (ID + ending)).write_bytes(b"data")
+        content = {**manifest(), "kind": kind, "file": ID + ending}
+        store.write_manifest(str(directory), f".partial-{ID}.json", content)
+        assert store.sweep(str(directory), kind) == [f".partial-{ID}.json"]
+        assert [stored["id"] for stored in store.list_backups(str(directory), kind)] == [ID]
         for other in store.SUFFIXES.keys() - {kind}:
-            assert store.backups(str(place), other) == []
+            assert store.list_backups(str(directory), other) == []

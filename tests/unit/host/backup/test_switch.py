@@ -23,11 +23,11 @@ def put(root: Path, files: dict[str, str]) -> None:
 
 
 def files(root: Path) -> dict[str, str]:
-    found = {}
+    contents = {}
     for path in root.rglob("*"):
         if path.is_file():
-            found[str(path.relative_to(root))] = path.read_text()
-    return found
+            contents[str(path.relative_to(root))] = path.read_text()
+    return contents
 
 
 @pytest.fixture
@@ -39,10 +39,10 @@ def root(tmp_path: Path) -> Path:
 
 
 def test_the_new_tree_is_in_place_and_nothing_else_is_left(root: Path) -> None:
-    inode, kept = root.stat().st_ino, (root / "logs").stat().st_ino
+    inode, logs_inode = root.stat().st_ino, (root / "logs").stat().st_ino
     switch.switch(str(root), ID, {"logs"})
     assert files(root) == NEW
-    assert ((root / "logs").stat().st_ino, root.stat().st_ino) == (kept, inode)
+    assert ((root / "logs").stat().st_ino, root.stat().st_ino) == (logs_inode, inode)
     assert switch.recover(str(root)) == []
 
 
@@ -54,14 +54,14 @@ class EndError(BaseException):
 def test_an_end_after_any_rename_is_finished_by_the_next_run(
     root: Path, renames: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    left = renames
+    remaining = renames
     real = os.rename
 
     def rename(source: str, target: str) -> None:
-        nonlocal left
-        if left == 0:
+        nonlocal remaining
+        if remaining == 0:
             raise EndError
-        left -= 1
+        remaining -= 1
         real(source, target)
 
     stage = str(root / f".restore-{ID}")
@@ -72,28 +72,28 @@ def test_an_end_after_any_rename_is_finished_by_the_next_run(
     switch._write_journal(stage, plan)
     monkeypatch.setattr(os, "rename", rename)
     try:
-        switch.forward(str(root), stage, plan)
+        switch.rename_forward(str(root), stage, plan)
     except EndError:
-        assert switch.pending(str(root))
+        assert switch.has_pending(str(root))
     else:
         assert renames >= 10, "the test does not reach every rename"
     monkeypatch.setattr(os, "rename", real)
     assert switch.recover(str(root)) == [f".restore-{ID}"]
     assert files(root) == NEW
-    assert not switch.pending(str(root))
+    assert not switch.has_pending(str(root))
 
 
 @pytest.mark.parametrize("renames", range(10))
 def test_a_rename_that_fails_is_undone_with_all_before_it(
     root: Path, renames: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real, done = switch._rename, []
+    real, renamed = switch._rename, []
 
     def rename(source: str, target: str) -> None:
-        if len(done) == renames:
-            done.append(target)
+        if len(renamed) == renames:
+            renamed.append(target)
             raise OSError(16, "Device or resource busy")
-        done.append(target)
+        renamed.append(target)
         real(source, target)
 
     monkeypatch.setattr(switch, "_rename", rename)
@@ -105,7 +105,7 @@ def test_a_rename_that_fails_is_undone_with_all_before_it(
 
 
 def test_a_stage_that_was_never_complete_is_removed(root: Path) -> None:
-    assert not switch.pending(str(root))
+    assert not switch.has_pending(str(root))
     assert switch.recover(str(root)) == [f".restore-{ID}"]
     assert files(root) == OLD
 

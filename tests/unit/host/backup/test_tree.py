@@ -27,7 +27,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 def packed(root: Path, *exclude: str) -> tuple[bytes, tree.Packer]:
     stream = io.BytesIO()
     packer = tree.Packer(str(root), lambda data: stream.write(data) and None)
-    packer.pack(tree.walk(str(root), exclude))
+    packer.pack(tree.scan_tree(str(root), exclude))
     return stream.getvalue(), packer
 
 
@@ -51,15 +51,15 @@ def test_any_tree_comes_back_as_it_was(
 ) -> None:
     root, target = tmp_path_factory.mktemp("root"), tmp_path_factory.mktemp("target")
     for (folder, name), content in files.items():
-        place = root / os.fsdecode(folder) / os.fsdecode(name)
-        place.parent.mkdir(exist_ok=True)
-        place.write_bytes(content)
+        path = root / os.fsdecode(folder) / os.fsdecode(name)
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(content)
     for name, to in links.items():
         if not (root / os.fsdecode(name)).exists():
             (root / os.fsdecode(name)).symlink_to(os.fsdecode(to))
     data, packer = packed(root)
     assert packer.unstable == set()
-    assert unpacked(data, target) == packer.listing == tree.look(str(target), ()) == tree.look(str(root), ())
+    assert unpacked(data, target) == packer.listing == tree.list_tree(str(target), ()) == tree.list_tree(str(root), ())
 
 
 @pytest.mark.parametrize(
@@ -74,7 +74,7 @@ def test_hard_names(tmp_path: Path, name: bytes) -> None:
     data, packer = packed(root)
     assert list(packer.listing) == [os.fsdecode(name)]
     assert unpacked(data, target) == packer.listing
-    assert tree.shown(os.fsdecode(name)).isprintable()
+    assert tree.printable(os.fsdecode(name)).isprintable()
 
 
 def test_modes_come_back_also_of_a_directory_that_can_not_be_written_to(tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_modes_come_back_also_of_a_directory_that_can_not_be_written_to(tmp_path
     (root / "closed").chmod(0o555)
     data, packer = packed(root)
     unpacked(data, target)
-    assert tree.look(str(target), ()) == packer.listing
+    assert tree.list_tree(str(target), ()) == packer.listing
     assert packer.listing["closed"][1] == "0555"
 
 
@@ -94,35 +94,35 @@ def test_only_top_level_names_are_left_out(tmp_path: Path) -> None:
     for path in ("logs/a", "src/logs/b", "logs.txt", ".restore-20260102T030405Z-0a1b2c/new/x", ".restore-mine/y"):
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_text(path)
-    walked = tree.walk(str(tmp_path), ("logs",))
-    files = {item.path for item in walked.found if "/" not in item.path or item.path.endswith(("b", "y", "x", "a"))}
+    scan = tree.scan_tree(str(tmp_path), ("logs",))
+    files = {item.path for item in scan.entries if "/" not in item.path or item.path.endswith(("b", "y", "x", "a"))}
     assert files == {"src", "src/logs/b", "logs.txt", ".restore-mine", ".restore-mine/y"}
-    assert walked.excluded == [".restore-20260102T030405Z-0a1b2c", "logs"]
+    assert scan.excluded == [".restore-20260102T030405Z-0a1b2c", "logs"]
 
 
-def test_what_no_tar_can_hold_is_named(tmp_path: Path) -> None:
+def test_special_files_are_named(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "fifo")
-    walked = tree.walk(str(tmp_path), ())
-    assert (walked.found, walked.special) == ([], ["fifo"])
+    scan = tree.scan_tree(str(tmp_path), ())
+    assert (scan.entries, scan.special) == ([], ["fifo"])
 
 
 def test_what_can_not_be_read_is_a_failure_that_names_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "closed").write_text("x")
     monkeypatch.setattr(os, "access", lambda *_: False)
     with pytest.raises(OperatorError) as caught:
-        tree.walk(str(tmp_path), ())
+        tree.scan_tree(str(tmp_path), ())
     assert "closed" in plain(caught.value.message)
 
 
 def test_a_missing_tree_and_too_many_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(OperatorError) as caught:
-        tree.walk(str(tmp_path / "none"), ())
+        tree.scan_tree(str(tmp_path / "none"), ())
     assert "does not exist" in plain(caught.value.message)
     monkeypatch.setattr(tree, "MAX_ENTRIES", 1)
     (tmp_path / "a").write_text("")
     (tmp_path / "b").write_text("")
     with pytest.raises(OperatorError) as caught:
-        tree.walk(str(tmp_path), ())
+        tree.scan_tree(str(tmp_path), ())
     assert "backup_code_exclude" in plain(caught.value.message)
 
 
@@ -131,8 +131,8 @@ def test_a_missing_tree_and_too_many_files(tmp_path: Path, monkeypatch: pytest.M
 def test_a_file_that_changes_while_it_is_read_is_noticed(tmp_path: Path, size: int, change: str) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"x" * size)
-    walked = tree.walk(str(tmp_path), ())
-    seen = tree.signatures(walked)
+    scan = tree.scan_tree(str(tmp_path), ())
+    before = tree.signatures(scan)
     stream = io.BytesIO()
 
     def write(data: bytes) -> None:
@@ -146,8 +146,8 @@ def test_a_file_that_changes_while_it_is_read_is_noticed(tmp_path: Path, size: i
     if change == "vanish":
         path.unlink()
     packer = tree.Packer(str(tmp_path), write)
-    packer.pack(walked)
-    noticed = packer.unstable | set(tree.differing(seen, tree.signatures(tree.walk(str(tmp_path), ()))))
+    packer.pack(scan)
+    noticed = packer.unstable | set(tree.differing(before, tree.signatures(tree.scan_tree(str(tmp_path), ()))))
     assert noticed == {"file"}
     # The archive is whole all the same, and what is listed is what is in it.
     assert unpacked(stream.getvalue()) == packer.listing
@@ -180,7 +180,7 @@ def tar(*members: tuple[str, bytes, str]) -> bytes:
         [("x", tarfile.FIFOTYPE, "")],
     ],
 )
-def test_what_no_backup_of_ours_holds_is_refused(tmp_path: Path, members: list[Any]) -> None:
+def test_unsafe_members_are_refused(tmp_path: Path, members: list[Any]) -> None:
     target = tmp_path / "target"
     target.mkdir()
     with pytest.raises(tree.RefutedError):
@@ -212,4 +212,4 @@ def test_any_bytes_are_survived(data: bytes) -> None:
     ],
 )
 def test_links_that_lead_out_are_found(path: str, target: str, outside: bool) -> None:
-    assert tree.leading_out({path: ["l", "0777", 0, target]}, "/srv/app") == ([path] if outside else [])
+    assert tree.links_outside({path: ["l", "0777", 0, target]}, "/srv/app") == ([path] if outside else [])

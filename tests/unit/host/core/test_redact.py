@@ -138,7 +138,7 @@ def test_secrets_of_an_env_file(tmp_path: Path) -> None:
         'BROKEN_TOKEN="never closed\n'
         "AFTER_TOKEN=still-seen\n"
     )
-    found = redact.load_secrets(str(env))
+    secrets = redact.load_secrets(str(env))
     for value in (
         "plain-value",
         "single quoted",
@@ -151,10 +151,10 @@ def test_secrets_of_an_env_file(tmp_path: Path) -> None:
         "never closed",
         "still-seen",
     ):
-        assert value in found
+        assert value in secrets
     for value in ("localhost", "flavio_user", "abc", "http://example.org/a", "memory"):
-        assert value not in found
-    assert found == sorted(found, key=lambda value: (-len(value), value))
+        assert value not in secrets
+    assert secrets == sorted(secrets, key=lambda value: (-len(value), value))
 
 
 def test_env_files_that_are_none(tmp_path: Path) -> None:

@@ -20,8 +20,8 @@ ANY: st.SearchStrategy[Any] = st.recursive(
 
 @given(ANY)
 def test_whatever_is_cleaned_is_json_in_utf8(value: Any) -> None:
-    said = json.dumps(jsonable.clean(value), allow_nan=False, ensure_ascii=False).encode()
-    assert jsonable.clean(json.loads(said)) == json.loads(said)
+    expected = json.dumps(jsonable.clean(value), allow_nan=False, ensure_ascii=False).encode()
+    assert jsonable.clean(json.loads(expected)) == json.loads(expected)
 
 
 def test_a_file_name_that_is_no_text_and_a_figure_that_is_none_are_replaced() -> None:
@@ -49,12 +49,12 @@ def test_a_number_is_finite_and_no_truth_value(value: Any, number: float | None)
 @pytest.mark.parametrize(
     ("value", "text"), [(0, "1970-01-01T00:00:00Z"), ("86400.9", "1970-01-02T00:00:00Z"), (1e300, None), ("", None)]
 )
-def test_a_time_is_told_to_the_second_in_utc(value: Any, text: str | None) -> None:
+def test_a_time_is_given_to_the_second_in_utc(value: Any, text: str | None) -> None:
     assert jsonable.iso(value) == text
 
 
 @pytest.mark.parametrize(
-    ("params", "said"),
+    ("params", "expected"),
     [
         ({"ttl_s": 1, "limit": 100}, None),
         ({"ttl_s": 0.9, "limit": 100}, "ttl_s is 0.9; give a number from 1 to 60"),
@@ -63,5 +63,5 @@ def test_a_time_is_told_to_the_second_in_utc(value: Any, text: str | None) -> No
         ({"ttl_s": math.inf, "limit": 1}, "ttl_s is inf; give a number from 1 to 60"),
     ],
 )
-def test_the_first_number_out_of_its_range_is_named(params: dict[str, float], said: str | None) -> None:
-    assert ranges.out_of_range(params, {"ttl_s": (1, 60), "limit": (0, 100)}) == said
+def test_the_first_number_out_of_its_range_is_named(params: dict[str, float], expected: str | None) -> None:
+    assert ranges.out_of_range(params, {"ttl_s": (1, 60), "limit": (0, 100)}) == expected

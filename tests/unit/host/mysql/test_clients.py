@@ -44,9 +44,9 @@ def test_options(product: str, version: tuple[int, int], has: set[str], lacks: s
 
 def test_program_is_looked_for_in_order_and_beyond_the_path() -> None:
     installed = {"/usr/sbin/mysqld": "/usr/sbin/mysqld", "mysqldump": "/usr/bin/mysqldump"}
-    assert clients.find(("mariadb-dump", "mysqldump"), installed.get) == "/usr/bin/mysqldump"
-    assert clients.find(("mysqld",), installed.get) == "/usr/sbin/mysqld"
-    assert clients.find(("nothing",), installed.get) is None
+    assert clients.find_program(("mariadb-dump", "mysqldump"), installed.get) == "/usr/bin/mysqldump"
+    assert clients.find_program(("mysqld",), installed.get) == "/usr/sbin/mysqld"
+    assert clients.find_program(("nothing",), installed.get) is None
 
 
 def test_public_key_is_accepted() -> None:

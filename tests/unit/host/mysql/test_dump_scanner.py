@@ -85,8 +85,8 @@ def test_the_last_line_tells_whether_a_dump_is_whole(end: bytes, complete: bool,
 
 def test_digest_is_of_the_tables_statements_alone() -> None:
     first, second = b"INSERT INTO `t` VALUES (1);\n", b"INSERT INTO `t` VALUES (2);\n"
-    found = scan(b"-- a comment\n" + first + second + b"UNLOCK TABLES;\n" + END).tables()
-    assert found["t"]["sha256"] == hashlib.sha256(first + second).hexdigest()
+    tables = scan(b"-- a comment\n" + first + second + b"UNLOCK TABLES;\n" + END).tables()
+    assert tables["t"]["sha256"] == hashlib.sha256(first + second).hexdigest()
 
 
 def test_a_table_that_comes_back_is_refused() -> None:
@@ -138,7 +138,7 @@ def test_nonsense_never_hangs_nor_counts_as_whole(data: bytes, size: int) -> Non
     assert not scanner.complete or b"-- Dump completed" in data
 
 
-KEPT = b"""-- MySQL dump
+RETAINED = b"""-- MySQL dump
 DROP TABLE IF EXISTS `t`;
 CREATE TABLE `t` (
   `a` int
@@ -162,14 +162,14 @@ VIEW = b"""/*!50001 CREATE ALGORITHM=UNDEFINED */
 
 @pytest.mark.parametrize("size", [1, 2, 7, 100, 1 << 18])
 def test_no_code_and_no_owner_passes_the_filter(size: int) -> None:
-    data = KEPT + CODE + VIEW % b"DEFINER=`gone``s`@`%` " + CODE + END
-    expected = KEPT + VIEW % b" " + END
+    data = RETAINED + CODE + VIEW % b"DEFINER=`gone``s`@`%` " + CODE + END
+    expected = RETAINED + VIEW % b" " + END
     code_filter = CodeFilter()
     passed = b"".join(code_filter.feed(data[start : start + size]) for start in range(0, len(data), size))
     assert passed + code_filter.end() == expected
 
 
-def test_a_line_longer_than_what_is_kept_passes_as_it_comes() -> None:
+def test_a_line_longer_than_the_buffer_passes_unbuffered() -> None:
     row = b"INSERT INTO `t` VALUES ('" + b"DELIMITER ;;" * 1_000_000 + b"');\n"
     code_filter = CodeFilter()
     passed = [code_filter.feed(row[start : start + (1 << 20)]) for start in range(0, len(row), 1 << 20)]

@@ -1,4 +1,4 @@
-"""When a rebuild pays, and what the server's answers mean."""
+"""When a rebuild is worthwhile, and the meaning of the server's answers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from orquestrador.core.errors import OperatorError
 from orquestrador.core.messages import plain
 from orquestrador.mysql import optimize
-from orquestrador.mysql.optimize import Limits, Said, Table
+from orquestrador.mysql.optimize import AnswerRow, Limits, Table
 
 MB = 1 << 20
 LIMITS = Limits(min_free_bytes=64 * MB, min_free_ratio=0.2, everything=False, lock_wait_s=5, timeout_s=900.0)
@@ -29,7 +29,7 @@ def table(size: int, free: int, **changes: Any) -> Table:
 
 
 @pytest.mark.parametrize(
-    ("size", "free", "changes", "pays"),
+    ("size", "free", "changes", "worthwhile"),
     [
         (200 * MB, 64 * MB, {}, True),
         (200 * MB, 64 * MB - 1, {}, False),
@@ -40,14 +40,14 @@ def table(size: int, free: int, **changes: Any) -> Table:
     ],
 )
 def test_a_rebuild_pays_where_much_of_the_file_is_free(
-    size: int, free: int, changes: dict[str, Any], pays: bool
+    size: int, free: int, changes: dict[str, Any], worthwhile: bool
 ) -> None:
-    assert optimize.pays(table(size, free, **changes), LIMITS) is pays
-    assert optimize.pays(table(size, free, **changes), LIMITS._replace(everything=True))
+    assert optimize.is_worthwhile(table(size, free, **changes), LIMITS) is worthwhile
+    assert optimize.is_worthwhile(table(size, free, **changes), LIMITS._replace(everything=True))
 
 
 @pytest.mark.parametrize(
-    ("listed", "any_case", "name", "similar", "unfit"),
+    ("listed", "any_case", "name", "similar", "reason"),
     [
         ("message", False, "message", None, None),
         ("aiModel", False, "aiModel", None, None),
@@ -59,48 +59,51 @@ def test_a_rebuild_pays_where_much_of_the_file_is_free(
     ],
 )
 def test_a_listed_table_is_found_by_its_name(
-    listed: str, any_case: bool, name: str | None, similar: str | None, unfit: str | None
+    listed: str, any_case: bool, name: str | None, similar: str | None, reason: str | None
 ) -> None:
-    found = optimize.described(listed, ROWS, any_case=any_case)
-    assert (found.name, found.similar, optimize.unfit(found)) == (name, similar, unfit)
+    found_table = optimize.find_table(listed, ROWS, any_case=any_case)
+    assert (found_table.name, found_table.similar, optimize.reason_unsupported(found_table)) == (name, similar, reason)
 
 
 def test_a_table_is_as_large_as_what_it_holds_and_what_is_free() -> None:
-    found = optimize.described("message", ROWS, any_case=False)
-    assert (found.size_bytes, found.free_bytes) == (200 * MB, 80 * MB)
+    found_table = optimize.find_table("message", ROWS, any_case=False)
+    assert (found_table.size_bytes, found_table.free_bytes) == (200 * MB, 80 * MB)
 
 
 @pytest.mark.parametrize(
-    ("said", "state"),
+    ("answer", "state"),
     [
         (
             [
-                Said("note", "Table does not support optimize, doing recreate + analyze instead"),
-                Said("status", "OK"),
+                AnswerRow("note", "Table does not support optimize, doing recreate + analyze instead"),
+                AnswerRow("status", "OK"),
             ],
             "optimized",
         ),
-        ([Said("status", "Table is already up to date")], "optimized"),
-        ([Said("error", "Table 'a.b' doesn't exist"), Said("status", "Operation failed")], "missing"),
-        ([Said("error", "Lock wait timeout exceeded; try restarting"), Said("status", "Operation failed")], "locked"),
-        ([Said("error", "Query execution was interrupted"), Said("status", "Operation failed")], "timed_out"),
-        ([Said("error", "The table is full"), Said("status", "Operation failed")], "failed"),
-        ([Said("error", "odd"), Said("status", "OK")], "failed"),
-        ([Said("status", "Operation failed")], "failed"),
+        ([AnswerRow("status", "Table is already up to date")], "optimized"),
+        ([AnswerRow("error", "Table 'a.b' doesn't exist"), AnswerRow("status", "Operation failed")], "missing"),
+        (
+            [AnswerRow("error", "Lock wait timeout exceeded; try restarting"), AnswerRow("status", "Operation failed")],
+            "locked",
+        ),
+        ([AnswerRow("error", "Query execution was interrupted"), AnswerRow("status", "Operation failed")], "timed_out"),
+        ([AnswerRow("error", "The table is full"), AnswerRow("status", "Operation failed")], "failed"),
+        ([AnswerRow("error", "odd"), AnswerRow("status", "OK")], "failed"),
+        ([AnswerRow("status", "Operation failed")], "failed"),
         ([], "failed"),
     ],
 )
-def test_an_answer_is_believed_by_its_errors_and_its_status(said: list[Said], state: str) -> None:
-    assert optimize.outcome_of(said)[0] == state
+def test_an_answer_is_believed_by_its_errors_and_its_status(answer: list[AnswerRow], state: str) -> None:
+    assert optimize.outcome_of(answer)[0] == state
 
 
-@given(st.lists(st.builds(Said, st.sampled_from(["note", "error", "status", "warning"]), st.text())))
-def test_any_answer_has_a_meaning_and_only_a_status_makes_it_good(said: list[Said]) -> None:
-    state, reason = optimize.outcome_of(said)
+@given(st.lists(st.builds(AnswerRow, st.sampled_from(["note", "error", "status", "warning"]), st.text())))
+def test_any_answer_has_a_meaning_and_only_a_status_makes_it_good(answer: list[AnswerRow]) -> None:
+    state, reason = optimize.outcome_of(answer)
     assert len(reason) <= 200
     if state == "optimized":
-        assert any(row.kind == "status" for row in said)
-        assert not any(row.kind == "error" for row in said)
+        assert any(row.kind == "status" for row in answer)
+        assert not any(row.kind == "error" for row in answer)
 
 
 @given(st.text())
@@ -139,17 +142,17 @@ def test_what_was_given_back_is_added_up() -> None:
 
 
 def test_who_is_known_by_another_case_is_named() -> None:
-    message = optimize.message_of({**entry("missing", "aimodel"), "similar": "aiModel"}, LIMITS)
+    message = optimize.message_for({**entry("missing", "aimodel"), "similar": "aiModel"}, LIMITS)
     assert plain(message) == "There is no table aimodel, but aiModel: correct mysql_optimize_tables"
 
 
-def test_a_server_that_does_not_run_is_told_in_a_line(tmp_path: Path) -> None:
+def test_a_stopped_server_is_reported_in_one_line(tmp_path: Path) -> None:
     socket = str(tmp_path / "mysqld.sock")
     with pytest.raises(OperatorError) as raised:
         optimize.optimize(["t"], schema="app", defaults_file="", socket=socket, limits=LIMITS, check_mode=False)
     assert plain(raised.value.message) == f"The database server at {socket} can't be asked about app: no_socket"
 
 
-def test_room_is_looked_for_where_the_tables_lie(tmp_path: Path) -> None:
-    assert optimize.room(str(tmp_path), "app")
-    assert optimize.room(str(tmp_path / "nowhere"), "app") is None
+def test_free_space_is_of_the_tables_file_system(tmp_path: Path) -> None:
+    assert optimize.free_space(str(tmp_path), "app")
+    assert optimize.free_space(str(tmp_path / "nowhere"), "app") is None

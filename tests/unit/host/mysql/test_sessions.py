@@ -1,4 +1,4 @@
-"""How the database's root is let in while everybody else is turned away."""
+"""Login of the database's root while all connections are taken."""
 
 from __future__ import annotations
 
@@ -9,13 +9,12 @@ from typing import Any
 import pymysql
 import pytest
 
-from orquestrador.mysql import sessions
-from orquestrador.mysql import state as database
+from orquestrador.mysql import driver, sessions
 from tests.unit.fakes import servers
 
 
 class Connection:
-    """What PyMySQL gives: one row for every statement."""
+    """A connection of PyMySQL with one row for every statement."""
 
     def cursor(self) -> Any:
         return self
@@ -44,8 +43,8 @@ def test_root_asks_again_while_others_are_being_turned_away(monkeypatch: pytest.
             raise taken.pop()
         return Connection()
 
-    monkeypatch.setattr(database, "connect", connect)
-    with sessions.as_root(None, 2.0) as root:
+    monkeypatch.setattr(driver, "connect", connect)
+    with sessions.connect_as_root(None, 2.0) as root:
         assert root.id == 7
     assert taken == []
 
@@ -55,16 +54,16 @@ def test_root_gives_up_in_time_and_says_why(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wait_s: float, persist_s: float
 ) -> None:
     monkeypatch.setattr(sessions, "PERSIST_S", persist_s)
-    began = time.monotonic()
+    started = time.monotonic()
     full = servers.answering(servers.mysql_refusal(1040), read=False)
     with (
         servers.unix(tmp_path / "s", full) as connections,
         pytest.raises(pymysql.err.OperationalError) as raised,
-        sessions.as_root(str(tmp_path / "s"), wait_s),
+        sessions.connect_as_root(str(tmp_path / "s"), wait_s),
     ):
         pass
-    assert 0.3 <= time.monotonic() - began < 3
-    assert database.reason_of(raised.value) == "too_many_connections"
+    assert 0.3 <= time.monotonic() - started < 3
+    assert driver.reason_of(raised.value) == "too_many_connections"
     assert len(connections) >= 2
 
 
@@ -73,7 +72,7 @@ def test_another_refusal_is_taken_at_once(tmp_path: Path) -> None:
     with (
         servers.unix(tmp_path / "s", denied) as connections,
         pytest.raises(pymysql.err.OperationalError),
-        sessions.as_root(str(tmp_path / "s"), 5.0),
+        sessions.connect_as_root(str(tmp_path / "s"), 5.0),
     ):
         pass
     assert len(connections) == 1

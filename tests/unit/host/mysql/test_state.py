@@ -18,7 +18,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orquestrador.mysql import state as database
+from orquestrador.mysql import driver, statements
+from orquestrador.mysql import state as database_state
 from tests.unit.fakes import servers
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -35,7 +36,7 @@ def options(tmp_path: Path) -> Path:
 
 
 def collect(path: Path, **changes: Any) -> tuple[Any, list[str]]:
-    state, findings = database.collect(str(path), "app", **{"timeout_s": 0.5, **changes})
+    state, findings = database_state.collect(str(path), "app", **{"timeout_s": 0.5, **changes})
     assert PASSWORD not in json.dumps([state, findings])
     return state, [item["code"] for item in findings]
 
@@ -59,7 +60,7 @@ def collect(path: Path, **changes: Any) -> tuple[Any, list[str]]:
     ],
 )
 def test_statements_lose_their_literals(query: str, normalised: str) -> None:
-    assert database.normalise(query) == normalised
+    assert statements.normalise(query) == normalised
 
 
 @given(st.text(alphabet=string.ascii_letters + string.digits + " '\"\\é-#/*", max_size=30))
@@ -67,12 +68,12 @@ def test_a_literal_never_survives_wherever_the_statement_was_cut(secret: str) ->
     quoted = secret.replace("\\", "\\\\").replace("'", "''")
     query = f"UPDATE t SET pw = '{quoted}zq9zq9zq9' WHERE id = 1"
     for end in range(20, len(query)):
-        assert "zq9zq9zq9" not in database.normalise(query[:end])
+        assert "zq9zq9zq9" not in statements.normalise(query[:end])
 
 
 @given(st.text(max_size=400))
 def test_any_statement_is_normalised_and_bounded(query: str) -> None:
-    assert len(database.normalise(query)) <= database.MAX_QUERY
+    assert len(statements.normalise(query)) <= statements.MAX_QUERY
 
 
 def row(**changes: Any) -> tuple[Any, ...]:
@@ -108,13 +109,13 @@ def row(**changes: Any) -> tuple[Any, ...]:
     ],
 )
 def test_which_threads_are_long_running_statements(changes: dict[str, Any], reported: bool) -> None:
-    assert bool(database.slow_queries([row(**changes)], 1, 2.0)) is reported
+    assert bool(database_state.slow_queries([row(**changes)], 1, 2.0)) is reported
 
 
 def test_long_running_statements_are_bounded_slowest_first_and_rows_may_be_short() -> None:
     rows = [row(id=number, seconds=number) for number in range(2, 60)] + [(1, 2)]
-    found = database.slow_queries(rows, 1, 2.0)
-    assert [item["seconds"] for item in found] == [float(number) for number in range(59, 39, -1)]
+    queries = database_state.slow_queries(rows, 1, 2.0)
+    assert [item["seconds"] for item in queries] == [float(number) for number in range(59, 39, -1)]
 
 
 @pytest.mark.parametrize(
@@ -127,7 +128,7 @@ def test_long_running_statements_are_bounded_slowest_first_and_rows_may_be_short
     ],
 )
 def test_products(version: str, comment: str, name: str) -> None:
-    assert database.product_of(version, comment).name == name
+    assert driver.product_of(version, comment).name == name
 
 
 # --- option files --------------------------------------------------------------------------------------------------
@@ -164,7 +165,7 @@ def test_an_option_file_that_may_not_be_read(options: Path, monkeypatch: pytest.
     def refuse(*_: object) -> int:  # root, as whom tests may run, may read every file
         raise PermissionError
 
-    monkeypatch.setattr(database.os, "open", refuse)
+    monkeypatch.setattr(driver.os, "open", refuse)
     assert collect(options)[1] == ["unreadable"]
 
 
@@ -189,7 +190,7 @@ def test_the_unix_socket_is_preferred(tmp_path: Path, lines: str, socket_name: s
     path = tmp_path / "my.cnf"
     path.write_text(f"[client]\nuser=x\n{lines}\n")
     path.chmod(0o600)
-    defaults, findings = database.read_defaults(str(path), [str(tmp_path / "none"), str(there)])
+    defaults, findings = driver.read_defaults(str(path), [str(tmp_path / "none"), str(there)])
     expected = str(there) if socket_name == "found" else socket_name
     assert (defaults.socket, defaults.host, findings) == (expected, host, [])
 
@@ -215,14 +216,14 @@ def test_the_unix_socket_is_preferred(tmp_path: Path, lines: str, socket_name: s
         (servers.answering(servers.mysql_packet(b""), read=False), "garbled"),
     ],
 )
-def test_servers_that_do_not_let_in_are_told_apart_in_time(
+def test_reasons_of_failed_logins_are_distinguished_in_time(
     options: Path, behaviour: servers.Behaviour, code: str
 ) -> None:
-    began = time.monotonic()
+    started = time.monotonic()
     with servers.unix(options.parent / "s", behaviour):
         state, codes = collect(options)
     assert (codes, state["error"], state["reachable"], state["threads"]) == ([code], code, False, None)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - started < 3
 
 
 def test_a_server_that_is_down(options: Path) -> None:
@@ -247,7 +248,7 @@ class Connection:
     """Answers statements by their beginning; an exception is raised instead."""
 
     def __init__(self, **answers: Any) -> None:
-        self.asked: list[str] = []
+        self.statements: list[str] = []
         self.closed = False
         self.answers: dict[str, Any] = {
             "SELECT VERSION": [("9.7.0", "(Debian)", 151, 1, "ops")],
@@ -272,7 +273,7 @@ class Connection:
         return None
 
     def execute(self, statement: str, _values: Sequence[Any] | None) -> None:
-        self.asked.append(statement)
+        self.statements.append(statement)
         self.answer = next(answer for part, answer in self.answers.items() if part in statement)
         if isinstance(self.answer, Exception):
             raise self.answer
@@ -290,7 +291,7 @@ def observe(options: Path, connection: Connection) -> tuple[Any, list[str]]:
     return result
 
 
-def test_what_a_server_says(options: Path) -> None:
+def test_state_of_a_server(options: Path) -> None:
     state, codes = observe(options, Connection())
     assert codes == []
     assert (state["reachable"], state["error"], state["product"], state["version"]) == (True, None, "mysql", "9.7.0")
@@ -299,13 +300,13 @@ def test_what_a_server_says(options: Path) -> None:
     assert [(item["id"], item["query"]) for item in state["slow"]] == [(5, "select ?")]
 
 
-def test_mariadb_is_asked_for_its_own_list(options: Path) -> None:
+def test_mariadb_has_its_own_list(options: Path) -> None:
     connection = Connection(
         **{"SELECT VERSION": [("11.8.3-MariaDB", "x", 151, 1, "ops")], "information_schema": [row()]}
     )
     state, codes = observe(options, connection)
     assert (codes, len(state["slow"])) == ([], 1)
-    assert "TIME_MS / 1000" in connection.asked[-1]
+    assert "TIME_MS / 1000" in connection.statements[-1]
 
 
 def test_the_older_list_does_where_the_newer_may_not_be_read(options: Path) -> None:
@@ -351,7 +352,7 @@ def test_strange_first_answers_never_raise(options: Path, answer: Any) -> None:
     ],
 )
 def test_reasons(error: Exception, reason: str) -> None:
-    assert database.reason_of(error) == reason
+    assert driver.reason_of(error) == reason
 
 
 @pytest.mark.parametrize(
@@ -364,7 +365,7 @@ def test_reasons(error: Exception, reason: str) -> None:
     ],
 )
 def test_what_the_servers_log_cannot_tell_sends_nobody_there(error: Exception, advice: str) -> None:
-    assert advice in database._failure(error, "/run/s", "app")["hint"]["text"]
+    assert advice in database_state._failure(error, "/run/s", "app")["hint"]["text"]
 
 
 def test_a_missing_driver_is_a_finding(options: Path) -> None:
@@ -377,10 +378,10 @@ def test_a_missing_driver_is_a_finding(options: Path) -> None:
 @pytest.mark.parametrize(("lean", "loaded"), [(True, "False False"), (False, "True True")])
 def test_the_lean_import_keeps_cryptography_and_ssl_out_and_leaves_no_trace(lean: bool, loaded: str) -> None:
     program = (
-        "import sys; from orquestrador.mysql import state as d;"
-        f"d.import_pymysql(lean={lean});"
+        "import sys; from orquestrador.mysql import driver;"
+        f"driver.import_pymysql(lean={lean});"
         "print(*(name in sys.modules for name in ('cryptography', 'ssl'))); import cryptography, ssl"
     )
     argv = [sys.executable, "-c", program]
-    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
-    assert (done.stdout.strip(), done.stderr) == (loaded, "")
+    result = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=30, check=False)
+    assert (result.stdout.strip(), result.stderr) == (loaded, "")

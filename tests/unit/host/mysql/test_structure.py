@@ -1,4 +1,4 @@
-"""Structure reduced to digests, and what is said to differ."""
+"""Structure reduced to digests, and the reported differences."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def test_bytes_and_text_of_the_same_are_the_same() -> None:
 
 
 @pytest.mark.parametrize(
-    ("expected", "found", "differing"),
+    ("expected", "actual", "differing"),
     [
         ({}, {}, []),
         ({"tables": {"a": "1"}}, {"tables": {"a": "1"}}, []),
@@ -38,9 +38,9 @@ def test_bytes_and_text_of_the_same_are_the_same() -> None:
     ],
 )
 def test_differences_are_named(
-    expected: dict[str, dict[str, str]], found: dict[str, dict[str, str]], differing: list[str]
+    expected: dict[str, dict[str, str]], actual: dict[str, dict[str, str]], differing: list[str]
 ) -> None:
-    assert structure.differences(expected, found) == differing
+    assert structure.differences(expected, actual) == differing
 
 
 def test_products_differ_in_columns_only() -> None:

@@ -1,4 +1,4 @@
-"""Timers and cron lines as text, and what is done to have them."""
+"""Timers and cron lines as text, and their installation."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def cron_fires(line: str, day: date) -> bool:
 def test_first_friday_is_the_only_day_of_its_month(day: date) -> None:
     line = schedule.cron_line(MONTHLY, CONTEXT)
     days = [day.replace(day=1) + timedelta(days=n) for n in range(28)]
-    fired = [one for one in days if cron_fires(line, one)]
+    fired = [day for day in days if cron_fires(line, day)]
     assert len(fired) == 1
     assert fired[0].weekday() == 4
     assert fired[0].day <= 7
@@ -68,17 +68,17 @@ def test_first_friday_is_the_only_day_of_its_month(day: date) -> None:
 
 
 @given(st.text(st.characters(exclude_categories=("Cs", "Cc")), max_size=60))
-def test_words_survive_cron_and_sh(word: str) -> None:
-    line = schedule.cron_line(DAILY, CONTEXT._replace(arguments=[word], environment={"A": word}))
+def test_words_survive_cron_and_sh(argument: str) -> None:
+    line = schedule.cron_line(DAILY, CONTEXT._replace(arguments=[argument], environment={"A": argument}))
     command = re.sub(r"\\%", "%", line.split(" ", 5)[5])
     assert "%" not in re.sub(r"\\%", "", line), "cron ends a command at a percent sign"
     words = shlex.split(command)
-    assert word in words
-    assert f"A={word}" in words
+    assert argument in words
+    assert f"A={argument}" in words
 
 
 @pytest.mark.parametrize(
-    ("word", "written"),
+    ("argument", "written"),
     [
         ("plain", '"plain"'),
         ("two words", '"two words"'),
@@ -88,8 +88,10 @@ def test_words_survive_cron_and_sh(word: str) -> None:
         ("$HOME", '"$$HOME"'),
     ],
 )
-def test_words_of_a_unit(word: str, written: str) -> None:
-    unit = schedule.units([DAILY], CONTEXT._replace(arguments=[word]), system=True)["orquestrador-ops-daily.service"]
+def test_words_of_a_unit(argument: str, written: str) -> None:
+    unit = schedule.units([DAILY], CONTEXT._replace(arguments=[argument]), system=True)[
+        "orquestrador-ops-daily.service"
+    ]
     assert f'ExecStart="/srv/ops/.venv/bin/ansible-playbook" {written} "playbooks/routine/daily.yml"' in unit
 
 
@@ -108,23 +110,28 @@ def test_units_of_the_system_and_of_a_user() -> None:
 
 
 @pytest.mark.parametrize(
-    ("jobs", "context", "cron", "said"),
+    ("jobs", "context", "cron", "problem"),
     [
-        ([DAILY._replace(at="9:00")], CONTEXT, False, "'9:00' is no time of a day"),
-        ([DAILY._replace(at="24:00")], CONTEXT, False, "'24:00' is no time of a day"),
-        ([DAILY, DAILY], CONTEXT, False, "daily is there twice"),
-        ([DAILY._replace(name="../x")], CONTEXT, False, "'../x' is no name of a job"),
+        ([DAILY._replace(at="9:00")], CONTEXT, False, "'9:00' is not a time of day"),
+        ([DAILY._replace(at="24:00")], CONTEXT, False, "'24:00' is not a time of day"),
+        ([DAILY, DAILY], CONTEXT, False, "daily is defined twice"),
+        ([DAILY._replace(name="../x")], CONTEXT, False, "'../x' is not a valid job name"),
         ([WATCH._replace(every_s=0)], CONTEXT, False, "not between 5 s and a day"),
-        ([WATCH._replace(every_s=15)], CONTEXT, True, "cron can't run something every 15"),
-        ([WATCH._replace(every_s=420)], CONTEXT, True, "cron can't run something every 420"),
-        ([DAILY], CONTEXT._replace(user="root\nExecStart=x"), False, "user holds a line break"),
-        ([DAILY], CONTEXT._replace(arguments=["a\nb"]), False, "argument 1 holds a line break"),
-        ([DAILY], CONTEXT._replace(environment={"A B": "x"}), False, "A B is no name of an environment variable"),
-        ([DAILY], CONTEXT._replace(environment={"A": "x\ny"}), False, "environment A holds a line break"),
+        ([WATCH._replace(every_s=15)], CONTEXT, True, "cron can't run a job every 15"),
+        ([WATCH._replace(every_s=420)], CONTEXT, True, "cron can't run a job every 420"),
+        ([DAILY], CONTEXT._replace(user="root\nExecStart=x"), False, "user contains a line break"),
+        ([DAILY], CONTEXT._replace(arguments=["a\nb"]), False, "argument 1 contains a line break"),
+        (
+            [DAILY],
+            CONTEXT._replace(environment={"A B": "x"}),
+            False,
+            "A B is not a valid name of an environment variable",
+        ),
+        ([DAILY], CONTEXT._replace(environment={"A": "x\ny"}), False, "environment A contains a line break"),
     ],
 )
-def test_what_cannot_be_scheduled(jobs: list[Job], context: Context, cron: bool, said: str) -> None:
-    with pytest.raises(ScheduleError, match=re.escape(said)):
+def test_what_cannot_be_scheduled(jobs: list[Job], context: Context, cron: bool, problem: str) -> None:
+    with pytest.raises(ScheduleError, match=re.escape(problem)):
         schedule.check(jobs, context, cron=cron)
 
 
@@ -136,40 +143,40 @@ def test_what_can_be_scheduled() -> None:
 
 
 LINES = st.lists(st.text(st.characters(exclude_categories=("Cs", "Cc", "Zl", "Zp")), max_size=20), max_size=5).map(
-    lambda found: [line for line in found if line.rstrip() not in (schedule.BEGIN, schedule.END)]
+    lambda lines: [line for line in lines if line.rstrip() not in (schedule.BEGIN, schedule.END)]
 )
 
 
 @given(LINES, LINES)
-def test_crontab_keeps_what_is_not_ours(held: list[str], ours: list[str]) -> None:
-    text = "".join(f"{line}\n" for line in held)
-    once = schedule.crontab(text, ours)
-    assert schedule.crontab(once, ours) == once
-    assert schedule.crontab(once, []) == text
-    assert schedule.crontab(once, ["new"]) == schedule.crontab(text, ["new"])
-    assert all(line in once.splitlines() for line in ours)
+def test_crontab_keeps_other_lines(current: list[str], own_lines: list[str]) -> None:
+    text = "".join(f"{line}\n" for line in current)
+    once = schedule.render_crontab(text, own_lines)
+    assert schedule.render_crontab(once, own_lines) == once
+    assert schedule.render_crontab(once, []) == text
+    assert schedule.render_crontab(once, ["new"]) == schedule.render_crontab(text, ["new"])
+    assert all(line in once.splitlines() for line in own_lines)
 
 
 def test_crontab_with_half_a_block_is_refused() -> None:
     with pytest.raises(ScheduleError, match="without"):
-        schedule.crontab(f"{schedule.BEGIN}\n0 3 * * * somebody else's\n", ["x"])
+        schedule.render_crontab(f"{schedule.BEGIN}\n0 3 * * * somebody else's\n", ["x"])
 
 
-# --- what is done --------------------------------------------------------------------------------------------------
+# --- installation --------------------------------------------------------------------------------------------------
 
 
-class Manager:
-    """systemctl and crontab as far as they matter here; what was asked is in ``asked``."""
+class FakeCommands:
+    """Fake systemctl and crontab; the received commands are in ``commands``."""
 
-    def __init__(self, crontab: str | None = None, *, runs: bool = False) -> None:
-        self.asked: list[str] = []
+    def __init__(self, crontab: str | None = None, *, running: bool = False) -> None:
+        self.commands: list[str] = []
         self.crontab = crontab
-        self.runs = runs
+        self.running = running
         self.fails = ""
 
     def __call__(self, argv: list[str], **_: Any) -> Completed:
         words = " ".join(argv)
-        self.asked.append(words)
+        self.commands.append(words)
         if self.fails and self.fails in words:
             return Completed(1, b"", b"Access denied\n", False, False, None)
         if argv[0] == "crontab" and argv[-1] == "-l":
@@ -181,34 +188,34 @@ class Manager:
         elif argv[0] == "crontab":
             self.crontab = Path(argv[-1]).read_text(encoding="utf-8")
         asks = argv[1] in ("is-enabled", "is-active")
-        return Completed(0 if self.runs or not asks else 3, b"", b"", False, False, None)
+        return Completed(0 if self.running or not asks else 3, b"", b"", False, False, None)
 
     @property
-    def done(self) -> list[str]:
-        return [words for words in self.asked if not re.search(r"is-enabled|is-active|show|-l$", words)]
+    def changes(self) -> list[str]:
+        return [words for words in self.commands if not re.search(r"is-enabled|is-active|show|-l$", words)]
 
 
-def timers(tmp_path: Path, manager: Manager) -> schedule_install.Timers:
+def timers(tmp_path: Path, manager: FakeCommands) -> schedule_install.Timers:
     return schedule_install.Timers(str(tmp_path), user=False, run_command=manager)
 
 
 def test_timers_come_and_go(tmp_path: Path) -> None:
     (tmp_path / "orquestrador-ops-mine.timer").write_text("[Timer]\n")
     (tmp_path / "other.timer").write_text(schedule.MARK)
-    manager = Manager()
+    manager = FakeCommands()
     units = schedule.units([DAILY, WATCH], CONTEXT, system=True)
     change = timers(tmp_path, manager).plan(units)
     assert change.needed
-    assert manager.done == [], "a plan changes nothing"
+    assert manager.changes == [], "a plan changes nothing"
     timers(tmp_path, manager).apply(change)
-    assert manager.done == ["systemctl daemon-reload"] + [
+    assert manager.changes == ["systemctl daemon-reload"] + [
         f"systemctl enable --now orquestrador-ops-{name}.timer" for name in ("daily", "watch")
     ]
-    manager = Manager(runs=True)
+    manager = FakeCommands(running=True)
     assert not timers(tmp_path, manager).plan(units).needed
     changed = schedule.units([DAILY._replace(at="10:00")], CONTEXT, system=True)
     timers(tmp_path, manager).apply(timers(tmp_path, manager).plan(changed))
-    assert manager.done == [
+    assert manager.changes == [
         "systemctl disable --now orquestrador-ops-watch.timer",
         "systemctl daemon-reload",
         "systemctl restart orquestrador-ops-daily.timer",
@@ -222,11 +229,11 @@ def test_files_of_others_are_not_overwritten(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").write_text(schedule.MARK)
     (tmp_path / "orquestrador-ops-daily.timer").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(ScheduleError, match="was not made by this schedule"):
-        timers(tmp_path, Manager()).plan(units)
+        timers(tmp_path, FakeCommands()).plan(units)
 
 
 def test_manager_that_refuses_is_named(tmp_path: Path) -> None:
-    manager = Manager()
+    manager = FakeCommands()
     manager.fails = "daemon-reload"
     change = timers(tmp_path, manager).plan(schedule.units([DAILY], CONTEXT, system=True))
     with pytest.raises(ScheduleError, match="systemctl daemon-reload failed: Access denied"):
@@ -234,7 +241,7 @@ def test_manager_that_refuses_is_named(tmp_path: Path) -> None:
 
 
 def test_manager_that_does_not_answer_has_nothing_written(tmp_path: Path) -> None:
-    manager = Manager()
+    manager = FakeCommands()
     manager.fails = "systemctl"
     change = timers(tmp_path, manager).plan(schedule.units([DAILY], CONTEXT, system=True))
     with pytest.raises(ScheduleError, match="systemctl show --property=Version failed"):
@@ -242,9 +249,9 @@ def test_manager_that_does_not_answer_has_nothing_written(tmp_path: Path) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("held", [None, "", "0 3 * * * mine\n"])
-def test_crontab_comes_and_goes(tmp_path: Path, held: str | None) -> None:
-    manager = Manager(held)
+@pytest.mark.parametrize("current", [None, "", "0 3 * * * mine\n"])
+def test_crontab_comes_and_goes(tmp_path: Path, current: str | None) -> None:
+    manager = FakeCommands(current)
     crontab = schedule_install.Crontab("ops", manager)
     line = schedule.cron_line(DAILY, CONTEXT)
     crontab.apply(crontab.plan([line]))
@@ -252,26 +259,28 @@ def test_crontab_comes_and_goes(tmp_path: Path, held: str | None) -> None:
     assert line in manager.crontab.splitlines()
     assert not crontab.plan([line]).needed
     crontab.apply(crontab.plan([]))
-    assert (manager.crontab or "") == (held or "")
+    assert (manager.crontab or "") == (current or "")
 
 
 def test_without_cron_timers_can_be_had(tmp_path: Path) -> None:
-    manager = Manager()
+    manager = FakeCommands()
     manager.fails = "crontab"
     crontab = schedule_install.Crontab("", manager)
-    both = schedule_install.both(timers(tmp_path, manager), schedule.units([DAILY], CONTEXT, system=True), crontab, [])
-    assert both.needed
-    assert len(both.diff()) == 2
+    change = schedule_install.plan_schedule(
+        timers(tmp_path, manager), schedule.units([DAILY], CONTEXT, system=True), crontab, []
+    )
+    assert change.needed
+    assert len(change.diff()) == 2
     with pytest.raises(ScheduleError, match="crontab failed: Access denied"):
-        schedule_install.both(timers(tmp_path, manager), {}, crontab, ["x"])
+        schedule_install.plan_schedule(timers(tmp_path, manager), {}, crontab, ["x"])
 
 
 def test_default_jobs_suit_timers_and_cron() -> None:
     role = yaml.safe_load((Path(__file__).parents[4] / "roles/schedule/defaults/main.yml").read_text())
     jobs = []
-    for one in role["schedule_jobs"]:
-        every = str(one.pop("every_s", 0))
-        jobs.append(Job(every_s=int(role[every.strip("{} ")] if "{{" in every else every), **one))
+    for job_options in role["schedule_jobs"]:
+        every = str(job_options.pop("every_s", 0))
+        jobs.append(Job(every_s=int(role[every.strip("{} ")] if "{{" in every else every), **job_options))
     for cron in (False, True):
         schedule.check(jobs, CONTEXT, cron=cron)
     assert {job.name: job.every_s for job in jobs if job.every_s} == {"watch": 60, "sla": 300}

@@ -108,12 +108,12 @@ def test_a_log_that_nobody_wrote_to_lately_is_not_read(tmp_path: Path) -> None:
     ],
 )
 def test_why_a_server_does_not_start(line: str, name: str, level: str) -> None:
-    found = database_service.cause_of(["[Note] fine", line, "[ERROR] [MY-010119] [Server] Aborting"])
-    assert found == database_service.Cause(name, line, level)
+    found = database_service.find_cause(["[Note] fine", line, "[ERROR] [MY-010119] [Server] Aborting"])
+    assert found == database_service.StartFailure(name, line, level)
 
 
 def test_no_error_is_no_cause() -> None:
-    assert database_service.cause_of(["[Warning] Permission denied somewhere", "[ERROR] Aborting"]) is None
+    assert database_service.find_cause(["[Warning] Permission denied somewhere", "[ERROR] Aborting"]) is None
 
 
 def test_a_unit_as_systemd_shows_it() -> None:
@@ -150,14 +150,14 @@ def test_what_a_process_was_started_with_counts_above_its_file(tmp_path: Path) -
     (tmp_path / ".env").write_text("DB_USER=file\nDB_HOST='there' # note\nAPI_KEY=x\n")
     (tmp_path / "7").mkdir()
     (tmp_path / "7" / "environ").write_bytes(b"DB_USER=process\0SECRET=y\0")
-    found = database_login.settings(str(tmp_path / ".env"), [7], proc=str(tmp_path))
+    found = database_login.read_settings(str(tmp_path / ".env"), [7], proc=str(tmp_path))
     assert (found["DB_USER"], found["DB_HOST"]) == ("process", "there")
     assert "SECRET" not in found
 
 
 def test_a_login_tells_no_password() -> None:
     account = database_login.Account("127.0.0.1", 1, "u", "secret", "n", "")
-    told = database_login.attempt(account, None, 0.5)
+    told = database_login.try_login(account, None, 0.5)
     assert told == {"host": "127.0.0.1", "port": 1, "user": "u", "database": "n", "local": True, "result": "refused"}
 
 
@@ -188,7 +188,7 @@ def test_sessions_are_those_of_people_and_programs() -> None:
 
 
 def test_holders_are_grouped_most_first() -> None:
-    rows = database_sessions.holders(database_sessions.parse_sessions(ROWS), own_ports=[4001, 4002])
+    rows = database_sessions.group_by_holder(database_sessions.parse_sessions(ROWS), own_ports=[4001, 4002])
     assert [(r["user"], r["sessions"], r["age"], r["app"]) for r in rows] == [
         ("app", 2, "< 10 s", True),
         ("report", 2, "< 1 h", False),
@@ -198,15 +198,15 @@ def test_holders_are_grouped_most_first() -> None:
 
 def test_only_idle_sessions_of_others_without_open_changes_may_be_ended() -> None:
     found = database_sessions.parse_sessions(ROWS, changing=[7])
-    assert [s.id for s in database_sessions.may_end(found, idle_s=60, spared=["app"])] == [4]
-    assert database_sessions.may_end(found, idle_s=701, spared=[]) == []
+    assert [s.id for s in database_sessions.select_idle(found, idle_s=60, spared=["app"])] == [4]
+    assert database_sessions.select_idle(found, idle_s=701, spared=[]) == []
 
 
 @given(st.lists(st.tuples(*[st.none() | st.integers() | st.text(max_size=9) | st.binary(max_size=9)] * 6), max_size=6))
 def test_rows_of_anything_are_sessions_or_nothing(rows: list[tuple[Any, ...]]) -> None:
     found = database_sessions.parse_sessions(rows)
     assert len(found) <= len(rows)
-    assert sum(row["sessions"] for row in database_sessions.holders(found)) == len(found)
+    assert sum(row["sessions"] for row in database_sessions.group_by_holder(found)) == len(found)
 
 
 def test_who_waits_himself_is_not_the_cause() -> None:
