@@ -14,7 +14,9 @@ Keys = tuple[str, str]  # identity, recipient
 def keys() -> Keys:
     made = subprocess.run(["age-keygen"], capture_output=True, text=True, check=True, timeout=30).stdout
     identity = made.splitlines()[-1]
-    public = subprocess.run(["age-keygen", "-y"], input=identity, capture_output=True, text=True, check=True, timeout=30)
+    public = subprocess.run(
+        ["age-keygen", "-y"], input=identity, capture_output=True, text=True, check=True, timeout=30
+    )
     return identity, public.stdout.strip()
 
 

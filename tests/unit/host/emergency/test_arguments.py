@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,6 +25,13 @@ def test_a_wild_number_is_named(name: str, value: float) -> None:
 
 def test_only_paths_are_brought_home_at_any_depth() -> None:
     disk = {"logs_dir": "~/logs", "backup_keep_minimum": 3, "unknown": "~"}
-    given = {"dist": "~/dist", "disk": disk, "pm2_unit": "~x", "mysql_socket": None, "lease_path": 7, "probe": {"a": "~"}}
-    home = os.path.expanduser("~")
+    given = {
+        "dist": "~/dist",
+        "disk": disk,
+        "pm2_unit": "~x",
+        "mysql_socket": None,
+        "lease_path": 7,
+        "probe": {"a": "~"},
+    }
+    home = Path("~").expanduser()
     assert at_home(given) == {**given, "dist": f"{home}/dist", "disk": {**disk, "logs_dir": f"{home}/logs"}}

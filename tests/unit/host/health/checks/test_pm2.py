@@ -15,8 +15,15 @@ from tests.unit.host.health.checks.judged import STATUSES, WILD, judge, status, 
 
 @pytest.mark.parametrize(
     ("state", "said"),
-    [("online", "ok"), ("dead", "critical"), ("missing", "critical"), ("foreign", "critical"),
-     ("unresponsive", "critical"), (None, "unknown"), ("\x1b", "unknown")],
+    [
+        ("online", "ok"),
+        ("dead", "critical"),
+        ("missing", "critical"),
+        ("foreign", "critical"),
+        ("unresponsive", "critical"),
+        (None, "unknown"),
+        ("\x1b", "unknown"),
+    ],
 )
 def test_the_daemon_by_its_state(state: Any, said: str) -> None:
     assert status("pm2.daemon", pm2={"daemon": state, "home": "/h", "foreign": [None, {"user": "u"}]}) == said
