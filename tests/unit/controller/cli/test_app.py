@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
-import click
 import pytest
 import typer.main
 
@@ -12,7 +12,7 @@ from orquestrador_ops import cli
 from orquestrador_ops.cli import app
 
 
-def commands(command: click.Command, *names: str) -> Iterator[tuple[str, ...]]:
+def commands(command: Any, *names: str) -> Iterator[tuple[str, ...]]:
     yield names
     for name, below in getattr(command, "commands", {}).items():
         yield from commands(below, *names, name)
