@@ -11,7 +11,7 @@ from orquestrador.backup import arguments
 from orquestrador.core.ranges import out_of_range
 
 SPEC = {**arguments.BACKUP, **arguments.BACKUP_WRITE}
-RANGES = {**arguments.RANGES, **arguments.ROOM}
+RANGES = {**arguments.RANGES, **arguments.RESERVE}
 
 
 def given(**changed: Any) -> dict[str, Any]:

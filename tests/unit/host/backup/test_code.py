@@ -9,7 +9,7 @@ import pytest
 
 from orquestrador.backup import code
 from orquestrador.backup.session import Limits
-from orquestrador.backup.store import RefutedError, backups
+from orquestrador.backup.store import RefutedError, list_backups
 from orquestrador.core.errors import OperatorError
 from orquestrador.core.messages import plain
 
@@ -23,7 +23,7 @@ def back_up(app: Path, keys: Keys, **changed: Any) -> dict[str, Any]:
 
 
 def verify(place: Path, keys: Keys) -> dict[str, Any]:
-    return code.verify(str(place), wanted="latest", identity=keys[0], timeout_s=60.0, stall_s=60.0)
+    return code.verify(str(place), backup="latest", identity=keys[0], timeout_s=60.0, stall_s=60.0)
 
 
 def test_a_backup_is_proven_and_shows_nothing_of_what_it_holds(app: Path, keys: Keys) -> None:
@@ -33,7 +33,7 @@ def test_a_backup_is_proven_and_shows_nothing_of_what_it_holds(app: Path, keys: 
     assert manifest["verified"]["method"] == "listing"
     assert all(b"hunter2secret" not in path.read_bytes() for path in (app.parent / "backups").iterdir())
     assert verify(app.parent / "backups", keys)["backup"]["verified"]["files"] == len(manifest["files"]) == 4
-    said = [plain(one) for one in code.remarks(manifest, made["path"])]
+    said = [plain(one) for one in code.describe(manifest, made["path"])]
     assert said[-1] == "read again and found as it was read from the source"
 
 
@@ -48,7 +48,7 @@ def test_a_damaged_file_is_refuted_and_another_key_proves_nothing(app: Path, key
     path.write_bytes(data)
     with pytest.raises(RefutedError):
         verify(path.parent, keys)
-    assert backups(str(path.parent), "code")[0]["verified"] is None
+    assert list_backups(str(path.parent), "code")[0]["verified"] is None
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "/etc"])
@@ -58,7 +58,7 @@ def test_what_is_left_out_is_a_name_of_the_directory_itself(app: Path, keys: Key
 
 
 def test_backups_do_not_go_into_what_is_backed_up(app: Path, keys: Keys) -> None:
-    with pytest.raises(OperatorError, match="lies in what is backed up"):
+    with pytest.raises(OperatorError, match="is inside the directory that is backed up"):
         back_up(app, keys, place=app / "src" / "backups")
     assert not (app / "src" / "backups").exists()
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from orquestrador.backup.session import Limits
-from orquestrador.backup.store import backups
+from orquestrador.backup.store import list_backups
 from orquestrador.backup.verify import verify
 from orquestrador.core.errors import OperatorError
 
@@ -29,7 +29,7 @@ def a_backup(directory: Path, **changed: Any) -> None:
 
 
 def prove(directory: Path, wanted: str = "latest", *, identity: str = KEY, check_mode: bool = False) -> dict[str, Any]:
-    return verify(str(directory), wanted=wanted, identity=identity, limits=Limits(0, 5.0, 5.0), check_mode=check_mode)
+    return verify(str(directory), backup=wanted, identity=identity, limits=Limits(0, 5.0, 5.0), check_mode=check_mode)
 
 
 def test_there_is_nothing_to_prove_where_no_backup_was_made(tmp_path: Path) -> None:
@@ -58,7 +58,7 @@ def test_what_is_wrong_with_a_backup_is_said_and_it_stays_unproven(
     a_backup(place, **changed)
     with pytest.raises(OperatorError, match=said):
         prove(place)
-    assert backups(str(place))[0]["verified"] is None
+    assert list_backups(str(place))[0]["verified"] is None
     assert prove(place, check_mode=True)["backup"]["id"] == ID
 
 

@@ -10,8 +10,8 @@ import pytest
 
 from orquestrador.core.errors import OperatorError
 from orquestrador.core.messages import plain
+from orquestrador.mysql import driver
 from orquestrador.mysql import scratch_schema as scratch
-from orquestrador.mysql import state
 from tests.unit.fakes import servers
 
 MANIFEST = {
@@ -73,7 +73,7 @@ def use(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Use:
 
     def used(*grants: str, **options: Any) -> list[str]:
         connection = Connection(list(grants), **options)
-        monkeypatch.setattr(state, "connect", lambda *_, **__: connection)
+        monkeypatch.setattr(driver, "connect", lambda *_, **__: connection)
         sizes = {"size_bytes": 1, "reserve_bytes": 0}
         with scratch.scratch_schema(str(tmp_path), MANIFEST, option_file(tmp_path), "ops", **sizes) as place:
             assert place.schema == NAME
@@ -105,7 +105,7 @@ def test_it_is_created_past_the_binary_log_and_dropped(use: Use, tmp_path: Path)
 def test_an_account_that_could_touch_more_is_refused_before_anything_is_changed(
     use: Use, tmp_path: Path, grant: str
 ) -> None:
-    with pytest.raises(OperatorError, match="more rights than a proof may have"):
+    with pytest.raises(OperatorError, match="more privileges than a proof may have"):
         use(OWN, grant)
     assert [path.name for path in tmp_path.iterdir()] == ["ops.cnf"]
 
@@ -132,7 +132,7 @@ def test_a_server_that_refuses_is_told_in_one_line(tmp_path: Path) -> None:
 
 def test_only_markers_of_scratch_schemas_are_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     connection = Connection([])
-    monkeypatch.setattr(state, "connect", lambda *_, **__: connection)
+    monkeypatch.setattr(driver, "connect", lambda *_, **__: connection)
     names = [f"{scratch.MARKER}{NAME}", f"{scratch.MARKER}app", f"{scratch.MARKER}{NAME}`; DROP DATABASE app", NAME]
     for name in names:
         (tmp_path / name).touch()
