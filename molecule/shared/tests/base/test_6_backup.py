@@ -183,7 +183,7 @@ def test_a_dump_without_its_last_line_is_no_backup(machine: Machine, backup: Run
     finally:
         machine.sh(f"rm {wrapper}")
     assert run.rc != 0
-    assert "lacks its last line" in note(run)
+    assert "does not end with the line Dump completed" in note(run)
     assert listing(machine) == before
 
 

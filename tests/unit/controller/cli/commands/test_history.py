@@ -18,6 +18,7 @@ import pytest
 
 from orquestrador_ops import cli
 from orquestrador_ops.cli import words
+from orquestrador_ops.cli.commands import history as histories
 from orquestrador_ops.history.access import open_history
 from orquestrador_ops.history.baseline import STORE
 from orquestrador_ops.sla.data import series as samples
@@ -193,3 +194,17 @@ def test_roll_up_changes_no_figure(tmp_path: Path, capsys: Any) -> None:
     assert (status, out.startswith("Rolled up")) == (0, True)
     assert figures() == before
     assert asked(capsys, "roll-up", "--state-dir", str(tmp_path))[1] == "Nothing is old enough to be rolled up.\n"
+
+
+def test_an_import_that_rejects_much_shows_some_of_it_without_control_characters() -> None:
+    rejected = [{"line": number, "reason": "no\x1b[31m\nnumber"} for number in range(99)]
+    result = {"read": 100, "format": "csv", "stored": 1, "duplicates": 0, "rejected": rejected, "rejected_total": 99}
+    lines = list(histories.import_lines(result))
+    assert len(lines) == histories.MAX_REJECTED + 2
+    assert lines[-1].strip() == f"{99 - histories.MAX_REJECTED} more"
+    assert all("\x1b" not in line and "\n" not in line for line in lines)
+
+
+def test_probes_are_not_put_together_a_second_time_before_the_first(state: Path) -> None:
+    with pytest.raises(words.CliError):
+        histories.roll_up(state, raw_days=90, fine_days=30)

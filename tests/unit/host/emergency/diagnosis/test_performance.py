@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from orquestrador.core.messages import plain
+from orquestrador.emergency.diagnosis import performance
 from orquestrador.emergency.diagnosis.diagnose import diagnose
+from orquestrador.emergency.diagnosis.scenario import Scene
 
 GIB = 1024**3
 
@@ -103,3 +105,10 @@ def test_who_is_heavy_is_named() -> None:
 
 def test_who_has_the_lock_is_named() -> None:
     assert "session 5 of batch" in plain(diagnose(snapshot(), verdict("none"), WAITS)["reasons"][0])
+
+
+@pytest.mark.parametrize("wild", [None, "x", 7, [None], {"processes": [None, {"cpu_percent": "x"}]}])
+def test_wild_clues_are_no_degradation(wild: Any) -> None:
+    scene = Scene({"database": {"slow": wild}}, {"checks": wild}, {"waits": wild, "load": wild, "memory_trend": wild})
+    assert not performance.suffers(scene)
+    assert [rule(scene) for rule in performance.RULES] == [None] * len(performance.RULES)
