@@ -57,9 +57,9 @@ class ControllerAction(ActionBase):  # type: ignore[misc]
 
     def failed(self, error: object) -> Result:
         """Return the result of a task that ``error`` ended: an exception, a text, or a message for the operator."""
-        message = error
+        message = reason_of(error) if isinstance(error, Exception) else error
         if self.FAILURE is not None and not isinstance(error, dict):
-            message = {**self.FAILURE, "args": {"error": str(error)}}
+            message = {**self.FAILURE, "args": {"error": message}}
         failures = {"failures": [message]} if isinstance(message, dict) else {}
         return {"failed": True, "changed": False, "msg": plain(message), **failures}
 

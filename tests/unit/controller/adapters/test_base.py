@@ -18,7 +18,7 @@ from tests.unit.fakes.actions import action
 class Shout(ControllerAction):
     ARGUMENTS = {"what": {"type": "str", "required": True}, "times": {"type": "int", "default": 1}}  # noqa: RUF012
     FAILS = (SlaError,)
-    FAILURE = "cannot shout: {error}"
+    FAILURE = msg("cannot shout: {error}")
 
     def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
         if arguments["what"] == "no":
@@ -43,7 +43,10 @@ def test_wild_arguments_are_refused_before_anything_is_done(arguments: dict[str,
 
 
 def test_what_may_fail_fails_in_one_line() -> None:
-    assert run({"what": "no"}, {})[1] == {"failed": True, "changed": False, "msg": "cannot shout: no is no word"}
+    result = run({"what": "no"}, {})[1]
+    (failure,) = result.pop("failures")
+    assert result == {"failed": True, "changed": False, "msg": "cannot shout: no is no word"}
+    assert failure["args"]["error"] == msg("{name} is no word", name="no"), "to be translated as well"
 
 
 def test_settings_are_templated_and_there_is_no_history_until_one_is_made(tmp_path: Path) -> None:

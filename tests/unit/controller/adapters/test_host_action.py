@@ -18,7 +18,7 @@ class Probe(ProbeAction):
     answer: Any = None
 
     def act(self, arguments: dict[str, Any]) -> dict[str, Any]:
-        return self.look(arguments)
+        return self.observe_host(arguments)
 
     def module(self, name: str, arguments: Any) -> dict[str, Any]:
         self.asked = (name, dict(arguments))

@@ -285,8 +285,8 @@ def test_how_long_it_lasted_is_the_watchs_to_say() -> None:
             "report_run": {"run": {"run_id": "r"}},
             "watch_seen": {"todo": todo},
         }
-        assert cases.of(variables, arguments, now=NOW, check_mode=False).waits is waits
-        by_hand = cases.of(variables, {**arguments, "automatic": False}, now=NOW, check_mode=False)
+        assert cases.recovery_of(variables, arguments, now=NOW, check_mode=False).waits is waits
+        by_hand = cases.recovery_of(variables, {**arguments, "automatic": False}, now=NOW, check_mode=False)
         assert by_hand.waits is False
 
 
@@ -331,7 +331,7 @@ RUN = {"report_run": {"run": {"run_id": "r", "operator": "ana", "started_at": "2
 )
 def test_arguments_out_of_range_are_named(variables: Any, changes: Any, said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        cases.of(variables, {**ARGUMENTS, **changes}, now=NOW, check_mode=False)
+        cases.recovery_of(variables, {**ARGUMENTS, **changes}, now=NOW, check_mode=False)
 
 
 def test_channels_are_asked_for_when_somebody_is_told_and_what_vault_says_is_kept_back() -> None:
