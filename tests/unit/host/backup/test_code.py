@@ -34,7 +34,7 @@ def test_a_backup_is_proven_and_shows_nothing_of_what_it_holds(app: Path, keys: 
     assert all(b"hunter2secret" not in path.read_bytes() for path in (app.parent / "backups").iterdir())
     assert verify(app.parent / "backups", keys)["backup"]["verified"]["files"] == len(manifest["files"]) == 4
     said = [plain(one) for one in code.describe(manifest, made["path"])]
-    assert said[-1] == "read again and found as it was read from the source"
+    assert said[-1] == "read back and identical to the source"
 
 
 def test_a_damaged_file_is_refuted_and_another_key_proves_nothing(app: Path, keys: Keys) -> None:

@@ -41,7 +41,7 @@ def test_there_is_nothing_to_prove_where_no_backup_was_made(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"server": {"product": "oracle"}}, "unknown product"),
+        ({"server": {"product": "oracle"}}, "unknown database product"),
         ({"sha256": "0" * 64}, "is damaged"),
     ],
 )
