@@ -33,7 +33,7 @@ class ActionModule(ControllerAction):
             result = self.module("backup_copy", {**arguments, "recorded": proven})
             if "sets" not in result:
                 return result
-        return fetcher.finish(result["sets"])
+        return fetcher.result(result["sets"])
 
     def _set_renewal(self, lease: dict[str, Any] | None) -> None:
         self._renew = (
