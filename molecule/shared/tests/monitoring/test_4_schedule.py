@@ -197,7 +197,7 @@ def test_timers_of_a_user(schedule: Runner, machine: Machine, user_manager: str)
 def test_what_cannot_be_scheduled_is_refused_in_a_line(schedule: Runner, machine: Machine) -> None:
     too_often = schedule(schedule_kind="cron", schedule_watch_interval_s=15)
     assert too_often.rc != 0
-    assert "o cron não consegue executar algo a cada 15 s" in " ".join(too_often.output.split())
+    assert "o cron não consegue executar uma tarefa a cada 15 s" in " ".join(too_often.output.split())
     nobody = schedule(schedule_kind="systemd_user", schedule_become=False)
     assert nobody.rc != 0
     assert "systemctl --user show --property=Version falhou" in " ".join(nobody.output.split())
