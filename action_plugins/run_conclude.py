@@ -19,7 +19,7 @@ from orquestrador_ops.procedures import outcome
 from orquestrador_ops.runs import lifecycle as runs
 
 # Read in the controlling process, where this is loaded: a forked worker has no terminal.
-TERMINAL = {
+TERMINAL: dict[str, Any] = {
     "colour": bool(ANSIBLE_COLOR),
     "width": shutil.get_terminal_size((100, 24)).columns,
     "encoding": sys.stdout.encoding,

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from orquestrador.backup.offsite import CONTROLLER, describe
-from orquestrador.core.errors import OperatorError
+from orquestrador.core.errors import OperatorError, os_reason
 from orquestrador.core.messages import msg, plain
 from orquestrador.lease.keeper import RENEWALS
 from orquestrador.system.files import sha256_of
@@ -190,11 +190,7 @@ def _fetch_file(folder: Path, name: str, source: str, fetch: Fetch, sha256: str 
         partial.replace(folder / name)
     except OSError as error:
         raise FetchError(
-            msg(
-                "{destination} can't be used: {reason}",
-                destination=str(folder),
-                reason=error.strerror or type(error).__name__,
-            )
+            msg("{destination} can't be used: {reason}", destination=str(folder), reason=os_reason(error))
         ) from error
     finally:
         with contextlib.suppress(OSError):

@@ -6,7 +6,7 @@ import errno
 import hashlib
 import os
 
-from ..core.errors import os_reason
+from ..core.errors import is_full, os_reason
 from ..core.messages import msg
 from ..core.types import Message
 from ..system.files import free_bytes
@@ -50,6 +50,6 @@ class Sink:
 
 def write_failure(directory: str, error: OSError) -> Message:
     """Return the message for a backup that can't be written."""
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if is_full(error):
         return msg("no space left for the backup in {path}: free some space there", path=directory)
     return msg("the backup can't be written to {path}: {reason}", path=directory, reason=os_reason(error))

@@ -179,7 +179,7 @@ def _run_isolated(work: Callable[[], Optional[str]]) -> Optional[str]:
                 signal.signal(number, signal.SIG_IGN)
             reply = "=" + (work() or "")
         except BaseException as error:  # noqa: BLE001 - Ansible's handlers must not run in this process
-            reply = "!" + str(getattr(error, "strerror", None) or type(error).__name__)
+            reply = "!" + os_reason(error)
         finally:
             with contextlib.suppress(OSError):
                 os.write(writer, reply.encode("utf-8", "replace")[:2000])

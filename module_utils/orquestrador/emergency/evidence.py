@@ -16,6 +16,7 @@ from typing import Any, Optional
 
 from ..app import git
 from ..core import redact
+from ..core.errors import os_reason
 from ..core.jsonable import clean, iso
 from ..core.messages import msg
 from ..core.types import Message
@@ -62,8 +63,7 @@ class Record:
         except OSError as error:
             with contextlib.suppress(OSError), self._owner.at_work():
                 os.unlink(temporary)  # half a file on a full disk helps nobody
-            reason = str(error.strerror or type(error).__name__)
-            return msg("The evidence could not be kept on the host: {reason}", reason=reason)
+            return msg("The evidence could not be kept on the host: {reason}", reason=os_reason(error))
         return None
 
     def _sweep(self) -> None:

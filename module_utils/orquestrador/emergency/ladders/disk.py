@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import Any, Callable, NamedTuple, Optional
 
 from ...backup import retention
-from ...core.errors import OperatorError
+from ...core.errors import OperatorError, os_reason
 from ...core.messages import msg
 from ...core.types import CHANGED, FAILED, OK, Message
 from ...health.expectations import limits_of
@@ -253,8 +253,7 @@ class _Frees:
 
 
 def _not_deleted(path: str, error: OSError) -> EmergencyError:
-    reason = error.strerror or type(error).__name__
-    return EmergencyError(msg("{path} can't be deleted: {reason}", path=path, reason=reason))
+    return EmergencyError(msg("{path} can't be deleted: {reason}", path=path, reason=os_reason(error)))
 
 
 @contextlib.contextmanager
